@@ -1,0 +1,99 @@
+/*
+ * libllama2: what every other header needs: version, status codes, data types, the rules of the ABI.
+ *
+ * Conventions that hold for every function of the library:
+ *
+ * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes.
+ *   On failure outputs are untouched, except that a handle output is set to NULL; llama2_last_error() then says
+ *   what went wrong and what would have been right.
+ * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can be
+ *   freed in any order.
+ * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then change what
+ *   you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the bytes
+ *   that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
+ * - Text is UTF-8, given as pointer and length. Buffers are (buffer, capacity, *needed).
+ * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not being
+ *   trained, may be used by many threads at once.
+ * - The library never prints, exits, aborts, installs signal handlers, reads the locale or keeps global state.
+ */
+#ifndef LLAMA2_TYPES_H
+#define LLAMA2_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef LLAMA2_API
+#if defined(LLAMA2_BUILDING) && defined(__GNUC__)
+#define LLAMA2_API __attribute__((visibility("default")))
+#else
+#define LLAMA2_API
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this header. llama2_version() tells that of the library that is loaded. */
+enum { LLAMA2_VERSION_MAJOR = 0, LLAMA2_VERSION_MINOR = 1, LLAMA2_VERSION_PATCH = 0 };
+
+/* "0.1.0"; static storage. Since 0.1. */
+LLAMA2_API const char *llama2_version(void);
+
+/* 0 or one of the negative codes below. */
+typedef int32_t llama2_status;
+
+enum {
+    LLAMA2_OK = 0,
+    LLAMA2_E_NOMEM = -1,       /* an allocation failed */
+    LLAMA2_E_INVALID = -2,     /* an argument is out of its range, or NULL where it may not be */
+    LLAMA2_E_IO = -3,          /* the operating system refused a file operation */
+    LLAMA2_E_FORMAT = -4,      /* malformed input */
+    LLAMA2_E_TRUNCATED = -5,   /* input ends too early */
+    LLAMA2_E_LIMIT = -6,       /* input exceeds a documented limit */
+    LLAMA2_E_UNSUPPORTED = -7, /* well-formed, but not something this build can do */
+    LLAMA2_E_MISMATCH = -8,    /* two things do not fit each other (a tensor's shape and the config, two models) */
+    LLAMA2_E_CORRUPT = -9,     /* a checksum does not match */
+    LLAMA2_E_BUSY = -10,       /* the handle is in use in a way that excludes this call */
+    LLAMA2_E_STATE = -11,      /* the call is not possible in the handle's present state */
+    LLAMA2_E_USER = -12,       /* a callback of the host returned non-zero */
+    LLAMA2_E_CANCELLED = -13,  /* llama2_context_cancel() was called */
+    LLAMA2_E_NUMERIC = -14,    /* a loss or gradient was not finite */
+    LLAMA2_E_ABI = -15,        /* struct_size is wrong, or an unknown field is set */
+    LLAMA2_E_NOT_FOUND = -16,  /* no such file, tensor, step, name */
+    LLAMA2_E_BUFFER = -17,     /* the caller's buffer is too small; *needed says how much */
+    LLAMA2_E_FORKED = -18,     /* the context was made before fork() */
+    LLAMA2_E_CONTEXT = -19,    /* the sequence would exceed the model's context length */
+    LLAMA2_E_INJECTION = -20   /* chat markers in user content */
+};
+
+/* Name of a status, "LLAMA2_E_IO"; static storage; never NULL. Since 0.1. */
+LLAMA2_API const char *llama2_status_name(llama2_status status);
+
+/*
+ * The message of the last failing call on this thread; "" if there was none. The pointer stays valid for the thread's life, the
+ * text until the next failing call on the same thread. Since 0.1.
+ */
+LLAMA2_API const char *llama2_last_error(void);
+
+/* Element types of tensors. */
+enum { LLAMA2_F32 = 0, LLAMA2_F64 = 1, LLAMA2_BF16 = 2, LLAMA2_F16 = 3 };
+
+typedef struct llama2_context llama2_context;
+typedef struct llama2_tokenizer llama2_tokenizer;
+typedef struct llama2_model llama2_model;
+typedef struct llama2_session llama2_session;
+typedef struct llama2_optimizer llama2_optimizer;
+typedef struct llama2_reward_model llama2_reward_model;
+typedef struct llama2_trainer llama2_trainer;
+typedef struct llama2_packer llama2_packer;
+typedef struct llama2_rollouts llama2_rollouts;
+typedef struct llama2_pool llama2_pool;
+typedef struct llama2_shards llama2_shards;
+typedef struct llama2_checkpoint llama2_checkpoint;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

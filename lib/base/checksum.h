@@ -1,0 +1,11 @@
+/* CRC32C (Castagnoli), with the processor's instruction where it has one. */
+#ifndef L2_BASE_CHECKSUM_H
+#define L2_BASE_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Continues `crc` (0 to begin) over `length` bytes. */
+uint32_t l2_crc32c(uint32_t crc, const void *data, size_t length);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * Files, through a table of operations that tests replace to let each call fail. Reading maps a file or reads it whole; writing is
+ * atomic: into a temporary file in the same folder, synced, renamed, folder synced.
+ */
+#ifndef L2_BASE_FILES_H
+#define L2_BASE_FILES_H
+
+#include "base/status.h"
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Semantics and errno as of the POSIX functions of the same names. */
+typedef struct l2_file_ops {
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*read)(int fd, void *buffer, size_t count);
+    ssize_t (*write)(int fd, const void *buffer, size_t count);
+    int (*fsync)(int fd);
+    int (*fstat)(int fd, struct stat *st);
+    int (*rename)(const char *from, const char *to);
+    int (*unlink)(const char *path);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*rmdir)(const char *path);
+    void *(*mmap)(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+    int (*munmap)(void *addr, size_t length);
+} l2_file_ops;
+
+extern const l2_file_ops l2_posix_files;
+
+/* A file as bytes: mapped where that works, else read into memory. Read-only. */
+typedef struct l2_file_view {
+    const unsigned char *data;
+    size_t size;
+    int mapped;
+} l2_file_view;
+
+llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *out);
+llama2_status l2_file_read(llama2_context *ctx, const char *path, l2_file_view *out); /* never mapped */
+void l2_file_release(llama2_context *ctx, l2_file_view *view);
+
+/* 1 a regular file, 2 a folder, 0 nothing there or something else. */
+int l2_path_kind(const char *path);
+
+/* "folder/name", allocated. */
+llama2_status l2_path_join(llama2_context *ctx, const char *folder, const char *name, char **out);
+
+/* Makes the folder and its missing parents. An existing one is fine. */
+llama2_status l2_make_folder(llama2_context *ctx, const char *path);
+
+/* Removes a file or a folder with all that is in it. One that is not there is fine. */
+llama2_status l2_remove_tree(llama2_context *ctx, const char *path);
+
+/* fsync of a folder, so that a rename in it is on the disk. */
+llama2_status l2_sync_folder(llama2_context *ctx, const char *path);
+
+/*
+ * Atomic writer. After any failure call l2_writer_abort (fine on a zeroed writer, and after commit). `crc` is the CRC32C of what has been
+ * written so far, `size` its length.
+ */
+typedef struct l2_writer {
+    llama2_context *ctx;
+    char *path, *temporary;
+    int fd;
+    unsigned char *buffer;
+    size_t used;
+    uint64_t size;
+    uint32_t crc;
+} l2_writer;
+
+llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *out);
+llama2_status l2_writer_write(l2_writer *writer, const void *data, size_t length);
+llama2_status l2_writer_commit(l2_writer *writer);
+void l2_writer_abort(l2_writer *writer);
+
+/* A whole file, atomically. */
+llama2_status l2_write_file(llama2_context *ctx, const char *path, const void *data, size_t length);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * C = A B or C += A B with any strides: c[i][j] = c0 + sum_k a[i*rsa + k*csa] * b[k*rsb + j*csb], in one chain of fused multiply-adds in the order of
+ * k. The result's bits depend on the operands alone: not on threads, blocking, the number of rows or the instruction set.
+ * With LLAMA2_GEMM_CBLAS fp32 products go to the BLAS and lose that promise.
+ */
+#ifndef L2_MATH_GEMM_H
+#define L2_MATH_GEMM_H
+
+#include "base/status.h"
+
+typedef struct l2_matrix {
+    const void *data;
+    int64_t row_stride, column_stride; /* in elements; one of them is 1 */
+} l2_matrix;
+
+/* a: (m, k), b: (k, n), c: (m, n) with row stride ldc. dtype F32 or F64. Runs on the context's threads. */
+llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b, void *c, int64_t ldc,
+                      int accumulate);
+
+#endif
