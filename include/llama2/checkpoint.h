@@ -1,0 +1,44 @@
+/*
+ * Checkpoints: everything that a run needs to go on bit for bit, in one folder a step, valid only when whole.
+ *
+ *     root/step-000000000100/MANIFEST            written last; checksums of all files
+ *                            <name>/             a Hugging Face folder for each trainer
+ *                            state               optimizer states, counters, rollouts, the host's bytes
+ *
+ * At least two steps are kept; an old one is removed only after the new one has been read back and verified.
+ */
+#ifndef LLAMA2_CHECKPOINT_H
+#define LLAMA2_CHECKPOINT_H
+
+#include "rollouts.h"
+#include "trainer.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Writing: begin, add what there is under names of the host's choice, commit. Freeing without commit leaves no trace; a failure of any call
+ * leaves the older checkpoints as they were. Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out);
+LLAMA2_API llama2_status llama2_checkpoint_add_trainer(llama2_checkpoint *checkpoint, const char *name, const llama2_trainer *trainer);
+LLAMA2_API llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *checkpoint, const char *name, const llama2_rollouts *rollouts);
+LLAMA2_API llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data, size_t size);
+/* `keep` newest steps stay, at least 2. Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint, int32_t keep);
+
+/* Reading: step -1 opens the newest valid one (an invalid newer one is logged as a warning); a named step never falls back. NOT_FOUND when there is none.
+ * Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out);
+LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);
+/* Weights, optimizer state and counters into a trainer of the same shape. On failure the trainer is as it was. Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name, llama2_trainer *trainer);
+LLAMA2_API llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, const char *name, llama2_rollouts **out);
+LLAMA2_API llama2_status llama2_checkpoint_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity, size_t *needed);
+LLAMA2_API void llama2_checkpoint_free(llama2_checkpoint *checkpoint);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,21 @@
+/* libllama2: everything. */
+#ifndef LLAMA2_LLAMA2_H
+#define LLAMA2_LLAMA2_H
+
+#include "types.h"
+#include "context.h"
+#include "tokenizer.h"
+#include "chat.h"
+#include "batch.h"
+#include "model.h"
+#include "session.h"
+#include "shards.h"
+#include "optimizer.h"
+#include "trainer.h"
+#include "reward.h"
+#include "rollouts.h"
+#include "rejection.h"
+#include "ppo.h"
+#include "checkpoint.h"
+
+#endif

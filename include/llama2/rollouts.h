@@ -1,0 +1,133 @@
+/*
+ * Rollouts: responses sampled from a model, with everything that the RLHF stages compute on them. Rejection sampling and PPO both begin here:
+ *
+ *     rollout -> score -> advantages -> update        (PPO)
+ *     rollout -> score -> pool -> SFT                 (rejection sampling)
+ *
+ * A host can put its own reward, filter or advantage between any two, and save the handle and go on later.
+ */
+#ifndef LLAMA2_ROLLOUTS_H
+#define LLAMA2_ROLLOUTS_H
+
+#include "batch.h"
+#include "model.h"
+#include "reward.h"
+#include "types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct llama2_rollout_event {
+    uint32_t struct_size;
+    int32_t reserved;
+    int64_t samples_done, samples; /* responses */
+    int64_t tokens;                /* sampled so far */
+} llama2_rollout_event;
+
+/* Called now and then while sampling, on the calling thread. Non-zero stops with LLAMA2_E_USER. */
+typedef int32_t (*llama2_rollout_fn)(void *user, const llama2_rollout_event *event);
+
+typedef struct llama2_rollout_options {
+    uint32_t struct_size;
+    int32_t samples_per_prompt; /* K; default 1 */
+    int32_t max_new_tokens;     /* longest response, its EOS included; default 256 */
+    int32_t top_k;              /* as in llama2_sampling; default 0 */
+    double temperature;         /* default 1; 0: greedy */
+    double top_p;               /* default 1 */
+    uint64_t seed;              /* default 0 */
+    uint64_t first_sample_id;   /* sample k of prompt i has the id first_sample_id + i * K + k: what it says depends on this alone; default 0 */
+    int32_t max_parallel;       /* sequences decoded at once; 0 (default): the library's choice */
+    int32_t reserved;
+    llama2_rollout_fn progress; /* NULL: none */
+    void *user;
+} llama2_rollout_options;
+
+LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
+
+/*
+ * Samples K responses to each sequence of `prompts` (weights are not used; the first K samples belong to the first prompt). A response ends with EOS, which
+ * is part of it, or at max_new_tokens or the context length. A prompt is read once for its K samples. The log-probabilities are those of the full
+ * distribution at the temperature (at 1 when it is 0). Errors: CONTEXT when a prompt leaves no room. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options,
+                                        llama2_rollouts **out);
+
+/* Rollouts from recorded sequences: prompt and response in one, prompt_lengths[s] >= 1 tokens of prompt, then at least one of response; K samples a prompt, n_sequences
+ * a multiple of K. A response has ended when its last token is eos_id. The arrays below are then set by llama2_rollouts_set. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences, const int32_t *prompt_lengths, int32_t samples_per_prompt,
+                                                int32_t eos_id, double temperature, llama2_rollouts **out);
+LLAMA2_API void llama2_rollouts_free(llama2_rollouts *rollouts);
+
+/* What the handle holds. Pointers are valid until the handle is changed or freed; NULL where nothing has been computed or set. Per-token arrays have n_tokens
+ * values, 0 on the prompt. */
+typedef struct llama2_rollouts_view {
+    uint32_t struct_size;
+    int32_t n_samples, samples_per_prompt;
+    int32_t reserved;
+    int64_t n_tokens;
+    double temperature;
+    const int32_t *tokens;         /* prompt and response of each sample */
+    const int64_t *offsets;        /* n_samples + 1 */
+    const int32_t *prompt_lengths; /* n_samples */
+    const uint8_t *ended;          /* n_samples; 1: the response ends with EOS */
+    const float *logprobs;         /* of the policy that sampled */
+    const float *ref_logprobs;     /* of the reference */
+    const float *values;           /* at response token t: the critic's value of the state before it */
+    const float *advantages, *returns;
+    const float *scores;           /* n_samples: what the stages maximise */
+    const float *helpful_scores, *safety_scores; /* n_samples, raw */
+} llama2_rollouts_view;
+
+/* Set view->struct_size first. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_view_get(const llama2_rollouts *rollouts, llama2_rollouts_view *view);
+
+enum {
+    LLAMA2_ROLLOUTS_LOGPROBS = 0,
+    LLAMA2_ROLLOUTS_REF_LOGPROBS = 1,
+    LLAMA2_ROLLOUTS_VALUES = 2,
+    LLAMA2_ROLLOUTS_ADVANTAGES = 3,
+    LLAMA2_ROLLOUTS_RETURNS = 4,
+    LLAMA2_ROLLOUTS_SCORES = 5,
+    LLAMA2_ROLLOUTS_HELPFUL_SCORES = 6,
+    LLAMA2_ROLLOUTS_SAFETY_SCORES = 7
+};
+
+/* Puts the host's own numbers into an array: n must be n_tokens or n_samples. All finite, else NUMERIC. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t array, const float *values, int64_t n);
+
+/* --- scores ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* scores = the reward model's. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);
+
+/* Fills one of SCORES, HELPFUL_SCORES, SAFETY_SCORES with the reward model's. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model, int32_t array);
+
+/*
+ * The paper's combination (3.2.3): Rc = Rs if the prompt is about safety or Rs < threshold, else Rh; scores = WHITEN(LOGIT(Rc)). On raw scores, where the logit undoes
+ * the sigmoid exactly: the threshold 0.15 is raw -1.7346.
+ */
+typedef struct llama2_combine_options {
+    uint32_t struct_size;
+    int32_t whiten;       /* 1 (default): mean 0, variance 1 over these rollouts; 0: raw */
+    double threshold;     /* on sigmoid(Rs); default 0.15 */
+    double missing_eos_penalty; /* taken from the score of a response that did not end, after the whitening; default 0 */
+} llama2_combine_options;
+
+LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);
+
+/* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *options);
+
+/* --- files ------------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* One file with everything in the handle, written atomically, checked by checksums when read. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_save(const llama2_rollouts *rollouts, const char *path);
+LLAMA2_API llama2_status llama2_rollouts_load(llama2_context *ctx, const char *path, llama2_rollouts **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

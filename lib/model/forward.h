@@ -1,0 +1,57 @@
+/* Forward and backward of the trunk over a packed batch, and the losses on top of it. */
+#ifndef L2_MODEL_FORWARD_H
+#define L2_MODEL_FORWARD_H
+
+#include "model/model.h"
+
+/* batch.c: refuses what is not a batch for this model; the message says which token or offset. LLAMA2_E_CONTEXT for sequences beyond
+ * max_seq_len. */
+llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *batch);
+
+/*
+ * batch.c: parts of a batch of whole sequences, in groups of `group` (2 for pairs), each of at most max_tokens tokens unless one group is
+ * longer; 0: one part. `sequence` (0 at first) is where to go on. The part's offsets are written to `offsets` (n_sequences + 1 of them). Returns 0 at the end.
+ */
+int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t group, int32_t *sequence, int64_t *offsets, llama2_batch *part,
+                       int64_t *first_token);
+
+/* What the forward keeps for the backward: a buffer that grows with the largest batch and is used again. */
+typedef struct l2_activations {
+    llama2_context *ctx;
+    void *buffer;
+    size_t capacity;
+    int recompute; /* keep only each layer's input */
+    int64_t n_tokens;
+    const int32_t *tokens; /* of the last forward; must live until the backward */
+    int32_t *positions;
+    l2_packing packing;
+} l2_activations;
+
+void l2_activations_init(l2_activations *activations, llama2_context *ctx, int recompute);
+void l2_activations_free(l2_activations *activations);
+/* Bytes that a forward over n_tokens keeps. */
+size_t l2_activations_bytes(const llama2_config *config, int32_t dtype, int64_t n_tokens, int recompute);
+
+/* forward.c: hidden (T, D) after the last norm. activations NULL: nothing is kept. */
+llama2_status l2_model_forward(const llama2_model *model, const llama2_batch *batch, l2_activations *activations, l2_tensor *hidden);
+
+/* backward.c: from the gradient of `hidden`, of which the contents are lost, into the attached gradients. */
+llama2_status l2_model_backward(const llama2_model *model, l2_activations *activations, l2_tensor *dhidden);
+
+/*
+ * token_loss.c: log-probabilities of target tokens, and the gradient of any loss on them. targets[i] (n of them, rising) are indices of tokens in the batch that are not
+ * first in their sequence; `loss` is called with row = targets[i] (from any thread, once each). With activations: backward too. Only the rows that predict a target go
+ * through the head.
+ */
+llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets, int64_t n, double temperature,
+                                  int entropy, l2_token_loss loss, void *user, l2_activations *activations);
+
+/*
+ * value_loss.c: values of the score head at rows[i] (n tokens of the batch, rising); `loss` sees all of them at once and, with activations, writes
+ * their derivatives (zero at first).
+ */
+typedef void (*l2_value_loss)(void *user, int64_t n, const double *values, double *derivatives);
+llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n, l2_value_loss loss, void *user,
+                                  l2_activations *activations);
+
+#endif

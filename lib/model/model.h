@@ -1,0 +1,80 @@
+/*
+ * A Llama in memory. One arena holds all weights in the documented order
+ *
+ *     [ matrices, decayed: embedding, then per layer q k v o gate up down | gains: per layer two norms, last norm | head ]
+ *
+ * The head is a linear of dim -> vocab_size (lm_head.weight; with tied weights it is the embedding and not in the arena again), or of
+ * dim -> 1 (score.weight): a reward model or critic is the same struct with the other head. Gradients and optimizer state have the arena's layout.
+ */
+#ifndef L2_MODEL_MODEL_H
+#define L2_MODEL_MODEL_H
+
+#include "base/context.h"
+#include "math/linear.h"
+#include "math/ops.h"
+#include <llama2/model.h>
+#include <stdatomic.h>
+
+enum { L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
+
+typedef struct l2_param {
+    char name[64]; /* as in transformers */
+    int64_t rows, columns;
+    int64_t offset; /* in the arena, in elements */
+    int decay;      /* weight decay applies */
+} l2_param;
+
+/* A gain and its gradient (data NULL: none wanted). */
+typedef struct l2_gain {
+    l2_tensor weight, grad; /* (D) */
+} l2_gain;
+
+typedef struct l2_layer {
+    l2_gain attention_norm, ffn_norm;
+    l2_linear q, k, v, o, gate, up, down;
+} l2_layer;
+
+struct llama2_model {
+    llama2_context *ctx;
+    atomic_int references;
+    atomic_int users; /* calls that read the weights; -1: a call that changes them */
+    atomic_int trained; /* a trainer is attached */
+    llama2_config config;
+    int32_t head_kind, dtype;
+    int32_t n_params;
+    l2_param *params; /* in the order of the arena */
+    int64_t n_elements;
+    void *weights;
+    l2_layer *layers;
+    l2_linear embedding; /* (V, D), read by rows */
+    l2_gain norm;
+    l2_linear head;
+    l2_tensor cosine, sine; /* (max_seq_len, head_dim / 2) */
+};
+
+/* config.c */
+llama2_status l2_config_check(const llama2_config *config);
+
+/* params.c: a model with uninitialised weights. */
+llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind, llama2_model **out);
+const l2_param *l2_model_find(const llama2_model *model, const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
+/* Points the grads of all weights into `arena` (n_elements of the model's dtype), or at nothing. */
+void l2_model_attach_gradients(llama2_model *model, void *arena);
+llama2_model *l2_model_retain(llama2_model *model);
+void l2_model_release(llama2_model *model);
+
+/* init.c: random weights, and a head alone (LLAMA2_HEAD_*). */
+void l2_model_init(llama2_model *model);
+void l2_model_init_head(llama2_model *model, int32_t how);
+/* The trunk of `from` (and the head, where both have the same kind) into `to`, of equal shape. */
+llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
+
+/* io.c: Hugging Face folders. `shift`, `scale`: of a reward model's scores, else NULL. */
+llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out, double *shift, double *scale);
+llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
+
+/* Enters a call that reads (change 0) or changes (1) the weights, or fails with LLAMA2_E_BUSY. */
+llama2_status l2_model_enter(const llama2_model *model, int change);
+void l2_model_leave(const llama2_model *model, int change);
+
+#endif
