@@ -1,0 +1,11 @@
+/*
+ * Defines one table of kernels. The including file has chosen L2_REAL and the instruction set (math/simd.h), and says L2_TABLE, the table's symbol, and
+ * L2_TABLE_NAME, its name.
+ */
+#include "math/kernels.h"
+#include "math/kernel/gemm.h"
+
+const l2_kernels L2_TABLE = {
+    .name = L2_TABLE_NAME,
+    .gemm_tile = gemm_tile,
+};
