@@ -1,0 +1,152 @@
+#include "infer/rollouts.h"
+#include "base/alloc.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static const char *const array_names[L2_ROLLOUTS_ARRAYS] = {
+    "LOGPROBS", "REF_LOGPROBS", "VALUES", "ADVANTAGES", "RETURNS", "SCORES", "HELPFUL_SCORES", "SAFETY_SCORES",
+};
+
+llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t samples_per_prompt, double temperature, llama2_rollouts **out)
+{
+    llama2_status status = LLAMA2_OK;
+    llama2_rollouts *rollouts = NULL;
+    *out = NULL;
+    if (samples_per_prompt < 1 || n_samples < 1 || n_samples % samples_per_prompt != 0) {
+        return l2_fail(LLAMA2_E_INVALID, "rollouts: %" PRId32 " samples with %" PRId32 " a prompt: the number of samples must be a positive multiple",
+                       n_samples, samples_per_prompt);
+    }
+    if (!(temperature >= 0) || isinf(temperature)) return l2_fail(LLAMA2_E_INVALID, "rollouts: temperature %g must be finite and >= 0", temperature);
+    L2_TRY(l2_calloc(ctx, 1, sizeof *rollouts, &rollouts));
+    rollouts->ctx = l2_context_retain(ctx);
+    rollouts->n_samples = n_samples;
+    rollouts->samples_per_prompt = samples_per_prompt;
+    rollouts->temperature = temperature;
+    L2_CHECK(l2_calloc(ctx, (size_t)n_samples + 1, sizeof *rollouts->offsets, &rollouts->offsets));
+    L2_CHECK(l2_calloc(ctx, (size_t)n_samples, sizeof *rollouts->prompt_lengths, &rollouts->prompt_lengths));
+    L2_CHECK(l2_calloc(ctx, (size_t)n_samples, sizeof *rollouts->ended, &rollouts->ended));
+    *out = rollouts;
+    rollouts = NULL;
+done:
+    l2_rollouts_free(rollouts);
+    return status;
+}
+
+void l2_rollouts_free(llama2_rollouts *rollouts)
+{
+    if (!rollouts) return;
+    llama2_context *ctx = rollouts->ctx;
+    for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) l2_free(ctx, rollouts->arrays[i]);
+    l2_free(ctx, rollouts->tokens);
+    l2_free(ctx, rollouts->offsets);
+    l2_free(ctx, rollouts->prompt_lengths);
+    l2_free(ctx, rollouts->ended);
+    l2_free(ctx, rollouts);
+    l2_context_release(ctx);
+}
+
+/* Room for `needed` tokens, and log-probabilities where the samples have them. */
+static llama2_status reserve(llama2_rollouts *rollouts, int64_t needed, int logprobs)
+{
+    float **recorded = &rollouts->arrays[LLAMA2_ROLLOUTS_LOGPROBS];
+    size_t used = (size_t)rollouts->n_tokens;
+    if (needed > rollouts->capacity) {
+        int64_t capacity = rollouts->capacity * 2 > needed ? rollouts->capacity * 2 : needed;
+        L2_TRY(l2_realloc(rollouts->ctx, used, (size_t)capacity, sizeof *rollouts->tokens, &rollouts->tokens));
+        if (*recorded) L2_TRY(l2_realloc(rollouts->ctx, used, (size_t)capacity, sizeof **recorded, recorded));
+        rollouts->capacity = capacity;
+    }
+    if (logprobs && !*recorded) L2_TRY(l2_calloc(rollouts->ctx, (size_t)rollouts->capacity, sizeof **recorded, recorded));
+    return LLAMA2_OK;
+}
+
+llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens, int32_t prompt_length, const float *logprobs,
+                                 int ended)
+{
+    int32_t s = rollouts->n_done;
+    if (s == rollouts->n_samples) return l2_fail(LLAMA2_E_STATE, "rollouts: all %" PRId32 " samples are there already", rollouts->n_samples);
+    if (prompt_length < 1 || prompt_length >= n_tokens) {
+        return l2_fail(LLAMA2_E_INVALID, "rollouts, sample %" PRId32 ": a prompt of %" PRId32 " of %" PRId64 " tokens: both prompt and response need one",
+                       s, prompt_length, n_tokens);
+    }
+    if (s > 0 && (rollouts->arrays[LLAMA2_ROLLOUTS_LOGPROBS] != NULL) != (logprobs != NULL)) {
+        return l2_fail(LLAMA2_E_INVALID, "rollouts, sample %" PRId32 ": log-probabilities for all samples or for none", s);
+    }
+    L2_TRY(reserve(rollouts, rollouts->n_tokens + n_tokens, logprobs != NULL));
+    memcpy(rollouts->tokens + rollouts->n_tokens, tokens, (size_t)n_tokens * sizeof *tokens);
+    if (logprobs) {
+        float *to = rollouts->arrays[LLAMA2_ROLLOUTS_LOGPROBS] + rollouts->n_tokens;
+        memset(to, 0, (size_t)prompt_length * sizeof *to);
+        memcpy(to + prompt_length, logprobs, (size_t)(n_tokens - prompt_length) * sizeof *to);
+    }
+    rollouts->prompt_lengths[s] = prompt_length;
+    rollouts->ended[s] = ended != 0;
+    rollouts->n_tokens += n_tokens;
+    rollouts->offsets[s + 1] = rollouts->n_tokens;
+    rollouts->n_done++;
+    return LLAMA2_OK;
+}
+
+void l2_rollouts_batch(const llama2_rollouts *rollouts, llama2_batch *out)
+{
+    *out = (llama2_batch){
+        .struct_size = sizeof *out,
+        .n_sequences = rollouts->n_done,
+        .n_tokens = rollouts->n_tokens,
+        .tokens = rollouts->tokens,
+        .offsets = rollouts->offsets,
+    };
+}
+
+double l2_rollouts_temperature(const llama2_rollouts *rollouts)
+{
+    return rollouts->temperature > 0 ? rollouts->temperature : 1;
+}
+
+int64_t l2_rollouts_length(const llama2_rollouts *rollouts, int32_t array)
+{
+    return array < LLAMA2_ROLLOUTS_SCORES ? rollouts->n_tokens : rollouts->n_samples;
+}
+
+llama2_status l2_rollouts_make(llama2_rollouts *rollouts, int32_t array, float **out)
+{
+    if (!rollouts->arrays[array]) {
+        size_t n = (size_t)(array < LLAMA2_ROLLOUTS_SCORES ? rollouts->capacity : rollouts->n_samples);
+        L2_TRY(l2_calloc(rollouts->ctx, n, sizeof(float), &rollouts->arrays[array]));
+    }
+    *out = rollouts->arrays[array];
+    return LLAMA2_OK;
+}
+
+llama2_status l2_rollouts_need(const llama2_rollouts *rollouts, int32_t array, const float **out)
+{
+    if (!rollouts->arrays[array]) {
+        return l2_fail(LLAMA2_E_STATE, "rollouts: LLAMA2_ROLLOUTS_%s is needed and has neither been computed nor set", array_names[array]);
+    }
+    *out = rollouts->arrays[array];
+    return LLAMA2_OK;
+}
+
+llama2_status l2_rollouts_put(llama2_rollouts *rollouts, int32_t array, const float *values, int64_t n)
+{
+    if (array < 0 || array >= L2_ROLLOUTS_ARRAYS) {
+        return l2_fail(LLAMA2_E_INVALID, "rollouts: array %" PRId32 " is none of LLAMA2_ROLLOUTS_*, 0 .. %d", array, L2_ROLLOUTS_ARRAYS - 1);
+    }
+    int64_t length = l2_rollouts_length(rollouts, array);
+    if (n != length) {
+        return l2_fail(LLAMA2_E_INVALID, "rollouts: %" PRId64 " values for %s, which has %" PRId64, n, array_names[array], length);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(values[i])) return l2_fail(LLAMA2_E_NUMERIC, "rollouts: value %" PRId64 " for %s is not finite", i, array_names[array]);
+    }
+    float *to;
+    L2_TRY(l2_rollouts_make(rollouts, array, &to));
+    memmove(to, values, (size_t)n * sizeof *to);
+    if (array < LLAMA2_ROLLOUTS_SCORES) {
+        for (int32_t s = 0; s < rollouts->n_done; s++) {
+            memset(to + rollouts->offsets[s], 0, (size_t)rollouts->prompt_lengths[s] * sizeof *to);
+        }
+    }
+    return LLAMA2_OK;
+}
