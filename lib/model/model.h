@@ -73,6 +73,9 @@ llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
 llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out, double *shift, double *scale);
 llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
 
+/* memory.c: options are complete. */
+llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);
+
 /* Enters a call that reads (change 0) or changes (1) the weights, or fails with LLAMA2_E_BUSY. */
 llama2_status l2_model_enter(const llama2_model *model, int change);
 void l2_model_leave(const llama2_model *model, int change);

@@ -1,0 +1,302 @@
+/*
+ * Continuous batching. There are `n_slots` places; each decodes one sample. A round fills free places (reading the prompts of new samples in one packed
+ * forward, once for all samples of a prompt), then reads one token of every place in one forward. What a sample says depends on its id and its prompt
+ * alone, so neither the number of places nor who sits beside it changes anything.
+ */
+#include "infer/generate.h"
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "base/threads.h"
+#include "infer/sampler.h"
+#include "model/kv_cache.h"
+
+#include <string.h>
+
+enum { MOST_SLOTS = 64, PREFILL_TOKENS = 4096 };
+static const size_t default_cache_bytes = (size_t)2 << 30;
+
+/* A response as it grows, and after that. */
+typedef struct response {
+    int32_t *tokens; /* NULL until it begins */
+    float *logprobs;
+    int32_t n;
+    int ended;
+} response;
+
+typedef struct slot {
+    int32_t sample; /* -1: free */
+    l2_kv_sequence sequence;
+} slot;
+
+typedef struct engine {
+    llama2_context *ctx;
+    const llama2_model *model;
+    const llama2_batch *prompts;
+    const llama2_rollout_options *options;
+    int32_t n_samples, next_sample, n_done;
+    int64_t n_sampled; /* tokens */
+    response *responses;
+
+    int32_t n_slots;
+    slot *slots;
+    l2_kv_cache cache;
+
+    /* The prompt whose samples have not all begun: its cache and the logits after it. */
+    l2_kv_sequence prompt;
+    float *prompt_logits; /* (V) */
+
+    /* One round: a row a place (or prompt). */
+    int64_t *offsets, *start, *wanted;
+    const int32_t **blocks;
+    int32_t *tokens, *row_slot;
+    l2_tensor hidden, logits; /* (n_slots, D), (n_slots, V) */
+    float *logits32;          /* logits, or a copy of them in fp32 */
+    double *logprobs;         /* (n_slots) */
+    int32_t *drawn;           /* (n_slots) */
+    l2_candidate *candidates; /* (workers, V) */
+} engine;
+
+static int64_t prompt_length(const engine *e, int32_t prompt)
+{
+    return e->prompts->offsets[prompt + 1] - e->prompts->offsets[prompt];
+}
+
+/* Longest response to a prompt: what is asked for, or what the context leaves. */
+static int64_t response_limit(const engine *e, int32_t prompt)
+{
+    int64_t room = e->model->config.max_seq_len - prompt_length(e, prompt);
+    return room < e->options->max_new_tokens ? room : e->options->max_new_tokens;
+}
+
+static llama2_status set_up(engine *e)
+{
+    llama2_context *ctx = e->ctx;
+    const llama2_config *g = &e->model->config;
+    int64_t longest = 0;
+    for (int32_t i = 0; i < e->prompts->n_sequences; i++) {
+        int64_t n = prompt_length(e, i) + response_limit(e, i);
+        if (n > longest) longest = n;
+    }
+    int32_t most_blocks = l2_kv_blocks_for(longest);
+    size_t fit = default_cache_bytes / (l2_kv_block_bytes(g, e->model->dtype) * (size_t)most_blocks);
+    int32_t slots = e->options->max_parallel > 0 ? e->options->max_parallel : fit < 1 ? 1 : fit > MOST_SLOTS ? MOST_SLOTS : (int32_t)fit;
+    e->n_slots = slots < e->n_samples ? slots : e->n_samples;
+
+    size_t n = (size_t)e->n_slots, vocab = (size_t)g->vocab_size, size = l2_dtype_size(e->model->dtype);
+    L2_TRY(l2_calloc(ctx, (size_t)e->n_samples, sizeof *e->responses, &e->responses));
+    L2_TRY(l2_calloc(ctx, n, sizeof *e->slots, &e->slots));
+    for (int32_t i = 0; i < e->n_slots; i++) {
+        e->slots[i].sample = -1;
+        L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->slots[i].sequence.blocks));
+    }
+    L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->prompt.blocks));
+    /* Each place has its own blocks, each prompt just read a partly filled one, and one prompt may wait for places. */
+    L2_TRY(l2_kv_cache_init(e->model, (e->n_slots + 1) * (most_blocks + 1), &e->cache));
+    L2_TRY(l2_alloc(ctx, vocab, sizeof(float), &e->prompt_logits));
+    L2_TRY(l2_alloc(ctx, n + 1, sizeof *e->offsets, &e->offsets));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->start, &e->start));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->wanted, &e->wanted));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->blocks, &e->blocks));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->tokens, &e->tokens));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->row_slot, &e->row_slot));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->logprobs, &e->logprobs));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->drawn, &e->drawn));
+    L2_TRY(l2_alloc(ctx, (size_t)l2_workers(ctx) * vocab, sizeof *e->candidates, &e->candidates));
+    e->hidden = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->dim);
+    e->logits = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->vocab_size);
+    L2_TRY(l2_alloc(ctx, n * (size_t)g->dim, size, &e->hidden.data));
+    L2_TRY(l2_alloc(ctx, n * vocab, size, &e->logits.data));
+    if (e->model->dtype == LLAMA2_F32)
+        e->logits32 = e->logits.data;
+    else
+        L2_TRY(l2_alloc(ctx, n * vocab, sizeof(float), &e->logits32));
+    return LLAMA2_OK;
+}
+
+static void tear_down(engine *e)
+{
+    llama2_context *ctx = e->ctx;
+    for (int32_t i = 0; e->responses && i < e->n_samples; i++) {
+        l2_free(ctx, e->responses[i].tokens);
+        l2_free(ctx, e->responses[i].logprobs);
+    }
+    for (int32_t i = 0; e->slots && i < e->n_slots; i++) l2_free(ctx, e->slots[i].sequence.blocks);
+    if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
+    l2_kv_cache_free(&e->cache);
+    void *rest[] = {e->responses, e->slots, e->prompt.blocks, e->prompt_logits, e->offsets, e->start, e->wanted, e->blocks, e->tokens,
+                    e->row_slot, e->logprobs, e->drawn, e->candidates, e->hidden.data, e->logits.data};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
+}
+
+/* Rows 0 .. n - 1 of the hidden states become logits in fp32. */
+static llama2_status to_logits(engine *e, int64_t n)
+{
+    e->logits.shape[0] = n;
+    L2_TRY(l2_linear_forward(e->ctx, &e->model->head, &e->hidden, &e->logits, 0));
+    if (e->logits32 == e->logits.data) return LLAMA2_OK;
+    l2_tensor out = l2_tensor_2d(LLAMA2_F32, e->logits32, n, e->model->config.vocab_size);
+    return l2_op_copy(e->ctx, &e->logits, &out);
+}
+
+/* Draws a token for each of the places row_slot[0 .. n - 1]; place i's logits are row i of logits32. */
+static void draw_task(void *arg, int32_t row, int32_t worker)
+{
+    engine *e = arg;
+    const llama2_rollout_options *o = e->options;
+    int32_t vocab = e->model->config.vocab_size;
+    const slot *s = &e->slots[e->row_slot[row]];
+    double u = l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->first_sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
+    e->drawn[row] = l2_sample(e->logits32 + (size_t)row * (size_t)vocab, vocab, o->temperature, o->top_k, o->top_p, u,
+                              e->candidates + (size_t)worker * (size_t)vocab);
+}
+
+/* Takes the drawn tokens in; places whose response is complete become free. */
+static llama2_status draw(engine *e, int32_t n)
+{
+    const llama2_rollout_options *o = e->options;
+    l2_tensor logits = l2_tensor_2d(LLAMA2_F32, e->logits32, n, e->model->config.vocab_size);
+    l2_parallel(e->ctx, n, draw_task, e);
+    for (int32_t i = 0; i < n; i++)
+        if (e->drawn[i] < 0)
+            return l2_fail(LLAMA2_E_NUMERIC, "sample %d: the logits at position %lld are not finite", e->slots[e->row_slot[i]].sample,
+                           (long long)e->slots[e->row_slot[i]].sequence.length);
+    L2_TRY(l2_op_logprobs(e->ctx, &logits, e->drawn, o->temperature > 0 ? o->temperature : 1, e->logprobs, NULL));
+    for (int32_t i = 0; i < n; i++) {
+        slot *s = &e->slots[e->row_slot[i]];
+        response *r = &e->responses[s->sample];
+        r->tokens[r->n] = e->drawn[i];
+        r->logprobs[r->n++] = (float)e->logprobs[i];
+        r->ended = e->model->config.eos_id >= 0 && e->drawn[i] == e->model->config.eos_id;
+        e->n_sampled++;
+        if (r->ended || r->n >= response_limit(e, s->sample / o->samples_per_prompt)) {
+            l2_kv_truncate(&e->cache, &s->sequence, 0);
+            s->sample = -1;
+            e->n_done++;
+        }
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status begin_response(engine *e, slot *s, int32_t sample)
+{
+    response *r = &e->responses[sample];
+    size_t n = (size_t)response_limit(e, sample / e->options->samples_per_prompt);
+    L2_TRY(l2_alloc(e->ctx, n, sizeof *r->tokens, &r->tokens));
+    L2_TRY(l2_alloc(e->ctx, n, sizeof *r->logprobs, &r->logprobs));
+    l2_kv_fork(&e->cache, &e->prompt, &s->sequence);
+    s->sample = sample;
+    return LLAMA2_OK;
+}
+
+/* Reads one prompt into e->prompt and its logits into e->prompt_logits. */
+static llama2_status read_prompt(engine *e, int32_t prompt)
+{
+    const int32_t *tokens = e->prompts->tokens + e->prompts->offsets[prompt];
+    int64_t length = prompt_length(e, prompt);
+    for (int64_t first = 0; first < length; first += PREFILL_TOKENS) {
+        int64_t count = length - first < PREFILL_TOKENS ? length - first : PREFILL_TOKENS, offsets[2] = {0, count}, last = count - 1;
+        l2_kv_extend(&e->cache, &e->prompt, first + count);
+        const int32_t *blocks = e->prompt.blocks;
+        l2_kv_rows rows = {1, offsets, &first, &blocks};
+        L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, tokens + first, &last, 1, &e->hidden));
+    }
+    L2_TRY(to_logits(e, 1));
+    memcpy(e->prompt_logits, e->logits32, (size_t)e->model->config.vocab_size * sizeof(float));
+    return LLAMA2_OK;
+}
+
+/* Gives samples to free places and draws their first tokens, until no place is free or no sample is left. */
+static llama2_status fill_slots(engine *e)
+{
+    int32_t k = e->options->samples_per_prompt;
+    size_t vocab = (size_t)e->model->config.vocab_size;
+    for (;;) {
+        int32_t n = 0;
+        for (int32_t i = 0; i < e->n_slots && e->next_sample < e->n_samples; i++) {
+            if (e->slots[i].sample >= 0) continue;
+            if (e->next_sample % k == 0) {
+                if (n > 0) break; /* first the tokens of the last prompt's samples */
+                l2_kv_truncate(&e->cache, &e->prompt, 0);
+                L2_TRY(read_prompt(e, e->next_sample / k));
+            }
+            L2_TRY(begin_response(e, &e->slots[i], e->next_sample++));
+            e->row_slot[n++] = i;
+        }
+        if (n == 0) return LLAMA2_OK;
+        for (int32_t i = 0; i < n; i++) memcpy(e->logits32 + (size_t)i * vocab, e->prompt_logits, vocab * sizeof(float));
+        L2_TRY(draw(e, n));
+    }
+}
+
+/* One token of every place that decodes. */
+static llama2_status decode(engine *e)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < e->n_slots; i++) {
+        slot *s = &e->slots[i];
+        if (s->sample < 0) continue;
+        const response *r = &e->responses[s->sample];
+        e->row_slot[n] = i;
+        e->tokens[n] = r->tokens[r->n - 1];
+        e->start[n] = s->sequence.length;
+        e->offsets[n] = e->wanted[n] = n;
+        l2_kv_extend(&e->cache, &s->sequence, s->sequence.length + 1);
+        e->blocks[n] = s->sequence.blocks;
+        n++;
+    }
+    if (n == 0) return LLAMA2_OK;
+    e->offsets[n] = n;
+    l2_kv_rows rows = {n, e->offsets, e->start, e->blocks};
+    L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, e->tokens, e->wanted, n, &e->hidden));
+    L2_TRY(to_logits(e, n));
+    return draw(e, n);
+}
+
+static llama2_status report(const engine *e)
+{
+    llama2_rollout_event event = {sizeof event, 0, e->n_done, e->n_samples, e->n_sampled};
+    if (e->options->progress && e->options->progress(e->options->user, &event) != 0)
+        return l2_fail(LLAMA2_E_USER, "the rollout's progress callback stopped it after %d of %d samples", e->n_done, e->n_samples);
+    return LLAMA2_OK;
+}
+
+static llama2_status collect(const engine *e, llama2_rollouts **out)
+{
+    llama2_status status;
+    llama2_rollouts *all = NULL;
+    int32_t *tokens = NULL;
+    int32_t k = e->options->samples_per_prompt;
+    L2_TRY(l2_rollouts_new(e->ctx, e->n_samples, k, e->options->temperature, &all));
+    L2_CHECK(l2_scratch_get(e->ctx, (size_t)e->model->config.max_seq_len * sizeof *tokens, &tokens));
+    for (int32_t i = 0; i < e->n_samples; i++) {
+        const response *r = &e->responses[i];
+        int64_t length = prompt_length(e, i / k);
+        memcpy(tokens, e->prompts->tokens + e->prompts->offsets[i / k], (size_t)length * sizeof *tokens);
+        memcpy(tokens + length, r->tokens, (size_t)r->n * sizeof *tokens);
+        L2_CHECK(l2_rollouts_append(all, tokens, length + r->n, (int32_t)length, r->logprobs, r->ended));
+    }
+    *out = all;
+    all = NULL;
+done:
+    l2_scratch_put(e->ctx, tokens);
+    l2_rollouts_free(all);
+    return status;
+}
+
+llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options, llama2_rollouts **out)
+{
+    llama2_status status;
+    engine e = {.ctx = model->ctx, .model = model, .prompts = prompts, .options = options};
+    e.n_samples = prompts->n_sequences * options->samples_per_prompt;
+    L2_CHECK(set_up(&e));
+    while (e.n_done < e.n_samples) {
+        L2_CHECK(fill_slots(&e));
+        L2_CHECK(decode(&e));
+        L2_CHECK(report(&e));
+    }
+    L2_CHECK(collect(&e, out));
+done:
+    tear_down(&e);
+    return status;
+}

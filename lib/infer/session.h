@@ -1,0 +1,23 @@
+/* One sequence and its KV cache. */
+#ifndef L2_INFER_SESSION_H
+#define L2_INFER_SESSION_H
+
+#include "infer/sampler.h"
+#include "model/kv_cache.h"
+
+struct llama2_session {
+    llama2_context *ctx;
+    llama2_model *model;
+    l2_kv_cache cache;
+    l2_kv_sequence sequence;
+    float *logits; /* (V) after the last token */
+    int has_logits;
+    l2_candidate *candidates; /* (V) */
+};
+
+llama2_status l2_session_new(llama2_model *model, llama2_session **out);
+void l2_session_release(llama2_session *session);
+llama2_status l2_session_feed(llama2_session *session, const int32_t *tokens, int64_t n);
+llama2_status l2_session_draw(llama2_session *session, const llama2_sampling *sampling, int32_t *token, float *logprob);
+
+#endif

@@ -1,0 +1,92 @@
+/* The shape of a model: presets of the paper (table 1) and the check of free sizes. */
+#include "model/model.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The products below are indices; a model whose arena has more elements than this can't be addressed. */
+static const int64_t max_elements = INT64_C(1) << 46;
+
+static llama2_status check_count(const char *name, int64_t value, int64_t limit)
+{
+    if (value < 1 || value > limit)
+        return l2_fail(LLAMA2_E_INVALID, "config: %s is %lld, expected 1 .. %lld", name, (long long)value, (long long)limit);
+    return LLAMA2_OK;
+}
+
+static llama2_status check_id(const char *name, int32_t id, int32_t vocab_size)
+{
+    if (id < -1 || id >= vocab_size)
+        return l2_fail(LLAMA2_E_INVALID, "config: %s is %d, expected -1 (none) or a token below %d", name, id, vocab_size);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_config_check(const llama2_config *c)
+{
+    L2_TRY(check_count("vocab_size", c->vocab_size, 1 << 24));
+    L2_TRY(check_count("dim", c->dim, 1 << 20));
+    L2_TRY(check_count("n_layers", c->n_layers, 1 << 16));
+    L2_TRY(check_count("n_heads", c->n_heads, 1 << 16));
+    L2_TRY(check_count("n_kv_heads", c->n_kv_heads, c->n_heads));
+    L2_TRY(check_count("head_dim", c->head_dim, 1 << 16));
+    L2_TRY(check_count("ffn_dim", c->ffn_dim, 1 << 22));
+    L2_TRY(check_count("max_seq_len", c->max_seq_len, 1 << 28));
+    if (c->n_heads % c->n_kv_heads)
+        return l2_fail(LLAMA2_E_INVALID, "config: n_heads %d is not a multiple of n_kv_heads %d", c->n_heads, c->n_kv_heads);
+    if (c->head_dim % 2) return l2_fail(LLAMA2_E_INVALID, "config: head_dim %d is odd; rotary positions need pairs", c->head_dim);
+    if (!(c->norm_eps > 0) || !isfinite(c->norm_eps))
+        return l2_fail(LLAMA2_E_INVALID, "config: norm_eps is %g, expected a number above 0", c->norm_eps);
+    if (!(c->rope_theta > 0) || !isfinite(c->rope_theta))
+        return l2_fail(LLAMA2_E_INVALID, "config: rope_theta is %g, expected a number above 0", c->rope_theta);
+    if (!(c->init_std >= 0) || !isfinite(c->init_std))
+        return l2_fail(LLAMA2_E_INVALID, "config: init_std is %g, expected a number >= 0", c->init_std);
+    L2_TRY(check_id("bos_id", c->bos_id, c->vocab_size));
+    L2_TRY(check_id("eos_id", c->eos_id, c->vocab_size));
+    L2_TRY(check_id("pad_id", c->pad_id, c->vocab_size));
+
+    /* No product of two fields wraps given the limits above; their sum over layers is checked in floating point. */
+    double per_layer = 2.0 * c->head_dim * c->dim * (c->n_heads + (double)c->n_kv_heads) + 3.0 * c->dim * c->ffn_dim + 2.0 * c->dim;
+    double elements = per_layer * c->n_layers + 2.0 * c->vocab_size * c->dim + c->dim;
+    if (elements > (double)max_elements)
+        return l2_fail(LLAMA2_E_LIMIT, "config: the model would have %.3g parameters, the limit is %.3g", elements, (double)max_elements);
+    return LLAMA2_OK;
+}
+
+typedef struct preset {
+    int32_t dim, n_layers, n_heads, n_kv_heads, ffn_dim;
+} preset;
+
+/* Indexed by LLAMA2_PRESET_*. */
+static const preset presets[] = {
+    {4096, 32, 32, 32, 11008},
+    {5120, 40, 40, 40, 13824},
+    {8192, 48, 64, 8, 22016},
+    {8192, 80, 64, 8, 28672},
+};
+
+llama2_status llama2_config_preset(llama2_config *config, int32_t index)
+{
+    if (!config) return l2_fail(LLAMA2_E_INVALID, "llama2_config_preset: config is NULL");
+    if (index < 0 || index >= (int32_t)(sizeof presets / sizeof *presets))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_config_preset: preset is %d, expected one of LLAMA2_PRESET_*", index);
+    const preset *p = &presets[index];
+    llama2_config c = {
+        .struct_size = config->struct_size,
+        .vocab_size = 32000,
+        .dim = p->dim,
+        .n_layers = p->n_layers,
+        .n_heads = p->n_heads,
+        .n_kv_heads = p->n_kv_heads,
+        .head_dim = p->dim / p->n_heads,
+        .ffn_dim = p->ffn_dim,
+        .max_seq_len = 4096,
+        .bos_id = 1,
+        .eos_id = 2,
+        .pad_id = -1,
+        .norm_eps = 1e-5,
+        .rope_theta = 10000,
+        .init_std = 0.02,
+    };
+    memcpy(config, &c, config->struct_size < sizeof c ? config->struct_size : sizeof c);
+    return LLAMA2_OK;
+}

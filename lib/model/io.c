@@ -1,0 +1,140 @@
+/* Models as Hugging Face folders. The internal order of rotary pairs is Hugging Face's, so nothing is permuted. */
+#include "base/alloc.h"
+#include "format/huggingface.h"
+#include "model/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void config_from_hf(const l2_hf_config *hf, llama2_config *c)
+{
+    *c = (llama2_config){
+        .struct_size = sizeof *c,
+        .vocab_size = (int32_t)hf->vocab_size,
+        .dim = (int32_t)hf->hidden_size,
+        .n_layers = (int32_t)hf->num_hidden_layers,
+        .n_heads = (int32_t)hf->num_attention_heads,
+        .n_kv_heads = (int32_t)hf->num_key_value_heads,
+        .head_dim = (int32_t)hf->head_dim,
+        .ffn_dim = (int32_t)hf->intermediate_size,
+        .max_seq_len = (int32_t)hf->max_position_embeddings,
+        .tied = hf->tie_word_embeddings,
+        .bos_id = (int32_t)hf->bos_id,
+        .eos_id = hf->n_eos > 0 ? (int32_t)hf->eos_ids[0] : -1,
+        .pad_id = (int32_t)hf->pad_id,
+        .norm_eps = hf->rms_norm_eps,
+        .rope_theta = hf->rope_theta,
+        .init_std = hf->initializer_range,
+    };
+}
+
+static void config_to_hf(const llama2_model *m, int32_t dtype, l2_hf_config *hf)
+{
+    const llama2_config *c = &m->config;
+    l2_hf_config_init(hf);
+    hf->vocab_size = c->vocab_size;
+    hf->hidden_size = c->dim;
+    hf->num_hidden_layers = c->n_layers;
+    hf->num_attention_heads = c->n_heads;
+    hf->num_key_value_heads = c->n_kv_heads;
+    hf->head_dim = c->head_dim;
+    hf->intermediate_size = c->ffn_dim;
+    hf->max_position_embeddings = c->max_seq_len;
+    hf->rms_norm_eps = c->norm_eps;
+    hf->rope_theta = c->rope_theta;
+    hf->initializer_range = c->init_std;
+    hf->bos_id = c->bos_id;
+    hf->pad_id = c->pad_id;
+    hf->n_eos = c->eos_id >= 0;
+    hf->eos_ids[0] = c->eos_id;
+    hf->tie_word_embeddings = c->tied;
+    hf->dtype = dtype;
+    hf->sequence_classification = m->head_kind == L2_HEAD_SCORE;
+}
+
+static void *param_data(const llama2_model *m, const l2_param *p)
+{
+    return (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype);
+}
+
+static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_weights *weights)
+{
+    const l2_st_tensor *t = l2_hf_weights_find(weights, p->name);
+    if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", p->name);
+    int fits = p->decay ? t->n_dims == 2 && t->shape[0] == p->rows && t->shape[1] == p->columns : t->n_dims == 1 && t->shape[0] == p->rows;
+    if (!fits)
+        return l2_fail(LLAMA2_E_MISMATCH, "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", p->name, t->n_dims,
+                       t->n_dims > 0 ? (long long)t->shape[0] : 1, t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)p->rows, (long long)p->columns);
+    llama2_status status = l2_st_read(m->ctx, t, 0, p->rows * p->columns, m->dtype, param_data(m, p));
+    return status < 0 ? l2_fail_in(status, "tensor \"%s\"", p->name) : status;
+}
+
+/* A tensor that the architecture has no place for changes what the model computes, unless it is one of these. */
+static int is_harmless(const char *name)
+{
+    size_t n = strlen(name);
+    static const char table[] = "rotary_emb.inv_freq";
+    return strcmp(name, "lm_head.weight") == 0 || (n >= sizeof table - 1 && strcmp(name + n - (sizeof table - 1), table) == 0);
+}
+
+llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out, double *shift, double *scale)
+{
+    llama2_status status;
+    l2_hf_config hf;
+    llama2_config config;
+    l2_hf_weights weights = {0};
+    llama2_model *m = NULL;
+    *out = NULL;
+    L2_TRY(l2_hf_config_read(ctx, path, &hf));
+    if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
+        return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path, hf.sequence_classification ? "reward model" : "language model",
+                       hf.sequence_classification ? "language model" : "reward model (LlamaForSequenceClassification with one label)");
+    config_from_hf(&hf, &config);
+    L2_CHECK(l2_hf_weights_open(ctx, path, 0, &weights));
+    L2_CHECK(l2_model_new(ctx, &config, dtype, head_kind, &m));
+    for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
+    for (size_t i = 0; i < weights.n_tensors; i++)
+        if (!is_harmless(weights.tensors[i]->name) && !l2_model_find(m, weights.tensors[i]->name)) {
+            status = l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.64s\" is not part of the Llama architecture", weights.tensors[i]->name);
+            goto done;
+        }
+    if (shift) *shift = hf.score_shift;
+    if (scale) *scale = hf.score_scale;
+    *out = m;
+    m = NULL;
+done:
+    if (status < 0) l2_fail_in(status, "%s", path);
+    l2_hf_weights_close(&weights);
+    l2_model_release(m);
+    return status;
+}
+
+llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dtype, double shift, double scale)
+{
+    llama2_status status;
+    l2_hf_config hf;
+    l2_st_entry *entries = NULL;
+    if (dtype != LLAMA2_F32 && dtype != LLAMA2_BF16 && dtype != LLAMA2_F16)
+        return l2_fail(LLAMA2_E_INVALID, "%s: dtype is %d, expected LLAMA2_F32, LLAMA2_BF16 or LLAMA2_F16", path, dtype);
+    config_to_hf(m, dtype, &hf);
+    hf.score_shift = shift;
+    hf.score_scale = scale;
+    L2_CHECK(l2_calloc(m->ctx, (size_t)m->n_params, sizeof *entries, &entries));
+    for (int32_t i = 0; i < m->n_params; i++) {
+        const l2_param *p = &m->params[i];
+        entries[i] = (l2_st_entry){
+            .name = p->name,
+            .dtype = dtype,
+            .source = m->dtype,
+            .n_dims = p->decay ? 2 : 1,
+            .shape = {p->rows, p->columns},
+            .data = param_data(m, p),
+        };
+    }
+    /* config.json first: it makes the folder; a folder without weights is refused when it is read. */
+    L2_CHECK(l2_hf_config_write(m->ctx, path, &hf));
+    L2_CHECK(l2_hf_weights_write(m->ctx, path, entries, (size_t)m->n_params, 0));
+done:
+    l2_free(m->ctx, entries);
+    return status;
+}

@@ -1,0 +1,179 @@
+/* Names, shapes and order of the parameters; the arena that holds them. */
+#include "model/model.h"
+
+#include "base/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Lays parameters out one after the other. */
+typedef struct layout {
+    l2_param *params;
+    int32_t n;
+    int64_t elements;
+} layout;
+
+static void place(layout *l, int64_t rows, int64_t columns, int decay, int32_t layer, const char *name)
+{
+    l2_param *p = &l->params[l->n++];
+    if (layer < 0)
+        snprintf(p->name, sizeof p->name, "%s", name);
+    else
+        snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, name);
+    p->rows = rows;
+    p->columns = columns;
+    p->decay = decay;
+    p->offset = l->elements;
+    l->elements += rows * columns;
+}
+
+enum { MATRICES_A_LAYER = 7, GAINS_A_LAYER = 2 };
+
+static void place_all(layout *l, const llama2_config *c, int32_t head_kind)
+{
+    int64_t d = c->dim, q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim, f = c->ffn_dim;
+    place(l, c->vocab_size, d, 1, -1, "model.embed_tokens.weight");
+    for (int32_t i = 0; i < c->n_layers; i++) {
+        place(l, q, d, 1, i, "self_attn.q_proj.weight");
+        place(l, kv, d, 1, i, "self_attn.k_proj.weight");
+        place(l, kv, d, 1, i, "self_attn.v_proj.weight");
+        place(l, d, q, 1, i, "self_attn.o_proj.weight");
+        place(l, f, d, 1, i, "mlp.gate_proj.weight");
+        place(l, f, d, 1, i, "mlp.up_proj.weight");
+        place(l, d, f, 1, i, "mlp.down_proj.weight");
+    }
+    for (int32_t i = 0; i < c->n_layers; i++) {
+        place(l, d, 1, 0, i, "input_layernorm.weight");
+        place(l, d, 1, 0, i, "post_attention_layernorm.weight");
+    }
+    place(l, d, 1, 0, -1, "model.norm.weight");
+    if (head_kind == L2_HEAD_SCORE)
+        place(l, 1, d, 1, -1, "score.weight");
+    else if (!c->tied)
+        place(l, c->vocab_size, d, 1, -1, "lm_head.weight");
+}
+
+static l2_tensor view(const llama2_model *m, void *arena, const l2_param *p)
+{
+    void *data = arena ? (char *)arena + (size_t)p->offset * l2_dtype_size(m->dtype) : NULL;
+    return p->decay ? l2_tensor_2d(m->dtype, data, p->rows, p->columns) : l2_tensor_1d(m->dtype, data, p->rows);
+}
+
+/* Points every weight (or gradient) of the model into `arena`, in the order of place_all. */
+static void bind(llama2_model *m, void *arena, int gradients)
+{
+    const l2_param *p = m->params;
+#define NEXT_LINEAR(linear) (*(gradients ? &(linear).grad : &(linear).weight) = view(m, arena, p++))
+    NEXT_LINEAR(m->embedding);
+    for (int32_t i = 0; i < m->config.n_layers; i++) {
+        l2_layer *l = &m->layers[i];
+        NEXT_LINEAR(l->q);
+        NEXT_LINEAR(l->k);
+        NEXT_LINEAR(l->v);
+        NEXT_LINEAR(l->o);
+        NEXT_LINEAR(l->gate);
+        NEXT_LINEAR(l->up);
+        NEXT_LINEAR(l->down);
+    }
+    for (int32_t i = 0; i < m->config.n_layers; i++) {
+        NEXT_LINEAR(m->layers[i].attention_norm);
+        NEXT_LINEAR(m->layers[i].ffn_norm);
+    }
+    NEXT_LINEAR(m->norm);
+    if (p < m->params + m->n_params)
+        NEXT_LINEAR(m->head);
+    else
+        *(gradients ? &m->head.grad : &m->head.weight) = gradients ? m->embedding.grad : m->embedding.weight; /* tied */
+#undef NEXT_LINEAR
+}
+
+void l2_model_attach_gradients(llama2_model *model, void *arena)
+{
+    bind(model, arena, 1);
+}
+
+llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind, llama2_model **out)
+{
+    llama2_status status;
+    llama2_model *m = NULL;
+    *out = NULL;
+    L2_TRY(l2_config_check(config));
+    L2_CHECK(l2_calloc(ctx, 1, sizeof *m, &m));
+    m->ctx = l2_context_retain(ctx);
+    atomic_init(&m->references, 1);
+    m->config = *config;
+    m->config.struct_size = sizeof m->config;
+    m->dtype = dtype;
+    m->head_kind = head_kind;
+    int32_t max_params = 1 + config->n_layers * (MATRICES_A_LAYER + GAINS_A_LAYER) + 2;
+    L2_CHECK(l2_calloc(ctx, (size_t)max_params, sizeof *m->params, &m->params));
+    layout l = {m->params, 0, 0};
+    place_all(&l, config, head_kind);
+    m->n_params = l.n;
+    m->n_elements = l.elements;
+    L2_CHECK(l2_calloc(ctx, (size_t)config->n_layers, sizeof *m->layers, &m->layers));
+    size_t size = l2_dtype_size(dtype);
+    L2_CHECK(l2_alloc(ctx, (size_t)m->n_elements, size, &m->weights));
+    bind(m, m->weights, 0);
+    bind(m, NULL, 1);
+
+    int64_t positions = config->max_seq_len, half = config->head_dim / 2;
+    m->cosine = l2_tensor_2d(dtype, NULL, positions, half);
+    m->sine = m->cosine;
+    L2_CHECK(l2_alloc(ctx, (size_t)(positions * half), size, &m->cosine.data));
+    L2_CHECK(l2_alloc(ctx, (size_t)(positions * half), size, &m->sine.data));
+    L2_CHECK(l2_op_rope_table(ctx, config->rope_theta, &m->cosine, &m->sine));
+    *out = m;
+    m = NULL;
+done:
+    l2_model_release(m);
+    return status;
+}
+
+llama2_model *l2_model_retain(llama2_model *model)
+{
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    return model;
+}
+
+void l2_model_release(llama2_model *m)
+{
+    if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
+    llama2_context *ctx = m->ctx;
+    l2_free(ctx, m->sine.data);
+    l2_free(ctx, m->cosine.data);
+    l2_free(ctx, m->weights);
+    l2_free(ctx, m->layers);
+    l2_free(ctx, m->params);
+    l2_free(ctx, m);
+    l2_context_release(ctx);
+}
+
+const l2_param *l2_model_find(const llama2_model *model, const char *name)
+{
+    for (int32_t i = 0; i < model->n_params; i++)
+        if (strcmp(model->params[i].name, name) == 0) return &model->params[i];
+    l2_fail(LLAMA2_E_NOT_FOUND, "no tensor is named \"%.64s\"; names are those of transformers, such as \"%s\"", name, model->params[0].name);
+    return NULL;
+}
+
+/* users > 0: that many readers; -1: one that changes; 0: idle. */
+llama2_status l2_model_enter(const llama2_model *model, int change)
+{
+    atomic_int *users = (atomic_int *)&model->users;
+    int now = atomic_load_explicit(users, memory_order_relaxed);
+    do {
+        if (change ? now != 0 : now < 0)
+            return l2_fail(LLAMA2_E_BUSY, now < 0 ? "the model is being trained by another call" : "the model is in use by another call and can't be changed");
+    } while (!atomic_compare_exchange_weak_explicit(users, &now, change ? -1 : now + 1, memory_order_acquire, memory_order_relaxed));
+    return LLAMA2_OK;
+}
+
+void l2_model_leave(const llama2_model *model, int change)
+{
+    atomic_int *users = (atomic_int *)&model->users;
+    if (change)
+        atomic_store_explicit(users, 0, memory_order_release);
+    else
+        atomic_fetch_sub_explicit(users, 1, memory_order_release);
+}
