@@ -17,4 +17,10 @@ typedef struct l2_matrix {
 llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b, void *c, int64_t ldc,
                       int accumulate);
 
+/* Was the library built with a CBLAS (LLAMA2_GEMM_CBLAS can be had)? lib/math/gemm_cblas.c */
+int l2_gemm_has_cblas(void);
+
+/* The fp32 product by the BLAS, on its own threads; 0 where its integers are too small for the sizes or there is none, and nothing was done. */
+int l2_gemm_cblas(int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b, float *c, int64_t ldc, int accumulate);
+
 #endif

@@ -26,8 +26,11 @@ enum { V_LANES = 16 };
 #define V_INLINE static inline
 #endif
 
-/* Loops that must disappear, so that arrays of vectors live in registers. */
-#if defined(__clang__)
+/* Loops that must disappear, so that arrays of vectors live in registers; in portable C they had better stay. */
+#if !defined(L2_SIMD_AVX512) && !defined(L2_SIMD_AVX2)
+#define V_PORTABLE
+#define V_UNROLL
+#elif defined(__clang__)
 #define V_UNROLL _Pragma("clang loop unroll(full)")
 #elif defined(__GNUC__)
 #define V_UNROLL _Pragma("GCC unroll 16")
@@ -319,10 +322,6 @@ V_INLINE vreal v_exp(vreal a) { V_EACH(exp(a.lane[i])); }
 #define L2_EXP_Q1 0x1.555554p-3f
 #define L2_EXP_Q0 0.5f
 
-#if !defined(L2_SIMD_AVX512) && !defined(L2_SIMD_AVX2)
-#define L2_EXP_PORTABLE
-#endif
-
 V_INLINE real r_power_of_two(int32_t e)
 {
     uint32_t bits = (uint32_t)(e + 127) << 23;
@@ -354,7 +353,7 @@ V_INLINE real r_exp(real x)
     return r_scale_by_bits(r_fma(q, r * r, r) + 1.0f, t);
 }
 
-#if defined(L2_EXP_PORTABLE)
+#if defined(V_PORTABLE)
 
 V_INLINE vreal v_exp(vreal a) { V_EACH(r_exp(a.lane[i])); }
 

@@ -15,8 +15,14 @@
 #define GEMM_VECTORS 1
 #endif
 
+#if defined(V_PORTABLE)
+#define GEMM_BODY static
+#else
+#define GEMM_BODY V_INLINE
+#endif
+
 /* m rows x nv vectors, both constants at each call; `last` lanes of the last vector, 16 or a run-time number. */
-V_INLINE void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, const int m,
+GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, const int m,
                         const int nv, const int masked, int64_t last, int accumulate)
 {
     vreal acc[L2_TILE_ROWS][GEMM_VECTORS];
@@ -46,16 +52,23 @@ V_INLINE void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, cons
     }
 }
 
-/* One instance a number of rows: the accumulators can't be indexed at run time. */
+/* One instance a number of rows, since accumulators in registers can't be indexed at run time. */
+#define GEMM_CASE(rows, nv, masked, last)                                                                    \
+    case rows: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, rows, nv, masked, last, accumulate); break;
+#if defined(V_PORTABLE)
+#define GEMM_ROWS(nv, masked, last) gemm_body(k, a, rsa, csa, b, ldb, c, ldc, m, nv, masked, last, accumulate);
+#else
 #define GEMM_ROWS(nv, masked, last)                                                                          \
     switch (m) {                                                                                             \
-    case 6: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, 6, nv, masked, last, accumulate); break;               \
-    case 5: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, 5, nv, masked, last, accumulate); break;               \
-    case 4: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, 4, nv, masked, last, accumulate); break;               \
-    case 3: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, 3, nv, masked, last, accumulate); break;               \
-    case 2: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, 2, nv, masked, last, accumulate); break;               \
-    default: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, 1, nv, masked, last, accumulate); break;              \
+        GEMM_CASE(1, nv, masked, last)                                                                       \
+        GEMM_CASE(2, nv, masked, last)                                                                       \
+        GEMM_CASE(3, nv, masked, last)                                                                       \
+        GEMM_CASE(4, nv, masked, last)                                                                       \
+        GEMM_CASE(5, nv, masked, last)                                                                       \
+        GEMM_CASE(6, nv, masked, last)                                                                       \
+    default: break;                                                                                          \
     }
+#endif
 
 #define GEMM_INSTANCE(name, nv, masked)                                                                      \
     static void name(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, int m, \
@@ -91,6 +104,144 @@ static void gemm_tile(int64_t k, const void *a_, int64_t rsa, int64_t csa, const
     for (; j + 16 <= n; j += 16) gemm_rows_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, 16, accumulate);
     if (j < n) gemm_rows_tail_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, n - j, accumulate);
 #endif
+}
+
+/* Loads a 16 x 16 block of `rows` x `depth` elements, the rest 0, and transposes it: v[p] lane j = w[j * ldw + p]. */
+V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int64_t rows, int64_t depth)
+{
+    if (rows >= 16 && depth >= 16) {
+        V_UNROLL for (int j = 0; j < 16; j++) v[j] = v_load(w + j * ldw);
+    } else {
+        V_UNROLL for (int j = 0; j < 16; j++) v[j] = j < rows ? v_load_n(w + j * ldw, depth < 16 ? depth : 16) : v_zero();
+    }
+    v_transpose(v);
+}
+
+/* A panel of b for gemm_tile: out[p * 64 + j] = b[p * rs + j * cs] for p < k, j < n <= 64. One of the strides is 1. */
+static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs, void *out_)
+{
+    const real *b = b_;
+    real *out = out_;
+    if (cs == 1) {
+        for (int64_t p = 0; p < k; p++) {
+            int j = 0;
+            for (; j + 16 <= n; j += 16) v_store(out + p * L2_TILE_COLUMNS + j, v_load(b + p * rs + j));
+            if (j < n) v_store(out + p * L2_TILE_COLUMNS + j, v_load_n(b + p * rs + j, n - j));
+        }
+        return;
+    }
+    for (int j = 0; j < n; j += 16) {
+        const real *w = b + j * cs;
+        for (int64_t p = 0; p < k; p += 16) {
+            vreal v[16];
+            gemm_load_transposed(v, w + p, cs, n - j, k - p);
+            int64_t depth = k - p < 16 ? k - p : 16;
+            real *q = out + p * L2_TILE_COLUMNS + j;
+            if (depth == 16) {
+                V_UNROLL for (int i = 0; i < 16; i++) v_store(q + i * L2_TILE_COLUMNS, v[i]);
+            } else {
+                V_UNROLL for (int i = 0; i < 16; i++) {
+                    if (i < depth) v_store(q + i * L2_TILE_COLUMNS, v[i]);
+                }
+            }
+        }
+    }
+}
+
+/* Panels of L2_TILE_ROWS rows of a, where these lie side by side: panel i / 6 begins at out + i * k; in it out[p * 6 + i % 6] = a[p * cs + i]. */
+static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *out_)
+{
+    const real *a = a_;
+    real *out = out_;
+    enum { R = L2_TILE_ROWS, STEP = 8 };
+    for (int64_t p0 = 0; p0 < k; p0 += STEP) {
+        int64_t p1 = p0 + STEP < k ? p0 + STEP : k;
+        for (int64_t i = 0; i < m; i += R) {
+            real *q = out + i * k + p0 * R;
+            int64_t n = m - i < R ? m - i : R;
+            for (int64_t p = p0; p < p1; p++, q += R) v_store_n(q, v_load_n(a + p * cs + i, n), n);
+        }
+    }
+}
+
+/*
+ * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in
+ * registers; far ahead of the use it is fetched into the cache, since 16 short streams are more than the hardware follows.
+ */
+enum { GEMM_FEW_AHEAD = 128 };
+
+GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, const int m, int64_t n,
+                            int accumulate)
+{
+    vreal acc[L2_FEW_ROWS];
+    V_UNROLL for (int i = 0; i < m; i++) acc[i] = accumulate ? v_load_n(c + i * ldc, n) : v_zero();
+    int64_t p = 0;
+    if (n == 16) {
+        for (; p + 16 <= k; p += 16) {
+            vreal v[16];
+            V_UNROLL for (int j = 0; j < 16; j++) {
+                V_PREFETCH(w + j * ldw + p + GEMM_FEW_AHEAD);
+                v[j] = v_load(w + j * ldw + p);
+            }
+            v_transpose(v);
+            V_UNROLL for (int q = 0; q < 16; q++) {
+                V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + q]), v[q], acc[i]);
+            }
+        }
+    }
+    for (; p < k; p += 16) {
+        vreal v[16];
+        int64_t depth = k - p < 16 ? k - p : 16;
+        gemm_load_transposed(v, w + p, ldw, n, depth);
+        V_UNROLL for (int q = 0; q < 16; q++) {
+            if (q < depth) {
+                V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + q]), v[q], acc[i]);
+            }
+        }
+    }
+    V_UNROLL for (int i = 0; i < m; i++) v_store_n(c + i * ldc, acc[i], n);
+}
+
+/* Rows at a time: with a transposed block 16 + 8 registers of AVX-512's 32. Elsewhere the 16 rows of the weight are read again, from the cache. */
+#if defined(L2_SIMD_AVX512)
+enum { GEMM_FEW_STEP = 8 };
+#else
+enum { GEMM_FEW_STEP = 4 };
+#endif
+
+#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, c, ldc, rows, n, accumulate); break;
+
+static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, int m, int64_t n, int accumulate)
+{
+#if defined(V_PORTABLE)
+    gemm_few_body(k, a, rsa, w, ldw, c, ldc, m, n, accumulate);
+#else
+    switch (m) {
+        GEMM_FEW_CASE(1)
+        GEMM_FEW_CASE(2)
+        GEMM_FEW_CASE(3)
+        GEMM_FEW_CASE(4)
+#if defined(L2_SIMD_AVX512)
+        GEMM_FEW_CASE(5)
+        GEMM_FEW_CASE(6)
+        GEMM_FEW_CASE(7)
+        GEMM_FEW_CASE(8)
+#endif
+    default: break;
+    }
+#endif
+}
+
+static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int64_t ldw, void *c_, int64_t ldc, int m, int64_t n, int accumulate)
+{
+    const real *a = a_, *w = w_;
+    real *c = c_;
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        for (int i = 0; i < m; i += GEMM_FEW_STEP) {
+            gemm_few_columns(k, a + i * rsa, rsa, w + j * ldw, ldw, c + i * ldc + j, ldc, m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP,
+                             n - j < V_LANES ? n - j : V_LANES, accumulate);
+        }
+    }
 }
 
 #endif

@@ -8,4 +8,7 @@
 const l2_kernels L2_TABLE = {
     .name = L2_TABLE_NAME,
     .gemm_tile = gemm_tile,
+    .gemm_pack_b = gemm_pack_b,
+    .gemm_pack_a = gemm_pack_a,
+    .gemm_few = gemm_few,
 };

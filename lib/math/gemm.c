@@ -1,0 +1,131 @@
+/*
+ * Matrix products: blocking and threads around the kernels of kernel/gemm.h.
+ *
+ * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_DEPTH: it packs the step's panels of b (64 columns each; transposed where
+ * b's columns are what lies contiguous), and of a where its rows lie side by side, and runs tiles of 6 x 64 over them. The chain of an element goes on
+ * from step to step through c itself, so that no blocking is seen in the bits.
+ */
+#include "math/gemm.h"
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/threads.h"
+#include "math/kernels.h"
+#include "math/tensor.h"
+
+enum {
+    DEPTH = 256,     /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
+    BLOCK_ROWS = 384, /* most of c in one task */
+    BLOCK_COLUMNS = 512,
+    DIRECT_ROWS = 12 /* with at most this many rows a row-major b is read in place */
+};
+
+typedef struct gemm_job {
+    const l2_kernels *kernels;
+    int64_t m, n, k, ldc;
+    l2_matrix a, b;
+    char *c, *scratch;
+    size_t size, scratch_size; /* of an element; of a worker's share */
+    int64_t block_rows, block_columns, column_blocks;
+    int accumulate, pack_a, pack_b;
+} gemm_job;
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
+
+static const char *element(const gemm_job *job, l2_matrix x, int64_t row, int64_t column)
+{
+    return (const char *)x.data + (size_t)(row * x.row_stride + column * x.column_stride) * job->size;
+}
+
+/* Rows i0 .. i0 + rows of c over one panel of b: tiles of at most 6 rows, of nearly equal height unless a is packed in sixes. */
+static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0, int64_t depth, const char *packed_a, const char *panel,
+                      int64_t ld_panel, int64_t j, int columns, int accumulate)
+{
+    int64_t tiles = (rows + L2_TILE_ROWS - 1) / L2_TILE_ROWS;
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t i = packed_a ? t * L2_TILE_ROWS : t * rows / tiles;
+        int64_t end = packed_a ? smaller(i + L2_TILE_ROWS, rows) : (t + 1) * rows / tiles;
+        const char *a = packed_a ? packed_a + (size_t)(i * depth) * job->size : element(job, job->a, i0 + i, p0);
+        char *c = job->c + (size_t)((i0 + i) * job->ldc + j) * job->size;
+        job->kernels->gemm_tile(depth, a, packed_a ? 1 : job->a.row_stride, packed_a ? L2_TILE_ROWS : job->a.column_stride, panel, ld_panel, c,
+                                job->ldc, (int)(end - i), columns, accumulate);
+    }
+}
+
+static void run_block(void *arg, int32_t task, int32_t worker)
+{
+    const gemm_job *job = arg;
+    int64_t i0 = task / job->column_blocks * job->block_rows, rows = smaller(job->block_rows, job->m - i0);
+    int64_t j0 = task % job->column_blocks * job->block_columns, j1 = smaller(j0 + job->block_columns, job->n);
+    char *panel = job->scratch + (size_t)worker * job->scratch_size;
+    char *packed_a = job->pack_a ? panel + (size_t)(DEPTH * L2_TILE_COLUMNS) * job->size : NULL;
+    for (int64_t p0 = 0; p0 == 0 || p0 < job->k; p0 += DEPTH) {
+        int64_t depth = smaller(DEPTH, job->k - p0);
+        int accumulate = job->accumulate || p0 > 0;
+        if (packed_a) job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
+        for (int64_t j = j0; j < j1; j += L2_TILE_COLUMNS) {
+            int columns = (int)smaller(L2_TILE_COLUMNS, j1 - j);
+            const char *b = element(job, job->b, p0, j);
+            if (job->pack_b) job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel);
+            run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : b, job->pack_b ? L2_TILE_COLUMNS : job->b.row_stride, j, columns,
+                      accumulate);
+        }
+    }
+}
+
+/* A task of the path for few rows: some columns of c, which are rows of the weight. */
+static void run_few(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    const gemm_job *job = arg;
+    int64_t j = task * job->block_columns;
+    job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, element(job, job->b, 0, j), job->b.column_stride, job->c + (size_t)j * job->size,
+                           job->ldc, (int)job->m, smaller(job->block_columns, job->n - j), job->accumulate);
+}
+
+/* Blocks small enough that every worker has several, large enough that packing is little beside the products. */
+static void choose_blocks(gemm_job *job, int32_t workers)
+{
+    job->block_rows = smaller(BLOCK_ROWS, round_up(job->m, L2_TILE_ROWS));
+    job->block_columns = smaller(BLOCK_COLUMNS, round_up(job->n, L2_TILE_COLUMNS));
+    while (workers > 1) {
+        int64_t tasks = ((job->m + job->block_rows - 1) / job->block_rows) * ((job->n + job->block_columns - 1) / job->block_columns);
+        if (tasks >= 4 * workers) break;
+        if (job->block_columns > 2 * L2_TILE_COLUMNS) job->block_columns = round_up(job->block_columns / 2, L2_TILE_COLUMNS);
+        else if (job->block_rows > 16 * L2_TILE_ROWS) job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
+        else if (job->block_columns > L2_TILE_COLUMNS) job->block_columns = L2_TILE_COLUMNS;
+        else if (job->block_rows > 4 * L2_TILE_ROWS) job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
+        else break;
+    }
+    job->column_blocks = (job->n + job->block_columns - 1) / job->block_columns;
+}
+
+static int32_t count_tasks(const gemm_job *job)
+{
+    return (int32_t)((job->m + job->block_rows - 1) / job->block_rows * job->column_blocks);
+}
+
+llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b, void *c, int64_t ldc,
+                      int accumulate)
+{
+    if (m == 0 || n == 0 || (k == 0 && accumulate)) return LLAMA2_OK;
+    if (dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && l2_gemm_cblas(m, n, k, a, b, c, ldc, accumulate)) return LLAMA2_OK;
+    int32_t workers = l2_workers(ctx);
+    gemm_job job = {.kernels = l2_kernels_of(ctx, dtype), .m = m, .n = n, .k = k, .ldc = ldc, .a = a, .b = b, .c = c, .size = l2_dtype_size(dtype),
+                    .accumulate = accumulate};
+    int weight_rows = b.column_stride != 1; /* b is the transpose of a row-major matrix */
+    if (m <= L2_FEW_ROWS && weight_rows && (a.column_stride == 1 || k == 1)) {
+        job.block_columns = 32;
+        job.column_blocks = (n + job.block_columns - 1) / job.block_columns;
+        l2_parallel(ctx, (int32_t)job.column_blocks, run_few, &job);
+        return LLAMA2_OK;
+    }
+    choose_blocks(&job, workers);
+    job.pack_a = a.column_stride != 1 && m > 1;
+    job.pack_b = weight_rows || m > DIRECT_ROWS;
+    job.scratch_size = (size_t)DEPTH * job.size * (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
+    if (job.pack_a || job.pack_b) L2_TRY(l2_scratch_get(ctx, job.scratch_size * (size_t)workers, &job.scratch));
+    l2_parallel(ctx, count_tasks(&job), run_block, &job);
+    l2_scratch_put(ctx, job.scratch);
+    return LLAMA2_OK;
+}
