@@ -54,9 +54,9 @@ typedef struct l2_chunk_kind {
 typedef struct l2_state_reader {
     llama2_context *ctx;
     l2_file_view view;
+    const unsigned char *data;
     l2_chunk *chunks; /* those of known kinds, sorted by kind and name */
     size_t n_chunks;
-    char *names;
 } l2_state_reader;
 
 /*

@@ -27,7 +27,7 @@ typedef struct l2_hf_config {
     int32_t tie_word_embeddings;     /* default 0 */
     int32_t dtype;                   /* LLAMA2_F32 ... of "dtype" or "torch_dtype"; -1: not said */
     int32_t sequence_classification; /* 1: LlamaForSequenceClassification with one label: a reward model with score.weight */
-    double score_shift, score_scale; /* "llama2_score_shift" and "_scale": reward = (value - shift) * scale as the host of the file defines; 0 and 1 */
+    double score_shift, score_scale; /* "llama2_score_shift", "llama2_score_scale": score = scale * (raw - shift); default 0 and 1 */
 } l2_hf_config;
 
 /* Defaults of a LlamaConfig; sizes are 0. */
@@ -40,7 +40,7 @@ llama2_status l2_hf_config_parse(const char *text, size_t length, const char *wh
 /* Sizes positive and within int32, heads a multiple of kv heads, head_dim even, eps and theta positive, products within int64. FORMAT, LIMIT. */
 llama2_status l2_hf_config_check(const l2_hf_config *config);
 
-/* Writes config.json and generation_config.json, each atomically; makes the folder. */
+/* Writes config.json and, for a language model, generation_config.json, each atomically; makes the folder. */
 llama2_status l2_hf_config_write(llama2_context *ctx, const char *folder, const l2_hf_config *config);
 
 /* --- weights ------------------------------------------------------------------------------------------------------------- */

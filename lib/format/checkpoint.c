@@ -1,0 +1,354 @@
+/* Folders of checkpoints: how a step comes to be valid, which one is opened, which are removed. */
+#include "format/checkpoint.h"
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/json.h"
+#include "format/manifest.h"
+#include "format/sort.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_SIZE = 64 };
+
+static const char temporary_prefix[] = ".tmp-step-";
+
+typedef struct entry {
+    int64_t step;
+    int old; /* step-N.old: replaced by a step-N that may not have been verified yet */
+} entry;
+
+static void entry_name(entry e, char name[NAME_SIZE])
+{
+    snprintf(name, NAME_SIZE, "step-%012" PRId64 "%s", e.step, e.old ? ".old" : "");
+}
+
+/* Is this exactly the name of a step? */
+static int parse_name(const char *name, entry *out)
+{
+    char exact[NAME_SIZE];
+    if (strncmp(name, "step-", 5) != 0) return 0;
+    int64_t step = 0;
+    const char *at = name + 5;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (step > (INT64_MAX - 9) / 10) return 0;
+        step = 10 * step + (*at - '0');
+    }
+    *out = (entry){step, *at != 0};
+    entry_name(*out, exact);
+    return strcmp(exact, name) == 0;
+}
+
+/* Newest first; of one step the one that replaced before the one that was replaced. */
+static int newest_first(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+    if (x->step != y->step) return x->step > y->step ? -1 : 1;
+    return x->old - y->old;
+}
+
+static llama2_status entry_path(llama2_context *ctx, const char *root, entry e, char **out)
+{
+    char name[NAME_SIZE];
+    entry_name(e, name);
+    return l2_path_join(ctx, root, name, out);
+}
+
+/* All step folders of root, valid or not. */
+static llama2_status list_entries(llama2_context *ctx, const char *root, entry **out, size_t *n)
+{
+    llama2_status status = LLAMA2_OK;
+    entry *entries = NULL, e;
+    size_t count = 0, capacity = 0;
+    *out = NULL;
+    *n = 0;
+    DIR *dir = opendir(root);
+    if (!dir && errno == ENOENT) return LLAMA2_OK;
+    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, strerror(errno));
+    for (struct dirent *item; (item = readdir(dir));) {
+        if (!parse_name(item->d_name, &e)) continue;
+        if (count == capacity) {
+            size_t more = capacity ? 2 * capacity : 16;
+            L2_CHECK(l2_realloc(ctx, capacity, more, sizeof *entries, &entries));
+            capacity = more;
+        }
+        entries[count++] = e;
+    }
+    l2_sort(entries, count, sizeof *entries, newest_first);
+    *out = entries;
+    *n = count;
+done:
+    closedir(dir);
+    if (status < 0) l2_free(ctx, entries);
+    return status;
+}
+
+static llama2_status move(llama2_context *ctx, const char *from, const char *to)
+{
+    if (ctx->files->rename(from, to) == 0) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_IO, "%s can't be renamed to %s: %s", from, to, strerror(errno));
+}
+
+/* --- writing --------------------------------------------------------------------------------------------------------------------- */
+
+static llama2_status temporary_path(llama2_context *ctx, const char *root, int64_t step, char **out)
+{
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%s%012" PRId64, temporary_prefix, step);
+    return l2_path_join(ctx, root, name, out);
+}
+
+/* Removes a step so that an interruption leaves nothing that looks like one. */
+static llama2_status remove_step(llama2_context *ctx, const char *root, entry e)
+{
+    llama2_status status;
+    char *path = NULL, *temporary = NULL;
+    L2_CHECK(entry_path(ctx, root, e, &path));
+    L2_CHECK(temporary_path(ctx, root, e.step, &temporary));
+    L2_CHECK(l2_remove_tree(ctx, temporary));
+    L2_CHECK(move(ctx, path, temporary));
+    L2_CHECK(l2_remove_tree(ctx, temporary));
+done:
+    l2_free(ctx, path);
+    l2_free(ctx, temporary);
+    return status;
+}
+
+/* An interrupted replacement of a step: what was replaced goes, unless what replaced it is missing or damaged. */
+static llama2_status settle_old(llama2_context *ctx, const char *root, int64_t step)
+{
+    llama2_status status;
+    char *path = NULL, *old = NULL;
+    L2_CHECK(entry_path(ctx, root, (entry){step, 0}, &path));
+    L2_CHECK(entry_path(ctx, root, (entry){step, 1}, &old));
+    if (l2_path_kind(path) == 2) {
+        status = l2_manifest_verify(ctx, path, step, 1);
+        if (status == LLAMA2_OK) {
+            L2_CHECK(remove_step(ctx, root, (entry){step, 1}));
+            goto done;
+        }
+        if (status == LLAMA2_E_NOMEM || status == LLAMA2_E_CANCELLED || status == LLAMA2_E_FORKED) goto done;
+        L2_CHECK(remove_step(ctx, root, (entry){step, 0}));
+    }
+    L2_CHECK(move(ctx, old, path));
+done:
+    l2_free(ctx, path);
+    l2_free(ctx, old);
+    return status;
+}
+
+static llama2_status remove_temporaries(llama2_context *ctx, const char *root)
+{
+    llama2_status status = LLAMA2_OK;
+    DIR *dir = opendir(root);
+    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, strerror(errno));
+    for (struct dirent *item; status == LLAMA2_OK && (item = readdir(dir));) {
+        char *path;
+        if (strncmp(item->d_name, temporary_prefix, sizeof temporary_prefix - 1) != 0) continue;
+        status = l2_path_join(ctx, root, item->d_name, &path);
+        if (status < 0) break;
+        status = l2_remove_tree(ctx, path);
+        l2_free(ctx, path);
+    }
+    closedir(dir);
+    return status;
+}
+
+static llama2_status clean_up(llama2_context *ctx, const char *root)
+{
+    llama2_status status;
+    entry *entries = NULL;
+    size_t n;
+    L2_CHECK(remove_temporaries(ctx, root));
+    L2_CHECK(list_entries(ctx, root, &entries, &n));
+    for (size_t i = 0; i < n; i++)
+        if (entries[i].old) L2_CHECK(settle_old(ctx, root, entries[i].step));
+done:
+    l2_free(ctx, entries);
+    return status;
+}
+
+llama2_status l2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_writer *out)
+{
+    llama2_status status;
+    memset(out, 0, sizeof *out);
+    if (step < 0) return l2_fail(LLAMA2_E_INVALID, "step %" PRId64 ": steps count from 0", step);
+    out->ctx = ctx;
+    out->step = step;
+    L2_CHECK(l2_make_folder(ctx, root));
+    L2_CHECK(clean_up(ctx, root));
+    L2_CHECK(l2_strndup(ctx, root, strlen(root), &out->root));
+    L2_CHECK(temporary_path(ctx, root, step, &out->path));
+    L2_CHECK(l2_make_folder(ctx, out->path));
+done:
+    if (status < 0) l2_checkpoint_abort(out);
+    return status;
+}
+
+void l2_checkpoint_abort(l2_checkpoint_writer *writer)
+{
+    if (!writer->ctx) return;
+    if (writer->path) l2_remove_tree(writer->ctx, writer->path); /* if that fails the next begin does it */
+    l2_free(writer->ctx, writer->path);
+    l2_free(writer->ctx, writer->root);
+    memset(writer, 0, sizeof *writer);
+}
+
+/* Gives the finished folder its name. A step of that name moves aside, and back if this fails. */
+static llama2_status put_in_place(const l2_checkpoint_writer *writer, const char *path, const char *old)
+{
+    llama2_context *ctx = writer->ctx;
+    int replaces = l2_path_kind(path) == 2;
+    if (replaces) L2_TRY(move(ctx, path, old));
+    llama2_status status = move(ctx, writer->path, path);
+    if (status < 0 && replaces) ctx->files->rename(old, path); /* readers and the next begin know what .old means if this fails too */
+    if (status < 0) return status;
+    return l2_sync_folder(ctx, writer->root);
+}
+
+/* Removes what is older than the keep newest valid steps up to this one. */
+static llama2_status prune(llama2_context *ctx, const char *root, int64_t step, int32_t keep)
+{
+    llama2_status status;
+    entry *entries = NULL;
+    size_t n;
+    int32_t valid = 0;
+    L2_CHECK(list_entries(ctx, root, &entries, &n));
+    for (size_t i = 0; i < n; i++) {
+        char *path;
+        if (entries[i].step > step || entries[i].old) continue;
+        if (valid >= keep) {
+            L2_CHECK(remove_step(ctx, root, entries[i]));
+            continue;
+        }
+        L2_CHECK(entry_path(ctx, root, entries[i], &path));
+        valid += l2_manifest_verify(ctx, path, entries[i].step, 0) == LLAMA2_OK;
+        l2_free(ctx, path);
+    }
+done:
+    l2_free(ctx, entries);
+    return status;
+}
+
+llama2_status l2_checkpoint_commit(l2_checkpoint_writer *writer, int32_t keep)
+{
+    llama2_status status;
+    llama2_context *ctx = writer->ctx;
+    char *path = NULL, *old = NULL;
+    if (!ctx) return l2_fail(LLAMA2_E_STATE, "this checkpoint was committed or aborted before");
+    if (keep < 2) L2_CHECK(l2_fail(LLAMA2_E_INVALID, "keep is %d: at least 2 checkpoints are kept", (int)keep));
+    L2_CHECK(entry_path(ctx, writer->root, (entry){writer->step, 0}, &path));
+    L2_CHECK(entry_path(ctx, writer->root, (entry){writer->step, 1}, &old));
+    L2_CHECK(l2_manifest_write(ctx, writer->path, writer->step));
+    L2_CHECK(put_in_place(writer, path, old));
+    L2_CHECK(l2_manifest_verify(ctx, path, writer->step, 1));
+    /* The checkpoint is there. That an old one can't be removed is a pity, and no failure. */
+    llama2_status removed = l2_path_kind(old) == 2 ? remove_step(ctx, writer->root, (entry){writer->step, 1}) : LLAMA2_OK;
+    if (removed == LLAMA2_OK) removed = prune(ctx, writer->root, writer->step, keep);
+    if (removed < 0) l2_log(ctx, LLAMA2_LOG_WARN, "old checkpoints remain: %s", llama2_last_error());
+done:
+    l2_free(ctx, path);
+    l2_free(ctx, old);
+    l2_checkpoint_abort(writer);
+    return status;
+}
+
+/* --- reading --------------------------------------------------------------------------------------------------------------------- */
+
+llama2_status l2_checkpoint_verify(llama2_context *ctx, const char *path, int deep)
+{
+    return l2_manifest_verify(ctx, path, -1, deep);
+}
+
+llama2_status l2_checkpoint_list(llama2_context *ctx, const char *root, int64_t **steps, size_t *n)
+{
+    llama2_status status;
+    entry *entries = NULL;
+    size_t n_entries, count = 0;
+    int64_t *out = NULL;
+    *steps = NULL;
+    *n = 0;
+    L2_CHECK(list_entries(ctx, root, &entries, &n_entries));
+    L2_CHECK(l2_alloc(ctx, n_entries, sizeof *out, &out));
+    for (size_t i = n_entries; i-- > 0;) {
+        char *path, *manifest;
+        if (count && out[count - 1] == entries[i].step) continue;
+        L2_CHECK(entry_path(ctx, root, entries[i], &path));
+        status = l2_path_join(ctx, path, "MANIFEST", &manifest);
+        l2_free(ctx, path);
+        if (status < 0) goto done;
+        if (l2_path_kind(manifest) == 1) out[count++] = entries[i].step;
+        l2_free(ctx, manifest);
+    }
+    *steps = out;
+    *n = count;
+done:
+    l2_free(ctx, entries);
+    if (status < 0) l2_free(ctx, out);
+    return status;
+}
+
+/* Does this status say something of the checkpoint, and not of the process? */
+static int says_invalid(llama2_status status)
+{
+    return status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
+}
+
+static llama2_status open_newest(llama2_context *ctx, const char *root, l2_checkpoint_reader *out)
+{
+    llama2_status status;
+    entry *entries = NULL;
+    size_t n;
+    L2_CHECK(list_entries(ctx, root, &entries, &n));
+    for (size_t i = 0; i < n; i++) {
+        L2_CHECK(entry_path(ctx, root, entries[i], &out->path));
+        status = l2_manifest_verify(ctx, out->path, entries[i].step, 1);
+        out->step = entries[i].step;
+        if (status == LLAMA2_OK || !says_invalid(status)) goto done;
+        l2_log(ctx, LLAMA2_LOG_WARN, "checkpoint passed over: %s", llama2_last_error());
+        out->passed_over++;
+        l2_free(ctx, out->path);
+        out->path = NULL;
+    }
+    status = n ? l2_fail(LLAMA2_E_NOT_FOUND, "%s: none of %zu checkpoints is valid; the oldest: %.300s", root, n, llama2_last_error())
+               : l2_fail(LLAMA2_E_NOT_FOUND, "%s has no checkpoint, a folder step-000000000000 or the like", root);
+done:
+    l2_free(ctx, entries);
+    return status;
+}
+
+static llama2_status open_named(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out)
+{
+    out->step = step;
+    L2_TRY(entry_path(ctx, root, (entry){step, 0}, &out->path));
+    if (l2_path_kind(out->path) != 2) { /* perhaps cut off between its two renames */
+        char *old;
+        L2_TRY(entry_path(ctx, root, (entry){step, 1}, &old));
+        if (l2_path_kind(old) != 2) {
+            l2_free(ctx, old);
+            return l2_fail(LLAMA2_E_NOT_FOUND, "%s: there is no such checkpoint", out->path);
+        }
+        l2_free(ctx, out->path);
+        out->path = old;
+    }
+    return l2_manifest_verify(ctx, out->path, step, 1);
+}
+
+llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out)
+{
+    memset(out, 0, sizeof *out);
+    if (step < -1) return l2_fail(LLAMA2_E_INVALID, "step %" PRId64 ": steps count from 0, -1 is the newest", step);
+    out->ctx = ctx;
+    llama2_status status = step < 0 ? open_newest(ctx, root, out) : open_named(ctx, root, step, out);
+    if (status < 0) l2_checkpoint_close(out);
+    return status;
+}
+
+void l2_checkpoint_close(l2_checkpoint_reader *reader)
+{
+    if (!reader->ctx) return;
+    l2_free(reader->ctx, reader->path);
+    memset(reader, 0, sizeof *reader);
+}
