@@ -20,6 +20,7 @@ llama2_status l2_strndup(llama2_context *ctx, const char *text, size_t length, c
  * Scratch memory of an op: big, short-lived, uninitialised, reused from call to call. The context keeps a few blocks, so that
  * an op in a loop does not go to the allocator. Thread-safe. l2_scratch_put(ctx, NULL) does nothing.
  */
+struct l2_scratch;
 llama2_status l2_scratch_get(llama2_context *ctx, size_t bytes, void *out);
 void l2_scratch_put(llama2_context *ctx, void *ptr);
 struct l2_scratch *l2_scratch_create(llama2_context *ctx);

@@ -5,6 +5,8 @@
 #include "base/status.h"
 #include <llama2/context.h>
 
+struct l2_pool;
+
 /* `worker` is in [0, l2_workers(ctx)): an index for scratch memory. What a task computes must not depend on it. */
 typedef void (*l2_task)(void *arg, int32_t task, int32_t worker);
 

@@ -54,4 +54,15 @@ typedef void (*l2_value_loss)(void *user, int64_t n, const double *values, doubl
 llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n, l2_value_loss loss, void *user,
                                   l2_activations *activations);
 
+/* evaluate.c: the batch is checked, the model entered. */
+llama2_status l2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out);
+llama2_status l2_model_logits(const llama2_model *model, const llama2_batch *batch, float *out);
+llama2_status l2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs, float *entropies);
+/* Adds the language-model loss to *loss; with activations its gradients to those attached. */
+llama2_status l2_model_evaluate(const llama2_model *model, const llama2_batch *batch, l2_activations *activations, llama2_loss *loss);
+
+/* Tensors by name in any memory with the arena's layout: the weights, or a trainer's gradients. */
+llama2_status l2_arena_get(const llama2_model *model, void *arena, const char *name, float *buffer, int64_t capacity, int64_t *needed);
+llama2_status l2_arena_set(const llama2_model *model, void *arena, const char *name, const float *values, int64_t count);
+
 #endif

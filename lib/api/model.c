@@ -1,0 +1,249 @@
+/* include/llama2/model.h: arguments checked, options completed; the work is done in lib/model/. */
+#include "base/options.h"
+#include "model/forward.h"
+
+#include "base/alloc.h"
+
+#include <string.h>
+
+static const llama2_model_options model_defaults = {.struct_size = sizeof model_defaults, .dtype = LLAMA2_F32};
+
+void llama2_model_options_init(llama2_model_options *options, size_t size)
+{
+    l2_options_init(options, size, &model_defaults, sizeof model_defaults);
+}
+
+void llama2_config_init(llama2_config *config, size_t size)
+{
+    llama2_config defaults = {.struct_size = sizeof defaults};
+    llama2_config_preset(&defaults, LLAMA2_PRESET_7B);
+    l2_options_init(config, size, &defaults, sizeof defaults);
+}
+
+static llama2_status read_options(const llama2_model_options *options, llama2_model_options *full)
+{
+    *full = model_defaults;
+    L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_model_options"));
+    if (full->dtype != LLAMA2_F32 && full->dtype != LLAMA2_F64)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64", full->dtype);
+    return LLAMA2_OK;
+}
+
+/* A host's config over the defaults; head_dim 0 becomes dim / n_heads. */
+static llama2_status read_config(const llama2_config *config, llama2_config *full)
+{
+    if (!config) return l2_fail(LLAMA2_E_INVALID, "config is NULL; start from llama2_config_init");
+    llama2_config_init(full, sizeof *full);
+    L2_TRY(l2_options_read(config, full, sizeof *full, "llama2_config"));
+    if (full->head_dim == 0 && full->n_heads > 0) {
+        if (full->dim % full->n_heads)
+            return l2_fail(LLAMA2_E_INVALID, "config: dim %d is not a multiple of n_heads %d; set head_dim", full->dim, full->n_heads);
+        full->head_dim = full->dim / full->n_heads;
+    }
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options, llama2_model **out)
+{
+    llama2_model_options o;
+    llama2_config full;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_model_create: out is NULL");
+    *out = NULL;
+    if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_model_create: ctx is NULL");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(read_options(options, &o));
+    L2_TRY(read_config(config, &full));
+    L2_TRY(l2_model_new(ctx, &full, o.dtype, L2_HEAD_LM, out));
+    l2_model_init(*out);
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options, llama2_model **out)
+{
+    llama2_model_options o;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load: out is NULL");
+    *out = NULL;
+    if (!ctx || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load: ctx or path is NULL");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(read_options(options, &o));
+    return l2_model_read(ctx, path, o.dtype, L2_HEAD_LM, out, NULL, NULL);
+}
+
+/* Most calls below read the weights: this is their frame. */
+static llama2_status enter(const llama2_model *model, const char *call)
+{
+    if (!model) return l2_fail(LLAMA2_E_INVALID, "%s: model is NULL", call);
+    L2_TRY(l2_context_check(model->ctx));
+    return l2_model_enter(model, 0);
+}
+
+llama2_status llama2_model_save(const llama2_model *model, const char *path, int32_t dtype)
+{
+    if (!path) return l2_fail(LLAMA2_E_INVALID, "llama2_model_save: path is NULL");
+    L2_TRY(enter(model, "llama2_model_save"));
+    llama2_status status = l2_model_write(model, path, dtype, 0, 1);
+    l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_model *llama2_model_retain(llama2_model *model)
+{
+    return model ? l2_model_retain(model) : NULL;
+}
+
+void llama2_model_free(llama2_model *model)
+{
+    l2_model_release(model);
+}
+
+llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out)
+{
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_model_clone: out is NULL");
+    *out = NULL;
+    L2_TRY(enter(model, "llama2_model_clone"));
+    llama2_model *copy;
+    llama2_status status = l2_model_new(model->ctx, &model->config, model->dtype, model->head_kind, &copy);
+    if (status >= 0) status = l2_model_copy(copy, model);
+    l2_model_leave(model, 0);
+    if (status >= 0)
+        *out = copy;
+    else
+        l2_model_release(copy);
+    return status;
+}
+
+static int same_shape(const llama2_config *a, const llama2_config *b)
+{
+    return a->vocab_size == b->vocab_size && a->dim == b->dim && a->n_layers == b->n_layers && a->n_heads == b->n_heads &&
+           a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim && a->ffn_dim == b->ffn_dim && a->tied == b->tied;
+}
+
+llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *from)
+{
+    if (!to || !from) return l2_fail(LLAMA2_E_INVALID, "llama2_model_copy_weights: a model is NULL");
+    if (to == from) return LLAMA2_OK;
+    if (!same_shape(&to->config, &from->config))
+        return l2_fail(LLAMA2_E_MISMATCH, "llama2_model_copy_weights: the two models have different shapes");
+    L2_TRY(enter(from, "llama2_model_copy_weights"));
+    llama2_status status = l2_model_enter(to, 1);
+    if (status >= 0) {
+        status = l2_model_copy(to, from);
+        l2_model_leave(to, 1);
+    }
+    l2_model_leave(from, 0);
+    return status;
+}
+
+llama2_status llama2_model_config(const llama2_model *model, llama2_config *config)
+{
+    if (!model || !config) return l2_fail(LLAMA2_E_INVALID, "llama2_model_config: an argument is NULL");
+    return l2_struct_write(config, &model->config, sizeof model->config, "llama2_config");
+}
+
+int64_t llama2_model_parameters(const llama2_model *model)
+{
+    return model ? model->n_elements : 0;
+}
+
+int32_t llama2_model_tensors(const llama2_model *model)
+{
+    return model ? model->n_params : 0;
+}
+
+llama2_status llama2_model_tensor_info(const llama2_model *model, int32_t index, llama2_tensor_info *info)
+{
+    if (!model || !info) return l2_fail(LLAMA2_E_INVALID, "llama2_model_tensor_info: an argument is NULL");
+    if (index < 0 || index >= model->n_params)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_tensor_info: index is %d, the model has %d tensors", index, model->n_params);
+    const l2_param *p = &model->params[index];
+    llama2_tensor_info full = {sizeof full, model->dtype, p->rows, p->columns, p->name};
+    return l2_struct_write(info, &full, sizeof full, "llama2_tensor_info");
+}
+
+llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+{
+    if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_model_get_tensor: name is NULL");
+    L2_TRY(enter(model, "llama2_model_get_tensor"));
+    llama2_status status = l2_arena_get(model, model->weights, name, buffer, capacity, needed);
+    l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_status llama2_model_set_tensor(llama2_model *model, const char *name, const float *values, int64_t count)
+{
+    if (!model || !name || !values) return l2_fail(LLAMA2_E_INVALID, "llama2_model_set_tensor: an argument is NULL");
+    L2_TRY(l2_context_check(model->ctx));
+    L2_TRY(l2_model_enter(model, 1));
+    llama2_status status = l2_arena_set(model, model->weights, name, values, count);
+    l2_model_leave(model, 1);
+    return status;
+}
+
+/* --- evaluation ------------------------------------------------------------------------------------------------------------- */
+
+static llama2_status enter_batch(const llama2_model *model, const llama2_batch *batch, const void *out, const char *call)
+{
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "%s: the output is NULL", call);
+    L2_TRY(enter(model, call));
+    llama2_status status = l2_batch_check(model, batch);
+    if (status < 0) l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_status llama2_model_logits(const llama2_model *model, const llama2_batch *batch, float *out)
+{
+    L2_TRY(enter_batch(model, batch, out, "llama2_model_logits"));
+    llama2_status status = l2_model_logits(model, batch, out);
+    l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out)
+{
+    L2_TRY(enter_batch(model, batch, out, "llama2_model_hidden"));
+    llama2_status status = l2_model_hidden(model, batch, out);
+    l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs, float *entropies)
+{
+    if (!(temperature > 0) || !(temperature <= 1e6))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_logprobs: temperature is %g, expected a number above 0", temperature);
+    L2_TRY(enter_batch(model, batch, logprobs, "llama2_model_logprobs"));
+    llama2_status status = l2_model_logprobs(model, batch, temperature, logprobs, entropies);
+    l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_status llama2_model_evaluate(const llama2_model *model, const llama2_batch *batch, llama2_loss *loss)
+{
+    L2_TRY(enter_batch(model, batch, loss, "llama2_model_evaluate"));
+    llama2_loss full = {.struct_size = sizeof full};
+    llama2_status status = l2_model_evaluate(model, batch, NULL, &full);
+    l2_model_leave(model, 0);
+    return status < 0 ? status : l2_struct_write(loss, &full, sizeof full, "llama2_loss");
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------------------- */
+
+static const llama2_memory_options memory_defaults = {.struct_size = sizeof memory_defaults};
+
+void llama2_memory_options_init(llama2_memory_options *options, size_t size)
+{
+    l2_options_init(options, size, &memory_defaults, sizeof memory_defaults);
+}
+
+llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out)
+{
+    llama2_config full;
+    llama2_memory_options o = memory_defaults;
+    llama2_memory m = {.struct_size = sizeof m};
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: out is NULL");
+    L2_TRY(read_config(config, &full));
+    L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_memory_options"));
+    if (o.dtype != LLAMA2_F32 && o.dtype != LLAMA2_F64)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64", o.dtype);
+    L2_TRY(l2_memory_estimate(&full, &o, &m));
+    return l2_struct_write(out, &m, sizeof m, "llama2_memory");
+}

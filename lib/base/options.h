@@ -1,0 +1,19 @@
+/* Options, metrics and other structs that begin with struct_size: rule 4 of the ABI (docs/abi.md). */
+#ifndef L2_BASE_OPTIONS_H
+#define L2_BASE_OPTIONS_H
+
+#include "base/status.h"
+
+/* llama2_x_options_init: the defaults, at most `size` bytes of them; the rest of the caller's struct becomes 0. Sets struct_size. */
+void l2_options_init(void *options, size_t size, const void *defaults, size_t known);
+
+/*
+ * Reads a caller's struct over `full`, which holds defaults and has `known` bytes: the bytes that both sides know. NULL leaves the defaults. LLAMA2_E_ABI for a
+ * struct_size below 8 and for a caller's bytes beyond `known` that are not 0. `name` is for the message.
+ */
+llama2_status l2_options_read(const void *options, void *full, size_t known, const char *name);
+
+/* Writes a result into a caller's struct, as many bytes as its struct_size says and are known; the rest becomes 0. struct_size stays. */
+llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name);
+
+#endif
