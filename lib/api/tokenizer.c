@@ -1,0 +1,362 @@
+/* include/llama2/tokenizer.h: arguments checked, options completed; the work is done in lib/tokenizer/. */
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/files.h"
+#include "base/options.h"
+#include "tokenizer/tokenizer.h"
+#include <string.h>
+#include <sys/stat.h>
+
+static const llama2_tokenizer_options option_defaults = {.struct_size = sizeof option_defaults, .max_pieces = 1 << 20, .max_bytes = UINT64_C(256) << 20};
+static const llama2_tokenizer_pieces piece_defaults = {.struct_size = sizeof piece_defaults, .add_dummy_prefix = 1};
+
+_Static_assert(sizeof(llama2_tokenizer_options) == 16, "ABI");
+_Static_assert(sizeof(void *) != 8 || sizeof(llama2_tokenizer_pieces) == 72, "ABI");
+_Static_assert(LLAMA2_PIECE_NORMAL == 1 && LLAMA2_PIECE_UNKNOWN == 2 && LLAMA2_PIECE_CONTROL == 3 && LLAMA2_PIECE_USER_DEFINED == 4 &&
+                   LLAMA2_PIECE_UNUSED == 5 && LLAMA2_PIECE_BYTE == 6,
+               "ABI");
+_Static_assert(LLAMA2_ENCODE_BOS == 1 && LLAMA2_ENCODE_EOS == 2 && LLAMA2_DECODE_SPECIALS == 1 && LLAMA2_DECODE_CONTINUE == 2, "ABI");
+
+void llama2_tokenizer_options_init(llama2_tokenizer_options *options, size_t size)
+{
+    l2_options_init(options, size, &option_defaults, sizeof option_defaults);
+}
+
+void llama2_tokenizer_pieces_init(llama2_tokenizer_pieces *pieces, size_t size)
+{
+    l2_options_init(pieces, size, &piece_defaults, sizeof piece_defaults);
+}
+
+/* --- making ------------------------------------------------------------------------------------------------------------------------ */
+
+static llama2_status read_options(const llama2_tokenizer_options *options, llama2_tokenizer_options *full)
+{
+    *full = option_defaults;
+    L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_tokenizer_options"));
+    if (full->max_pieces <= 0) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_options: max_pieces is %d, expected > 0", (int)full->max_pieces);
+    return LLAMA2_OK;
+}
+
+/* path, or path/tokenizer.model where path is a folder. */
+static llama2_status model_path(llama2_context *ctx, const char *path, char **out)
+{
+    if (l2_path_kind(path) == 2) return l2_path_join(ctx, path, "tokenizer.model", out);
+    return l2_strndup(ctx, path, strlen(path), out);
+}
+
+static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options, llama2_tokenizer **out)
+{
+    struct stat st;
+    l2_file_view view;
+    if (l2_path_kind(path) == 1 && stat(path, &st) == 0 && (uint64_t)st.st_size > options->max_bytes)
+        return l2_fail(LLAMA2_E_LIMIT, "%lld bytes; llama2_tokenizer_options.max_bytes allows %llu", (long long)st.st_size, (unsigned long long)options->max_bytes);
+    L2_TRY(l2_file_read(ctx, path, &view));
+    llama2_status status = l2_sentencepiece_read(ctx, view.data, view.size, options, out);
+    l2_file_release(ctx, &view);
+    return status;
+}
+
+llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options, llama2_tokenizer **out)
+{
+    llama2_tokenizer_options full;
+    char *file = NULL;
+    llama2_status status;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load: out is NULL");
+    *out = NULL;
+    if (!ctx || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load: %s is NULL", ctx ? "path" : "ctx");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(read_options(options, &full));
+    L2_TRY(model_path(ctx, path, &file));
+    status = load_file(ctx, file, &full, out);
+    if (status < 0) l2_fail_in(status, "%s", file);
+    l2_free(ctx, file);
+    return status;
+}
+
+llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size, const llama2_tokenizer_options *options,
+                                           llama2_tokenizer **out)
+{
+    llama2_tokenizer_options full;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_memory: out is NULL");
+    *out = NULL;
+    if (!ctx || (!data && size)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_memory: %s is NULL", ctx ? "data" : "ctx");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(read_options(options, &full));
+    return l2_sentencepiece_read(ctx, data, size, &full, out);
+}
+
+static llama2_status add_pieces(llama2_tokenizer *tok, const llama2_tokenizer_pieces *p)
+{
+    for (int32_t i = 0; i < p->n_pieces; ++i) {
+        size_t length = p->lengths ? p->lengths[i] : strlen(p->texts[i]);
+        L2_TRY(l2_vocabulary_add(tok, p->texts[i], length, p->scores ? p->scores[i] : 0, p->types[i]));
+        if (p->types[i] == LLAMA2_PIECE_BYTE) tok->byte_fallback = 1;
+    }
+    const char *bos = p->bos_piece ? p->bos_piece : "<s>", *eos = p->eos_piece ? p->eos_piece : "</s>", *pad = p->pad_piece ? p->pad_piece : "<pad>";
+    L2_TRY(l2_strndup(tok->ctx, bos, strlen(bos), &tok->bos_piece));
+    L2_TRY(l2_strndup(tok->ctx, eos, strlen(eos), &tok->eos_piece));
+    L2_TRY(l2_strndup(tok->ctx, pad, strlen(pad), &tok->pad_piece));
+    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    tok->add_dummy_prefix = p->add_dummy_prefix != 0;
+    tok->remove_extra_whitespaces = p->remove_extra_whitespaces != 0;
+    return l2_vocabulary_finish(tok);
+}
+
+static llama2_status check_pieces(const llama2_tokenizer_pieces *p, size_t *bytes)
+{
+    if (p->n_pieces <= 0) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: n_pieces is %d, expected > 0", (int)p->n_pieces);
+    if (!p->texts || !p->types) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: %s is NULL", p->texts ? "types" : "texts");
+    *bytes = 0;
+    for (int32_t i = 0; i < p->n_pieces; ++i) {
+        if (!p->texts[i]) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: the text of piece %d is NULL", (int)i);
+        size_t length = p->lengths ? p->lengths[i] : strlen(p->texts[i]);
+        if (length > L2_MAX_PIECE)
+            return l2_fail(LLAMA2_E_LIMIT, "llama2_tokenizer_pieces: piece %d has %zu bytes, at most %d are possible", (int)i, length, L2_MAX_PIECE);
+        *bytes += length;
+    }
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces, llama2_tokenizer **out)
+{
+    llama2_tokenizer_pieces full = piece_defaults;
+    llama2_tokenizer *tok;
+    size_t bytes = 0;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: out is NULL");
+    *out = NULL;
+    if (!ctx || !pieces) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: %s is NULL", ctx ? "pieces" : "ctx");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(l2_options_read(pieces, &full, sizeof full, "llama2_tokenizer_pieces"));
+    L2_TRY(check_pieces(&full, &bytes));
+    L2_TRY(l2_vocabulary_begin(ctx, full.n_pieces, bytes, &tok));
+    llama2_status status = add_pieces(tok, &full);
+    if (status < 0) {
+        l2_vocabulary_free(tok);
+        if (status == LLAMA2_E_FORMAT) status = LLAMA2_E_INVALID; /* an argument, not a file */
+        return l2_fail_in(status, "llama2_tokenizer_create");
+    }
+    *out = tok;
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path)
+{
+    char *file = NULL, *data = NULL;
+    size_t size;
+    llama2_status status;
+    if (!tokenizer || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_save: %s is NULL", tokenizer ? "path" : "tokenizer");
+    llama2_context *ctx = tokenizer->ctx;
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(model_path(ctx, path, &file));
+    if (tokenizer->original) {
+        status = l2_write_file(ctx, file, tokenizer->original, tokenizer->original_size);
+    } else {
+        L2_CHECK(l2_sentencepiece_write(tokenizer, &data, &size));
+        status = l2_write_file(ctx, file, data, size);
+    }
+done:
+    l2_free(ctx, data);
+    l2_free(ctx, file);
+    return status;
+}
+
+llama2_tokenizer *llama2_tokenizer_retain(llama2_tokenizer *tokenizer)
+{
+    if (tokenizer) atomic_fetch_add_explicit(&tokenizer->references, 1, memory_order_relaxed);
+    return tokenizer;
+}
+
+void llama2_tokenizer_free(llama2_tokenizer *tokenizer)
+{
+    if (tokenizer && atomic_fetch_sub_explicit(&tokenizer->references, 1, memory_order_acq_rel) == 1) l2_vocabulary_free(tokenizer);
+}
+
+/* --- the vocabulary ---------------------------------------------------------------------------------------------------------------- */
+
+int32_t llama2_tokenizer_vocab_size(const llama2_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->n_pieces : 0;
+}
+
+int32_t llama2_tokenizer_bos(const llama2_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->bos : -1;
+}
+
+int32_t llama2_tokenizer_eos(const llama2_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->eos : -1;
+}
+
+int32_t llama2_tokenizer_unk(const llama2_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->unk : -1;
+}
+
+int32_t llama2_tokenizer_pad(const llama2_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->pad : -1;
+}
+
+static llama2_status check_id(const llama2_tokenizer *tok, int32_t id, const char *call)
+{
+    if (id >= 0 && id < tok->n_pieces) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_INVALID, "%s: id %d, expected 0 to %d", call, (int)id, (int)tok->n_pieces - 1);
+}
+
+llama2_status llama2_tokenizer_piece(const llama2_tokenizer *tokenizer, int32_t id, const char **text, size_t *length, float *score, int32_t *type)
+{
+    if (!tokenizer) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_piece: tokenizer is NULL");
+    L2_TRY(check_id(tokenizer, id, "llama2_tokenizer_piece"));
+    if (text) *text = tokenizer->bytes + tokenizer->offsets[id];
+    if (length) *length = l2_piece_length(tokenizer, id);
+    if (score) *score = tokenizer->scores[id];
+    if (type) *type = tokenizer->types[id];
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_tokenizer_find(const llama2_tokenizer *tokenizer, const char *text, size_t length, int32_t *id)
+{
+    if (!tokenizer || !id || (!text && length)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_find: tokenizer, text or id is NULL");
+    int32_t found = length ? l2_vocabulary_find(tokenizer, text, length) : -1;
+    if (found < 0)
+        return l2_fail(LLAMA2_E_NOT_FOUND, "llama2_tokenizer_find: no piece \"%.*s\"; a space is U+2581 in pieces", (int)(length < 60 ? length : 60), text ? text : "");
+    *id = found;
+    return LLAMA2_OK;
+}
+
+/* --- text and ids ------------------------------------------------------------------------------------------------------------------ */
+
+static llama2_status too_small(const char *call, int64_t capacity, int64_t needed, const char *unit)
+{
+    return l2_fail(LLAMA2_E_BUFFER, "%s: room for %lld %s, %lld are needed", call, (long long)capacity, unit, (long long)needed);
+}
+
+llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length, uint32_t flags, int32_t *ids,
+                                      int64_t capacity, int64_t *needed)
+{
+    if (!tokenizer || (!text && length)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: %s is NULL", tokenizer ? "text" : "tokenizer");
+    if (capacity < 0 || (!ids && capacity))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: capacity %lld does not fit ids; NULL goes with 0", (long long)capacity);
+    if (flags & ~(uint32_t)(LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: unknown flags %#x", (unsigned)flags);
+    if (((flags & LLAMA2_ENCODE_BOS) && tokenizer->bos < 0) || ((flags & LLAMA2_ENCODE_EOS) && tokenizer->eos < 0))
+        return l2_fail(LLAMA2_E_STATE, "llama2_tokenizer_encode: the flags ask for BOS or EOS, which this vocabulary does not have");
+    L2_TRY(l2_context_check(tokenizer->ctx));
+    l2_ids out = {ids, capacity, 0};
+    if (flags & LLAMA2_ENCODE_BOS) {
+        if (capacity > 0) ids[0] = tokenizer->bos;
+        out.count = 1;
+    }
+    L2_TRY(l2_encode(tokenizer, text, length, &out, SIZE_MAX, NULL));
+    if (flags & LLAMA2_ENCODE_EOS) {
+        if (out.count < capacity) ids[out.count] = tokenizer->eos;
+        ++out.count;
+    }
+    if (needed) *needed = out.count;
+    if (out.count > capacity && ids) return too_small("llama2_tokenizer_encode", capacity, out.count, "ids");
+    return LLAMA2_OK;
+}
+
+/* Bytes go to `buffer` as far as it reaches; the length is counted on. */
+typedef struct output {
+    char *buffer;
+    size_t capacity, length;
+} output;
+
+static void add(output *out, const char *text, size_t length)
+{
+    size_t room = out->length < out->capacity ? out->capacity - out->length : 0;
+    if (length && room) memcpy(out->buffer + out->length, text, length < room ? length : room);
+    out->length += length;
+}
+
+static llama2_status check_decode_flags(uint32_t flags, const char *call)
+{
+    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE)) return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n, uint32_t flags, char *buffer, size_t capacity,
+                                      size_t *needed)
+{
+    static const char call[] = "llama2_tokenizer_decode";
+    if (!tokenizer || n < 0 || (!ids && n)) return l2_fail(LLAMA2_E_INVALID, "%s: tokenizer or ids is NULL, or n (%lld) < 0", call, (long long)n);
+    if (!buffer && capacity) return l2_fail(LLAMA2_E_INVALID, "%s: capacity %zu does not fit buffer; NULL goes with 0", call, capacity);
+    L2_TRY(check_decode_flags(flags, call));
+    for (int64_t i = 0; i < n; ++i)
+        if (check_id(tokenizer, ids[i], call) < 0) return l2_fail_in(LLAMA2_E_INVALID, "ids[%lld]", (long long)i);
+    l2_decode_state state;
+    output out = {buffer, capacity, 0};
+    char held[L2_HELD_ROOM];
+    l2_decode_begin(&state, flags);
+    for (int64_t i = 0; i < n; ++i) {
+        const char *text;
+        size_t n_held, length;
+        l2_decode_step(tokenizer, &state, ids[i], held, &n_held, &text, &length);
+        add(&out, held, n_held);
+        add(&out, text, length);
+    }
+    add(&out, held, l2_decode_end(&state, held));
+    if (needed) *needed = out.length;
+    if (out.length > capacity && buffer) return too_small(call, (int64_t)capacity, (int64_t)out.length, "bytes");
+    return LLAMA2_OK;
+}
+
+/* --- decoding token by token ------------------------------------------------------------------------------------------------------- */
+
+struct llama2_decoder {
+    llama2_tokenizer *tokenizer;
+    l2_decode_state state;
+    char text[]; /* room for the longest piece with what was held back before it */
+};
+
+llama2_status llama2_decoder_create(llama2_tokenizer *tokenizer, uint32_t flags, llama2_decoder **out)
+{
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_create: out is NULL");
+    *out = NULL;
+    if (!tokenizer) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_create: tokenizer is NULL");
+    L2_TRY(check_decode_flags(flags, "llama2_decoder_create"));
+    size_t longest = strlen(tokenizer->unk_surface);
+    for (int32_t id = 0; id < tokenizer->n_pieces; ++id)
+        if (l2_piece_length(tokenizer, id) > longest) longest = l2_piece_length(tokenizer, id);
+    llama2_decoder *decoder;
+    size_t capacity = longest + L2_HELD_ROOM + 1;
+    L2_TRY(l2_alloc(tokenizer->ctx, sizeof *decoder + capacity, 1, &decoder));
+    decoder->tokenizer = llama2_tokenizer_retain(tokenizer);
+    l2_decode_begin(&decoder->state, flags);
+    *out = decoder;
+    return LLAMA2_OK;
+}
+
+void llama2_decoder_free(llama2_decoder *decoder)
+{
+    if (!decoder) return;
+    llama2_tokenizer *tokenizer = decoder->tokenizer;
+    l2_free(tokenizer->ctx, decoder);
+    llama2_tokenizer_free(tokenizer);
+}
+
+llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const char **text, size_t *length)
+{
+    if (!decoder || !text || !length) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_push: decoder, text or length is NULL");
+    L2_TRY(check_id(decoder->tokenizer, id, "llama2_decoder_push"));
+    const char *piece;
+    size_t n_held, n;
+    l2_decode_step(decoder->tokenizer, &decoder->state, id, decoder->text, &n_held, &piece, &n);
+    memcpy(decoder->text + n_held, piece, n);
+    decoder->text[n_held + n] = 0;
+    *text = decoder->text;
+    *length = n_held + n;
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_decoder_finish(llama2_decoder *decoder, const char **text, size_t *length)
+{
+    if (!decoder || !text || !length) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_finish: decoder, text or length is NULL");
+    size_t n = l2_decode_end(&decoder->state, decoder->text);
+    decoder->text[n] = 0;
+    *text = decoder->text;
+    *length = n;
+    l2_decode_begin(&decoder->state, decoder->state.flags);
+    return LLAMA2_OK;
+}

@@ -1,0 +1,244 @@
+/*
+ * Text into ids: normalisation (spaces become U+2581, invalid bytes U+FFFD), cut wherever no piece can span, each segment merged by itself. Ordinary
+ * words come again and again, so in a long text the ids of short segments are remembered.
+ */
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/utf8.h"
+#include "tokenizer/merge.h"
+#include <string.h>
+
+enum { CACHED_BYTES = 30, CACHED_IDS = 8, CACHE_FROM = 1024, CACHE_MOST = 16384, CHECK_EVERY = 1 << 20 };
+
+typedef struct cached {
+    uint8_t length, n; /* length 0: free */
+    char text[CACHED_BYTES];
+    int32_t ids[CACHED_IDS];
+} cached;
+
+typedef struct encoder {
+    const llama2_tokenizer *tok;
+    l2_ids *out;
+    char *segment; /* normalised text from the last cut on */
+    size_t used, room;
+    unsigned before; /* class of the segment's last character */
+    l2_merge_space space;
+    cached *cache;
+    size_t cache_mask;
+    int32_t recent[CACHED_IDS]; /* ids of the segment being merged */
+    int n_recent;
+    int after_unknown;     /* the last id is UNK: another joins it */
+    uint64_t done, mark;   /* normalised bytes that have become ids; tokens that end up to `mark` are counted */
+    int64_t n_before;
+    size_t spaces;         /* with remove_extra_whitespaces: held back, since those at the end go */
+} encoder;
+
+static void push_id(encoder *e, int32_t id)
+{
+    l2_ids *out = e->out;
+    if (out->count < out->capacity) out->ids[out->count] = id;
+    ++out->count;
+    if (e->n_recent < CACHED_IDS) e->recent[e->n_recent] = id;
+    ++e->n_recent;
+}
+
+static void emit_token(void *user, int32_t id, const char *text, size_t length)
+{
+    encoder *e = user;
+    const llama2_tokenizer *tok = e->tok;
+    if (id >= 0) {
+        push_id(e, id);
+        e->after_unknown = 0;
+    } else if (tok->byte_fallback) {
+        for (size_t i = 0; i < length; ++i) push_id(e, tok->byte_ids[(unsigned char)text[i]]);
+    } else {
+        if (!e->after_unknown) push_id(e, tok->unk);
+        e->after_unknown = 1;
+        e->n_recent = CACHED_IDS + 1; /* depends on what came before: not to be remembered */
+    }
+    e->done += length;
+    if (e->done <= e->mark) e->n_before = e->out->count;
+}
+
+static cached *find_cached(encoder *e, const char *text, size_t length)
+{
+    uint64_t h = length * UINT64_C(0x9E3779B97F4A7C15), v;
+    size_t i = 0;
+    for (; i + 8 <= length; i += 8) {
+        memcpy(&v, text + i, 8);
+        h = (h ^ v) * UINT64_C(0xD6E8FEB86659FD93);
+        h ^= h >> 31;
+    }
+    for (v = 0; i < length; ++i) v = v << 8 | (unsigned char)text[i];
+    h = (h ^ v) * UINT64_C(0xD6E8FEB86659FD93);
+    return &e->cache[(h >> 40) & e->cache_mask];
+}
+
+static void use_cached(encoder *e, const cached *hit)
+{
+    l2_ids *out = e->out;
+    if (out->count + hit->n <= out->capacity) {
+        memcpy(out->ids + out->count, hit->ids, hit->n * sizeof *hit->ids);
+        out->count += hit->n;
+    } else {
+        for (int i = 0; i < hit->n; ++i) push_id(e, hit->ids[i]);
+    }
+    e->after_unknown = 0;
+    e->done += hit->length;
+    if (e->done <= e->mark) e->n_before = out->count;
+}
+
+static llama2_status flush(encoder *e)
+{
+    size_t length = e->used;
+    if (!length) return LLAMA2_OK;
+    e->used = 0;
+    int astride = e->done < e->mark && e->done + length > e->mark;
+    if (!e->cache || length > CACHED_BYTES || astride) return l2_merge(e->tok, &e->space, e->segment, length, emit_token, e);
+    cached *slot = find_cached(e, e->segment, length);
+    if (slot->length == length && memcmp(slot->text, e->segment, length) == 0) {
+        use_cached(e, slot);
+        return LLAMA2_OK;
+    }
+    e->n_recent = 0;
+    L2_TRY(l2_merge(e->tok, &e->space, e->segment, length, emit_token, e));
+    if (e->n_recent > CACHED_IDS) return LLAMA2_OK;
+    slot->length = (uint8_t)length;
+    slot->n = (uint8_t)e->n_recent;
+    memcpy(slot->text, e->segment, length);
+    memcpy(slot->ids, e->recent, (size_t)e->n_recent * sizeof *e->recent);
+    return LLAMA2_OK;
+}
+
+static llama2_status grow_segment(encoder *e)
+{
+    if (e->room >= L2_MAX_SEGMENT)
+        return l2_fail(LLAMA2_E_LIMIT, "text: %d bytes without a place where it can be cut; encode it in parts", L2_MAX_SEGMENT);
+    size_t room = e->room ? 2 * e->room : 4096;
+    L2_TRY(l2_realloc(e->tok->ctx, e->room, room, 1, &e->segment));
+    e->room = room;
+    return LLAMA2_OK;
+}
+
+static inline llama2_status put_char(encoder *e, const char *text, size_t n, unsigned class)
+{
+    if (!(e->tok->joins[e->before][class / 8] >> (class % 8) & 1)) L2_TRY(flush(e));
+    if (e->used + n > e->room) L2_TRY(grow_segment(e));
+    for (size_t i = 0; i < n; ++i) e->segment[e->used + i] = text[i];
+    e->used += n;
+    e->before = class;
+    return LLAMA2_OK;
+}
+
+static llama2_status put_space(encoder *e)
+{
+    return e->tok->escape_whitespaces ? put_char(e, L2_SPACE, 3, L2_CLASS_SPACE) : put_char(e, " ", 1, ' ');
+}
+
+/* A character of the normalised text. */
+static llama2_status put_normal(encoder *e, const char *text, size_t n)
+{
+    const llama2_tokenizer *tok = e->tok;
+    unsigned class = l2_char_class(text, n);
+    if (tok->remove_extra_whitespaces) {
+        if (class == (tok->escape_whitespaces ? (unsigned)L2_CLASS_SPACE : (unsigned)' ')) {
+            ++e->spaces;
+            return LLAMA2_OK;
+        }
+        for (; e->spaces; --e->spaces) L2_TRY(put_space(e));
+    }
+    return put_char(e, text, n, class);
+}
+
+/* What the text begins with, normalised but for its spaces: a user-defined piece, a character, or U+FFFD for an invalid byte. Returns the bytes it takes. */
+static size_t next_part(const llama2_tokenizer *tok, const char *text, size_t length, const char **part, size_t *part_length)
+{
+    size_t n = l2_vocabulary_user_defined(tok, text, length);
+    if (!n) n = (size_t)l2_utf8_decode(text, length, NULL);
+    *part = n ? text : "\xEF\xBF\xBD";
+    *part_length = n ? n : 3;
+    return n ? n : 1;
+}
+
+/* Spaces within `part`, the first ones dropped after a space where extra spaces go. */
+static llama2_status put_part(encoder *e, const char *part, size_t length, int *after_space)
+{
+    const llama2_tokenizer *tok = e->tok;
+    while (*after_space && length && *part == ' ') ++part, --length;
+    for (size_t i = 0, n; i < length; i += n) {
+        n = l2_char_length((unsigned char)part[i]);
+        if (part[i] == ' ' && tok->escape_whitespaces)
+            L2_TRY(put_normal(e, L2_SPACE, 3));
+        else
+            L2_TRY(put_normal(e, part + i, n));
+    }
+    if (length) *after_space = tok->remove_extra_whitespaces && part[length - 1] == ' ';
+    return LLAMA2_OK;
+}
+
+/* Characters up to `end`; `text` is the whole text, so that a character may be cut off at `length` only. */
+static llama2_status put_text(encoder *e, const char *text, size_t length, size_t *at, size_t end, int *after_space)
+{
+    const llama2_tokenizer *tok = e->tok;
+    int plain = !tok->n_user_defined && !tok->remove_extra_whitespaces && tok->escape_whitespaces;
+    while (*at < end) {
+        unsigned char c = (unsigned char)text[*at];
+        if (plain && c < 0x80) {
+            if (c == ' ')
+                L2_TRY(put_char(e, L2_SPACE, 3, L2_CLASS_SPACE));
+            else
+                L2_TRY(put_char(e, text + *at, 1, c));
+            ++*at;
+        } else {
+            const char *part;
+            size_t part_length, taken = next_part(tok, text + *at, length - *at, &part, &part_length);
+            L2_TRY(put_part(e, part, part_length, after_space));
+            *at += taken;
+        }
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status make_cache(encoder *e, size_t length)
+{
+    if (length < CACHE_FROM || e->tok->has_unused) return LLAMA2_OK;
+    size_t n = 64;
+    while (n < CACHE_MOST && n < length / 16) n *= 2;
+    L2_TRY(l2_scratch_get(e->tok->ctx, n * sizeof *e->cache, &e->cache));
+    for (size_t i = 0; i < n; ++i) e->cache[i].length = 0;
+    e->cache_mask = n - 1;
+    return LLAMA2_OK;
+}
+
+static llama2_status encode_all(encoder *e, const char *text, size_t length, size_t mark)
+{
+    const llama2_tokenizer *tok = e->tok;
+    size_t at = 0;
+    int after_space = tok->remove_extra_whitespaces;
+    if (tok->remove_extra_whitespaces)
+        while (at < length && text[at] == ' ' && l2_vocabulary_user_defined(tok, text + at, length - at) <= 1) ++at;
+    if (at == length) return LLAMA2_OK;
+    if (tok->add_dummy_prefix) L2_TRY(put_normal(e, tok->escape_whitespaces ? L2_SPACE : " ", tok->escape_whitespaces ? 3 : 1));
+    while (at < length) {
+        size_t end = length - at > CHECK_EVERY ? at + CHECK_EVERY : length;
+        if (at < mark && mark < end) end = mark;
+        L2_TRY(put_text(e, text, length, &at, end, &after_space));
+        if (at >= mark && e->mark == UINT64_MAX) e->mark = e->done + e->used;
+        L2_TRY(l2_context_check(tok->ctx));
+    }
+    return flush(e);
+}
+
+llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t length, l2_ids *out, size_t mark, int64_t *n_before)
+{
+    encoder e = {.tok = tok, .out = out, .mark = UINT64_MAX, .n_before = out->count};
+    llama2_status status;
+    L2_CHECK(make_cache(&e, length));
+    L2_CHECK(encode_all(&e, text, length, mark));
+    if (n_before) *n_before = e.n_before;
+done:
+    l2_scratch_put(tok->ctx, e.cache);
+    l2_merge_space_free(tok->ctx, &e.space);
+    l2_free(tok->ctx, e.segment);
+    return status;
+}
