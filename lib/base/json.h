@@ -54,6 +54,9 @@ int l2_json_equal(const l2_json_string *string, const char *text);
 /* Resolves escapes into at most `capacity` bytes; *length is what it takes. LLAMA2_E_BUFFER when too small. */
 llama2_status l2_json_unescape(const l2_json_string *string, char *out, size_t capacity, size_t *length);
 
+/* What printf and strtod use for the decimal point in the host's locale. */
+char l2_decimal_point(void);
+
 /* Growing text for writing JSON and the like. A failure is kept: check `status` once at the end. */
 typedef struct l2_text {
     llama2_context *ctx;

@@ -1,0 +1,314 @@
+#include "base/files.h"
+
+#include "base/alloc.h"
+#include "base/checksum.h"
+#include "base/context.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { BUFFER_SIZE = 1 << 20 };
+
+static int posix_open(const char *path, int flags, mode_t mode)
+{
+    return open(path, flags, mode);
+}
+
+const l2_file_ops l2_posix_files = {posix_open, close, read, write, fsync, fstat, rename, unlink, mkdir, rmdir, mmap, munmap};
+
+/* The message of a failed system call on a file. */
+static llama2_status fail_io(const char *path, const char *doing)
+{
+    int code = errno;
+    char text[128];
+    /* The GNU form of strerror_r returns the text. */
+    const char *reason = strerror_r(code, text, sizeof text);
+    return l2_fail(code == ENOENT || code == ENOTDIR ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: cannot %s: %s", path, doing, reason);
+}
+
+static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t mode)
+{
+    int fd;
+    do fd = f->open(path, flags | O_CLOEXEC, mode);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static llama2_status open_regular(llama2_context *ctx, const char *path, int *fd, size_t *size)
+{
+    struct stat st;
+    *fd = open_retry(ctx->files, path, O_RDONLY, 0);
+    if (*fd < 0) return fail_io(path, "open");
+    llama2_status status = LLAMA2_OK;
+    if (ctx->files->fstat(*fd, &st) != 0)
+        status = fail_io(path, "stat");
+    else if (!S_ISREG(st.st_mode))
+        status = l2_fail(LLAMA2_E_IO, "%s: is not a regular file", path);
+    else
+        *size = (size_t)st.st_size;
+    if (status < 0) ctx->files->close(*fd);
+    return status;
+}
+
+static llama2_status read_all(llama2_context *ctx, const char *path, int fd, size_t size, l2_file_view *out)
+{
+    unsigned char *data;
+    size_t done = 0;
+    L2_TRY(l2_alloc(ctx, size, 1, &data));
+    while (done < size) {
+        ssize_t n = ctx->files->read(fd, data + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            llama2_status status = fail_io(path, "read");
+            l2_free(ctx, data);
+            return status;
+        }
+        if (n == 0) {
+            l2_free(ctx, data);
+            return l2_fail(LLAMA2_E_TRUNCATED, "%s: ends at byte %zu while being read, %zu were there", path, done, size);
+        }
+        done += (size_t)n;
+    }
+    *out = (l2_file_view){data, size, 0};
+    return LLAMA2_OK;
+}
+
+llama2_status l2_file_read(llama2_context *ctx, const char *path, l2_file_view *out)
+{
+    int fd;
+    size_t size;
+    memset(out, 0, sizeof *out);
+    L2_TRY(open_regular(ctx, path, &fd, &size));
+    llama2_status status = read_all(ctx, path, fd, size, out);
+    ctx->files->close(fd);
+    return status;
+}
+
+llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *out)
+{
+    int fd;
+    size_t size;
+    memset(out, 0, sizeof *out);
+    L2_TRY(open_regular(ctx, path, &fd, &size));
+    void *data = size > 0 ? ctx->files->mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    llama2_status status = LLAMA2_OK;
+    if (data != MAP_FAILED)
+        *out = (l2_file_view){data, size, 1};
+    else
+        status = read_all(ctx, path, fd, size, out);
+    ctx->files->close(fd);
+    return status;
+}
+
+void l2_file_release(llama2_context *ctx, l2_file_view *view)
+{
+    if (!view->data) return;
+    if (view->mapped)
+        ctx->files->munmap((void *)(uintptr_t)view->data, view->size);
+    else
+        l2_free(ctx, (void *)(uintptr_t)view->data);
+    memset(view, 0, sizeof *view);
+}
+
+int l2_path_kind(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return 0;
+    return S_ISREG(st.st_mode) ? 1 : S_ISDIR(st.st_mode) ? 2 : 0;
+}
+
+llama2_status l2_path_join(llama2_context *ctx, const char *folder, const char *name, char **out)
+{
+    size_t a = strlen(folder), b = strlen(name), slash = a > 0 && folder[a - 1] != '/';
+    L2_TRY(l2_alloc(ctx, a + slash + b + 1, 1, out));
+    memcpy(*out, folder, a);
+    if (slash) (*out)[a] = '/';
+    memcpy(*out + a + slash, name, b + 1);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_make_folder(llama2_context *ctx, const char *path)
+{
+    char *copy;
+    L2_TRY(l2_strndup(ctx, path, strlen(path), &copy));
+    llama2_status status = LLAMA2_OK;
+    for (char *p = copy; status >= 0 && *p; p++) {
+        /* Each parent, then the folder itself. */
+        if (p[1] != '/' && p[1] != 0) continue;
+        char after = p[1];
+        p[1] = 0;
+        if (strcmp(copy, "/") != 0 && ctx->files->mkdir(copy, 0777) != 0 && !(errno == EEXIST && l2_path_kind(copy) == 2))
+            status = fail_io(copy, "make the folder");
+        p[1] = after;
+    }
+    l2_free(ctx, copy);
+    return status;
+}
+
+llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
+{
+    int fd = open_retry(ctx->files, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) return fail_io(path, "open the folder");
+    int failed;
+    do failed = ctx->files->fsync(fd);
+    while (failed && errno == EINTR);
+    llama2_status status = failed ? fail_io(path, "sync the folder") : LLAMA2_OK;
+    ctx->files->close(fd);
+    return status;
+}
+
+
+enum { MOST_PATH = 4096 };
+
+/* Deepest first; `path` has room for MOST_PATH bytes. Links are removed, not followed. */
+
+static llama2_status remove_at(llama2_context *ctx, char *path)
+{
+    struct stat st;
+    size_t length = strlen(path);
+    if (lstat(path, &st) != 0) return errno == ENOENT ? LLAMA2_OK : fail_io(path, "stat");
+    if (!S_ISDIR(st.st_mode)) return ctx->files->unlink(path) != 0 && errno != ENOENT ? fail_io(path, "remove") : LLAMA2_OK;
+    DIR *dir = opendir(path);
+    if (!dir) return fail_io(path, "open the folder");
+    llama2_status status = LLAMA2_OK;
+    struct dirent *entry;
+    while (status >= 0 && (entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (length + 1 + strlen(entry->d_name) >= MOST_PATH)
+            status = l2_fail(LLAMA2_E_LIMIT, "%s/%s: the path is longer than %d bytes", path, entry->d_name, MOST_PATH);
+        else {
+            snprintf(path + length, MOST_PATH - length, "/%s", entry->d_name);
+            status = remove_at(ctx, path);
+            path[length] = 0;
+        }
+    }
+    closedir(dir);
+    if (status >= 0 && ctx->files->rmdir(path) != 0 && errno != ENOENT) status = fail_io(path, "remove the folder");
+    return status;
+}
+
+llama2_status l2_remove_tree(llama2_context *ctx, const char *path)
+{
+    char work[MOST_PATH];
+    if (strlen(path) >= sizeof work) return l2_fail(LLAMA2_E_LIMIT, "%s: the path is longer than %d bytes", path, MOST_PATH);
+    memcpy(work, path, strlen(path) + 1);
+    return remove_at(ctx, work);
+}
+
+/* --- atomic writer ------------------------------------------------------------------------------------------------------------ */
+
+llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w)
+{
+    static const char suffix[] = ".partial";
+    size_t length = strlen(path);
+    llama2_status status;
+    memset(w, 0, sizeof *w);
+    w->ctx = ctx;
+    w->fd = -1;
+    L2_CHECK(l2_strndup(ctx, path, length, &w->path));
+    L2_CHECK(l2_alloc(ctx, length + sizeof suffix, 1, &w->temporary));
+    memcpy(w->temporary, path, length);
+    memcpy(w->temporary + length, suffix, sizeof suffix);
+    L2_CHECK(l2_alloc(ctx, BUFFER_SIZE, 1, &w->buffer));
+    w->fd = open_retry(ctx->files, w->temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (w->fd < 0) status = fail_io(w->temporary, "create");
+done:
+    if (status < 0) l2_writer_abort(w);
+    return status;
+}
+
+static llama2_status flush(l2_writer *w)
+{
+    for (size_t done = 0; done < w->used;) {
+        ssize_t n = w->ctx->files->write(w->fd, w->buffer + done, w->used - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = ENOSPC;
+        if (n <= 0) return fail_io(w->temporary, "write");
+        done += (size_t)n;
+    }
+    w->used = 0;
+    return LLAMA2_OK;
+}
+
+llama2_status l2_writer_write(l2_writer *w, const void *data, size_t length)
+{
+    const unsigned char *bytes = data;
+    w->crc = l2_crc32c(w->crc, data, length);
+    w->size += length;
+    while (length > 0) {
+        size_t n = BUFFER_SIZE - w->used < length ? BUFFER_SIZE - w->used : length;
+        memcpy(w->buffer + w->used, bytes, n);
+        w->used += n;
+        bytes += n;
+        length -= n;
+        if (w->used == BUFFER_SIZE) L2_TRY(flush(w));
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status sync_parent(llama2_context *ctx, char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash) return l2_sync_folder(ctx, ".");
+    if (slash == path) return l2_sync_folder(ctx, "/");
+    *slash = 0;
+    llama2_status status = l2_sync_folder(ctx, path);
+    *slash = '/';
+    return status;
+}
+
+llama2_status l2_writer_commit(l2_writer *w)
+{
+    const l2_file_ops *f = w->ctx->files;
+    llama2_status status;
+    int failed;
+    L2_CHECK(flush(w));
+    do failed = f->fsync(w->fd);
+    while (failed && errno == EINTR);
+    if (failed) {
+        status = fail_io(w->temporary, "sync");
+        goto done;
+    }
+    failed = f->close(w->fd);
+    w->fd = -1;
+    if (failed) {
+        status = fail_io(w->temporary, "close");
+        goto done;
+    }
+    if (f->rename(w->temporary, w->path) != 0) {
+        status = fail_io(w->path, "rename the new file to");
+        goto done;
+    }
+    l2_free(w->ctx, w->temporary);
+    w->temporary = NULL; /* there is nothing to remove any more */
+    status = sync_parent(w->ctx, w->path);
+done:
+    l2_writer_abort(w);
+    return status;
+}
+
+void l2_writer_abort(l2_writer *w)
+{
+    if (!w->ctx) return;
+    if (w->fd >= 0) w->ctx->files->close(w->fd);
+    if (w->temporary) w->ctx->files->unlink(w->temporary);
+    l2_free(w->ctx, w->buffer);
+    l2_free(w->ctx, w->temporary);
+    l2_free(w->ctx, w->path);
+    memset(w, 0, sizeof *w);
+}
+
+llama2_status l2_write_file(llama2_context *ctx, const char *path, const void *data, size_t length)
+{
+    l2_writer w;
+    L2_TRY(l2_writer_open(ctx, path, &w));
+    llama2_status status = l2_writer_write(&w, data, length);
+    if (status >= 0) return l2_writer_commit(&w);
+    l2_writer_abort(&w);
+    return status;
+}

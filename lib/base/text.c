@@ -1,0 +1,98 @@
+/* Growing text: the writing half of base/json.h. */
+#include "base/alloc.h"
+#include "base/json.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+char l2_decimal_point(void)
+{
+    char text[8];
+    snprintf(text, sizeof text, "%.1f", 0.5);
+    return text[1];
+}
+
+void l2_text_begin(l2_text *text, llama2_context *ctx)
+{
+    memset(text, 0, sizeof *text);
+    text->ctx = ctx;
+}
+
+void l2_text_free(l2_text *text)
+{
+    if (text->ctx) l2_free(text->ctx, text->data);
+    memset(text, 0, sizeof *text);
+}
+
+/* Room for n more bytes and a NUL. */
+static int reserve(l2_text *t, size_t n)
+{
+    if (t->status < 0) return 0;
+    size_t needed = t->length + n + 1;
+    if (needed <= t->capacity) return 1;
+    size_t capacity = needed > 2 * t->capacity ? needed + 256 : 2 * t->capacity;
+    t->status = l2_realloc(t->ctx, t->length, capacity, 1, &t->data);
+    if (t->status < 0) return 0;
+    t->capacity = capacity;
+    return 1;
+}
+
+void l2_text_add(l2_text *t, const char *bytes, size_t n)
+{
+    if (!reserve(t, n)) return;
+    memcpy(t->data + t->length, bytes, n);
+    t->length += n;
+    t->data[t->length] = 0;
+}
+
+void l2_text_format(l2_text *t, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    if (n >= 0 && reserve(t, (size_t)n)) {
+        vsnprintf(t->data + t->length, (size_t)n + 1, format, again);
+        t->length += (size_t)n;
+    }
+    va_end(again);
+    va_end(args);
+}
+
+void l2_text_json_string(l2_text *t, const char *bytes, size_t n)
+{
+    static const char named[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    l2_text_add(t, "\"", 1);
+    for (size_t i = 0, begin = 0; i <= n; i++) {
+        unsigned char c = i < n ? (unsigned char)bytes[i] : 0;
+        if (i < n && c >= 0x20 && c != '"' && c != '\\') continue;
+        l2_text_add(t, bytes + begin, i - begin);
+        begin = i + 1;
+        if (i == n) break;
+        const char *found = c ? strchr(named, c) : NULL;
+        if (found)
+            l2_text_format(t, "\\%c", letters[found - named]);
+        else
+            l2_text_format(t, "\\u%04x", c);
+    }
+    l2_text_add(t, "\"", 1);
+}
+
+void l2_text_double(l2_text *t, double value)
+{
+    char text[40];
+    if (!isfinite(value)) {
+        l2_text_add(t, "null", 4); /* JSON has no other way */
+        return;
+    }
+    for (int precision = 1; precision <= 17; precision++) {
+        snprintf(text, sizeof text, "%.*g", precision, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    char *point = strchr(text, l2_decimal_point());
+    if (point) *point = '.';
+    l2_text_add(t, text, strlen(text));
+}
