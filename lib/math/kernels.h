@@ -14,6 +14,16 @@
 
 enum { L2_TILE_ROWS = 6, L2_TILE_COLUMNS = 64, L2_FEW_ROWS = 8 };
 
+/* What log-softmax knows of a row: logits / temperature have this maximum; sum of exp(z - max) and its logarithm; see kernel/head.h. */
+typedef struct l2_head_row {
+    double max, sum, log_sum, logprob, entropy;
+} l2_head_row;
+
+/* Constants of an AdamW step: keep = 1 - lr * weight_decay, step = lr / bias1, root = 1 / sqrt(bias2). */
+typedef struct l2_adamw_step {
+    double beta1, beta2, grad_scale, keep, step, root, eps;
+} l2_adamw_step;
+
 typedef struct l2_kernels {
     const char *name; /* "avx512", "avx2", "scalar", "double" */
 
@@ -33,6 +43,21 @@ typedef struct l2_kernels {
     void (*gemm_few)(int64_t k, const void *a, int64_t rsa, const void *w, int64_t ldw, void *c, int64_t ldc, int m, int64_t n, int accumulate);
 
     /* The kernels of the ops follow, forward and backward of one op together. */
+
+    /* One row of n logits. forward: fills *row, entropy only where asked for. backward: logits become the loss's derivatives by them. */
+    void (*head_forward)(int64_t n, const void *logits, double inverse_temperature, int64_t target, int entropy, l2_head_row *row);
+    void (*head_backward)(int64_t n, void *logits, double inverse_temperature, int64_t target, const l2_head_row *row, double dlogprob,
+                          double dentropy);
+
+    void (*adamw)(int64_t n, const l2_adamw_step *step, void *param, const void *grad, void *m, void *v);
+
+    /* Of fp32 in every table. */
+    void (*f32_from_bf16)(int64_t n, const uint16_t *x, float *y);
+    void (*bf16_from_f32)(int64_t n, const float *x, uint16_t *y);
+    void (*f32_from_f16)(int64_t n, const uint16_t *x, float *y);
+    void (*f16_from_f32)(int64_t n, const float *x, uint16_t *y);
+
+    double (*sum_squares)(int64_t n, const void *x);
 } l2_kernels;
 
 extern const l2_kernels l2_kernels_scalar;

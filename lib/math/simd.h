@@ -88,6 +88,9 @@ V_INLINE vreal v_max(vreal a, vreal b) { return _mm512_max_ps(a, b); }
 V_INLINE vreal v_min(vreal a, vreal b) { return _mm512_min_ps(a, b); }
 V_INLINE vreal v_sqrt(vreal a) { return _mm512_sqrt_ps(a); }
 
+/* The first n lanes of a, the others of b. */
+V_INLINE vreal v_blend_n(vreal a, vreal b, int64_t n) { return _mm512_mask_mov_ps(b, v_mask_n(n), a); }
+
 V_INLINE __m256 v_half_low(vreal a) { return _mm512_castps512_ps256(a); }
 V_INLINE __m256 v_half_high(vreal a) { return _mm512_extractf32x8_ps(a, 1); }
 
@@ -165,6 +168,13 @@ V_INLINE vreal v_max(vreal a, vreal b) { return V_EACH(_mm256_max_ps(a.low, b.lo
 V_INLINE vreal v_min(vreal a, vreal b) { return V_EACH(_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)); }
 V_INLINE vreal v_sqrt(vreal a) { return V_EACH(_mm256_sqrt_ps(a.low), _mm256_sqrt_ps(a.high)); }
 
+/* The first n lanes of a, the others of b. */
+V_INLINE vreal v_blend_n(vreal a, vreal b, int64_t n)
+{
+    return V_EACH(_mm256_blendv_ps(b.low, a.low, _mm256_castsi256_ps(v_mask_n(n))),
+                  _mm256_blendv_ps(b.high, a.high, _mm256_castsi256_ps(v_mask_n(n - 8))));
+}
+
 V_INLINE __m256 v_half_low(vreal a) { return a.low; }
 V_INLINE __m256 v_half_high(vreal a) { return a.high; }
 
@@ -241,6 +251,7 @@ V_INLINE vreal v_fma(vreal a, vreal b, vreal c) { V_EACH(r_fma(a.lane[i], b.lane
 V_INLINE vreal v_max(vreal a, vreal b) { V_EACH(r_max(a.lane[i], b.lane[i])); }
 V_INLINE vreal v_min(vreal a, vreal b) { V_EACH(r_min(a.lane[i], b.lane[i])); }
 V_INLINE vreal v_sqrt(vreal a) { V_EACH(r_sqrt(a.lane[i])); }
+V_INLINE vreal v_blend_n(vreal a, vreal b, int64_t n) { V_EACH(i < n ? a.lane[i] : b.lane[i]); }
 
 V_INLINE void v_transpose(vreal v[16])
 {

@@ -3,7 +3,10 @@
  * L2_TABLE_NAME, its name.
  */
 #include "math/kernels.h"
+#include "math/kernel/adamw.h"
+#include "math/kernel/elementwise.h"
 #include "math/kernel/gemm.h"
+#include "math/kernel/head.h"
 
 const l2_kernels L2_TABLE = {
     .name = L2_TABLE_NAME,
@@ -11,4 +14,12 @@ const l2_kernels L2_TABLE = {
     .gemm_pack_b = gemm_pack_b,
     .gemm_pack_a = gemm_pack_a,
     .gemm_few = gemm_few,
+    .head_forward = head_forward,
+    .head_backward = head_backward,
+    .adamw = adamw,
+    .f32_from_bf16 = f32_from_bf16,
+    .bf16_from_f32 = bf16_from_f32,
+    .f32_from_f16 = f32_from_f16,
+    .f16_from_f32 = f16_from_f32,
+    .sum_squares = sum_squares,
 };

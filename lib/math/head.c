@@ -1,0 +1,94 @@
+/*
+ * The language-model head fused with log-softmax and the loss of each token: logits exist for a chunk of rows only, and their gradient takes
+ * their place at once. The chunk's size is seen in no bit: rows are independent, and the weight's gradient is a chain over the rows in order.
+ */
+#include "base/alloc.h"
+#include "base/context.h"
+#include "base/threads.h"
+#include "math/kernels.h"
+#include "math/ops.h"
+
+enum { CHUNK_BYTES = 16 << 20, CHUNK_LEAST_ROWS = 64 };
+
+typedef struct head_job {
+    const l2_kernels *kernels;
+    const l2_head_options *options;
+    const int32_t *targets;
+    l2_token_loss loss;
+    void *user;
+    char *logits;
+    size_t row_size;
+    int64_t vocabulary, first;
+} head_job;
+
+static void run_row(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    const head_job *job = arg;
+    int64_t row = job->first + task;
+    char *logits = job->logits + (size_t)task * job->row_size;
+    double inverse = 1 / job->options->temperature, dlogprob = 0, dentropy = 0;
+    l2_head_row stats;
+    job->kernels->head_forward(job->vocabulary, logits, inverse, job->targets[row], job->options->entropy, &stats);
+    job->loss(job->user, row, stats.logprob, stats.entropy, &dlogprob, &dentropy);
+    if (!job->options->entropy) dentropy = 0;
+    if (job->options->backward) job->kernels->head_backward(job->vocabulary, logits, inverse, job->targets[row], &stats, dlogprob, dentropy);
+}
+
+llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_tensor *x, const int32_t *targets, const l2_head_options *options,
+                         l2_token_loss loss, void *user, l2_tensor *dx)
+{
+    int64_t vocabulary = head->weight.shape[0], rows = x->shape[0];
+    size_t row_size = (size_t)vocabulary * l2_dtype_size(x->dtype);
+    int64_t chunk = (int64_t)(CHUNK_BYTES / row_size);
+    if (chunk < CHUNK_LEAST_ROWS) chunk = CHUNK_LEAST_ROWS;
+    if (chunk > rows) chunk = rows;
+    head_job job = {.kernels = l2_kernels_of(ctx, x->dtype), .options = options, .targets = targets, .loss = loss, .user = user,
+                    .row_size = row_size, .vocabulary = vocabulary};
+    L2_TRY(l2_scratch_get(ctx, (size_t)chunk * row_size, &job.logits));
+    llama2_status status = LLAMA2_OK;
+    for (; job.first < rows; job.first += chunk) {
+        int64_t n = rows - job.first < chunk ? rows - job.first : chunk;
+        l2_tensor xs = l2_tensor_rows(x, job.first, n), logits = l2_tensor_2d(x->dtype, job.logits, n, vocabulary);
+        L2_CHECK(l2_linear_forward(ctx, head, &xs, &logits, 0));
+        l2_parallel(ctx, (int32_t)n, run_row, &job);
+        if (!options->backward) continue;
+        l2_tensor dxs = {0};
+        if (dx) dxs = l2_tensor_rows(dx, job.first, n);
+        L2_CHECK(l2_linear_backward(ctx, head, &xs, &logits, dx ? &dxs : NULL, 0));
+    }
+done:
+    l2_scratch_put(ctx, job.logits);
+    return status;
+}
+
+typedef struct logprob_job {
+    const l2_kernels *kernels;
+    const char *logits;
+    size_t row_size;
+    const int32_t *targets;
+    int64_t vocabulary;
+    double temperature, *logprob, *entropy;
+} logprob_job;
+
+static void run_logprob(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    const logprob_job *job = arg;
+    l2_head_row row;
+    job->kernels->head_forward(job->vocabulary, job->logits + (size_t)task * job->row_size, 1 / job->temperature, job->targets[task],
+                               job->entropy != NULL, &row);
+    if (job->logprob) job->logprob[task] = row.logprob;
+    if (job->entropy) job->entropy[task] = row.entropy;
+}
+
+llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, double temperature, double *logprob,
+                             double *entropy)
+{
+    int64_t rows = logits->shape[0], vocabulary = logits->shape[1];
+    logprob_job job = {.kernels = l2_kernels_of(ctx, logits->dtype), .logits = logits->data, .targets = targets, .vocabulary = vocabulary,
+                       .row_size = (size_t)vocabulary * l2_dtype_size(logits->dtype), .temperature = temperature, .logprob = logprob,
+                       .entropy = entropy};
+    l2_parallel(ctx, (int32_t)rows, run_logprob, &job);
+    return LLAMA2_OK;
+}
