@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/options.h"
 #include "base/threads.h"
+#include "math/gemm.h"
 #include "math/kernels.h"
 
 #include <stdio.h>
@@ -40,6 +41,8 @@ llama2_status llama2_context_create(const llama2_context_options *options, llama
     if (!o.alloc != !o.dealloc) return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: alloc and dealloc go together");
     if (o.gemm != LLAMA2_GEMM_BUILTIN && o.gemm != LLAMA2_GEMM_CBLAS)
         return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: gemm is %d, expected LLAMA2_GEMM_BUILTIN or LLAMA2_GEMM_CBLAS", o.gemm);
+    if (o.gemm == LLAMA2_GEMM_CBLAS && !l2_gemm_has_cblas())
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "llama2_context_options: this build has no CBLAS (LLAMA2_CBLAS was off); LLAMA2_GEMM_BUILTIN is always there");
     if (o.isa < LLAMA2_ISA_AUTO || o.isa > LLAMA2_ISA_AVX512)
         return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: isa is %d, expected one of LLAMA2_ISA_*", o.isa);
     const l2_kernels *kernels = l2_kernels_select(o.isa);
