@@ -1,0 +1,120 @@
+/* Sessions: the bits of a full forward, however the tokens were fed; sampling; limits. */
+#include "small_model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { N = 150, VOCAB = 37 };
+
+static void make_text(int32_t *tokens)
+{
+    for (int i = 0; i < N; i++) tokens[i] = (i * 11 + i * i / 3) % VOCAB;
+}
+
+/* Logits after each prefix, fed in pieces of `piece` tokens, equal the rows of one full forward. */
+static void check_feeding(int32_t dtype)
+{
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 1, dtype);
+    int32_t tokens[N];
+    make_text(tokens);
+    int64_t offsets[] = {0, N};
+    llama2_batch batch = {sizeof batch, 1, N, tokens, offsets, NULL};
+    float *full = malloc(sizeof(float) * N * VOCAB), row[VOCAB];
+    ck_ok(llama2_model_logits(m, &batch, full));
+    for (int64_t piece = 1; piece <= 149; piece = piece * 3 + 1) {
+        llama2_session *s;
+        ck_ok(llama2_session_create(m, &s));
+        for (int64_t at = 0; at < N; at += piece) {
+            int64_t n = at + piece < N ? piece : N - at;
+            ck_ok(llama2_session_feed(s, tokens + at, n));
+            ck_ok(llama2_session_logits(s, row, VOCAB, NULL));
+            ck_assert_msg(memcmp(row, full + (at + n - 1) * VOCAB, sizeof row) == 0, "pieces of %d: logits after %d tokens differ", (int)piece, (int)(at + n));
+        }
+        ck_assert_int_eq(llama2_session_position(s), N);
+        /* Back, and on again. */
+        ck_ok(llama2_session_rewind(s, 70));
+        ck_fails(llama2_session_logits(s, row, VOCAB, NULL), LLAMA2_E_STATE);
+        ck_ok(llama2_session_feed(s, tokens + 70, 30));
+        ck_ok(llama2_session_logits(s, row, VOCAB, NULL));
+        ck_assert(memcmp(row, full + 99 * VOCAB, sizeof row) == 0);
+        llama2_session_free(s);
+    }
+    free(full);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+
+START_TEST(prefill_in_any_pieces_and_decode_give_the_bits_of_a_full_forward) { check_feeding(LLAMA2_F32); }
+END_TEST
+
+START_TEST(the_same_in_double) { check_feeding(LLAMA2_F64); }
+END_TEST
+
+START_TEST(reported_logprobs_are_those_of_a_full_forward)
+{
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32);
+    llama2_session *s;
+    llama2_sampling o;
+    llama2_sampling_init(&o, sizeof o);
+    o.temperature = 0.8;
+    o.seed = 3;
+    int32_t tokens[60] = {1, 5, 9};
+    float reported[60], full[60];
+    ck_ok(llama2_session_create(m, &s));
+    ck_fails(llama2_session_sample(s, &o, tokens, NULL), LLAMA2_E_STATE);
+    ck_ok(llama2_session_feed(s, tokens, 3));
+    for (int i = 3; i < 60; i++) {
+        ck_ok(llama2_session_sample(s, &o, &tokens[i], &reported[i]));
+        ck_ok(llama2_session_feed(s, &tokens[i], 1));
+    }
+    int64_t offsets[] = {0, 60};
+    llama2_batch batch = {sizeof batch, 1, 60, tokens, offsets, NULL};
+    ck_ok(llama2_model_logprobs(m, &batch, 0.8, full, NULL));
+    ck_assert(memcmp(reported + 3, full + 3, 57 * sizeof(float)) == 0);
+    llama2_session_free(s);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+START_TEST(limits_are_errors_and_change_nothing)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32);
+    llama2_session *s;
+    int32_t tokens[161] = {0}, bad = 37, token;
+    ck_ok(llama2_session_create(m, &s));
+    ck_fails(llama2_session_feed(s, tokens, 161), LLAMA2_E_CONTEXT);
+    ck_fails(llama2_session_feed(s, &bad, 1), LLAMA2_E_INVALID);
+    ck_fails(llama2_session_feed(s, tokens, 0), LLAMA2_E_INVALID);
+    ck_assert_int_eq(llama2_session_position(s), 0);
+    ck_ok(llama2_session_feed(s, tokens, 160));
+    ck_fails(llama2_session_feed(s, tokens, 1), LLAMA2_E_CONTEXT);
+    ck_assert_int_eq(llama2_session_position(s), 160);
+    llama2_sampling o;
+    llama2_sampling_init(&o, sizeof o);
+    o.top_p = 0;
+    ck_fails(llama2_session_sample(s, &o, &token, NULL), LLAMA2_E_INVALID);
+    o.top_p = 1;
+    o.temperature = -1;
+    ck_fails(llama2_session_sample(s, &o, &token, NULL), LLAMA2_E_INVALID);
+    llama2_context_cancel(ctx);
+    ck_fails(llama2_session_feed(s, tokens, 1), LLAMA2_E_CANCELLED);
+    llama2_context_resume(ctx);
+    ck_ok(llama2_session_rewind(s, 10));
+    ck_ok(llama2_session_feed(s, tokens, 1));
+    llama2_session_free(s);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *s = suite_create("infer/session");
+    ADD_CASE(s, "session", prefill_in_any_pieces_and_decode_give_the_bits_of_a_full_forward, the_same_in_double,
+             reported_logprobs_are_those_of_a_full_forward, limits_are_errors_and_change_nothing);
+    return s;
+}
