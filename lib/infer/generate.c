@@ -42,14 +42,14 @@ typedef struct engine {
     slot *slots;
     l2_kv_cache cache;
 
-    /* The prompt whose samples have not all begun: its cache and the logits after it. */
-    l2_kv_sequence prompt;
-    float *prompt_logits; /* (V) */
+    /* Prompts that have been read: 0 is the one whose samples had not all begun in the last round, the others are new in this one. */
+    l2_kv_sequence *prefixes; /* n_slots + 1 */
+    float *prefix_logits;     /* (n_slots + 1, V) after each */
 
     /* One round: a row a place (or prompt). */
     int64_t *offsets, *start, *wanted;
     const int32_t **blocks;
-    int32_t *tokens, *row_slot;
+    int32_t *tokens, *row_slot, *row_prefix;
     l2_tensor hidden, logits; /* (n_slots, D), (n_slots, V) */
     float *logits32;          /* logits, or a copy of them in fp32 */
     double *logprobs;         /* (n_slots) */
@@ -90,16 +90,18 @@ static llama2_status set_up(engine *e)
         e->slots[i].sample = -1;
         L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->slots[i].sequence.blocks));
     }
-    L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->prompt.blocks));
-    /* Each place has its own blocks, each prompt just read a partly filled one, and one prompt may wait for places. */
+    L2_TRY(l2_calloc(ctx, n + 1, sizeof *e->prefixes, &e->prefixes));
+    for (int32_t i = 0; i <= e->n_slots; i++) L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->prefixes[i].blocks));
+    /* Each place has its own blocks and shares whole ones with its prompt, whose last may be partly filled; and one prompt may wait for places. */
     L2_TRY(l2_kv_cache_init(e->model, (e->n_slots + 1) * (most_blocks + 1), &e->cache));
-    L2_TRY(l2_alloc(ctx, vocab, sizeof(float), &e->prompt_logits));
+    L2_TRY(l2_alloc(ctx, (n + 1) * vocab, sizeof(float), &e->prefix_logits));
     L2_TRY(l2_alloc(ctx, n + 1, sizeof *e->offsets, &e->offsets));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->start, &e->start));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->wanted, &e->wanted));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->blocks, &e->blocks));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->tokens, &e->tokens));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->row_slot, &e->row_slot));
+    L2_TRY(l2_alloc(ctx, n, sizeof *e->row_prefix, &e->row_prefix));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->logprobs, &e->logprobs));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->drawn, &e->drawn));
     L2_TRY(l2_alloc(ctx, (size_t)l2_workers(ctx) * vocab, sizeof *e->candidates, &e->candidates));
@@ -122,10 +124,11 @@ static void tear_down(engine *e)
         l2_free(ctx, e->responses[i].logprobs);
     }
     for (int32_t i = 0; e->slots && i < e->n_slots; i++) l2_free(ctx, e->slots[i].sequence.blocks);
+    for (int32_t i = 0; e->prefixes && i <= e->n_slots; i++) l2_free(ctx, e->prefixes[i].blocks);
     if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
     l2_kv_cache_free(&e->cache);
-    void *rest[] = {e->responses, e->slots, e->prompt.blocks, e->prompt_logits, e->offsets, e->start, e->wanted, e->blocks, e->tokens,
-                    e->row_slot, e->logprobs, e->drawn, e->candidates, e->hidden.data, e->logits.data};
+    void *rest[] = {e->responses, e->slots, e->prefixes, e->prefix_logits, e->offsets, e->start, e->wanted, e->blocks, e->tokens,
+                    e->row_slot, e->row_prefix, e->logprobs, e->drawn, e->candidates, e->hidden.data, e->logits.data};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
 }
 
@@ -178,55 +181,103 @@ static llama2_status draw(engine *e, int32_t n)
     return LLAMA2_OK;
 }
 
-static llama2_status begin_response(engine *e, slot *s, int32_t sample)
+static llama2_status begin_response(engine *e, slot *s, int32_t sample, const l2_kv_sequence *prefix)
 {
     response *r = &e->responses[sample];
     size_t n = (size_t)response_limit(e, sample / e->options->samples_per_prompt);
     L2_TRY(l2_alloc(e->ctx, n, sizeof *r->tokens, &r->tokens));
     L2_TRY(l2_alloc(e->ctx, n, sizeof *r->logprobs, &r->logprobs));
-    l2_kv_fork(&e->cache, &e->prompt, &s->sequence);
+    l2_kv_fork(&e->cache, prefix, &s->sequence);
     s->sample = sample;
     return LLAMA2_OK;
 }
 
-/* Reads one prompt into e->prompt and its logits into e->prompt_logits. */
-static llama2_status read_prompt(engine *e, int32_t prompt)
+/* One prompt, in pieces: it may be long. Leaves the hidden state of its last token in row 0. */
+static llama2_status read_long_prompt(engine *e, int32_t prompt)
 {
     const int32_t *tokens = e->prompts->tokens + e->prompts->offsets[prompt];
     int64_t length = prompt_length(e, prompt);
+    l2_kv_sequence *prefix = &e->prefixes[1];
     for (int64_t first = 0; first < length; first += PREFILL_TOKENS) {
         int64_t count = length - first < PREFILL_TOKENS ? length - first : PREFILL_TOKENS, offsets[2] = {0, count}, last = count - 1;
-        l2_kv_extend(&e->cache, &e->prompt, first + count);
-        const int32_t *blocks = e->prompt.blocks;
+        l2_kv_extend(&e->cache, prefix, first + count);
+        const int32_t *blocks = prefix->blocks;
         l2_kv_rows rows = {1, offsets, &first, &blocks};
         L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, tokens + first, &last, 1, &e->hidden));
     }
-    L2_TRY(to_logits(e, 1));
-    memcpy(e->prompt_logits, e->logits32, (size_t)e->model->config.vocab_size * sizeof(float));
     return LLAMA2_OK;
 }
 
-/* Gives samples to free places and draws their first tokens, until no place is free or no sample is left. */
+/* Prompts first .. first + n - 1 into prefixes 1 .. n, in one packed forward. */
+static llama2_status read_prompts(engine *e, int32_t first, int32_t n)
+{
+    const int64_t *offsets = e->prompts->offsets + first;
+    if (n == 1) {
+        L2_TRY(read_long_prompt(e, first));
+    } else {
+        for (int32_t i = 0; i < n; i++) {
+            e->offsets[i] = offsets[i] - offsets[0];
+            e->start[i] = 0;
+            e->wanted[i] = offsets[i + 1] - offsets[0] - 1;
+            l2_kv_extend(&e->cache, &e->prefixes[1 + i], offsets[i + 1] - offsets[i]);
+            e->blocks[i] = e->prefixes[1 + i].blocks;
+        }
+        e->offsets[n] = offsets[n] - offsets[0];
+        l2_kv_rows rows = {n, e->offsets, e->start, e->blocks};
+        L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, e->prompts->tokens + offsets[0], e->wanted, n, &e->hidden));
+    }
+    L2_TRY(to_logits(e, n));
+    size_t vocab = (size_t)e->model->config.vocab_size;
+    memcpy(e->prefix_logits + vocab, e->logits32, (size_t)n * vocab * sizeof(float));
+    return LLAMA2_OK;
+}
+
+/* The last of n new prefixes may still be needed: it becomes prefix 0. The others give their blocks back. */
+static void keep_last_prefix(engine *e, int32_t n)
+{
+    size_t vocab = (size_t)e->model->config.vocab_size;
+    l2_kv_sequence last = e->prefixes[n];
+    e->prefixes[n] = e->prefixes[0];
+    e->prefixes[0] = last;
+    memcpy(e->prefix_logits, e->prefix_logits + (size_t)n * vocab, vocab * sizeof(float));
+    for (int32_t i = 1; i <= n; i++) l2_kv_truncate(&e->cache, &e->prefixes[i], 0);
+}
+
+/* Gives samples to free places and draws their first tokens. Returns the number of places filled by *filled. */
+static llama2_status fill_round(engine *e, int32_t *filled)
+{
+    int32_t k = e->options->samples_per_prompt, n = 0, n_new = 0, first_sample = e->next_sample;
+    size_t vocab = (size_t)e->model->config.vocab_size;
+    int64_t tokens = 0;
+    for (int32_t i = 0; i < e->n_slots && e->next_sample < e->n_samples; i++) {
+        if (e->slots[i].sample >= 0) continue;
+        if (e->next_sample % k == 0) {
+            tokens += prompt_length(e, e->next_sample / k);
+            if (n_new > 0 && tokens > PREFILL_TOKENS) break;
+            n_new++;
+        }
+        e->row_slot[n] = i;
+        e->row_prefix[n++] = n_new;
+        e->next_sample++;
+    }
+    *filled = n;
+    if (n == 0) return LLAMA2_OK;
+    if (n_new > 0) L2_TRY(read_prompts(e, (first_sample + k - 1) / k, n_new));
+    for (int32_t i = 0; i < n; i++) {
+        L2_TRY(begin_response(e, &e->slots[e->row_slot[i]], first_sample + i, &e->prefixes[e->row_prefix[i]]));
+        memcpy(e->logits32 + (size_t)i * vocab, e->prefix_logits + (size_t)e->row_prefix[i] * vocab, vocab * sizeof(float));
+    }
+    if (n_new > 0) keep_last_prefix(e, n_new);
+    return draw(e, n);
+}
+
+/* Until no place is free or no sample is left: a response may end with its first token. */
 static llama2_status fill_slots(engine *e)
 {
-    int32_t k = e->options->samples_per_prompt;
-    size_t vocab = (size_t)e->model->config.vocab_size;
-    for (;;) {
-        int32_t n = 0;
-        for (int32_t i = 0; i < e->n_slots && e->next_sample < e->n_samples; i++) {
-            if (e->slots[i].sample >= 0) continue;
-            if (e->next_sample % k == 0) {
-                if (n > 0) break; /* first the tokens of the last prompt's samples */
-                l2_kv_truncate(&e->cache, &e->prompt, 0);
-                L2_TRY(read_prompt(e, e->next_sample / k));
-            }
-            L2_TRY(begin_response(e, &e->slots[i], e->next_sample++));
-            e->row_slot[n++] = i;
-        }
-        if (n == 0) return LLAMA2_OK;
-        for (int32_t i = 0; i < n; i++) memcpy(e->logits32 + (size_t)i * vocab, e->prompt_logits, vocab * sizeof(float));
-        L2_TRY(draw(e, n));
-    }
+    int32_t filled;
+    do L2_TRY(fill_round(e, &filled));
+    while (filled > 0);
+    return LLAMA2_OK;
 }
 
 /* One token of every place that decodes. */
