@@ -1,0 +1,112 @@
+#include "train/optimizer.h"
+#include "base/alloc.h"
+#include <inttypes.h>
+#include <math.h>
+
+static llama2_status check_options(const llama2_optimizer_options *o)
+{
+    if (!(o->lr >= 0) || isinf(o->lr)) return l2_fail(LLAMA2_E_INVALID, "optimizer: lr is %g, not finite and >= 0", o->lr);
+    if (!(o->beta1 >= 0 && o->beta1 < 1)) return l2_fail(LLAMA2_E_INVALID, "optimizer: beta1 is %g, not in [0, 1)", o->beta1);
+    if (!(o->beta2 >= 0 && o->beta2 < 1)) return l2_fail(LLAMA2_E_INVALID, "optimizer: beta2 is %g, not in [0, 1)", o->beta2);
+    if (!(o->eps > 0) || isinf(o->eps)) return l2_fail(LLAMA2_E_INVALID, "optimizer: eps is %g, not finite and > 0", o->eps);
+    if (!(o->weight_decay >= 0) || isinf(o->weight_decay)) {
+        return l2_fail(LLAMA2_E_INVALID, "optimizer: weight_decay is %g, not finite and >= 0", o->weight_decay);
+    }
+    return LLAMA2_OK;
+}
+
+llama2_status l2_optimizer_create(llama2_context *ctx, const llama2_optimizer_options *options, llama2_optimizer **out)
+{
+    llama2_optimizer *optimizer;
+    *out = NULL;
+    L2_TRY(check_options(options));
+    L2_TRY(l2_calloc(ctx, 1, sizeof *optimizer, &optimizer));
+    optimizer->ctx = l2_context_retain(ctx);
+    atomic_init(&optimizer->references, 1);
+    optimizer->options = *options;
+    *out = optimizer;
+    return LLAMA2_OK;
+}
+
+llama2_optimizer *l2_optimizer_retain(llama2_optimizer *optimizer)
+{
+    atomic_fetch_add_explicit(&optimizer->references, 1, memory_order_relaxed);
+    return optimizer;
+}
+
+void l2_optimizer_release(llama2_optimizer *optimizer)
+{
+    if (!optimizer || atomic_fetch_sub_explicit(&optimizer->references, 1, memory_order_acq_rel) != 1) return;
+    llama2_context *ctx = optimizer->ctx;
+    l2_free(ctx, optimizer->m);
+    l2_free(ctx, optimizer->v);
+    l2_free(ctx, optimizer);
+    l2_context_release(ctx);
+}
+
+llama2_status l2_optimizer_set_lr(llama2_optimizer *optimizer, double lr)
+{
+    llama2_optimizer_options changed = optimizer->options;
+    changed.lr = lr;
+    L2_TRY(check_options(&changed));
+    optimizer->options.lr = lr;
+    return LLAMA2_OK;
+}
+
+llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model)
+{
+    llama2_status status = LLAMA2_OK;
+    if (optimizer->bound) return l2_fail(LLAMA2_E_STATE, "the optimizer belongs to another trainer already: make one for each trainer");
+    size_t size = l2_dtype_size(model->dtype), n = (size_t)model->n_elements;
+    L2_CHECK(l2_calloc(optimizer->ctx, n, size, &optimizer->m));
+    L2_CHECK(l2_calloc(optimizer->ctx, n, size, &optimizer->v));
+    optimizer->dtype = model->dtype;
+    optimizer->n_elements = model->n_elements;
+    optimizer->bound = 1;
+done:
+    if (status < 0) l2_optimizer_unbind(optimizer);
+    return status;
+}
+
+void l2_optimizer_unbind(llama2_optimizer *optimizer)
+{
+    l2_free(optimizer->ctx, optimizer->m);
+    l2_free(optimizer->ctx, optimizer->v);
+    optimizer->m = optimizer->v = NULL;
+    optimizer->n_elements = 0;
+    optimizer->bound = 0;
+}
+
+/* Elements [first, end) of an arena. */
+static l2_tensor range(int32_t dtype, void *arena, int64_t first, int64_t end)
+{
+    return l2_tensor_1d(dtype, (char *)arena + (size_t)first * l2_dtype_size(dtype), end - first);
+}
+
+llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr, double grad_scale)
+{
+    const llama2_optimizer_options *o = &optimizer->options;
+    int64_t t = optimizer->updates + 1;
+    l2_adamw hyper = {
+        .lr = lr,
+        .beta1 = o->beta1,
+        .beta2 = o->beta2,
+        .eps = o->eps,
+        .grad_scale = grad_scale,
+        .bias1 = 1 - pow(o->beta1, (double)t),
+        .bias2 = 1 - pow(o->beta2, (double)t),
+    };
+    /* Runs of parameters with the same decay: [matrices | gains | head]. */
+    for (int32_t i = 0; i < model->n_params;) {
+        int64_t first = model->params[i].offset;
+        int decay = model->params[i].decay;
+        while (i < model->n_params && model->params[i].decay == decay) i++;
+        int64_t end = i < model->n_params ? model->params[i].offset : model->n_elements;
+        l2_tensor p = range(model->dtype, model->weights, first, end), g = range(model->dtype, gradients, first, end);
+        l2_tensor m = range(model->dtype, optimizer->m, first, end), v = range(model->dtype, optimizer->v, first, end);
+        hyper.weight_decay = decay ? o->weight_decay : 0;
+        L2_TRY(l2_op_adamw(model->ctx, &hyper, &p, &g, &m, &v));
+    }
+    optimizer->updates = t;
+    return LLAMA2_OK;
+}

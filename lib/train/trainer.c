@@ -1,0 +1,177 @@
+#include "train/trainer.h"
+#include "base/alloc.h"
+#include "train/schedule.h"
+#include <inttypes.h>
+#include <math.h>
+
+static llama2_status check_options(const llama2_trainer_options *o)
+{
+    L2_TRY(l2_schedule_check(o));
+    if (!(o->clip_norm >= 0) || isinf(o->clip_norm)) return l2_fail(LLAMA2_E_INVALID, "clip_norm is %g, not finite and >= 0", o->clip_norm);
+    if (o->micro_batch_tokens < 0) return l2_fail(LLAMA2_E_INVALID, "micro_batch_tokens is %" PRId64 ", less than 0", o->micro_batch_tokens);
+    if (o->max_bad_steps < 1) return l2_fail(LLAMA2_E_INVALID, "max_bad_steps is %" PRId32 ", less than 1", o->max_bad_steps);
+    return LLAMA2_OK;
+}
+
+/* Points the model's gradients at `arena`, or at nothing. */
+static llama2_status attach(llama2_model *model, void *arena)
+{
+    L2_TRY(l2_model_enter(model, 1));
+    l2_model_attach_gradients(model, arena);
+    l2_model_leave(model, 1);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_reward_model *reward_model, llama2_optimizer *optimizer,
+                                const llama2_trainer_options *options, llama2_trainer **out)
+{
+    llama2_status status = LLAMA2_OK;
+    llama2_trainer *trainer = NULL;
+    int untrained = 0, bound = 0, entered = 0;
+    *out = NULL;
+    L2_TRY(check_options(options));
+    if (reward_model) model = reward_model->model;
+    L2_TRY(l2_calloc(ctx, 1, sizeof *trainer, &trainer));
+    trainer->options = *options;
+    l2_activations_init(&trainer->activations, ctx, options->recompute);
+    if (!atomic_compare_exchange_strong(&model->trained, &untrained, 1)) {
+        L2_CHECK(l2_fail(LLAMA2_E_BUSY, "the model has a trainer already: free that first"));
+    }
+    entered = 1;
+    L2_CHECK(l2_optimizer_bind(optimizer, model));
+    bound = 1;
+    L2_CHECK(l2_calloc(ctx, (size_t)model->n_elements, l2_dtype_size(model->dtype), &trainer->gradients));
+    L2_CHECK(attach(model, trainer->gradients));
+    trainer->ctx = l2_context_retain(ctx);
+    trainer->model = l2_model_retain(model);
+    trainer->reward_model = reward_model ? l2_reward_model_retain(reward_model) : NULL;
+    trainer->optimizer = l2_optimizer_retain(optimizer);
+    *out = trainer;
+    return LLAMA2_OK;
+done:
+    if (bound) l2_optimizer_unbind(optimizer);
+    if (entered) atomic_store(&model->trained, 0);
+    l2_free(ctx, trainer->gradients);
+    l2_free(ctx, trainer);
+    return status;
+}
+
+void l2_trainer_free(llama2_trainer *trainer)
+{
+    if (!trainer) return;
+    llama2_context *ctx = trainer->ctx;
+    /* Calls that only read the model never look at its gradients, so none has to be waited for. */
+    l2_model_attach_gradients(trainer->model, NULL);
+    atomic_store(&trainer->model->trained, 0);
+    l2_activations_free(&trainer->activations);
+    l2_free(ctx, trainer->gradients);
+    l2_optimizer_release(trainer->optimizer);
+    l2_reward_model_release(trainer->reward_model);
+    l2_model_release(trainer->model);
+    l2_free(ctx, trainer);
+    l2_context_release(ctx);
+}
+
+llama2_status l2_trainer_begin(llama2_trainer *trainer, const llama2_batch *batch, int32_t head_kind)
+{
+    L2_TRY(l2_context_check(trainer->ctx));
+    if (trainer->model->head_kind != head_kind) {
+        return l2_fail(LLAMA2_E_MISMATCH, head_kind == L2_HEAD_LM ? "the trainer is for a reward model: this call needs one made by llama2_trainer_create"
+                                                                  : "the trainer is for a language model: this call needs one made by "
+                                                                    "llama2_trainer_create_for_reward");
+    }
+    L2_TRY(l2_batch_check(trainer->model, batch));
+    return l2_model_enter(trainer->model, 1);
+}
+
+static void drop(llama2_trainer *trainer)
+{
+    l2_tensor all = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->model->n_elements);
+    l2_op_fill(trainer->ctx, &all, 0); /* elementwise: needs no memory, can't fail */
+    trainer->accumulated = 0;
+    trainer->loss = trainer->weight = 0;
+    trainer->tokens = 0;
+}
+
+llama2_status l2_trainer_end(llama2_trainer *trainer, llama2_status status)
+{
+    if (status < 0) drop(trainer);
+    l2_model_leave(trainer->model, 1);
+    return status;
+}
+
+void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64_t tokens)
+{
+    trainer->accumulated = 1;
+    trainer->loss += loss;
+    trainer->weight += weight;
+    trainer->tokens += tokens;
+    trainer->total_tokens += tokens;
+}
+
+llama2_status l2_trainer_clear(llama2_trainer *trainer)
+{
+    L2_TRY(l2_model_enter(trainer->model, 1));
+    drop(trainer);
+    l2_model_leave(trainer->model, 1);
+    return LLAMA2_OK;
+}
+
+/* The gradient is left out, and counted. */
+static llama2_status skip(llama2_trainer *trainer, double norm)
+{
+    double loss = trainer->loss / trainer->weight;
+    drop(trainer);
+    trainer->bad_total++;
+    trainer->bad_in_a_row++;
+    if (trainer->bad_in_a_row < trainer->options.max_bad_steps) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_NUMERIC, "update %" PRId64 ": loss %g, gradient norm %g; %" PRId32 " in a row were not finite and have been left out",
+                   trainer->step + 1, loss, norm, trainer->bad_in_a_row);
+}
+
+static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
+{
+    const llama2_trainer_options *o = &trainer->options;
+    l2_tensor gradients = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->model->n_elements);
+    double squares;
+    L2_TRY(l2_op_sum_squares(trainer->ctx, &gradients, &squares));
+    double norm = sqrt(squares) / trainer->weight;
+    *m = (llama2_step_metrics){
+        .struct_size = sizeof *m,
+        .step = trainer->step,
+        .loss = trainer->loss / trainer->weight,
+        .weight = trainer->weight,
+        .grad_norm = norm,
+        .lr = l2_schedule_lr(o, trainer->optimizer->options.lr, trainer->step),
+        .tokens = trainer->tokens,
+        .total_tokens = trainer->total_tokens,
+    };
+    if (!isfinite(norm) || !isfinite(m->loss)) {
+        m->skipped = 1;
+        return skip(trainer, norm);
+    }
+    /* As torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */
+    double clip = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
+    L2_TRY(l2_optimizer_apply(trainer->optimizer, trainer->model, trainer->gradients, m->lr, clip / trainer->weight));
+    drop(trainer);
+    trainer->bad_in_a_row = 0;
+    m->step = ++trainer->step;
+    return LLAMA2_OK;
+}
+
+llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics)
+{
+    L2_TRY(l2_context_check(trainer->ctx));
+    if (!trainer->accumulated || trainer->weight == 0) {
+        return l2_fail(LLAMA2_E_STATE, "update: no gradients (or none with a weight) have been accumulated since the last one");
+    }
+    L2_TRY(l2_model_enter(trainer->model, 1));
+    llama2_status status = update(trainer, metrics);
+    l2_model_leave(trainer->model, 1);
+    return status;
+}
+
+llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+{
+    return l2_arena_get(trainer->model, trainer->gradients, name, buffer, capacity, needed);
+}
