@@ -1,0 +1,20 @@
+#include "train/stats.h"
+#include <math.h>
+
+void l2_moments_add(l2_moments *moments, double x)
+{
+    double before = x - moments->mean;
+    moments->n++;
+    moments->mean += before / (double)moments->n;
+    moments->squares += before * (x - moments->mean);
+}
+
+double l2_moments_variance(const l2_moments *moments)
+{
+    return moments->n > 0 ? moments->squares / (double)moments->n : 0;
+}
+
+double l2_whiten(const l2_moments *moments, double x)
+{
+    return (x - moments->mean) / sqrt(l2_moments_variance(moments) + L2_WHITEN_EPS);
+}

@@ -1,0 +1,21 @@
+/* Means, variances and whitening in double, in the order of the elements. */
+#ifndef L2_TRAIN_STATS_H
+#define L2_TRAIN_STATS_H
+
+#include <stdint.h>
+
+/* Moments of what has been added: the shifted sums of Welford (1962). */
+typedef struct l2_moments {
+    int64_t n;
+    double mean, squares; /* squares: sum of (x - mean)^2 */
+} l2_moments;
+
+void l2_moments_add(l2_moments *moments, double x);
+/* The population's variance, squares / n; 0 for none. */
+double l2_moments_variance(const l2_moments *moments);
+
+/* (x - mean) / sqrt(variance + L2_WHITEN_EPS), with the population's variance: of one element, or of equal ones, it makes 0. */
+#define L2_WHITEN_EPS 1e-8
+double l2_whiten(const l2_moments *moments, double x);
+
+#endif
