@@ -12,6 +12,9 @@
 #include "base/status.h"
 #include <llama2/context.h>
 
+struct l2_attention_rows;
+struct l2_attention_segment;
+
 enum { L2_TILE_ROWS = 6, L2_TILE_COLUMNS = 64, L2_FEW_ROWS = 8 };
 
 /* What log-softmax knows of a row: logits / temperature have this maximum; sum of exp(z - max) and its logarithm; see kernel/head.h. */
@@ -58,6 +61,27 @@ typedef struct l2_kernels {
     void (*f16_from_f32)(int64_t n, const float *x, uint16_t *y);
 
     double (*sum_squares)(int64_t n, const void *x);
+
+    /* Embedding: dw[tokens[t]] += dy[t] for a range of columns of rows of `stride`. */
+    void (*embedding_backward)(int64_t n, const int32_t *tokens, const void *dy, void *dw, int64_t stride, int64_t columns);
+
+    /* RMSNorm of n rows of d; the gain's gradient for a range of columns. */
+    void (*rmsnorm_forward)(int64_t n, int64_t d, const void *x, const void *gain, double eps, void *y, void *rstd);
+    void (*rmsnorm_backward)(int64_t n, int64_t d, const void *x, const void *gain, const void *rstd, const void *dy, void *dx, int accumulate);
+    void (*rmsnorm_backward_gain)(int64_t n, int64_t d, const void *x, const void *rstd, const void *dy, void *dgain, int64_t columns);
+
+    /* RoPE of n tokens. */
+    void (*rope)(int64_t n, int64_t heads, int64_t half, void *x, const int32_t *positions, const void *cosine, const void *sine, int inverse);
+
+    /* SwiGLU of n elements. */
+    void (*swiglu_forward)(int64_t n, const void *gate, const void *up, void *y);
+    void (*swiglu_backward)(int64_t n, const void *gate, const void *up, const void *dy, void *dgate, void *dup);
+
+    /* Attention (math/attention.h): rows into the block layout of the KV cache; some rows of queries; the keys of one segment; y += x. */
+    void (*attention_store)(int64_t n, int64_t column, int64_t dh, const void *k, const void *v, int64_t stride, void *keys, void *values);
+    void (*attention_forward)(const struct l2_attention_rows *rows, void *workspace);
+    void (*attention_backward)(const struct l2_attention_segment *segment, void *workspace);
+    void (*attention_add)(int64_t n, const void *x, void *y);
 } l2_kernels;
 
 extern const l2_kernels l2_kernels_scalar;

@@ -4,9 +4,14 @@
  */
 #include "math/kernels.h"
 #include "math/kernel/adamw.h"
+#include "math/kernel/attention.h"
 #include "math/kernel/elementwise.h"
+#include "math/kernel/embedding.h"
 #include "math/kernel/gemm.h"
 #include "math/kernel/head.h"
+#include "math/kernel/rmsnorm.h"
+#include "math/kernel/rope.h"
+#include "math/kernel/swiglu.h"
 
 const l2_kernels L2_TABLE = {
     .name = L2_TABLE_NAME,
@@ -22,4 +27,15 @@ const l2_kernels L2_TABLE = {
     .f32_from_f16 = f32_from_f16,
     .f16_from_f32 = f16_from_f32,
     .sum_squares = sum_squares,
+    .embedding_backward = embedding_backward,
+    .rmsnorm_forward = rmsnorm_forward,
+    .rmsnorm_backward = rmsnorm_backward,
+    .rmsnorm_backward_gain = rmsnorm_backward_gain,
+    .rope = rope,
+    .swiglu_forward = swiglu_forward,
+    .swiglu_backward = swiglu_backward,
+    .attention_store = attention_store,
+    .attention_forward = attention_forward,
+    .attention_backward = attention_backward,
+    .attention_add = attention_add,
 };
