@@ -24,7 +24,7 @@ typedef struct llama2_ppo_options {
     double clip;               /* of the ratio; default 0.2 */
     double value_clip;         /* of the critic's change; default 0.2; 0: no clipping */
     double missing_eos_penalty; /* taken from the score of a response that did not end; default 0 */
-    int32_t whiten_advantages; /* 1 (default): mean 0, variance 1 over the response tokens of the rollouts */
+    int32_t whiten_advantages; /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over the response tokens of the rollouts */
     int32_t whiten_rewards;    /* 1: variance 1, mean kept; default 0 */
     int32_t kl_estimator;      /* LLAMA2_KL_*, of the penalty; default K1 */
     int32_t epochs;            /* passes over the rollouts; default 1: one gradient step a minibatch */
@@ -35,7 +35,8 @@ typedef struct llama2_ppo_options {
 
 LLAMA2_API void llama2_ppo_options_init(llama2_ppo_options *options, size_t size);
 
-/* Means are over response tokens unless said otherwise. The names in brackets are those that users of the Python stacks know. */
+/* Means are over response tokens unless said otherwise. The names in brackets are those that users of the Python stacks know. llama2_ppo_advantages sets kl to score,
+ * explained_variance, eos_share and response_length, llama2_ppo_update the others; each leaves the rest as it finds it, so begin with zeros and struct_size. */
 typedef struct llama2_ppo_metrics {
     uint32_t struct_size;
     int32_t n_updates;        /* gradient steps on the policy */
@@ -43,7 +44,7 @@ typedef struct llama2_ppo_metrics {
     double entropy;           /* -log pi summed over a response, mean over samples [objective/entropy] */
     double non_score_reward;  /* sum of -beta KL, mean over samples [objective/non_score_reward] */
     double rlhf_reward;       /* score + non_score_reward [objective/rlhf_reward] */
-    double score;             /* [objective/scores] */
+    double score;             /* with missing_eos_penalty, mean over samples [objective/scores] */
     double policy_loss;       /* [loss/policy_avg] */
     double value_loss;        /* [loss/value_avg] */
     double approx_kl;         /* (new - old)^2 / 2 in the update [policy/approxkl_avg] */
@@ -73,7 +74,7 @@ LLAMA2_API llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const 
 /*
  * One gradient step a minibatch on policy and critic: policy loss max(-A rho, -A clip(rho, 1 +- clip)), value loss
  * max((V - R)^2, (clip(V, Vold +- value_clip) - R)^2) / 2, both means over the response tokens of the minibatch. Critic NULL: the policy alone. Needs LOGPROBS, VALUES (with a
- * critic), ADVANTAGES, RETURNS. Since 0.1.
+ * critic), ADVANTAGES, RETURNS (with a critic). Updates done before a failure or cancellation stay done. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
                                            const llama2_ppo_options *options, llama2_ppo_metrics *metrics);

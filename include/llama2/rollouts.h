@@ -98,10 +98,10 @@ LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t 
 
 /* --- scores ---------------------------------------------------------------------------------------------------------------------------------------- */
 
-/* scores = the reward model's. Since 0.1. */
+/* scores = the reward model's, after shift and scale. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);
 
-/* Fills one of SCORES, HELPFUL_SCORES, SAFETY_SCORES with the reward model's. Since 0.1. */
+/* Fills one of SCORES (after shift and scale), HELPFUL_SCORES, SAFETY_SCORES (raw, as the combination wants them) with the reward model's. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model, int32_t array);
 
 /*
@@ -110,7 +110,7 @@ LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, c
  */
 typedef struct llama2_combine_options {
     uint32_t struct_size;
-    int32_t whiten;       /* 1 (default): mean 0, variance 1 over these rollouts; 0: raw */
+    int32_t whiten;       /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
     double threshold;     /* on sigmoid(Rs); default 0.15 */
     double missing_eos_penalty; /* taken from the score of a response that did not end, after the whitening; default 0 */
 } llama2_combine_options;

@@ -54,7 +54,8 @@ typedef struct llama2_step_metrics {
     int64_t total_tokens; /* tokens read by this trainer */
 } llama2_step_metrics;
 
-/* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. Since 0.1. */
+/* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call that refuses its arguments changes nothing; one that
+ * fails later (NOMEM, CANCELLED) drops all that was accumulated, as does every function here that adds gradients. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch, llama2_loss *loss);
 
 /* Divides the gradients by the weight, clips, updates, and empties the gradients. Errors: STATE when nothing was accumulated; NUMERIC

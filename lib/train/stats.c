@@ -11,7 +11,7 @@ void l2_moments_add(l2_moments *moments, double x)
 
 double l2_moments_variance(const l2_moments *moments)
 {
-    return moments->n > 0 ? moments->squares / (double)moments->n : 0;
+    return moments->n > 1 ? moments->squares / (double)(moments->n - 1) : 0;
 }
 
 double l2_whiten(const l2_moments *moments, double x)

@@ -11,10 +11,10 @@ typedef struct l2_moments {
 } l2_moments;
 
 void l2_moments_add(l2_moments *moments, double x);
-/* The population's variance, squares / n; 0 for none. */
+/* The unbiased estimate, squares / (n - 1), as torch.var and TRL's masked_whiten; 0 for less than two. */
 double l2_moments_variance(const l2_moments *moments);
 
-/* (x - mean) / sqrt(variance + L2_WHITEN_EPS), with the population's variance: of one element, or of equal ones, it makes 0. */
+/* (x - mean) / sqrt(variance + L2_WHITEN_EPS), with the unbiased variance: of one element, or of equal ones, it makes 0. */
 #define L2_WHITEN_EPS 1e-8
 double l2_whiten(const l2_moments *moments, double x);
 
