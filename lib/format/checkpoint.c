@@ -312,7 +312,7 @@ static llama2_status open_newest(llama2_context *ctx, const char *root, l2_check
         l2_free(ctx, out->path);
         out->path = NULL;
     }
-    status = n ? l2_fail(LLAMA2_E_NOT_FOUND, "%s: none of %zu checkpoints is valid; the oldest: %.300s", root, n, llama2_last_error())
+    status = n ? l2_fail_in(LLAMA2_E_NOT_FOUND, "%s: none of %zu checkpoints is valid, nor is the oldest", root, n)
                : l2_fail(LLAMA2_E_NOT_FOUND, "%s has no checkpoint, a folder step-000000000000 or the like", root);
 done:
     l2_free(ctx, entries);
