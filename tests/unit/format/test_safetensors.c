@@ -160,7 +160,7 @@ static const struct {
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, LLAMA2_E_FORMAT, "more than two"},
     {"{" T("a", "F32", "[2]", 0, 8) "}", 4, LLAMA2_E_TRUNCATED, "ends at byte 8"},
     {"{" T("a", "F32", "[2]", 0, 9223372036854775807) "}", 4, LLAMA2_E_TRUNCATED, "tensor a"},
-    {"{" T("a", "F32", "[2]", 0, 18446744073709551616) "}", 4, LLAMA2_E_FORMAT, ""},
+    {"{" T("a", "F32", "[2]", 0, 18446744073709551616) "}", 4, LLAMA2_E_LIMIT, ""},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 2, 6) "}", 6, LLAMA2_E_FORMAT, "tensor b begins at byte 2"},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 0, 4) "}", 4, LLAMA2_E_FORMAT, "before the end"},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 8, 12) "}", 12, LLAMA2_E_FORMAT, "a hole after"},
