@@ -1,0 +1,296 @@
+#include "common/records.h"
+
+#include "common/jsonl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_MESSAGES = 256 };
+
+static void *must(void *p)
+{
+    if (p) return p;
+    fputs("out of memory\n", stderr);
+    exit(1);
+}
+
+static char *copy_text(const char *text)
+{
+    return text ? strcpy(must(malloc(strlen(text) + 1)), text) : NULL;
+}
+
+/* FNV-1a over roles and texts. */
+static uint64_t hash_dialogue(const record *r)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (int32_t i = 0; i < r->n_messages; i++) {
+        h = (h ^ (uint64_t)r->roles[i]) * 0x100000001b3u;
+        for (const char *c = r->texts[i]; *c; c++) h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+    }
+    return h;
+}
+
+record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n, const char *answer, const char *rejected)
+{
+    if (all->n == all->capacity) {
+        all->capacity = all->capacity ? 2 * all->capacity : 256;
+        all->items = must(realloc(all->items, all->capacity * sizeof *all->items));
+    }
+    record *r = &all->items[all->n++];
+    *r = (record){.n_messages = n, .rating = -1, .chosen_safe = -1, .rejected_safe = -1};
+    r->roles = must(malloc((size_t)n * sizeof *r->roles));
+    r->texts = must(malloc((size_t)n * sizeof *r->texts));
+    for (int32_t i = 0; i < n; i++) {
+        r->roles[i] = roles[i];
+        r->texts[i] = copy_text(texts[i]);
+    }
+    r->answer = copy_text(answer);
+    r->rejected = copy_text(rejected);
+    r->id = hash_dialogue(r);
+    return r;
+}
+
+void records_free(records *all)
+{
+    for (size_t k = 0; k < all->n; k++) {
+        record *r = &all->items[k];
+        for (int32_t i = 0; i < r->n_messages; i++) free(r->texts[i]);
+        free(r->texts);
+        free(r->roles);
+        free(r->answer);
+        free(r->rejected);
+    }
+    free(all->items);
+    *all = (records){0};
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------------ */
+
+/* Messages of one line as they are read; the texts belong to the line, or to `own`. */
+typedef struct dialogue {
+    int32_t n;
+    int32_t roles[MOST_MESSAGES];
+    const char *texts[MOST_MESSAGES];
+    char *own;
+} dialogue;
+
+static bool push(dialogue *d, int32_t role, const char *text)
+{
+    if (d->n == MOST_MESSAGES) return false;
+    d->roles[d->n] = role;
+    d->texts[d->n++] = text;
+    return true;
+}
+
+static int32_t role_of(const char *name)
+{
+    static const char *const names[] = {"system", "user", "assistant"};
+    for (int32_t i = 0; name && i < 3; i++)
+        if (strcmp(name, names[i]) == 0) return i;
+    return -1;
+}
+
+static const char *string_at(const json_t *line, const char *key)
+{
+    return json_string_value(json_object_get(line, key));
+}
+
+/* "messages", or "prompt" with an optional "system". NULL, or what is wrong. */
+static const char *read_dialogue(const json_t *line, dialogue *d)
+{
+    const json_t *messages = json_object_get(line, "messages");
+    const char *system = string_at(line, "system"), *prompt = string_at(line, "prompt");
+    if (messages) {
+        size_t i;
+        json_t *m;
+        if (!json_is_array(messages)) return "\"messages\" is not an array";
+        json_array_foreach(messages, i, m) {
+            int32_t role = role_of(string_at(m, "role"));
+            const char *text = string_at(m, "content");
+            if (role < 0 || !text) return "a message needs \"role\" (system, user or assistant) and \"content\"";
+            if (!push(d, role, text)) return "more than 256 messages";
+        }
+        return d->n > 0 ? NULL : "\"messages\" is empty";
+    }
+    if (!prompt) return "neither \"messages\" nor \"prompt\"";
+    if (system) push(d, LLAMA2_ROLE_SYSTEM, system);
+    push(d, LLAMA2_ROLE_USER, prompt);
+    return NULL;
+}
+
+/* "\n\nHuman: ...\n\nAssistant: ..." */
+static const char *read_transcript(const char *text, dialogue *d)
+{
+    static const char *const marks[] = {"", "\n\nHuman:", "\n\nAssistant:"};
+    d->own = copy_text(text);
+    char *at = d->own;
+    int32_t role = LLAMA2_ROLE_USER;
+    if (strncmp(at, marks[role], strlen(marks[role])) != 0) return "a transcript begins with \"\\n\\nHuman:\"";
+    while (at) {
+        at += strlen(marks[role]);
+        if (!push(d, role, at)) return "more than 256 messages";
+        char *user = strstr(at, marks[LLAMA2_ROLE_USER]), *assistant = strstr(at, marks[LLAMA2_ROLE_ASSISTANT]);
+        char *next = !user ? assistant : !assistant ? user : user < assistant ? user : assistant;
+        role = next == assistant ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;
+        if (next) *next = 0; /* the mark's first byte ends the text before it */
+        at = next;
+    }
+    return NULL;
+}
+
+static int32_t label_at(const json_t *line, const char *key)
+{
+    const json_t *v = json_object_get(line, key);
+    return json_is_boolean(v) ? json_is_true(v) : -1;
+}
+
+static int32_t rating_at(const json_t *line)
+{
+    static const char *const names[] = {"significantly_better", "better", "slightly_better", "negligibly_better"};
+    const char *rating = string_at(line, "rating");
+    for (int32_t i = 0; rating && i < 4; i++)
+        if (strcmp(rating, names[i]) == 0) return i;
+    return -1;
+}
+
+/* A dialogue for the chat format has its roles in turn. */
+static const char *check_turns(const dialogue *d, int32_t last)
+{
+    int32_t first = d->n > 0 && d->roles[0] == LLAMA2_ROLE_SYSTEM;
+    for (int32_t i = first; i < d->n; i++)
+        if (d->roles[i] != ((i - first) % 2 ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER)) return "user and assistant do not take turns";
+    return d->n > first && d->roles[d->n - 1] == last ? NULL : last == LLAMA2_ROLE_USER ? "does not end with a user message" : "does not end with an answer";
+}
+
+static const char *add_demonstrations(records *all, const json_t *line)
+{
+    dialogue d = {0};
+    const char *instruction = string_at(line, "instruction"), *wrong;
+    if (instruction) {
+        size_t i;
+        json_t *instance;
+        json_array_foreach(json_object_get(line, "instances"), i, instance) {
+            const char *input = string_at(instance, "input"), *output = string_at(instance, "output");
+            if (!output) return "an instance has no \"output\"";
+            size_t size = strlen(instruction) + (input ? strlen(input) : 0) + 3;
+            char *text = must(malloc(size));
+            snprintf(text, size, input && *input ? "%s\n\n%s" : "%s", instruction, input);
+            const char *texts[] = {text};
+            records_add(all, (const int32_t[]){LLAMA2_ROLE_USER}, texts, 1, output, NULL);
+            free(text);
+        }
+        return NULL;
+    }
+    if ((wrong = read_dialogue(line, &d))) return wrong;
+    const char *response = string_at(line, "response");
+    if (response && !push(&d, LLAMA2_ROLE_ASSISTANT, response)) return "more than 256 messages";
+    if ((wrong = check_turns(&d, LLAMA2_ROLE_ASSISTANT))) return wrong;
+    records_add(all, d.roles, d.texts, d.n - 1, d.texts[d.n - 1], NULL);
+    return NULL;
+}
+
+static const char *add_transcripts(records *all, const char *chosen, const char *rejected)
+{
+    dialogue a = {0}, b = {0};
+    const char *wrong = read_transcript(chosen, &a);
+    if (!wrong) wrong = read_transcript(rejected, &b);
+    if (!wrong) wrong = check_turns(&a, LLAMA2_ROLE_ASSISTANT);
+    if (!wrong) wrong = check_turns(&b, LLAMA2_ROLE_ASSISTANT);
+    /* The two may part before the last answer: the history is then the shared one, and the rest belongs to neither. */
+    int32_t shared = 0;
+    while (!wrong && shared < a.n && shared < b.n && strcmp(a.texts[shared], b.texts[shared]) == 0) shared++;
+    if (!wrong && shared == a.n) wrong = "chosen and rejected are the same";
+    if (!wrong && shared % 2 == 0) wrong = "chosen and rejected part before the assistant speaks";
+    if (!wrong) records_add(all, a.roles, a.texts, shared, a.texts[shared], b.texts[shared]);
+    free(a.own);
+    free(b.own);
+    return wrong;
+}
+
+static const char *add_comparison(records *all, const json_t *line)
+{
+    dialogue d = {0};
+    const char *chosen = string_at(line, "chosen"), *rejected = string_at(line, "rejected"), *wrong;
+    if (!chosen || !rejected) return "\"chosen\" or \"rejected\" is missing";
+    if (!json_object_get(line, "prompt") && !json_object_get(line, "messages")) {
+        wrong = add_transcripts(all, chosen, rejected);
+    } else {
+        wrong = read_dialogue(line, &d);
+        if (!wrong) wrong = check_turns(&d, LLAMA2_ROLE_USER);
+        if (!wrong) records_add(all, d.roles, d.texts, d.n, chosen, rejected);
+    }
+    if (wrong) return wrong;
+    record *r = &all->items[all->n - 1];
+    r->rating = rating_at(line);
+    r->chosen_safe = label_at(line, "chosen_safe");
+    r->rejected_safe = label_at(line, "rejected_safe");
+    r->is_safety = json_is_true(json_object_get(line, "is_safety"));
+    return NULL;
+}
+
+static const char *add_prompt(records *all, const json_t *line)
+{
+    dialogue d = {0};
+    const char *wrong = read_dialogue(line, &d);
+    if (!wrong) wrong = check_turns(&d, LLAMA2_ROLE_USER);
+    if (wrong) return wrong;
+    record *r = records_add(all, d.roles, d.texts, d.n, NULL, NULL);
+    r->is_safety = json_is_true(json_object_get(line, "is_safety"));
+    return NULL;
+}
+
+bool records_read(records *all, const char *path, record_kind kind, char *error, size_t error_size)
+{
+    jsonl_reader *reader = jsonl_open(path, error, error_size);
+    json_t *line;
+    int status;
+    if (!reader) return false;
+    while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
+        const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line) : kind == RECORD_COMPARISON ? add_comparison(all, line) : add_prompt(all, line);
+        json_decref(line);
+        if (wrong) {
+            status = jsonl_fail(reader, "%s", wrong);
+            break;
+        }
+    }
+    if (status == JSONL_ERROR) snprintf(error, error_size, "%s", jsonl_error(reader));
+    jsonl_close(reader);
+    return status != JSONL_ERROR;
+}
+
+/* --- encoding ------------------------------------------------------------------------------------------------------------------ */
+
+static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record *r, int32_t system, int32_t first, const char *answer, int32_t *tokens,
+                                 float *weights, int64_t capacity, int64_t *needed)
+{
+    int32_t roles[MOST_MESSAGES + 1], n = 0;
+    const char *texts[MOST_MESSAGES + 1];
+    float message_weights[MOST_MESSAGES + 1] = {0};
+    llama2_chat chat;
+    if (system) roles[n] = r->roles[0], texts[n++] = r->texts[0];
+    for (int32_t i = first; i < r->n_messages; i++) roles[n] = r->roles[i], texts[n++] = r->texts[i];
+    if (answer) {
+        roles[n] = LLAMA2_ROLE_ASSISTANT;
+        texts[n] = answer;
+        message_weights[n++] = 1;
+    }
+    llama2_chat_init(&chat, sizeof chat);
+    chat.n_messages = n;
+    chat.roles = roles;
+    chat.texts = texts;
+    chat.loss_weights = message_weights;
+    return llama2_chat_encode(tokenizer, &chat, answer ? LLAMA2_CHAT_COMPLETE : 0, tokens, weights, capacity, needed);
+}
+
+int64_t record_encode(const llama2_tokenizer *tokenizer, const record *r, const char *answer, int32_t *tokens, float *weights, int64_t max_tokens)
+{
+    int32_t system = r->n_messages > 0 && r->roles[0] == LLAMA2_ROLE_SYSTEM;
+    for (int32_t first = system; first < r->n_messages; first += 2) {
+        int64_t needed;
+        llama2_status status = encode_from(tokenizer, r, system, first, answer, tokens, weights, max_tokens, &needed);
+        if (status >= 0) return needed;
+        if (status != LLAMA2_E_BUFFER) return -1;
+    }
+    return 0;
+}
