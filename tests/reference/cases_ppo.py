@@ -6,7 +6,7 @@ import os
 import numpy as np
 import torch
 from trl import PPOTrainer
-from trl.core import entropy_from_logits, logprobs_from_logits
+from trl.core import logprobs_from_logits, masked_whiten
 from trl.trainer.utils import get_reward
 
 import common
@@ -109,9 +109,8 @@ def trl(hyper, **changes):
     """The `self` that PPOTrainer's methods want."""
     h = dict(hyper, **changes)
     settings = common.namespace(gamma=h["gamma"], lam=h["lambda"], cliprange=h["clip"], cliprange_value=h["value_clip"], vf_coef=1.0,
-                                whiten_rewards=h.get("whiten_rewards", False), kl_penalty=h.get("kl_penalty", "kl"),
-                                ratio_threshold=1e9)
-    trainer = common.namespace(config=settings, kl_ctl=common.namespace(value=h["beta"]))
+                                whiten_rewards=False, kl_penalty=h.get("kl_penalty", "kl"), ratio_threshold=1e9)
+    trainer = common.namespace(config=settings, kl_ctl=common.namespace(value=h["beta"]), whiten_rewards=h.get("whiten_rewards", False))
     trainer._kl_penalty = functools.partial(PPOTrainer._kl_penalty, trainer)
     return trainer
 
@@ -119,6 +118,9 @@ def trl(hyper, **changes):
 def advantages_of(trainer, recorded):
     scores, logprobs, ref_logprobs, values = recorded
     rewards, non_score, kl = PPOTrainer.compute_rewards(trainer, scores, logprobs, ref_logprobs, mask())
+    if trainer.whiten_rewards:
+        # As PPOv2Trainer does it. PPOTrainer's own switch leaves whitened padding behind the end, which leaks into the advantages.
+        rewards = masked_whiten(rewards, mask(), shift_mean=False) * mask()
     _, advantages, returns = PPOTrainer.compute_advantages(trainer, values, rewards, mask())
     return rewards, non_score, kl, advantages * mask(), returns * mask()
 
@@ -210,7 +212,7 @@ def update(policy, critic, hyper, batch, recorded):
         for key, theirs in names.items():
             out["update/" + key].append(float(stats[theirs]))
         out["update/ratio"].append(float((stats["policy/ratio"] * m).sum() / m.sum()))
-        out["update/tokens"].append(int(m.sum()))
+        out["update/tokens"].append(m.sum().item())
         for key, norm in zip(("policy_grad_norm", "value_grad_norm"), norms):
             out["update/" + key].append(norm)
     out.update(common.finals(policy, "policy_final/"))

@@ -41,7 +41,7 @@ def sft_batches():
 
 
 def make_sft(root, name, start):
-    hyper = dict(common.ADAMW, lr=1e-2, warmup_steps=2, total_steps=STEPS, min_lr_ratio=0.1)
+    hyper = dict(common.ADAMW, lr=5e-3, warmup_steps=2, total_steps=STEPS, min_lr_ratio=0.1)
     batches = sft_batches()
     tensors, series = {}, {"loss": [], "weight": [], "grad_norm": [], "lr": []}
     for i, batch in enumerate(batches):
