@@ -122,7 +122,8 @@ void world_draw_prompt(world_rng *rng, world_kind kind, bool held_out, bool two,
             draw_question(rng, &first, first.user[0]);
         }
         strcpy(p->user[0], first.user[0]);
-        world_right_answer(&first, world_below(rng, 2), world_below(rng, 2), p->reply);
+        uint32_t form = world_below(rng, 2);
+        world_right_answer(&first, form, world_below(rng, 2), p->reply);
     }
     if (p->turns == 2 && attribute) draw_follow_up(rng, p, p->user[1]);
     else draw_question(rng, p, p->user[p->turns - 1]);

@@ -71,7 +71,8 @@ static void write_questions(world_rng *rng, char text[WORLD_DOCUMENT])
         world_prompt prompt;
         world_kind kind = (world_kind)world_pick(rng, SHARES, WORLD_N_KINDS);
         world_draw_prompt(rng, kind, false, world_below(rng, 5) == 0, &prompt);
-        world_answer(&prompt, kind == WORLD_UNSAFE && world_below(rng, 2) ? WORLD_WRONG : WORLD_PLAIN, rng->key, rng->count, answer);
+        world_style style = kind == WORLD_UNSAFE && world_below(rng, 2) ? WORLD_WRONG : WORLD_PLAIN;
+        world_answer(&prompt, style, rng->key, rng->count, answer);
         append(text, i ? " " : "");
         if (prompt.turns == 2) append(text, "q: %s a: %s ", prompt.user[0], prompt.reply);
         append(text, "q: %s a: %s", prompt.user[prompt.turns - 1], answer);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The world is frozen: what changes this number changes every figure measured in it. */
-static const uint64_t PINNED = 0xF22F23E3E47F535Cu;
+static const uint64_t PINNED = 0xE030E56490C3214Du;
 
 enum { DRAWS = 50000 };
 
