@@ -106,11 +106,20 @@ static void check_gradients(llama2_context *ctx, const char *name, int32_t dtype
     golden_close(&g);
 }
 
+/* With the kernels of every instruction set that this processor has. */
 START_TEST(gradients_f32)
 {
-    llama2_context *ctx = context();
-    EACH_CASE(name) for (int recompute = 0; recompute < 2; recompute++) check_gradients(ctx, name, LLAMA2_F32, recompute);
-    llama2_context_free(ctx);
+    for (int32_t isa = LLAMA2_ISA_SCALAR; isa <= LLAMA2_ISA_AVX512; isa++) {
+        llama2_context *ctx;
+        llama2_context_options o;
+        llama2_context_options_init(&o, sizeof o);
+        o.isa = isa;
+        llama2_status status = llama2_context_create(&o, &ctx);
+        if (status == LLAMA2_E_UNSUPPORTED) continue;
+        ck_ok(status);
+        EACH_CASE(name) for (int recompute = 0; recompute < 2; recompute++) check_gradients(ctx, name, LLAMA2_F32, recompute);
+        llama2_context_free(ctx);
+    }
 }
 END_TEST
 
