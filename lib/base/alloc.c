@@ -2,7 +2,7 @@
 
 #include "base/context.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -17,6 +17,10 @@ llama2_status l2_alloc(llama2_context *ctx, size_t count, size_t size, void *out
         return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu elements of %zu bytes", count, size);
     p = ctx->alloc(ctx->alloc_user, (bytes + ALIGNMENT) & ~(size_t)(ALIGNMENT - 1), ALIGNMENT);
     if (!p) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes", bytes);
+    if ((uintptr_t)p % ALIGNMENT != 0) {
+        ctx->dealloc(ctx->alloc_user, p);
+        return l2_fail(LLAMA2_E_USER, "the host's alloc gave an address that is no multiple of the alignment asked for, %d", ALIGNMENT);
+    }
     memcpy(out, &p, sizeof p);
     return LLAMA2_OK;
 }
@@ -48,6 +52,8 @@ void l2_free(llama2_context *ctx, void *ptr)
 
 llama2_status l2_strndup(llama2_context *ctx, const char *text, size_t length, char **out)
 {
+    *out = NULL;
+    if (length == SIZE_MAX) return l2_fail(LLAMA2_E_NOMEM, "out of memory: a text of %zu bytes", length);
     L2_TRY(l2_alloc(ctx, length + 1, 1, out));
     memcpy(*out, text, length);
     (*out)[length] = 0;
@@ -56,8 +62,11 @@ llama2_status l2_strndup(llama2_context *ctx, const char *text, size_t length, c
 
 /* --- scratch -------------------------------------------------------------------------------------------------------------- */
 
-/* Blocks that wait to be used again; each carries its size before the memory. */
-enum { KEPT_BLOCKS = 16 };
+/*
+ * Blocks that wait to be used again; each carries its size before the memory. A block belongs to whoever exchanges it out of its place: no
+ * lock, so that none can be held for ever in the child of a fork. sizes[i] is a hint about kept[i], looked at without taking the block.
+ */
+enum { KEPT_BLOCKS = 16, WASTE_FACTOR = 4, SMALL_WASTE = 65536 };
 
 typedef struct block {
     size_t size;
@@ -65,46 +74,51 @@ typedef struct block {
 } block;
 
 struct l2_scratch {
-    pthread_mutex_t mutex;
-    block *kept[KEPT_BLOCKS];
+    _Atomic(block *) kept[KEPT_BLOCKS];
+    _Atomic size_t sizes[KEPT_BLOCKS];
 };
 
 struct l2_scratch *l2_scratch_create(llama2_context *ctx)
 {
     struct l2_scratch *s;
-    if (l2_calloc(ctx, 1, sizeof *s, &s) < 0) return NULL;
-    pthread_mutex_init(&s->mutex, NULL);
-    return s;
+    return l2_calloc(ctx, 1, sizeof *s, &s) < 0 ? NULL : s;
 }
 
 void l2_scratch_destroy(llama2_context *ctx, struct l2_scratch *s)
 {
     if (!s) return;
-    for (int i = 0; i < KEPT_BLOCKS; i++) l2_free(ctx, s->kept[i]);
-    pthread_mutex_destroy(&s->mutex);
+    for (int i = 0; i < KEPT_BLOCKS; i++) l2_free(ctx, atomic_load(&s->kept[i]));
     l2_free(ctx, s);
 }
 
 /* The smallest kept block that is large enough and not wastefully larger, or NULL. */
-static block *take_kept(struct l2_scratch *s, size_t bytes)
+static block *take_kept(llama2_context *ctx, size_t bytes)
 {
+    struct l2_scratch *s = ctx->scratch;
     int best = -1;
-    pthread_mutex_lock(&s->mutex);
-    for (int i = 0; i < KEPT_BLOCKS; i++)
-        if (s->kept[i] && s->kept[i]->size >= bytes && s->kept[i]->size / 4 <= bytes + 65536 && (best < 0 || s->kept[i]->size < s->kept[best]->size))
-            best = i;
-    block *b = best >= 0 ? s->kept[best] : NULL;
-    if (b) s->kept[best] = NULL;
-    pthread_mutex_unlock(&s->mutex);
+    size_t best_size = 0;
+    for (int i = 0; i < KEPT_BLOCKS; i++) {
+        size_t size = atomic_load_explicit(&s->sizes[i], memory_order_relaxed);
+        if (!atomic_load_explicit(&s->kept[i], memory_order_relaxed) || size < bytes || size / WASTE_FACTOR > bytes + SMALL_WASTE) continue;
+        if (best >= 0 && size >= best_size) continue;
+        best = i;
+        best_size = size;
+    }
+    block *b = best >= 0 ? atomic_exchange_explicit(&s->kept[best], NULL, memory_order_acq_rel) : NULL;
+    if (b && b->size < bytes) { /* another thread was between the look and the exchange */
+        l2_scratch_put(ctx, b + 1);
+        b = NULL;
+    }
     return b;
 }
 
 llama2_status l2_scratch_get(llama2_context *ctx, size_t bytes, void *out)
 {
-    block *b = take_kept(ctx->scratch, bytes);
+    block *b = take_kept(ctx, bytes);
     void *p = NULL;
     memcpy(out, &p, sizeof p);
     if (!b) {
+        if (bytes > PTRDIFF_MAX - sizeof *b) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes of scratch", bytes);
         L2_TRY(l2_alloc(ctx, bytes + sizeof *b, 1, &b));
         b->size = bytes;
     }
@@ -118,21 +132,24 @@ void l2_scratch_put(llama2_context *ctx, void *ptr)
     if (!ptr) return;
     struct l2_scratch *s = ctx->scratch;
     block *b = (block *)ptr - 1;
-    /* Kept in a free place, or instead of the smallest. */
+    size_t size = b->size, smallest = SIZE_MAX;
     int place = 0;
-    pthread_mutex_lock(&s->mutex);
     for (int i = 0; i < KEPT_BLOCKS; i++) {
-        if (!s->kept[i]) {
-            place = i;
-            break;
+        block *none = NULL;
+        if (atomic_compare_exchange_strong_explicit(&s->kept[i], &none, b, memory_order_acq_rel, memory_order_relaxed)) {
+            atomic_store_explicit(&s->sizes[i], size, memory_order_relaxed);
+            return;
         }
-        if (s->kept[i]->size < s->kept[place]->size) place = i;
+        size_t kept = atomic_load_explicit(&s->sizes[i], memory_order_relaxed);
+        if (kept < smallest) {
+            smallest = kept;
+            place = i;
+        }
     }
-    block *gone = s->kept[place];
-    if (gone && gone->size >= b->size)
-        gone = b;
-    else
-        s->kept[place] = b;
-    pthread_mutex_unlock(&s->mutex);
-    l2_free(ctx, gone);
+    /* All places are taken: it goes instead of the smallest. */
+    if (smallest < size) {
+        b = atomic_exchange_explicit(&s->kept[place], b, memory_order_acq_rel);
+        atomic_store_explicit(&s->sizes[place], size, memory_order_relaxed);
+    }
+    if (b) l2_free(ctx, b);
 }

@@ -8,4 +8,7 @@
 /* Continues `crc` (0 to begin) over `length` bytes. */
 uint32_t l2_crc32c(uint32_t crc, const void *data, size_t length);
 
+/* The same without the instruction. */
+uint32_t l2_crc32c_portable(uint32_t crc, const void *data, size_t length);
+
 #endif

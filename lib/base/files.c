@@ -39,10 +39,11 @@ static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t 
     return fd;
 }
 
+/* O_NONBLOCK, since opening a FIFO would wait for a writer. */
 static llama2_status open_regular(llama2_context *ctx, const char *path, int *fd, size_t *size)
 {
     struct stat st;
-    *fd = open_retry(ctx->files, path, O_RDONLY, 0);
+    *fd = open_retry(ctx->files, path, O_RDONLY | O_NONBLOCK, 0);
     if (*fd < 0) return fail_io(path, "open");
     llama2_status status = LLAMA2_OK;
     if (ctx->files->fstat(*fd, &st) != 0)
@@ -142,8 +143,12 @@ llama2_status l2_make_folder(llama2_context *ctx, const char *path)
         if (p[1] != '/' && p[1] != 0) continue;
         char after = p[1];
         p[1] = 0;
-        if (strcmp(copy, "/") != 0 && ctx->files->mkdir(copy, 0777) != 0 && !(errno == EEXIST && l2_path_kind(copy) == 2))
-            status = fail_io(copy, "make the folder");
+        /* On a read-only file system an existing one gives an errno of its own. */
+        if (strcmp(copy, "/") != 0 && ctx->files->mkdir(copy, 0777) != 0) {
+            int code = errno, exists = l2_path_kind(copy) == 2;
+            errno = code;
+            if (!exists) status = fail_io(copy, "make the folder");
+        }
         p[1] = after;
     }
     l2_free(ctx, copy);
@@ -162,11 +167,9 @@ llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
     return status;
 }
 
-
 enum { MOST_PATH = 4096 };
 
 /* Deepest first; `path` has room for MOST_PATH bytes. Links are removed, not followed. */
-
 static llama2_status remove_at(llama2_context *ctx, char *path)
 {
     struct stat st;
@@ -215,7 +218,7 @@ llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w
     memcpy(w->temporary, path, length);
     memcpy(w->temporary + length, suffix, sizeof suffix);
     L2_CHECK(l2_alloc(ctx, BUFFER_SIZE, 1, &w->buffer));
-    w->fd = open_retry(ctx->files, w->temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    w->fd = open_retry(ctx->files, w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
     if (w->fd < 0) status = fail_io(w->temporary, "create");
 done:
     if (status < 0) l2_writer_abort(w);
@@ -276,7 +279,7 @@ llama2_status l2_writer_commit(l2_writer *w)
     }
     failed = f->close(w->fd);
     w->fd = -1;
-    if (failed) {
+    if (failed && errno != EINTR) { /* interrupted: closed all the same, and synced before */
         status = fail_io(w->temporary, "close");
         goto done;
     }

@@ -4,7 +4,6 @@
 #include "base/utf8.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 void l2_json_begin(l2_json *json, const char *text, size_t length)
@@ -222,9 +221,7 @@ llama2_status l2_json_read_double(l2_json *j, double *out)
     if (n >= sizeof text) return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: a number of %zu characters, the limit is %d", begin, n, MOST_NUMBER - 1);
     memcpy(text, j->text + begin, n);
     text[n] = 0;
-    char *point = strchr(text, '.');
-    if (point) *point = l2_decimal_point();
-    double value = strtod(text, NULL);
+    double value = l2_parse_double(text);
     if (!isfinite(value)) return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: the number is too large", begin);
     *out = value;
     return LLAMA2_OK;

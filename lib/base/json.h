@@ -54,8 +54,8 @@ int l2_json_equal(const l2_json_string *string, const char *text);
 /* Resolves escapes into at most `capacity` bytes; *length is what it takes. LLAMA2_E_BUFFER when too small. */
 llama2_status l2_json_unescape(const l2_json_string *string, char *out, size_t capacity, size_t *length);
 
-/* What printf and strtod use for the decimal point in the host's locale. */
-char l2_decimal_point(void);
+/* strtod on a NUL-terminated number, "." in any locale. */
+double l2_parse_double(const char *text);
 
 /* Growing text for writing JSON and the like. A failure is kept: check `status` once at the end. */
 typedef struct l2_text {
@@ -67,8 +67,8 @@ typedef struct l2_text {
 
 void l2_text_begin(l2_text *text, llama2_context *ctx);
 void l2_text_add(l2_text *text, const char *bytes, size_t length);
-void l2_text_format(l2_text *text, const char *format, ...) L2_PRINTF(2, 3);
-void l2_text_json_string(l2_text *text, const char *bytes, size_t length); /* with quotes */
+void l2_text_format(l2_text *text, const char *format, ...) L2_PRINTF(2, 3); /* "." in any locale */
+void l2_text_json_string(l2_text *text, const char *bytes, size_t length); /* with quotes; the bytes are valid UTF-8 */
 void l2_text_double(l2_text *text, double value);                          /* shortest that reads back equal, "." in any locale */
 void l2_text_free(l2_text *text);
 

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* A struct_size above this was never set: it is not followed into memory that isn't the caller's. */
+enum { MOST_BYTES = 65536 };
+
 void l2_options_init(void *options, size_t size, const void *defaults, size_t known)
 {
     if (!options || size < sizeof(uint32_t)) return;
@@ -13,7 +16,7 @@ void l2_options_init(void *options, size_t size, const void *defaults, size_t kn
 
 static llama2_status check_size(uint32_t size, const char *name)
 {
-    if (size >= 8) return LLAMA2_OK;
+    if (size >= 8 && size <= MOST_BYTES && size % 8 == 0) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_ABI, "%s: struct_size is %u; set it to sizeof(%s) or call its init function", name, size, name);
 }
 

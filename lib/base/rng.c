@@ -36,15 +36,52 @@ double l2_rng_uniform(uint64_t seed, uint32_t purpose, uint64_t id, uint32_t pos
     return unit(w[0], w[1]);
 }
 
+/*
+ * Logarithm, sine and cosine in plain arithmetic: those of a C library differ in the last bit from one version and processor to the
+ * next, and initial weights must not.
+ */
+
+/* ln x = e ln 2 + ln m = e ln 2 + 2 atanh s, m in [sqrt(1/2), sqrt(2)), s = (m - 1)/(m + 1), |s| < 0.172. */
+static double natural_log(double x)
+{
+    int e;
+    double m = frexp(x, &e);
+    if (m < 0.70710678118654752) {
+        m *= 2;
+        e--;
+    }
+    double s = (m - 1) / (m + 1), z = s * s, sum = 0;
+    for (int k = 23; k >= 1; k -= 2) sum = sum * z + 1.0 / k;
+    return e * 0.69314718055994531 + 2 * s * sum;
+}
+
+/* Of the angle 2 pi turn, turn in [0, 1): a quarter is split off exactly, |x| <= pi/4 is left for the series. */
+static void sine_cosine(double turn, double *sine, double *cosine)
+{
+    int quarter = (int)(turn * 4 + 0.5);
+    double x = (turn - quarter * 0.25) * 6.2831853071795865, z = x * x, s = 1, c = 1;
+    for (int k = 18; k >= 2; k -= 2) {
+        s = 1 - z / (k * (k + 1)) * s;
+        c = 1 - z / (k * (k - 1)) * c;
+    }
+    s *= x;
+    *sine = quarter & 1 ? c : s;
+    *cosine = quarter & 1 ? -s : c;
+    if (quarter & 2) {
+        *sine = -*sine;
+        *cosine = -*cosine;
+    }
+}
+
 void l2_rng_normal4(uint64_t seed, uint32_t purpose, uint64_t id, uint32_t position, double out[4])
 {
     uint32_t w[4];
     l2_philox(seed, purpose, id, position, w);
     for (int i = 0; i < 2; i++) {
-        double u = ((double)w[2 * i] + 0.5) * 0x1p-32, angle = 6.283185307179586 * ((double)w[2 * i + 1] * 0x1p-32);
-        double radius = sqrt(-2 * log(u));
-        out[2 * i] = radius * cos(angle);
-        out[2 * i + 1] = radius * sin(angle);
+        double sine, cosine, radius = sqrt(-2 * natural_log(((double)w[2 * i] + 0.5) * 0x1p-32));
+        sine_cosine((double)w[2 * i + 1] * 0x1p-32, &sine, &cosine);
+        out[2 * i] = radius * cosine;
+        out[2 * i + 1] = radius * sine;
     }
 }
 

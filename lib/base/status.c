@@ -1,5 +1,7 @@
 #include "base/status.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,24 +9,52 @@
 enum { MESSAGE_SIZE = 1024 };
 static _Thread_local char message[MESSAGE_SIZE];
 
+/* Messages quote bad input: what is no UTF-8 or controls a terminal becomes '?'. A character that the end cuts is dropped. */
+static void keep(const char *text)
+{
+    size_t length = strlen(text), out = 0;
+    for (size_t at = 0; at < length;) {
+        size_t n = (size_t)l2_utf8_decode(text + at, length - at, NULL);
+        unsigned char c = (unsigned char)text[at];
+        if (n == 0 && length == MESSAGE_SIZE - 1 && length - at < 4 && c >= 0xC2) break;
+        if (n == 0 || c < 0x20 || c == 0x7F) {
+            message[out++] = '?';
+            at++;
+        } else {
+            memcpy(message + out, text + at, n);
+            out += n;
+            at += n;
+        }
+    }
+    message[out] = 0;
+}
+
 llama2_status l2_fail(llama2_status code, const char *format, ...)
 {
+    char text[MESSAGE_SIZE]; /* an argument may be the present message */
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    keep(n >= 0 ? text : format);
     return code;
 }
 
 llama2_status l2_fail_in(llama2_status code, const char *format, ...)
 {
-    char before[MESSAGE_SIZE];
-    memcpy(before, message, sizeof before);
+    char text[MESSAGE_SIZE];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(message, sizeof message, format, args);
+    int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof message) snprintf(message + n, sizeof message - (size_t)n, ": %s", before);
+    if (n < 0) return code;
+    size_t used = strlen(text), room = sizeof text - 1 - used, more = strlen(message) + 2;
+    if (room > 2) {
+        memcpy(text + used, ": ", 2);
+        memcpy(text + used + 2, message, (more < room ? more : room) - 2);
+        text[used + (more < room ? more : room)] = 0;
+    }
+    keep(text);
     return code;
 }
 
