@@ -19,7 +19,7 @@ llama2_status l2_alloc(llama2_context *ctx, size_t count, size_t size, void *out
     if (!p) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes", bytes);
     if ((uintptr_t)p % ALIGNMENT != 0) {
         ctx->dealloc(ctx->alloc_user, p);
-        return l2_fail(LLAMA2_E_USER, "the host's alloc gave an address that is no multiple of the alignment asked for, %d", ALIGNMENT);
+        return l2_fail(LLAMA2_E_NOMEM, "the host's alloc gave an address that is no multiple of the alignment asked for, %d", ALIGNMENT);
     }
     memcpy(out, &p, sizeof p);
     return LLAMA2_OK;
