@@ -16,7 +16,10 @@ enum {
     DEPTH = 256,     /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
     BLOCK_ROWS = 384, /* most of c in one task */
     BLOCK_COLUMNS = 512,
-    DIRECT_ROWS = 12 /* with at most this many rows a row-major b is read in place */
+    DIRECT_ROWS = 12,  /* with at most this many rows a row-major b is read in place */
+    FEW_COLUMNS = 32,  /* of a task of the path for few rows */
+    SMALL = 1 << 18,   /* multiply-adds that are not worth waking a thread for */
+    SPARE_DEPTH = 32   /* of a step where there is no scratch memory but a panel on the stack */
 };
 
 typedef struct gemm_job {
@@ -25,7 +28,7 @@ typedef struct gemm_job {
     l2_matrix a, b;
     char *c, *scratch;
     size_t size, scratch_size; /* of an element; of a worker's share */
-    int64_t block_rows, block_columns, column_blocks;
+    int64_t depth, block_rows, block_columns, column_blocks;
     int accumulate, pack_a, pack_b;
 } gemm_job;
 
@@ -55,12 +58,13 @@ static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0,
 static void run_block(void *arg, int32_t task, int32_t worker)
 {
     const gemm_job *job = arg;
+    double spare[SPARE_DEPTH * L2_TILE_COLUMNS];
     int64_t i0 = task / job->column_blocks * job->block_rows, rows = smaller(job->block_rows, job->m - i0);
     int64_t j0 = task % job->column_blocks * job->block_columns, j1 = smaller(j0 + job->block_columns, job->n);
-    char *panel = job->scratch + (size_t)worker * job->scratch_size;
+    char *panel = job->scratch ? job->scratch + (size_t)worker * job->scratch_size : (char *)spare;
     char *packed_a = job->pack_a ? panel + (size_t)(DEPTH * L2_TILE_COLUMNS) * job->size : NULL;
-    for (int64_t p0 = 0; p0 == 0 || p0 < job->k; p0 += DEPTH) {
-        int64_t depth = smaller(DEPTH, job->k - p0);
+    for (int64_t p0 = 0; p0 == 0 || p0 < job->k; p0 += job->depth) {
+        int64_t depth = smaller(job->depth, job->k - p0);
         int accumulate = job->accumulate || p0 > 0;
         if (packed_a) job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
         for (int64_t j = j0; j < j1; j += L2_TILE_COLUMNS) {
@@ -111,20 +115,25 @@ llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, 
     if (m == 0 || n == 0 || (k == 0 && accumulate)) return LLAMA2_OK;
     if (dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && l2_gemm_cblas(m, n, k, a, b, c, ldc, accumulate)) return LLAMA2_OK;
     int32_t workers = l2_workers(ctx);
+    int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
     gemm_job job = {.kernels = l2_kernels_of(ctx, dtype), .m = m, .n = n, .k = k, .ldc = ldc, .a = a, .b = b, .c = c, .size = l2_dtype_size(dtype),
                     .accumulate = accumulate};
     int weight_rows = b.column_stride != 1; /* b is the transpose of a row-major matrix */
     if (m <= L2_FEW_ROWS && weight_rows && (a.column_stride == 1 || k == 1)) {
-        job.block_columns = 32;
+        job.block_columns = small ? n : FEW_COLUMNS;
         job.column_blocks = (n + job.block_columns - 1) / job.block_columns;
         l2_parallel(ctx, (int32_t)job.column_blocks, run_few, &job);
         return LLAMA2_OK;
     }
-    choose_blocks(&job, workers);
+    choose_blocks(&job, small ? 1 : workers);
     job.pack_a = a.column_stride != 1 && m > 1;
     job.pack_b = weight_rows || m > DIRECT_ROWS;
     job.scratch_size = (size_t)DEPTH * job.size * (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
-    if (job.pack_a || job.pack_b) L2_TRY(l2_scratch_get(ctx, job.scratch_size * (size_t)workers, &job.scratch));
+    job.depth = DEPTH;
+    if ((job.pack_a || job.pack_b) && l2_scratch_get(ctx, job.scratch_size * (size_t)workers, &job.scratch) < 0) {
+        job.depth = SPARE_DEPTH; /* the same bits, more slowly: a product can't fail halfway through an op */
+        job.pack_a = 0;
+    }
     l2_parallel(ctx, count_tasks(&job), run_block, &job);
     l2_scratch_put(ctx, job.scratch);
     return LLAMA2_OK;

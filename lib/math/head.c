@@ -8,7 +8,16 @@
 #include "math/kernels.h"
 #include "math/ops.h"
 
-enum { CHUNK_BYTES = 16 << 20, CHUNK_LEAST_ROWS = 64 };
+enum { CHUNK_BYTES = 16 << 20, CHUNK_LEAST_ROWS = 64, TASK_ELEMENTS = 8192 };
+
+/* Rows of a task: more than one where they are short. */
+static int64_t rows_of_task(int64_t vocabulary) { return vocabulary < TASK_ELEMENTS ? TASK_ELEMENTS / vocabulary : 1; }
+
+static int32_t count_tasks(int64_t rows, int64_t vocabulary)
+{
+    int64_t each = rows_of_task(vocabulary);
+    return (int32_t)((rows + each - 1) / each);
+}
 
 typedef struct head_job {
     const l2_kernels *kernels;
@@ -18,21 +27,27 @@ typedef struct head_job {
     void *user;
     char *logits;
     size_t row_size;
-    int64_t vocabulary, first;
+    int64_t vocabulary, first, n; /* rows first .. first + n - 1 are in the chunk */
 } head_job;
 
-static void run_row(void *arg, int32_t task, int32_t worker)
+static void head_row(const head_job *job, int64_t i)
 {
-    (void)worker;
-    const head_job *job = arg;
-    int64_t row = job->first + task;
-    char *logits = job->logits + (size_t)task * job->row_size;
+    int64_t row = job->first + i;
+    char *logits = job->logits + (size_t)i * job->row_size;
     double inverse = 1 / job->options->temperature, dlogprob = 0, dentropy = 0;
     l2_head_row stats;
     job->kernels->head_forward(job->vocabulary, logits, inverse, job->targets[row], job->options->entropy, &stats);
     job->loss(job->user, row, stats.logprob, stats.entropy, &dlogprob, &dentropy);
     if (!job->options->entropy) dentropy = 0;
     if (job->options->backward) job->kernels->head_backward(job->vocabulary, logits, inverse, job->targets[row], &stats, dlogprob, dentropy);
+}
+
+static void run_rows(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    const head_job *job = arg;
+    int64_t each = rows_of_task(job->vocabulary);
+    for (int64_t i = task * each; i < (task + 1) * each && i < job->n; i++) head_row(job, i);
 }
 
 llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_tensor *x, const int32_t *targets, const l2_head_options *options,
@@ -49,9 +64,10 @@ llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_te
     llama2_status status = LLAMA2_OK;
     for (; job.first < rows; job.first += chunk) {
         int64_t n = rows - job.first < chunk ? rows - job.first : chunk;
+        job.n = n;
         l2_tensor xs = l2_tensor_rows(x, job.first, n), logits = l2_tensor_2d(x->dtype, job.logits, n, vocabulary);
         L2_CHECK(l2_linear_forward(ctx, head, &xs, &logits, 0));
-        l2_parallel(ctx, (int32_t)n, run_row, &job);
+        l2_parallel(ctx, count_tasks(n, vocabulary), run_rows, &job);
         if (!options->backward) continue;
         l2_tensor dxs = {0};
         if (dx) dxs = l2_tensor_rows(dx, job.first, n);
@@ -67,19 +83,22 @@ typedef struct logprob_job {
     const char *logits;
     size_t row_size;
     const int32_t *targets;
-    int64_t vocabulary;
+    int64_t vocabulary, rows;
     double temperature, *logprob, *entropy;
 } logprob_job;
 
-static void run_logprob(void *arg, int32_t task, int32_t worker)
+static void run_logprobs(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const logprob_job *job = arg;
-    l2_head_row row;
-    job->kernels->head_forward(job->vocabulary, job->logits + (size_t)task * job->row_size, 1 / job->temperature, job->targets[task],
-                               job->entropy != NULL, &row);
-    if (job->logprob) job->logprob[task] = row.logprob;
-    if (job->entropy) job->entropy[task] = row.entropy;
+    int64_t each = rows_of_task(job->vocabulary);
+    for (int64_t i = task * each; i < (task + 1) * each && i < job->rows; i++) {
+        l2_head_row row;
+        job->kernels->head_forward(job->vocabulary, job->logits + (size_t)i * job->row_size, 1 / job->temperature, job->targets[i],
+                                   job->entropy != NULL, &row);
+        if (job->logprob) job->logprob[i] = row.logprob;
+        if (job->entropy) job->entropy[i] = row.entropy;
+    }
 }
 
 llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, double temperature, double *logprob,
@@ -87,8 +106,8 @@ llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const
 {
     int64_t rows = logits->shape[0], vocabulary = logits->shape[1];
     logprob_job job = {.kernels = l2_kernels_of(ctx, logits->dtype), .logits = logits->data, .targets = targets, .vocabulary = vocabulary,
-                       .row_size = (size_t)vocabulary * l2_dtype_size(logits->dtype), .temperature = temperature, .logprob = logprob,
+                       .rows = rows, .row_size = (size_t)vocabulary * l2_dtype_size(logits->dtype), .temperature = temperature, .logprob = logprob,
                        .entropy = entropy};
-    l2_parallel(ctx, (int32_t)rows, run_logprob, &job);
+    l2_parallel(ctx, count_tasks(rows, vocabulary), run_logprobs, &job);
     return LLAMA2_OK;
 }

@@ -60,6 +60,7 @@ typedef struct l2_kernels {
     void (*f32_from_f16)(int64_t n, const uint16_t *x, float *y);
     void (*f16_from_f32)(int64_t n, const float *x, uint16_t *y);
 
+    void (*exponential)(int64_t n, const void *x, void *y);
     double (*sum_squares)(int64_t n, const void *x);
 
     /* Embedding: dw[tokens[t]] += dy[t] for a range of columns of rows of `stride`. */

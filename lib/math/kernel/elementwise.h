@@ -1,4 +1,4 @@
-/* Conversions between fp32 and the 16-bit formats, rounding to nearest even; a NaN stays one and becomes quiet. And a sum of squares. */
+/* Conversions between fp32 and the 16-bit formats, rounding to nearest even; a NaN stays one and becomes quiet. exp, a sum of squares. */
 #ifndef L2_KERNEL_ELEMENTWISE_H
 #define L2_KERNEL_ELEMENTWISE_H
 
@@ -34,6 +34,16 @@ static void f16_from_f32(int64_t n, const float *x, uint16_t *y)
     }
 #endif
     for (; i < n; i++) y[i] = l2_f16_from_f32(x[i]);
+}
+
+/* y = exp(x): the vector form, and the scalar one for the rest. Their bits are equal. */
+static void exponential(int64_t n, const void *x_, void *y_)
+{
+    const real *x = x_;
+    real *y = y_;
+    int64_t i = 0;
+    for (; i + V_LANES <= n; i += V_LANES) v_store(y + i, v_exp(v_load(x + i)));
+    for (; i < n; i++) y[i] = r_exp(x[i]);
 }
 
 /* In double, over 16 interleaved lanes and the tree of v_sum. */

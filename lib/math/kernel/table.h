@@ -26,6 +26,7 @@ const l2_kernels L2_TABLE = {
     .bf16_from_f32 = bf16_from_f32,
     .f32_from_f16 = f32_from_f16,
     .f16_from_f32 = f16_from_f32,
+    .exponential = exponential,
     .sum_squares = sum_squares,
     .embedding_backward = embedding_backward,
     .rmsnorm_forward = rmsnorm_forward,
