@@ -1,0 +1,141 @@
+/*
+ * The machine's roofs, measured in the same run as what is compared with them: fused multiply-adds in fp32 with all vector units busy, and reading memory. Both
+ * on the context's threads.
+ */
+#ifndef BENCH_ROOFS_H
+#define BENCH_ROOFS_H
+
+#include "base/context.h"
+#include "base/threads.h"
+#include "math/kernels.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+static inline double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Best of as many runs as `time` allows, at least three: a roof, and what is held against it, are what the machine can do when it is left alone. */
+static inline double best_time(void (*run)(void *), void *arg, double time)
+{
+    double best = INFINITY, begin = seconds();
+    for (int i = 0; i < 3 || seconds() - begin < time; i++) {
+        double start = seconds();
+        run(arg);
+        double t = seconds() - start;
+        if (t < best) best = t;
+    }
+    return best;
+}
+
+enum { ROOF_CHAINS = 10, ROOF_STEPS = 10000, ROOF_TASKS = 32 };
+
+#if defined(__x86_64__)
+
+__attribute__((target("avx512f"))) static inline double roof_chains_avx512(void)
+{
+    __m512 acc[ROOF_CHAINS], a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
+    for (int i = 0; i < ROOF_CHAINS; i++) acc[i] = _mm512_set1_ps((float)i);
+    for (int s = 0; s < ROOF_STEPS; s++) {
+#pragma GCC unroll 10
+        for (int i = 0; i < ROOF_CHAINS; i++) acc[i] = _mm512_fmadd_ps(acc[i], a, b);
+    }
+    float lanes[16], sum = 0;
+    for (int i = 0; i < ROOF_CHAINS; i++) {
+        _mm512_storeu_ps(lanes, acc[i]);
+        sum += lanes[0];
+    }
+    return (double)sum;
+}
+
+__attribute__((target("avx2,fma"))) static inline double roof_chains_avx2(void)
+{
+    __m256 acc[ROOF_CHAINS], a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+    for (int i = 0; i < ROOF_CHAINS; i++) acc[i] = _mm256_set1_ps((float)i);
+    for (int s = 0; s < ROOF_STEPS; s++) {
+#pragma GCC unroll 10
+        for (int i = 0; i < ROOF_CHAINS; i++) acc[i] = _mm256_fmadd_ps(acc[i], a, b);
+    }
+    float lanes[8], sum = 0;
+    for (int i = 0; i < ROOF_CHAINS; i++) {
+        _mm256_storeu_ps(lanes, acc[i]);
+        sum += lanes[0];
+    }
+    return (double)sum;
+}
+
+#endif
+
+static inline double roof_chains_scalar(void)
+{
+    float acc[ROOF_CHAINS], sum = 0;
+    for (int i = 0; i < ROOF_CHAINS; i++) acc[i] = (float)i;
+    for (int s = 0; s < ROOF_STEPS; s++) {
+        for (int i = 0; i < ROOF_CHAINS; i++) acc[i] = fmaf(acc[i], 0.999f, 0.001f);
+    }
+    for (int i = 0; i < ROOF_CHAINS; i++) sum += acc[i];
+    return (double)sum;
+}
+
+typedef struct roof_job {
+    llama2_context *ctx;
+    double (*chains)(void);
+    const uint64_t *memory;
+    size_t words;
+    volatile double sink[ROOF_TASKS];
+} roof_job;
+
+static inline void roof_chains_task(void *arg, int32_t task, int32_t worker)
+{
+    roof_job *job = arg;
+    (void)worker;
+    job->sink[task] = job->chains();
+}
+
+static inline void roof_read_task(void *arg, int32_t task, int32_t worker)
+{
+    roof_job *job = arg;
+    (void)worker;
+    size_t share = job->words / ROOF_TASKS;
+    const uint64_t *p = job->memory + share * (size_t)task;
+    uint64_t sum[32] = {0};
+    for (size_t i = 0; i + 32 <= share; i += 32) {
+        __builtin_prefetch(p + i + 512);
+        for (int j = 0; j < 32; j++) sum[j] += p[i + (size_t)j];
+    }
+    for (int j = 1; j < 32; j++) sum[0] += sum[j];
+    job->sink[task] = (double)sum[0];
+}
+
+static inline void roof_run_chains(void *arg) { l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_chains_task, arg); }
+static inline void roof_run_read(void *arg) { l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_read_task, arg); }
+
+/* Floating-point operations a second, a multiply-add being two, with the context's instruction set. */
+static inline double roof_flops(llama2_context *ctx)
+{
+    roof_job job = {.ctx = ctx, .chains = roof_chains_scalar};
+    double lanes = 1;
+#if defined(__x86_64__)
+    if (ctx->kernels_f32 == &l2_kernels_avx512) job.chains = roof_chains_avx512, lanes = 16;
+    if (ctx->kernels_f32 == &l2_kernels_avx2) job.chains = roof_chains_avx2, lanes = 8;
+#endif
+    return 2 * lanes * ROOF_CHAINS * (double)ROOF_STEPS * ROOF_TASKS / best_time(roof_run_chains, &job, 0.3);
+}
+
+/* Bytes a second, over memory far larger than the caches that the caller has filled. */
+static inline double roof_read(llama2_context *ctx, const void *memory, size_t bytes)
+{
+    roof_job job = {.ctx = ctx, .memory = memory, .words = bytes / 8};
+    return (double)bytes / best_time(roof_run_read, &job, 0.5);
+}
+
+#endif
