@@ -49,11 +49,11 @@ static llama2_status load_file(llama2_context *ctx, const char *path, const llam
     struct stat st;
     l2_file_view view;
     if (l2_path_kind(path) == 1 && stat(path, &st) == 0 && (uint64_t)st.st_size > options->max_bytes)
-        return l2_fail(LLAMA2_E_LIMIT, "%lld bytes; llama2_tokenizer_options.max_bytes allows %llu", (long long)st.st_size, (unsigned long long)options->max_bytes);
+        return l2_fail(LLAMA2_E_LIMIT, "%s: %lld bytes; llama2_tokenizer_options.max_bytes allows %llu", path, (long long)st.st_size, (unsigned long long)options->max_bytes);
     L2_TRY(l2_file_read(ctx, path, &view));
     llama2_status status = l2_sentencepiece_read(ctx, view.data, view.size, options, out);
     l2_file_release(ctx, &view);
-    return status;
+    return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
 llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options, llama2_tokenizer **out)
@@ -68,7 +68,6 @@ llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const
     L2_TRY(read_options(options, &full));
     L2_TRY(model_path(ctx, path, &file));
     status = load_file(ctx, file, &full, out);
-    if (status < 0) l2_fail_in(status, "%s", file);
     l2_free(ctx, file);
     return status;
 }
