@@ -4,7 +4,10 @@
 
 #include "small_model.h"
 
+#include "base/files.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Reproducible numbers in [-1, 1). */
@@ -103,6 +106,14 @@ static inline int same_weights(const llama2_model *a, const llama2_model *b)
     free(x);
     free(y);
     return same;
+}
+
+/* A new folder for files; l2_remove_tree removes it. */
+static inline const char *scratch_folder(char path[64])
+{
+    snprintf(path, 64, "%s/llama2-test-XXXXXX", P_tmpdir);
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    return path;
 }
 
 /* Rollouts of `n_prompts` prompts, K samples each, sampled from the model. */
