@@ -31,7 +31,7 @@ const char *plot_style(void)
            "--s4:#e585a2;--s5:#aaa69c}}"
            ".plot text{fill:var(--ink)}.plot .title{font-size:14px;font-weight:600}.plot .grid{stroke:var(--rule);stroke-width:1}"
            ".plot .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.plot .faint{stroke-width:1;opacity:.28}"
-           ".plot .band{stroke:none;opacity:.16}.plot .dot{stroke:none;opacity:.6}.plot .whisker{stroke:var(--ink);stroke-width:1.2}"
+           ".plot .band{stroke:none;opacity:.16}.plot .dot{stroke:none;opacity:.6}.plot .over rect{opacity:.55}.plot .whisker{stroke:var(--ink);stroke-width:1.2}"
            ".plot .c0{stroke:var(--s0)}.plot .c1{stroke:var(--s1)}.plot .c2{stroke:var(--s2)}.plot .c3{stroke:var(--s3)}.plot .c4{stroke:var(--s4)}"
            ".plot .c5{stroke:var(--s5)}.plot .f0{fill:var(--s0)}.plot .f1{fill:var(--s1)}.plot .f2{fill:var(--s2)}.plot .f3{fill:var(--s3)}"
            ".plot .f4{fill:var(--s4)}.plot .f5{fill:var(--s5)}";
@@ -388,9 +388,10 @@ void plot_histogram(plot_text *out, const plot_options *options, const plot_seri
     include(&c.y, 0);
     settle(&c.y, true);
     draw_axes(&c, true);
-    double room = (c.x.to - c.x.from) / (double)bins, width = room / (double)(n ? n : 1);
+    double room = (c.x.to - c.x.from) / (double)bins;
+    plot_put(out, n > 1 ? "<g class=\"over\">" : "<g>"); /* several lie over one another */
     for (size_t k = 0; k < n; k++)
         for (size_t b = 0; b < bins; b++)
-            if (shares[k][b] > 0) draw_bar(&c, c.x.from + (double)b * room + (double)k * width + 0.3, width - 0.6, shares[k][b], k);
-    plot_put(out, "</svg>");
+            if (shares[k][b] > 0) draw_bar(&c, c.x.from + (double)b * room + 0.3, room - 0.6, shares[k][b], k);
+    plot_put(out, "</g></svg>");
 }

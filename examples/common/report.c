@@ -27,9 +27,9 @@ static const char CSS[] =
     "h1,h2{font-family:Charter,'Bitstream Charter','Iowan Old Style',Georgia,'DejaVu Serif',serif;font-weight:600;line-height:1.2;letter-spacing:-.01em}"
     "h1{font-size:clamp(1.9rem,5vw,2.7rem);margin:0 0 .4rem}h2{font-size:1.6rem;margin:3.4rem 0 .5rem}"
     "h3{font-size:1rem;margin:0;font-weight:600;line-height:1.35}p{margin:.4rem 0 1rem;max-width:44rem}.lede{color:var(--soft);font-size:1.1rem}"
-    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:1px;background:var(--rule);border:1px solid var(--rule);"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:1px;background:var(--card);border:1px solid var(--rule);"
     "border-radius:10px;overflow:hidden;margin:2rem 0 0;padding:0}"
-    ".figures div{background:var(--card);padding:1rem 1.1rem}.figures dd{margin:0;font-size:1.75rem;font-weight:600;line-height:1.2;"
+    ".figures div{box-shadow:0 0 0 1px var(--rule);padding:1rem 1.1rem}.figures dd{margin:0;font-size:1.75rem;font-weight:600;line-height:1.2;"
     "font-variant-numeric:tabular-nums;color:var(--accent)}.figures dt{font-size:.92rem;line-height:1.35;margin-top:.15rem}.figures div{display:flex;"
     "flex-direction:column}.figures dd{order:-1}.figures dd.note{order:1;color:var(--soft);font-size:.82rem;font-weight:400;line-height:1.35;margin-top:.2rem}"
     ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1.1rem;margin:1.2rem 0}"
@@ -39,11 +39,11 @@ static const char CSS[] =
     "table{border-collapse:collapse;width:100%;font-size:.92rem;line-height:1.4}th,td{text-align:left;padding:.5rem 1rem;border-top:1px solid var(--rule);"
     "vertical-align:top}thead th{border-top:0;color:var(--soft);font-weight:500;font-size:.84rem}.n{text-align:right;font-variant-numeric:tabular-nums;"
     "white-space:nowrap}"
-    ".sample{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;padding:1rem 1.1rem}.sample .ask{margin:0;font-weight:600;"
+    ".sample{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;padding:1rem 1.1rem}.sample .ask{margin:0;max-width:none;font-weight:600;"
     "white-space:pre-wrap;overflow-wrap:anywhere}.sample .kind{float:right;margin-left:1rem;color:var(--soft);font-size:.8rem;font-weight:400}"
     ".answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,13rem),1fr));gap:.3rem 1.4rem;margin-top:.6rem}.answers h4{margin:.4rem 0 .1rem;"
     "font-size:.8rem;font-weight:500;color:var(--soft);display:flex;justify-content:space-between}.answers p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;"
-    "font-size:.95rem;line-height:1.45}.score{font-variant-numeric:tabular-nums}.good{color:var(--good)}.poor{color:var(--poor)}"
+    "font-size:.95rem;line-height:1.45}.none{color:var(--soft)}.score{font-variant-numeric:tabular-nums}.good{color:var(--good)}.poor{color:var(--poor)}"
     "@media(max-width:30rem){body{font-size:16px}main{padding-top:2rem}.figures{grid-template-columns:1fr 1fr}.figures dd{font-size:1.45rem}"
     "figure{padding:.8rem .6rem .6rem}}";
 
@@ -310,7 +310,8 @@ static void sample_html(plot_text *out, const char *const *stages, size_t n_stag
         element(out, "<div><h4><span>", stages[i], "</span>");
         if (s->scores && isfinite(s->scores[i]))
             plot_print(out, "<span class=\"score %s\">%+.2f</span>", s->scores[i] >= 0.5 ? "good" : s->scores[i] < 0 ? "poor" : "", s->scores[i]);
-        element(out, "</h4><p>", s->answers[i], "</p></div>");
+        if (s->answers[i][0]) element(out, "</h4><p>", s->answers[i], "</p></div>");
+        else plot_put(out, "</h4><p class=\"none\">(empty)</p></div>");
     }
     plot_put(out, "</div></article>\n");
 }
