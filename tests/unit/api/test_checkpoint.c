@@ -1,0 +1,300 @@
+/* Item 17: a run that stops between rollouts and update goes on bit for bit; and what a full disk may not do. */
+#include "base/context.h"
+#include "train/train_test.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* A run of PPO: two trainers, and what it has sampled. */
+typedef struct run {
+    llama2_context *ctx;
+    llama2_model *policy, *reference;
+    llama2_reward_model *critic;
+    llama2_trainer *trainer, *critic_trainer;
+    llama2_rollouts *rollouts;
+    double beta;
+} run;
+
+static void run_begin(run *r, int32_t threads, int32_t dtype)
+{
+    llama2_trainer_options o;
+    llama2_trainer_options_init(&o, sizeof o);
+    o.schedule = LLAMA2_SCHEDULE_COSINE;
+    o.warmup_steps = 2;
+    o.total_steps = 20;
+    memset(r, 0, sizeof *r);
+    r->ctx = small_context(threads, LLAMA2_ISA_AUTO);
+    r->policy = small_model(r->ctx, 1, dtype);
+    ck_ok(llama2_model_clone(r->policy, &r->reference));
+    r->critic = small_reward_model(r->ctx, r->policy, LLAMA2_HEAD_NORMAL);
+    r->trainer = small_trainer(r->ctx, r->policy, 1e-2, &o);
+    r->critic_trainer = small_reward_trainer(r->ctx, r->critic, 1e-2, &o);
+    r->beta = 0.05;
+}
+
+static void run_end(run *r)
+{
+    llama2_rollouts_free(r->rollouts);
+    llama2_trainer_free(r->trainer);
+    llama2_trainer_free(r->critic_trainer);
+    llama2_reward_model_free(r->critic);
+    llama2_model_free(r->policy);
+    llama2_model_free(r->reference);
+    llama2_context_free(r->ctx);
+}
+
+/* The first half of an iteration: rollout and score. */
+static void sample(run *r, uint64_t iteration)
+{
+    llama2_rollouts_free(r->rollouts);
+    r->rollouts = small_rollouts(r->policy, 3, 4, 0.9, 12 * iteration);
+    score_by_tokens(r->rollouts);
+    ck_ok(llama2_rollouts_reference(r->rollouts, r->reference));
+    ck_ok(llama2_rollouts_values(r->rollouts, r->critic));
+}
+
+/* The second: advantages and update; the KL controller moves. */
+static void learn(run *r)
+{
+    llama2_ppo_options o;
+    llama2_ppo_metrics m = {.struct_size = sizeof m};
+    llama2_ppo_options_init(&o, sizeof o);
+    o.beta = r->beta;
+    o.minibatch = 5;
+    ck_ok(llama2_ppo_advantages(r->rollouts, &o, &m));
+    ck_ok(llama2_ppo_update(r->trainer, r->critic_trainer, r->rollouts, &o, &m));
+    r->beta = llama2_ppo_adapt_beta(r->beta, m.kl, 0.1, 100, 12);
+}
+
+static llama2_status save(run *r, const char *root, int64_t step)
+{
+    llama2_checkpoint *c;
+    llama2_status status = llama2_checkpoint_begin(r->ctx, root, step, &c);
+    if (status >= 0) status = llama2_checkpoint_add_trainer(c, "policy", r->trainer);
+    if (status >= 0) status = llama2_checkpoint_add_trainer(c, "critic", r->critic_trainer);
+    if (status >= 0) status = llama2_checkpoint_add_rollouts(c, "rollouts", r->rollouts);
+    if (status >= 0) status = llama2_checkpoint_add_bytes(c, "beta", &r->beta, sizeof r->beta);
+    if (status >= 0) status = llama2_checkpoint_commit(c, 2);
+    llama2_checkpoint_free(c);
+    return status;
+}
+
+static void load(run *r, const char *root, int64_t step)
+{
+    llama2_checkpoint *c;
+    size_t needed;
+    ck_ok(llama2_checkpoint_open(r->ctx, root, step, &c));
+    ck_ok(llama2_checkpoint_get_trainer(c, "policy", r->trainer));
+    ck_ok(llama2_checkpoint_get_trainer(c, "critic", r->critic_trainer));
+    llama2_rollouts_free(r->rollouts);
+    ck_ok(llama2_checkpoint_get_rollouts(c, "rollouts", &r->rollouts));
+    ck_ok(llama2_checkpoint_get_bytes(c, "beta", &r->beta, sizeof r->beta, &needed));
+    ck_assert_int_eq(needed, sizeof r->beta);
+    llama2_checkpoint_free(c);
+}
+
+/* All bits of the critic: its head, and its trunk through the values that it gives. */
+static int same_critic(const run *a, const run *b)
+{
+    float x[24], y[24], vx[64], vy[64];
+    small_batch batch;
+    small_batch_init(&batch);
+    ck_ok(llama2_reward_model_get_tensor(a->critic, "score.weight", x, 24, NULL));
+    ck_ok(llama2_reward_model_get_tensor(b->critic, "score.weight", y, 24, NULL));
+    ck_ok(llama2_reward_model_values(a->critic, &batch.batch, vx));
+    ck_ok(llama2_reward_model_values(b->critic, &batch.batch, vy));
+    return memcmp(x, y, sizeof x) == 0 && memcmp(vx, vy, 30 * sizeof *vx) == 0;
+}
+
+START_TEST(item17_resume_in_the_middle_of_an_iteration)
+{
+    static const int32_t dtypes[] = {LLAMA2_F32, LLAMA2_F64};
+    run a, b;
+    char folder[64];
+    run_begin(&a, 2, dtypes[_i]);
+    sample(&a, 0);
+    learn(&a);
+    ck_ok(llama2_reward_model_set_normalisation(a.critic, 0.5, 2));
+    sample(&a, 1);
+    ck_ok(save(&a, scratch_folder(folder), 7)); /* between rollouts and update */
+    learn(&a);
+    sample(&a, 2);
+    learn(&a);
+
+    /* another process would begin like this: same reference, everything else from the files; another number of threads */
+    run_begin(&b, 1, dtypes[_i]);
+    sample(&b, 9);
+    learn(&b); /* what is there before does not matter */
+    load(&b, folder, -1);
+    learn(&b);
+    sample(&b, 2);
+    llama2_rollouts_view v = view_of(a.rollouts), u = view_of(b.rollouts);
+    ck_assert_int_eq(v.n_tokens, u.n_tokens);
+    ck_assert_mem_eq(v.tokens, u.tokens, (size_t)v.n_tokens * sizeof *v.tokens);
+    learn(&b);
+    ck_assert(same_weights(a.policy, b.policy));
+    ck_assert(same_critic(&a, &b));
+    ck_assert(a.beta == b.beta);
+    ck_assert_int_eq(llama2_trainer_step(a.trainer), llama2_trainer_step(b.trainer));
+    double shift, scale;
+    ck_ok(llama2_reward_model_normalisation(b.critic, &shift, &scale));
+    ck_assert(shift == 0.5 && scale == 2);
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    run_end(&a);
+    run_end(&b);
+}
+END_TEST
+
+START_TEST(what_is_refused)
+{
+    run a;
+    llama2_checkpoint *c, *none;
+    char folder[64];
+    small_batch b;
+    size_t needed;
+    llama2_rollouts *rollouts;
+    small_batch_init(&b);
+    run_begin(&a, 1, LLAMA2_F32);
+    sample(&a, 0);
+    scratch_folder(folder);
+    ck_fails(llama2_checkpoint_open(a.ctx, folder, -1, &none), LLAMA2_E_NOT_FOUND);
+    ck_assert_ptr_null(none);
+    ck_ok(llama2_checkpoint_begin(a.ctx, folder, 3, &c));
+    ck_ok(llama2_trainer_accumulate(a.trainer, &b.batch, NULL)); /* in the middle of an accumulation */
+    ck_fails(llama2_checkpoint_add_trainer(c, "policy", a.trainer), LLAMA2_E_STATE);
+    ck_ok(llama2_trainer_clear(a.trainer));
+    ck_fails(llama2_checkpoint_add_trainer(c, "../policy", a.trainer), LLAMA2_E_INVALID);
+    ck_fails(llama2_checkpoint_add_trainer(c, "state", a.trainer), LLAMA2_E_INVALID);
+    ck_fails(llama2_checkpoint_add_trainer(c, "", a.trainer), LLAMA2_E_INVALID);
+    ck_ok(llama2_checkpoint_add_trainer(c, "policy", a.trainer)); /* refusals have not spoiled it */
+    ck_fails(llama2_checkpoint_get_rollouts(c, "rollouts", &rollouts), LLAMA2_E_STATE);
+    ck_fails(llama2_checkpoint_commit(c, 1), LLAMA2_E_INVALID);
+    ck_ok(llama2_checkpoint_commit(c, 2));
+    ck_fails(llama2_checkpoint_add_bytes(c, "late", "x", 1), LLAMA2_E_STATE);
+    llama2_checkpoint_free(c);
+
+    ck_ok(llama2_checkpoint_open(a.ctx, folder, 3, &c));
+    ck_assert_int_eq(llama2_checkpoint_step(c), 3);
+    ck_fails(llama2_checkpoint_get_trainer(c, "critic", a.critic_trainer), LLAMA2_E_NOT_FOUND);
+    ck_fails(llama2_checkpoint_get_trainer(c, "policy", a.critic_trainer), LLAMA2_E_MISMATCH);
+    ck_fails(llama2_checkpoint_get_bytes(c, "beta", NULL, 0, &needed), LLAMA2_E_NOT_FOUND);
+    ck_fails(llama2_checkpoint_open(a.ctx, folder, 4, &none), LLAMA2_E_NOT_FOUND);
+    llama2_checkpoint_free(c);
+
+    /* freed without commit: no trace */
+    ck_ok(llama2_checkpoint_begin(a.ctx, folder, 5, &c));
+    ck_ok(llama2_checkpoint_add_bytes(c, "beta", &a.beta, sizeof a.beta));
+    llama2_checkpoint_free(c);
+    ck_fails(llama2_checkpoint_open(a.ctx, folder, 5, &none), LLAMA2_E_NOT_FOUND);
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    run_end(&a);
+}
+END_TEST
+
+/* A disk that is full after `room` bytes. Tests run one after the other in processes of their own. */
+static size_t room;
+
+static ssize_t write_until_full(int fd, const void *buffer, size_t count)
+{
+    if (room == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    if (count > room) count = room;
+    ssize_t done = write(fd, buffer, count);
+    if (done > 0) room -= (size_t)done;
+    return done;
+}
+
+START_TEST(a_full_disk_leaves_the_older_checkpoint_and_the_run)
+{
+    run a, b;
+    char folder[64];
+    llama2_checkpoint *none;
+    int failed = 0;
+    run_begin(&a, 1, LLAMA2_F32);
+    sample(&a, 0);
+    ck_ok(save(&a, scratch_folder(folder), 1));
+    learn(&a);
+    l2_file_ops full = l2_posix_files;
+    full.write = write_until_full;
+    a.ctx->files = &full;
+    for (size_t limit = 0;; limit = 2 * limit + 97) {
+        room = limit;
+        llama2_status status = save(&a, folder, 2);
+        if (status >= 0) break;
+        ck_assert_int_eq(status, LLAMA2_E_IO);
+        failed++;
+        ck_fails(llama2_checkpoint_open(a.ctx, folder, 2, &none), LLAMA2_E_NOT_FOUND);
+    }
+    ck_assert_int_ge(failed, 8);
+    a.ctx->files = &l2_posix_files;
+
+    /* the older one is whole; the run, undisturbed, goes on as one from the newer one does */
+    run_begin(&b, 1, LLAMA2_F32);
+    load(&b, folder, 1);
+    learn(&b);
+    ck_assert(same_weights(a.policy, b.policy));
+    load(&b, folder, 2);
+    sample(&a, 1);
+    sample(&b, 1);
+    learn(&a);
+    learn(&b);
+    ck_assert(same_weights(a.policy, b.policy));
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    run_end(&a);
+    run_end(&b);
+}
+END_TEST
+
+/* A trainer that can't be restored is as it was. */
+START_TEST(a_failed_restore_changes_nothing)
+{
+    run a, b;
+    char folder[64];
+    llama2_checkpoint *c;
+    llama2_config config = small_config(1);
+    llama2_model *other;
+    run_begin(&a, 1, LLAMA2_F32);
+    run_begin(&b, 1, LLAMA2_F32);
+    sample(&a, 0);
+    ck_ok(save(&a, scratch_folder(folder), 1));
+    config.ffn_dim = 34;
+    ck_ok(llama2_model_create(b.ctx, &config, NULL, &other));
+    llama2_trainer *trainer = small_trainer(b.ctx, other, 1e-2, NULL);
+    ck_ok(llama2_checkpoint_open(b.ctx, folder, 1, &c));
+    ck_fails(llama2_checkpoint_get_trainer(c, "policy", trainer), LLAMA2_E_MISMATCH);
+    /* the folder of weights is damaged behind the back of the open checkpoint */
+    char path[160];
+    snprintf(path, sizeof path, "%s/step-000000000001/policy/model.safetensors", folder);
+    ck_ok(l2_write_file(b.ctx, path, "short", 5));
+    sample(&b, 4);
+    learn(&b);
+    float *before = NULL, *after = NULL;
+    int64_t n;
+    before = all_weights(b.policy, &n);
+    ck_assert_int_lt(llama2_checkpoint_get_trainer(c, "policy", b.trainer), 0);
+    after = all_weights(b.policy, &n);
+    ck_assert_mem_eq(before, after, (size_t)n * sizeof *before);
+    ck_assert_int_eq(llama2_trainer_step(b.trainer), 3);
+    llama2_checkpoint_free(c);
+    ck_fails(llama2_checkpoint_open(b.ctx, folder, -1, &c), LLAMA2_E_NOT_FOUND); /* not valid any more */
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    free(before);
+    free(after);
+    llama2_trainer_free(trainer);
+    llama2_model_free(other);
+    run_end(&a);
+    run_end(&b);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("checkpoint");
+    TCase *tc = tcase_create("resume");
+    tcase_add_loop_test(tc, item17_resume_in_the_middle_of_an_iteration, 0, 2);
+    suite_add_tcase(suite, tc);
+    ADD_CASE(suite, "failures", what_is_refused, a_full_disk_leaves_the_older_checkpoint_and_the_run, a_failed_restore_changes_nothing);
+    return suite;
+}

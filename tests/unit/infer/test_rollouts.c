@@ -1,0 +1,129 @@
+/* The container of rollouts: how it is filled, what it refuses, its file. */
+#include "base/files.h"
+#include "infer/rollouts.h"
+#include "train/train_test.h"
+
+START_TEST(filled_sample_by_sample)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_rollouts *r;
+    static const int32_t a[] = {1, 4, 5}, b[] = {1, 6, 7, 2};
+    static const float la[] = {-1, -2}, lb[] = {-3};
+    ck_fails(l2_rollouts_new(ctx, 3, 2, 1, &r), LLAMA2_E_INVALID);
+    ck_fails(l2_rollouts_new(ctx, 2, 1, -1, &r), LLAMA2_E_INVALID);
+    ck_ok(l2_rollouts_new(ctx, 2, 1, 0, &r));
+    ck_assert(l2_rollouts_temperature(r) == 1);
+    ck_fails(l2_rollouts_append(r, a, 3, 0, la, 0), LLAMA2_E_INVALID);
+    ck_fails(l2_rollouts_append(r, a, 3, 3, la, 0), LLAMA2_E_INVALID);
+    ck_ok(l2_rollouts_append(r, a, 3, 1, la, 0));
+    ck_fails(l2_rollouts_append(r, b, 4, 3, NULL, 1), LLAMA2_E_INVALID);
+    ck_ok(l2_rollouts_append(r, b, 4, 3, lb, 1));
+    ck_fails(l2_rollouts_append(r, b, 4, 3, lb, 1), LLAMA2_E_STATE);
+    llama2_rollouts_view v = view_of(r);
+    static const int32_t tokens[] = {1, 4, 5, 1, 6, 7, 2};
+    static const float logprobs[] = {0, -1, -2, 0, 0, 0, -3};
+    static const int64_t offsets[] = {0, 3, 7};
+    ck_assert_mem_eq(v.tokens, tokens, sizeof tokens);
+    ck_assert_mem_eq(v.logprobs, logprobs, sizeof logprobs);
+    ck_assert_mem_eq(v.offsets, offsets, sizeof offsets);
+    ck_assert(v.ended[0] == 0 && v.ended[1] == 1);
+    ck_assert_ptr_null(v.values);
+    llama2_rollouts_free(r);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+START_TEST(host_numbers)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_rollouts *r;
+    static const int32_t tokens[] = {1, 4, 2, 1, 6, 7}, prompts[] = {1, 2};
+    static const int64_t offsets[] = {0, 3, 6}, bad_offsets[] = {0, 3, 3};
+    float values[6] = {9, 9, 9, 9, 9, 9};
+    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 6, .tokens = tokens, .offsets = bad_offsets};
+    ck_fails(llama2_rollouts_create(ctx, &batch, prompts, 1, 2, 1, &r), LLAMA2_E_INVALID);
+    ck_assert_ptr_null(r);
+    batch.offsets = offsets;
+    ck_ok(llama2_rollouts_create(ctx, &batch, prompts, 2, 2, 1, &r));
+    llama2_rollouts_view v = view_of(r);
+    ck_assert(v.ended[0] == 1 && v.ended[1] == 0);
+    ck_assert_ptr_null(v.logprobs);
+    ck_fails(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_VALUES, values, 5), LLAMA2_E_INVALID);
+    ck_fails(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_SCORES, values, 6), LLAMA2_E_INVALID);
+    ck_fails(llama2_rollouts_set(r, 8, values, 6), LLAMA2_E_INVALID);
+    ck_ok(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_VALUES, values, 6));
+    v = view_of(r);
+    static const float expected[] = {0, 9, 9, 0, 0, 9}; /* 0 on prompts */
+    ck_assert_mem_eq(v.values, expected, sizeof expected);
+    values[2] = INFINITY;
+    ck_fails(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_VALUES, values, 6), LLAMA2_E_NUMERIC);
+    v = view_of(r);
+    ck_assert_mem_eq(v.values, expected, sizeof expected);
+    llama2_rollouts_free(r);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+static int same_array(const float *a, const float *b, int64_t n)
+{
+    return (!a && !b) || (a && b && memcmp(a, b, (size_t)n * sizeof *a) == 0);
+}
+
+START_TEST(saved_and_loaded)
+{
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 1, LLAMA2_F32);
+    llama2_rollouts *r = small_rollouts(model, 3, 2, 0.8, 0), *loaded;
+    char folder[64], path[96];
+    score_by_tokens(r);
+    ck_ok(llama2_rollouts_reference(r, model));
+    snprintf(path, sizeof path, "%s/rollouts", scratch_folder(folder));
+    ck_ok(llama2_rollouts_save(r, path));
+    ck_ok(llama2_rollouts_load(ctx, path, &loaded));
+    llama2_rollouts_view a = view_of(r), b = view_of(loaded);
+    ck_assert_int_eq(a.n_samples, b.n_samples);
+    ck_assert_int_eq(a.samples_per_prompt, b.samples_per_prompt);
+    ck_assert_int_eq(a.n_tokens, b.n_tokens);
+    ck_assert(a.temperature == b.temperature);
+    ck_assert_mem_eq(a.tokens, b.tokens, (size_t)a.n_tokens * sizeof *a.tokens);
+    ck_assert_mem_eq(a.offsets, b.offsets, ((size_t)a.n_samples + 1) * sizeof *a.offsets);
+    ck_assert_mem_eq(a.prompt_lengths, b.prompt_lengths, (size_t)a.n_samples * sizeof *a.prompt_lengths);
+    ck_assert_mem_eq(a.ended, b.ended, (size_t)a.n_samples);
+    ck_assert(same_array(a.logprobs, b.logprobs, a.n_tokens) && same_array(a.ref_logprobs, b.ref_logprobs, a.n_tokens));
+    ck_assert(same_array(a.values, b.values, a.n_tokens) && same_array(a.advantages, b.advantages, a.n_tokens));
+    ck_assert(same_array(a.scores, b.scores, a.n_samples) && same_array(a.helpful_scores, b.helpful_scores, a.n_samples));
+
+    /* every flipped bit of the file is found, and every cut */
+    l2_file_view view;
+    ck_ok(l2_file_read(ctx, path, &view));
+    unsigned char *bytes = malloc(view.size);
+    for (size_t bit = 0; bit < 8 * view.size; bit += 37) {
+        llama2_rollouts *none;
+        memcpy(bytes, view.data, view.size);
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        ck_ok(l2_write_file(ctx, path, bytes, view.size));
+        ck_assert_int_lt(llama2_rollouts_load(ctx, path, &none), 0);
+        ck_assert_ptr_null(none);
+    }
+    for (size_t size = 0; size < view.size; size += 41) {
+        llama2_rollouts *none;
+        ck_ok(l2_write_file(ctx, path, view.data, size));
+        ck_assert_int_lt(llama2_rollouts_load(ctx, path, &none), 0);
+    }
+    free(bytes);
+    l2_file_release(ctx, &view);
+    ck_ok(l2_remove_tree(ctx, folder));
+    llama2_rollouts_free(r);
+    llama2_rollouts_free(loaded);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("rollouts");
+    ADD_CASE(suite, "container", filled_sample_by_sample, host_numbers);
+    ADD_CASE(suite, "files", saved_and_loaded);
+    return suite;
+}
