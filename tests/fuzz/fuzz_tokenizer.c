@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SPACE_A "\xE2\x96\x81" "a" /* U+2581 stands for a space */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void require(int condition, const char *what)
@@ -21,7 +23,7 @@ static void require(int condition, const char *what)
 
 static llama2_tokenizer *fixed_vocabulary(llama2_context *ctx)
 {
-    static const char *const texts[] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81", "a", "b", "ab", "\xE2\x96\x81" "a", "aa", "aab", "[x]", "\xC3\xA9", "ba", "bab", "a\xE2\x96\x81"};
+    static const char *const texts[] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81", "a", "b", "ab", SPACE_A, "aa", "aab", "[x]", "\xC3\xA9", "ba", "bab", "a\xE2\x96\x81"};
     static const int32_t types[] = {2, 3, 3, 1, 1, 1, 1, 1, 1, 5, 4, 1, 5, 1, 1};
     static const float scores[] = {0, 0, 0, -1, -1, -1, -2, -3, -3, -2, 0, -4, -1, 5, -6};
     llama2_tokenizer_pieces pieces;
