@@ -13,7 +13,7 @@
 #include "math/tensor.h"
 
 enum {
-    DEPTH = 256,     /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
+    DEPTH = 512,      /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
     BLOCK_ROWS = 384, /* most of c in one task */
     BLOCK_COLUMNS = 512,
     DIRECT_ROWS = 12,  /* with at most this many rows a row-major b is read in place */
@@ -40,6 +40,19 @@ static const char *element(const gemm_job *job, l2_matrix x, int64_t row, int64_
     return (const char *)x.data + (size_t)(row * x.row_stride + column * x.column_stride) * job->size;
 }
 
+/* Brings the next tile of c to the cache while the present one is computed. */
+static void prefetch_tile(const gemm_job *job, int64_t i, int64_t rows, int64_t j, int columns)
+{
+#if defined(__GNUC__)
+    for (int64_t r = i; r < i + L2_TILE_ROWS && r < rows; r++) {
+        const char *c = job->c + (size_t)(r * job->ldc + j) * job->size;
+        for (size_t at = 0; at < (size_t)columns * job->size; at += 64) __builtin_prefetch(c + at, 1);
+    }
+#else
+    (void)job, (void)i, (void)rows, (void)j, (void)columns;
+#endif
+}
+
 /* Rows i0 .. i0 + rows of c over one panel of b: tiles of at most 6 rows, of nearly equal height unless a is packed in sixes. */
 static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0, int64_t depth, const char *packed_a, const char *panel,
                       int64_t ld_panel, int64_t j, int columns, int accumulate)
@@ -50,6 +63,7 @@ static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0,
         int64_t end = packed_a ? smaller(i + L2_TILE_ROWS, rows) : (t + 1) * rows / tiles;
         const char *a = packed_a ? packed_a + (size_t)(i * depth) * job->size : element(job, job->a, i0 + i, p0);
         char *c = job->c + (size_t)((i0 + i) * job->ldc + j) * job->size;
+        prefetch_tile(job, i0 + end, i0 + rows, j, columns);
         job->kernels->gemm_tile(depth, a, packed_a ? 1 : job->a.row_stride, packed_a ? L2_TILE_ROWS : job->a.column_stride, panel, ld_panel, c,
                                 job->ldc, (int)(end - i), columns, accumulate);
     }

@@ -159,7 +159,15 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
         for (int64_t i = 0; i < m; i += R) {
             real *q = out + i * k + p0 * R;
             int64_t n = m - i < R ? m - i : R;
-            for (int64_t p = p0; p < p1; p++, q += R) v_store_n(q, v_load_n(a + p * cs + i, n), n);
+            if (i + V_LANES <= m) { /* whole vectors, whose surplus the next store covers, but for the end of the panel */
+                for (int64_t p = p0; p < p1; p++, q += R) {
+                    vreal v = v_load(a + p * cs + i);
+                    if (p + 2 < k) v_store(q, v);
+                    else v_store_n(q, v, n);
+                }
+            } else {
+                for (int64_t p = p0; p < p1; p++, q += R) v_store_n(q, v_load_n(a + p * cs + i, n), n);
+            }
         }
     }
 }
