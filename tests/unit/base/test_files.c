@@ -1,0 +1,417 @@
+#include "fixture.h"
+
+#include "base/alloc.h"
+#include "base/checksum.h"
+#include "base/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* --- file operations that fail ------------------------------------------------------------------------------------------------ */
+
+enum { OPEN, CLOSE, READ, WRITE, FSYNC, FSTAT, RENAME, UNLINK, MKDIR, RMDIR, MMAP, N_OPS };
+
+static struct {
+    int op, at, code; /* call number `at` (from 1) of `op` fails with `code` */
+    int interrupts;   /* so many calls of each kind end with EINTR first */
+    size_t most;      /* bytes a read or write moves; 0: all */
+    int calls[N_OPS], interrupted[N_OPS];
+} fault;
+
+static int fails(int op)
+{
+    if (fault.interrupted[op] < fault.interrupts && (op == OPEN || op == READ || op == WRITE || op == FSYNC)) {
+        fault.interrupted[op]++;
+        errno = EINTR;
+        return 1;
+    }
+    fault.calls[op]++;
+    if (op != fault.op || fault.calls[op] != fault.at) return 0;
+    errno = fault.code;
+    return 1;
+}
+
+static size_t shortened(size_t n)
+{
+    return fault.most && n > fault.most ? fault.most : n;
+}
+
+static int f_open(const char *path, int flags, mode_t mode)
+{
+    return fails(OPEN) ? -1 : open(path, flags, mode);
+}
+static int f_close(int fd)
+{
+    int failed = fails(CLOSE), code = errno;
+    int result = close(fd);
+    errno = code;
+    return failed ? -1 : result;
+}
+static ssize_t f_read(int fd, void *buffer, size_t n)
+{
+    return fails(READ) ? -1 : read(fd, buffer, shortened(n));
+}
+static ssize_t f_write(int fd, const void *buffer, size_t n)
+{
+    return fails(WRITE) ? -1 : write(fd, buffer, shortened(n));
+}
+static int f_fsync(int fd)
+{
+    return fails(FSYNC) ? -1 : fsync(fd);
+}
+static int f_fstat(int fd, struct stat *st)
+{
+    return fails(FSTAT) ? -1 : fstat(fd, st);
+}
+static int f_rename(const char *from, const char *to)
+{
+    return fails(RENAME) ? -1 : rename(from, to);
+}
+static int f_unlink(const char *path)
+{
+    return fails(UNLINK) ? -1 : unlink(path);
+}
+static int f_mkdir(const char *path, mode_t mode)
+{
+    return fails(MKDIR) ? -1 : mkdir(path, mode);
+}
+static int f_rmdir(const char *path)
+{
+    return fails(RMDIR) ? -1 : rmdir(path);
+}
+static void *f_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+    return fails(MMAP) ? MAP_FAILED : mmap(addr, length, prot, flags, fd, offset);
+}
+
+static const l2_file_ops faulty = {f_open, f_close, f_read, f_write, f_fsync, f_fstat, f_rename, f_unlink, f_mkdir, f_rmdir, f_mmap, munmap};
+
+static void no_fault(void)
+{
+    memset(&fault, 0, sizeof fault);
+    fault.op = -1;
+}
+
+/* --- fixture -------------------------------------------------------------------------------------------------------------------- */
+
+static llama2_context *ctx;
+static fault_allocator memory;
+static char folder[64], path[128];
+
+static void set_up(void)
+{
+    memset(&memory, 0, sizeof memory);
+    ctx = make_context(&memory, 1);
+    ctx->files = &faulty;
+    no_fault();
+    strcpy(folder, "test_files.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/file", folder);
+}
+
+static int open_files(void)
+{
+    int n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) return 0;
+    while (readdir(dir)) n++;
+    closedir(dir);
+    return n;
+}
+
+static int entries(void)
+{
+    int n = -2;
+    DIR *dir = opendir(folder);
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir)) n++;
+    closedir(dir);
+    return n;
+}
+
+static void tear_down(void)
+{
+    no_fault();
+    ck_ok(l2_remove_tree(ctx, folder));
+    ck_assert_int_eq(l2_path_kind(folder), 0);
+    llama2_context_free(ctx);
+    ck_assert_int_eq(atomic_load(&memory.live), 0);
+}
+
+static unsigned char *noise(size_t n)
+{
+    unsigned char *p = malloc(n + 1);
+    for (size_t i = 0; i < n; i++) p[i] = (unsigned char)(i * 31 + i / 251);
+    return p;
+}
+
+static void holds(const void *data, size_t n)
+{
+    l2_file_view v;
+    const l2_file_ops *before = ctx->files;
+    ctx->files = &l2_posix_files;
+    ck_ok(l2_file_read(ctx, path, &v));
+    ck_assert_uint_eq(v.size, n);
+    ck_assert(memcmp(v.data, data, n) == 0);
+    l2_file_release(ctx, &v);
+    ctx->files = before;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(test_write_and_view)
+{
+    static const size_t sizes[] = {0, 1, 4096, 1 << 20, (1 << 20) + 1, 3000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        unsigned char *data = noise(sizes[i]);
+        ck_ok(l2_write_file(ctx, path, data, sizes[i]));
+        holds(data, sizes[i]);
+        l2_file_view v;
+        ck_ok(l2_file_map(ctx, path, &v));
+        ck_assert_int_eq(v.mapped, sizes[i] > 0);
+        ck_assert_uint_eq(v.size, sizes[i]);
+        ck_assert(memcmp(v.data, data, sizes[i]) == 0);
+        l2_file_release(ctx, &v);
+        l2_file_release(ctx, &v);
+        ck_assert_int_eq(entries(), 1);
+        free(data);
+    }
+}
+END_TEST
+
+START_TEST(test_map_falls_back)
+{
+    l2_file_view v;
+    ck_ok(l2_write_file(ctx, path, "bytes", 5));
+    fault.op = MMAP;
+    fault.at = 1;
+    fault.code = ENODEV;
+    ck_ok(l2_file_map(ctx, path, &v));
+    ck_assert_int_eq(v.mapped, 0);
+    ck_assert_mem_eq(v.data, "bytes", 5);
+    l2_file_release(ctx, &v);
+}
+END_TEST
+
+START_TEST(test_short_and_interrupted)
+{
+    unsigned char *data = noise(20000);
+    no_fault();
+    fault.most = 7;
+    fault.interrupts = 3;
+    ck_ok(l2_write_file(ctx, path, data, 20000));
+    l2_file_view v;
+    memset(fault.interrupted, 0, sizeof fault.interrupted);
+    ck_ok(l2_file_read(ctx, path, &v));
+    ck_assert_uint_eq(v.size, 20000);
+    ck_assert(memcmp(v.data, data, 20000) == 0);
+    l2_file_release(ctx, &v);
+    free(data);
+}
+END_TEST
+
+START_TEST(test_writer_crc)
+{
+    unsigned char *data = noise(3000000);
+    l2_writer w;
+    ck_ok(l2_writer_open(ctx, path, &w));
+    for (size_t at = 0, step = 1; at < 3000000; at += step, step = step * 2 < 3000000 - at ? step * 2 : 3000000 - at) {
+        ck_ok(l2_writer_write(&w, data + at, step));
+        ck_assert_uint_eq(w.size, at + step);
+        ck_assert_uint_eq(w.crc, l2_crc32c(0, data, at + step));
+        if (at + step >= 3000000) break;
+    }
+    ck_ok(l2_writer_commit(&w));
+    l2_writer_abort(&w);
+    holds(data, 3000000);
+    free(data);
+}
+END_TEST
+
+/* Each operation fails in turn while a file is replaced: the old file stays, nothing else lies about, nothing leaks. */
+START_TEST(test_failed_replacement)
+{
+    static const struct {
+        int op, code;
+    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE}, {WRITE, EIO}, {WRITE, ENOSPC}, {FSYNC, EIO}, {CLOSE, EIO}, {RENAME, EIO}};
+    unsigned char *data = noise(2500000);
+    ck_ok(l2_write_file(ctx, path, "old", 3));
+    int fds = open_files();
+    long live = atomic_load(&memory.live);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int most = cases[i].op == WRITE ? 3 : 1; /* each of the three blocks */
+        for (int at = 1; at <= most; at++) {
+            no_fault();
+            fault.op = cases[i].op;
+            fault.at = at;
+            fault.code = cases[i].code;
+            ck_fails(l2_write_file(ctx, path, data, 2500000), LLAMA2_E_IO);
+            ck_assert_ptr_nonnull(strstr(llama2_last_error(), "file"));
+            ck_assert_ptr_nonnull(strstr(llama2_last_error(), strerror(cases[i].code)));
+            holds("old", 3);
+            ck_assert_int_eq(entries(), 1);
+            ck_assert_int_eq(open_files(), fds);
+            ck_assert_int_eq(atomic_load(&memory.live), live);
+        }
+    }
+    /* The folder's sync comes after the rename: the new file is there, but the caller hears that it may not last. */
+    no_fault();
+    fault.op = FSYNC;
+    fault.at = 2;
+    fault.code = EIO;
+    ck_fails(l2_write_file(ctx, path, data, 2500000), LLAMA2_E_IO);
+    holds(data, 2500000);
+    ck_assert_int_eq(open_files(), fds);
+    free(data);
+}
+END_TEST
+
+START_TEST(test_failed_reading)
+{
+    static const struct {
+        int op, code;
+    } cases[] = {{OPEN, EACCES}, {FSTAT, EIO}, {READ, EIO}};
+    ck_ok(l2_write_file(ctx, path, "bytes", 5));
+    int fds = open_files();
+    long live = atomic_load(&memory.live);
+    for (size_t i = 0; i < 3; i++) {
+        l2_file_view v = {(const unsigned char *)"", 9, 1};
+        no_fault();
+        fault.op = cases[i].op;
+        fault.at = 1;
+        fault.code = cases[i].code;
+        ck_fails(l2_file_read(ctx, path, &v), LLAMA2_E_IO);
+        ck_assert_ptr_null(v.data);
+        l2_file_release(ctx, &v);
+        ck_assert_int_eq(open_files(), fds);
+        ck_assert_int_eq(atomic_load(&memory.live), live);
+    }
+}
+END_TEST
+
+START_TEST(test_writer_without_memory)
+{
+    int fds = open_files();
+    ck_ok(l2_write_file(ctx, path, "old", 3));
+    for (long n = 1;; n++) {
+        memory.fail_at = atomic_load(&memory.calls) + n;
+        llama2_status status = l2_write_file(ctx, path, "new", 3);
+        if (status == LLAMA2_OK) {
+            ck_assert_int_gt(n, 3);
+            break;
+        }
+        ck_assert_int_eq(status, LLAMA2_E_NOMEM);
+        memory.fail_at = 0;
+        holds("old", 3);
+        ck_assert_int_eq(open_files(), fds);
+    }
+    memory.fail_at = 0;
+    holds("new", 3);
+}
+END_TEST
+
+START_TEST(test_not_there)
+{
+    l2_file_view v;
+    ck_fails(l2_file_map(ctx, "test_files.nowhere", &v), LLAMA2_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "test_files.nowhere"));
+    ck_fails(l2_file_map(ctx, folder, &v), LLAMA2_E_IO);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    ck_fails(l2_file_map(ctx, path, &v), LLAMA2_E_IO); /* and doesn't wait for a writer */
+    ck_assert_int_eq(l2_path_kind(path), 0);
+    ck_assert_int_eq(l2_path_kind(folder), 2);
+    ck_fails(l2_sync_folder(ctx, "test_files.nowhere"), LLAMA2_E_NOT_FOUND);
+    ck_ok(l2_sync_folder(ctx, folder));
+    l2_writer zeroed = {0};
+    l2_writer_abort(&zeroed);
+    ck_fails(l2_write_file(ctx, "test_files.nowhere/file", "x", 1), LLAMA2_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(test_folders)
+{
+    char *deep, *joined;
+    ck_ok(l2_path_join(ctx, folder, "a/b//c/", &deep));
+    ck_ok(l2_make_folder(ctx, deep));
+    ck_ok(l2_make_folder(ctx, deep));
+    ck_assert_int_eq(l2_path_kind(deep), 2);
+    ck_ok(l2_path_join(ctx, deep, "file", &joined));
+    ck_assert_ptr_nonnull(strstr(joined, "a/b//c/file"));
+    ck_ok(l2_write_file(ctx, joined, "x", 1));
+    ck_assert_int_eq(l2_path_kind(joined), 1);
+    ck_fails(l2_make_folder(ctx, joined), LLAMA2_E_IO);
+    /* A link is removed, what it points at is not. */
+    char outside[64], link_path[128];
+    strcpy(outside, "test_files.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(outside));
+    snprintf(link_path, sizeof link_path, "%s/a/link", folder);
+    ck_assert_int_eq(symlink(outside, link_path), 0);
+    ck_ok(l2_remove_tree(ctx, folder));
+    ck_assert_int_eq(l2_path_kind(folder), 0);
+    ck_assert_int_eq(l2_path_kind(outside), 2);
+    ck_ok(l2_remove_tree(ctx, outside));
+    ck_ok(l2_remove_tree(ctx, folder));
+    ck_ok(l2_remove_tree(ctx, outside));
+    l2_free(ctx, joined);
+    l2_free(ctx, deep);
+}
+END_TEST
+
+START_TEST(test_failed_folders)
+{
+    static const struct {
+        int op, at;
+    } cases[] = {{UNLINK, 1}, {RMDIR, 1}, {RMDIR, 2}};
+    char *deep;
+    ck_ok(l2_path_join(ctx, folder, "a/b", &deep));
+    for (int at = 1; at <= 2; at++) {
+        no_fault();
+        fault.op = MKDIR;
+        fault.at = at + 1;
+        fault.code = ENOSPC;
+        ck_fails(l2_make_folder(ctx, deep), LLAMA2_E_IO);
+        ck_assert_ptr_nonnull(strstr(llama2_last_error(), strerror(ENOSPC)));
+    }
+    no_fault();
+    ck_ok(l2_make_folder(ctx, deep));
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/a/b/file", folder);
+        no_fault();
+        ck_ok(l2_make_folder(ctx, deep));
+        ck_ok(l2_write_file(ctx, path, "x", 1));
+        int fds = open_files();
+        no_fault();
+        fault.op = cases[i].op;
+        fault.at = cases[i].at;
+        fault.code = EIO;
+        ck_fails(l2_remove_tree(ctx, folder), LLAMA2_E_IO);
+        ck_assert_int_eq(open_files(), fds);
+    }
+    l2_free(ctx, deep);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *s = suite_create("base/files");
+    TCase *tc = tcase_create("files");
+    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, test_write_and_view);
+    tcase_add_test(tc, test_map_falls_back);
+    tcase_add_test(tc, test_short_and_interrupted);
+    tcase_add_test(tc, test_writer_crc);
+    tcase_add_test(tc, test_failed_replacement);
+    tcase_add_test(tc, test_failed_reading);
+    tcase_add_test(tc, test_writer_without_memory);
+    tcase_add_test(tc, test_not_there);
+    tcase_add_test(tc, test_folders);
+    tcase_add_test(tc, test_failed_folders);
+    suite_add_tcase(s, tc);
+    return s;
+}
