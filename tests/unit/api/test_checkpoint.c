@@ -89,7 +89,7 @@ static void load(run *r, const char *root, int64_t step)
     llama2_rollouts_free(r->rollouts);
     ck_ok(llama2_checkpoint_get_rollouts(c, "rollouts", &r->rollouts));
     ck_ok(llama2_checkpoint_get_bytes(c, "beta", &r->beta, sizeof r->beta, &needed));
-    ck_assert_int_eq(needed, sizeof r->beta);
+    ck_assert_uint_eq(needed, sizeof r->beta);
     llama2_checkpoint_free(c);
 }
 
