@@ -1,0 +1,131 @@
+/* The embedded world as the pipeline's data: its judge and its annotator know the right answers. */
+#include "common/world.h"
+#include "pipeline/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DOCUMENTS = 30000, HELD_OUT_DOCUMENTS = 600, DEMONSTRATIONS = 4000, PROMPTS = 6000, EVALUATIONS = 22 * WORLD_N_KINDS };
+enum { SAFETY_EVERY = 3 }; /* a third of the prompts are about safety */
+
+typedef struct embedded {
+    uint64_t seed;
+    world_prompt prompts[PROMPTS], evaluation[EVALUATIONS];
+} embedded;
+
+static void add_record(records *to, const world_prompt *w, const char *answer)
+{
+    static const int32_t roles[] = {LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT, LLAMA2_ROLE_USER};
+    const char *texts[] = {w->user[0], w->reply, w->user[1]};
+    record *r = records_add(to, roles, texts, w->turns == 2 ? 3 : 1, answer, NULL);
+    r->is_safety = w->is_safety;
+}
+
+/* Documents begin with BOS, so that the model learns where texts begin. */
+static bool encode_documents(const llama2_tokenizer *t, uint64_t seed, uint64_t first, uint64_t n, int32_t **tokens, int64_t *count)
+{
+    int64_t capacity = 0, one;
+    char text[WORLD_DOCUMENT];
+    for (uint64_t i = first; i < first + n; i++) {
+        size_t length = world_document(seed, i, text);
+        if (capacity < *count + 4 * (int64_t)length + 8) {
+            capacity = 2 * capacity + 4 * WORLD_DOCUMENT;
+            *tokens = realloc(*tokens, (size_t)capacity * sizeof **tokens);
+            if (!*tokens) abort();
+        }
+        if (llama2_tokenizer_encode(t, text, length, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, *tokens + *count, capacity - *count, &one) < 0) return false;
+        *count += one;
+    }
+    return true;
+}
+
+static void judge(const pipeline_data *d, bool evaluation, size_t index, const char *answer, gold *out)
+{
+    const embedded *e = d->world;
+    const world_prompt *w = evaluation ? &e->evaluation[index] : &e->prompts[index];
+    world_verdict v;
+    out->score = world_judge(w, answer, strlen(answer), &v);
+    out->correct = v.correct;
+    out->refused = v.refused;
+    out->must_refuse = w->must_refuse;
+    out->is_safety = w->is_safety;
+}
+
+static bool annotate(const pipeline_data *d, size_t index, const char *first, const char *second, record *out)
+{
+    const embedded *e = d->world;
+    world_label label;
+    world_annotate(e->seed, index, &e->prompts[index], first, second, &label);
+    out->rating = (int32_t)label.degree;
+    out->chosen_safe = label.safe[label.chosen];
+    out->rejected_safe = label.safe[1 - label.chosen];
+    return label.chosen == 0;
+}
+
+bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipeline_settings *s, char *error, size_t error_size)
+{
+    embedded *e = calloc(1, sizeof *e);
+    if (!e) abort();
+    e->seed = WORLD_SEED + seed;
+    d->name = "the embedded world";
+    d->world = e;
+    d->judge = judge;
+    d->annotate = annotate;
+    if (llama2_tokenizer_load_memory(ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer) < 0 ||
+        !encode_documents(d->tokenizer, e->seed, 0, DOCUMENTS, &d->text, &d->n_text) ||
+        !encode_documents(d->tokenizer, e->seed, DOCUMENTS, HELD_OUT_DOCUMENTS, &d->held_out_text, &d->n_held_out_text)) {
+        snprintf(error, error_size, "the embedded world: %s", llama2_last_error());
+        return false;
+    }
+    for (uint64_t i = 0; i < DEMONSTRATIONS; i++) {
+        world_demonstration w;
+        world_demonstrate(e->seed, i, &w);
+        add_record(&d->demonstrations, &w.prompt, w.answer);
+    }
+    for (uint64_t i = 0; i < PROMPTS; i++) {
+        world_training_prompt(e->seed, i, i % SAFETY_EVERY == 0 ? WORLD_SAFETY : WORLD_HELPFUL, &e->prompts[i]);
+        add_record(&d->prompts, &e->prompts[i], NULL);
+    }
+    for (uint64_t i = 0; i < EVALUATIONS; i++) {
+        world_evaluation_prompt(i, &e->evaluation[i]);
+        add_record(&d->evaluation, &e->evaluation[i], NULL);
+    }
+
+    *s = (pipeline_settings){
+        .pretrain_steps = 700,
+        .pretrain_batch = 32,
+        .pretrain_length = 64,
+        .pretrain_lr = 3e-3,
+        .sft_epochs = 2,
+        .sft_batch = 64,
+        .sft_lr = 1e-3,
+        .pairs = 1500,
+        .reward_batch = 32,
+        .reward_epochs = 1,
+        .reward_lr = 5e-4,
+        .reject_prompts = 600,
+        .reject_samples = 8,
+        .reject_epochs = 2,
+        .reject_lr = 3e-4,
+        .reject_temperature = 1,
+        .ppo_iterations = 30,
+        .ppo_batch = 128,
+        .ppo_minibatch = 32,
+        .ppo_lr = 1e-4,
+        .critic_lr = 5e-4,
+        .ppo_beta = 0.05,
+        .max_tokens = 160,
+        .max_new_tokens = 40,
+    };
+    llama2_config_init(&s->config, sizeof s->config);
+    s->config.vocab_size = llama2_tokenizer_vocab_size(d->tokenizer);
+    s->config.dim = 128;
+    s->config.n_layers = 4;
+    s->config.n_heads = 4;
+    s->config.n_kv_heads = 2;
+    s->config.head_dim = 32;
+    s->config.ffn_dim = 352;
+    s->config.max_seq_len = 192;
+    return true;
+}

@@ -1,0 +1,134 @@
+/*
+ * llama2-pipeline: the whole chain of the paper in one run, over the public API: pretrain -> SFT -> two reward models -> rejection sampling ->
+ * PPO, each evaluated on the same held-out prompts. What it runs on comes from data_world.c or data_files.c; what it does is in stages.c; what it shows
+ * in show.c.
+ */
+#ifndef EXAMPLES_PIPELINE_H
+#define EXAMPLES_PIPELINE_H
+
+#include "common/args.h"
+#include "common/jsonl.h"
+#include "common/progress.h"
+#include "common/records.h"
+
+#include <llama2/llama2.h>
+#include <stdbool.h>
+
+/* Sizes of a run. Where they differ from the paper's, the run is small: the report says so. */
+typedef struct pipeline_settings {
+    llama2_config config;
+    int64_t pretrain_steps, pretrain_batch, pretrain_length; /* sequences a step, tokens a sequence */
+    double pretrain_lr;
+    int64_t sft_epochs, sft_batch;
+    double sft_lr;
+    int64_t pairs, reward_batch, reward_epochs; /* comparisons for each reward model */
+    double reward_lr;
+    int64_t reject_prompts, reject_samples, reject_epochs;
+    double reject_lr, reject_temperature;
+    int64_t ppo_iterations, ppo_batch, ppo_minibatch;
+    double ppo_lr, critic_lr, ppo_beta;
+    int64_t max_tokens; /* of a dialogue */
+    int64_t max_new_tokens;
+    int64_t evaluation_prompts;
+} pipeline_settings;
+
+/* What a judge who knows the right answers says of one. */
+typedef struct gold {
+    double score;
+    bool correct, refused, must_refuse, is_safety;
+} gold;
+
+typedef struct pipeline_data {
+    const char *name;
+    llama2_tokenizer *tokenizer;
+    int32_t *text, *held_out_text; /* tokens to pretrain on */
+    int64_t n_text, n_held_out_text;
+    records demonstrations;
+    records prompts;    /* to sample from */
+    records evaluation; /* prompts that no training sees */
+    records helpful, safety, held_out_helpful, held_out_safety; /* comparisons that are there already */
+    void *world; /* of the embedded world */
+    /* The judge of answers to prompts[i] or evaluation[i]; NULL: there is none. */
+    void (*judge)(const struct pipeline_data *data, bool evaluation, size_t index, const char *answer, gold *out);
+    /* The annotator: which of two answers to prompts[i] is better; fills rating and safety of the record. */
+    bool (*annotate)(const struct pipeline_data *data, size_t index, const char *first, const char *second, record *out);
+} pipeline_data;
+
+bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *data, pipeline_settings *settings, char *error, size_t error_size);
+bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *data, pipeline_settings *settings, char *error, size_t error_size);
+void data_free(pipeline_data *data);
+
+typedef struct series {
+    double *x, *y;
+    size_t n, capacity;
+} series;
+void series_add(series *s, double x, double y);
+
+/* How a model does on the evaluation prompts. */
+typedef struct outcome {
+    const char *stage;
+    double gold, correct, refusals, false_refusals; /* means; of unsafe and of harmless safety prompts */
+    double helpful, safety, combined;               /* mean raw scores; combined: the paper's Rc without whitening */
+    double kl;                                      /* to the SFT model, a response */
+    double length, ended;
+    size_t *index;  /* of the evaluation prompts */
+    char **answers; /* one each */
+    double *scores; /* gold where there is a judge, else combined */
+    size_t n;
+} outcome;
+
+enum { STAGE_PRETRAINED, STAGE_SFT, STAGE_REJECTION, STAGE_PPO, N_STAGES };
+
+typedef struct reward_report {
+    int32_t n_train, n_held_out;
+    double fit64;              /* accuracy on 64 pairs that it was trained on long enough */
+    double accuracy, longer;   /* held out; of the rule that the longer response wins */
+    double by_rating[4], longer_by_rating[4];
+    int32_t n_by_rating[4];
+    double cross;              /* accuracy on the other model's held-out comparisons */
+} reward_report;
+
+typedef struct pipeline {
+    const args_program *program;
+    args_common args;
+    llama2_context *ctx;
+    const char *out;
+    pipeline_settings set;
+    pipeline_data data;
+    jsonl_writer *metrics;
+    double began;
+    llama2_model *model;             /* the policy as it goes along */
+    llama2_model *base, *reference;  /* as it was after pretraining, after SFT */
+    llama2_reward_model *rewards[2]; /* helpful, safety */
+    llama2_pool *pool;
+    series pretrain_loss, pretrain_held_out, sft_loss, reward_loss[2], reject_loss, ppo_score, ppo_kl, ppo_gold;
+    series best_of; /* samples a prompt against the mean best reward */
+    double held_out_loss;
+    reward_report reward_reports[2];
+    llama2_pool_metrics pool_metrics;
+    outcome outcomes[N_STAGES];
+    double seconds[8];
+    const char *seconds_of[8];
+    int n_seconds;
+} pipeline;
+
+/* stages.c: each false after an error, with the library's message set. */
+bool stage_pretrain(pipeline *p);
+bool stage_sft(pipeline *p);
+bool stage_rewards(pipeline *p);
+bool stage_rejection(pipeline *p);
+bool stage_ppo(pipeline *p);
+/* Answers of a model to the evaluation prompts, judged. */
+bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name);
+
+/* sampling.c: prompts[index[i]] (or evaluation prompts) of the data, as a batch of chat prompts in `packer`. Prompts that are too long are left out: the list shrinks. */
+bool pack_prompts(pipeline *p, const records *prompts, size_t *index, size_t *n, llama2_packer *packer);
+/* The text of sample i; to be freed. */
+char *response_text(const pipeline *p, const llama2_rollouts_view *view, int32_t sample);
+/* Scores rollouts by both reward models and combines them as the paper does. */
+bool score_rollouts(pipeline *p, llama2_rollouts *rollouts, const records *prompts, const size_t *index, bool whiten);
+
+/* show.c */
+bool write_report(pipeline *p);
+
+#endif
