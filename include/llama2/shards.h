@@ -3,7 +3,7 @@
  * asks for data by itself.
  *
  * Sequence number s = 0, 1, 2, ... is a pure function of the seed, the length, the sources and s: source, epoch and window follow from s without history,
- * so that a run resumes from one number, at once, however far it was.
+ * so that a run resumes from one number, in milliseconds, however far it was.
  */
 #ifndef LLAMA2_SHARDS_H
 #define LLAMA2_SHARDS_H

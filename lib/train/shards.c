@@ -103,6 +103,7 @@ llama2_status l2_shards_add(llama2_shards *shards, const l2_token_source *source
     shards->sources[shards->n_sources++] =
         (l2_mixed_source){.source = *source, .weight = weight, .windows = source->count / (uint64_t)shards->options.length};
     set_shares(shards);
+    shards->ranked = UINT64_MAX; /* made anew at the next use */
     return LLAMA2_OK;
 }
 
@@ -189,15 +190,27 @@ static int32_t source_of(const llama2_shards *shards, uint32_t slot)
     return low;
 }
 
-void l2_shards_place(const llama2_shards *shards, uint64_t sequence, l2_place *out)
+/* Brings the ranks to `sequence`, within its block. */
+static void rank_slots(llama2_shards *shards, const uint32_t keys[4], uint64_t sequence)
+{
+    uint64_t begin = sequence - sequence % L2_MIX_BLOCK;
+    if (shards->ranked < begin || shards->ranked > sequence) {
+        for (int32_t i = 0; i < shards->n_sources; i++) shards->sources[i].rank = 0;
+        shards->ranked = begin;
+    }
+    for (; shards->ranked < sequence; shards->ranked++) shards->sources[source_of(shards, mix_slot(shards, keys, shards->ranked))].rank++;
+}
+
+void l2_shards_place(llama2_shards *shards, uint64_t sequence, l2_place *out)
 {
     uint32_t keys[4];
     uint64_t seed = shards->options.seed, block = sequence / L2_MIX_BLOCK, length = (uint64_t)shards->options.length;
     l2_philox(seed, L2_RNG_MIX, block, 0, keys);
-    uint32_t slot = mix_slot(shards, keys, sequence);
-    out->source = source_of(shards, slot);
+    if (shards->ranked / L2_MIX_BLOCK != block) shards->ranked = UINT64_MAX;
+    rank_slots(shards, keys, sequence);
+    out->source = source_of(shards, mix_slot(shards, keys, sequence));
     const l2_mixed_source *s = &shards->sources[out->source];
-    uint64_t k = block * s->share + slot - s->before;
+    uint64_t k = block * s->share + s->rank;
     out->epoch = k / s->windows;
     /* Windows begin anywhere in what is left over, another place each epoch, so that no token is always left out. */
     uint32_t position = 2 * (uint32_t)out->source;
@@ -208,21 +221,25 @@ void l2_shards_place(const llama2_shards *shards, uint64_t sequence, l2_place *o
 
 llama2_status l2_shards_next(llama2_shards *shards, int64_t n, int32_t *tokens, int32_t *sources)
 {
-    l2_place place;
+    llama2_status status = LLAMA2_OK;
+    l2_place *places;
     uint64_t length = (uint64_t)shards->options.length;
     if (shards->n_sources == 0) return l2_fail(LLAMA2_E_STATE, "there is no source; llama2_shards_add_source adds one");
+    L2_TRY(l2_alloc(shards->ctx, (size_t)n, sizeof *places, &places));
+    for (int64_t i = 0; i < n; i++) l2_shards_place(shards, shards->position + (uint64_t)i, &places[i]);
     for (int copy = 0; copy <= 1; copy++) { /* once to see that all can be had, so that a failure leaves the outputs untouched */
         for (int64_t i = 0; i < n; i++) {
-            L2_TRY(l2_context_check(shards->ctx));
-            l2_shards_place(shards, shards->position + (uint64_t)i, &place);
-            const l2_token_source *source = &shards->sources[place.source].source;
-            L2_TRY(source->read(source->user, place.first, length, copy ? tokens + (uint64_t)i * length : NULL));
-            if (copy && sources) sources[i] = place.source;
+            if (!copy) L2_CHECK(l2_context_check(shards->ctx));
+            const l2_token_source *source = &shards->sources[places[i].source].source;
+            L2_CHECK(source->read(source->user, places[i].first, length, copy ? tokens + (uint64_t)i * length : NULL));
+            if (copy && sources) sources[i] = places[i].source;
         }
     }
     shards->position += (uint64_t)n;
     shards->started = 1;
-    return LLAMA2_OK;
+done:
+    l2_free(shards->ctx, places);
+    return status;
 }
 
 uint64_t l2_shards_served(const llama2_shards *shards, int32_t source, uint64_t position)
