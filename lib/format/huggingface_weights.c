@@ -193,7 +193,8 @@ llama2_status l2_hf_weights_open(llama2_context *ctx, const char *folder, int in
         L2_CHECK(l2_safetensors_open(ctx, single, in_memory, &out->files[0]));
         out->n_files = 1;
     }
-    L2_CHECK(collect_tensors(out));
+    status = collect_tensors(out);
+    if (status < 0) l2_fail_in(status, "%s", out->n_files > 1 ? index : single);
 done:
     l2_free(ctx, single);
     l2_free(ctx, index);

@@ -1,0 +1,225 @@
+#include "format/huggingface.h"
+#include "faults.h"
+
+#define SIZES "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24"
+#define LLAMA "\"model_type\":\"llama\","
+
+static const struct {
+    const char *text;
+    llama2_status code;
+    const char *message;
+} bad_configs[] = {
+    {"", LLAMA2_E_TRUNCATED, ""},
+    {"[]", LLAMA2_E_FORMAT, ""},
+    {"{" LLAMA SIZES "} x", LLAMA2_E_FORMAT, ""},
+    {"{" SIZES "}", LLAMA2_E_FORMAT, "model_type"},
+    {"{" LLAMA "\"vocab_size\":32}", LLAMA2_E_FORMAT, "lacks \"hidden_size\""},
+    {"{\"model_type\":\"mistral\"," SIZES "}", LLAMA2_E_UNSUPPORTED, "mistral"},
+    {"{\"architectures\":[\"GPT2LMHeadModel\"]," SIZES "}", LLAMA2_E_UNSUPPORTED, "GPT2LMHeadModel"},
+    {"{" LLAMA SIZES ",\"hidden_act\":\"gelu\"}", LLAMA2_E_UNSUPPORTED, "\"hidden_act\": \"gelu\""},
+    {"{" LLAMA SIZES ",\"attention_bias\":true}", LLAMA2_E_UNSUPPORTED, "attention_bias"},
+    {"{" LLAMA SIZES ",\"mlp_bias\":true}", LLAMA2_E_UNSUPPORTED, "mlp_bias"},
+    {"{" LLAMA SIZES ",\"sliding_window\":4096}", LLAMA2_E_UNSUPPORTED, "sliding_window"},
+    {"{" LLAMA SIZES ",\"quantization_config\":{\"bits\":4}}", LLAMA2_E_UNSUPPORTED, "quantization_config"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}}", LLAMA2_E_UNSUPPORTED, "linear"},
+    {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"llama3\"}}", LLAMA2_E_UNSUPPORTED, "llama3"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"factor\":2.0}}", LLAMA2_E_UNSUPPORTED, "factor"},
+    {"{" LLAMA SIZES ",\"partial_rotary_factor\":0.5}", LLAMA2_E_UNSUPPORTED, "partial_rotary_factor"},
+    {"{\"architectures\":[\"LlamaForSequenceClassification\"]," SIZES ",\"id2label\":{\"0\":\"a\",\"1\":\"b\"}}", LLAMA2_E_UNSUPPORTED, "one label"},
+    {"{" LLAMA SIZES ",\"vocab_size\":33}", LLAMA2_E_FORMAT, "\"vocab_size\" stands twice"},
+    {"{" LLAMA SIZES ",\"num_key_value_heads\":3}", LLAMA2_E_FORMAT, "not a multiple"},
+    {"{" LLAMA SIZES ",\"num_key_value_heads\":0}", LLAMA2_E_FORMAT, "num_key_value_heads is 0"},
+    {"{" LLAMA SIZES ",\"num_key_value_heads\":-4}", LLAMA2_E_FORMAT, "num_key_value_heads"},
+    {"{" LLAMA SIZES ",\"head_dim\":3}", LLAMA2_E_FORMAT, "odd"},
+    {"{" LLAMA SIZES ",\"head_dim\":\"8\"}", LLAMA2_E_FORMAT, "\"head_dim\""},
+    {"{" LLAMA SIZES ",\"rms_norm_eps\":0}", LLAMA2_E_FORMAT, "rms_norm_eps"},
+    {"{" LLAMA SIZES ",\"rms_norm_eps\":-1e-5}", LLAMA2_E_FORMAT, "rms_norm_eps"},
+    {"{" LLAMA SIZES ",\"rms_norm_eps\":NaN}", LLAMA2_E_FORMAT, ""},
+    {"{" LLAMA SIZES ",\"rope_theta\":0}", LLAMA2_E_FORMAT, "rope_theta"},
+    {"{" LLAMA SIZES ",\"bos_token_id\":32}", LLAMA2_E_FORMAT, "bos_token_id is 32"},
+    {"{" LLAMA SIZES ",\"eos_token_id\":[2,32]}", LLAMA2_E_FORMAT, "eos_token_id is 32"},
+    {"{" LLAMA SIZES ",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", LLAMA2_E_LIMIT, "eos_token_id"},
+    {"{" LLAMA SIZES ",\"max_position_embeddings\":4294967296}", LLAMA2_E_LIMIT, "max_position_embeddings"},
+    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":0,\"intermediate_size\":24}", LLAMA2_E_FORMAT, ""},
+    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":17,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24}", LLAMA2_E_FORMAT, "not a multiple"},
+    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":100000,\"num_attention_heads\":4,\"intermediate_size\":24}", LLAMA2_E_LIMIT, "num_hidden_layers"},
+    {"{" LLAMA "\"vocab_size\":2147483647,\"hidden_size\":2147483644,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":2147483647}", LLAMA2_E_LIMIT, "parameters"},
+};
+
+START_TEST(test_bad_configs)
+{
+    l2_hf_config config = {.vocab_size = -7};
+    llama2_status status = l2_hf_config_parse(bad_configs[_i].text, strlen(bad_configs[_i].text), "config.json", &config);
+    ck_assert_msg(status == bad_configs[_i].code, "%s: %s: %s", bad_configs[_i].text, llama2_status_name(status), llama2_last_error());
+    ck_assert_msg(strstr(llama2_last_error(), bad_configs[_i].message), "%s: %s", bad_configs[_i].text, llama2_last_error());
+    ck_assert_int_eq(config.vocab_size, -7);
+}
+END_TEST
+
+START_TEST(test_defaults)
+{
+    static const char text[] = "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":5e5},\"rope_scaling\":null,\"head_dim\":null,"
+                               "\"eos_token_id\":[2,3],\"pad_token_id\":-1,\"dtype\":\"bfloat16\",\"unknown\":{\"deep\":[1]}}";
+    l2_hf_config c;
+    ck_ok(l2_hf_config_parse(text, sizeof text - 1, "config.json", &c));
+    ck_assert_int_eq(c.num_key_value_heads, 4);
+    ck_assert_int_eq(c.head_dim, 4);
+    ck_assert(c.rope_theta == 5e5 && c.rms_norm_eps == 1e-6 && c.initializer_range == 0.02);
+    ck_assert(c.n_eos == 2 && c.eos_ids[1] == 3 && c.bos_id == -1 && c.pad_id == -1 && c.dtype == LLAMA2_BF16);
+    ck_assert(c.max_position_embeddings == 2048 && !c.tie_word_embeddings && !c.sequence_classification);
+    for (size_t n = 0; n < sizeof text - 1; n++) ck_assert_int_lt(l2_hf_config_parse(text, n, "config.json", &c), 0);
+}
+END_TEST
+
+START_TEST(test_config_round_trip)
+{
+    for (int reward = 0; reward < 2; reward++) {
+        l2_hf_config a, b;
+        l2_hf_config_init(&a);
+        a.vocab_size = 32, a.hidden_size = 24, a.num_hidden_layers = 3, a.num_attention_heads = 4, a.num_key_value_heads = 2, a.head_dim = 8;
+        a.intermediate_size = 40, a.max_position_embeddings = 77, a.rms_norm_eps = 1.1e-5, a.rope_theta = 12345.678, a.initializer_range = 0.013;
+        a.bos_id = 1, a.eos_ids[0] = 2, a.n_eos = 1 + reward, a.eos_ids[1] = 5 * reward, a.tie_word_embeddings = reward, a.dtype = LLAMA2_F16;
+        a.sequence_classification = reward;
+        if (reward) a.score_shift = 0.1, a.score_scale = 1 / 3.0;
+        ck_ok(l2_hf_config_write(ctx, at("new/model"), &a));
+        ck_ok(l2_hf_config_read(ctx, at("new/model"), &b));
+        ck_assert_mem_eq(&a, &b, sizeof a);
+    }
+}
+END_TEST
+
+/* --- weights -------------------------------------------------------------------------------------------------------------------------- */
+
+static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+static void make_entries(l2_st_entry entries[4])
+{
+    static const char *const names[] = {"d", "a", "c", "b"};
+    for (int i = 0; i < 4; i++)
+        entries[i] = (l2_st_entry){.name = names[i], .dtype = LLAMA2_F32, .source = LLAMA2_F32, .n_dims = 1, .shape = {2}, .data = values + 2 * i};
+}
+
+static void check_weights(size_t n_files)
+{
+    l2_hf_weights w;
+    l2_st_entry entries[4];
+    float out[2];
+    make_entries(entries);
+    ck_ok(l2_hf_weights_open(ctx, folder, 0, &w));
+    ck_assert_uint_eq(w.n_files, n_files);
+    ck_assert_uint_eq(w.n_tensors, 4);
+    for (int i = 0; i < 4; i++) {
+        ck_ok(l2_st_read(ctx, l2_hf_weights_find(&w, entries[i].name), 0, 2, LLAMA2_F32, out));
+        ck_assert_mem_eq(out, values + 2 * i, sizeof out);
+    }
+    ck_assert_ptr_null(l2_hf_weights_find(&w, "e"));
+    l2_hf_weights_close(&w);
+}
+
+START_TEST(test_shards_and_back)
+{
+    l2_st_entry entries[4];
+    make_entries(entries);
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 0));
+    check_weights(1);
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 17)); /* two tensors of 8 bytes a file */
+    check_weights(2);
+    ck_assert_int_ne(access(at("model.safetensors"), F_OK), 0);
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 1));
+    check_weights(4);
+    ck_assert_int_ne(access(at("model-00001-of-00002.safetensors"), F_OK), 0);
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 0));
+    check_weights(1);
+    ck_assert_int_ne(access(at("model.safetensors.index.json"), F_OK), 0);
+    ck_assert_int_ne(access(at("model-00001-of-00004.safetensors"), F_OK), 0);
+}
+END_TEST
+
+/* one.st and two.st both hold a, b, c, d; three.st holds e. */
+static const struct {
+    const char *text;
+    llama2_status code;
+} bad_indices[] = {
+    {"{}", LLAMA2_E_FORMAT},
+    {"[]", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":[]}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":1}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"../one.st\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"..\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"sub\\\\one.st\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"one.st\\u0000x\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"missing.st\"}}", LLAMA2_E_NOT_FOUND},
+    {"{\"weight_map\":{\"e\":\"one.st\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"one.st\",\"b\":\"two.st\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"one.st\",\"a\":\"one.st\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"one.st\"},\"weight_map\":{\"a\":\"one.st\"}}", LLAMA2_E_FORMAT},
+    {"{\"weight_map\":{\"a\":\"one.st\"}", LLAMA2_E_TRUNCATED},
+    {"{\"weight_map\":{\"a\":\"one.st\"}} {}", LLAMA2_E_FORMAT},
+};
+
+START_TEST(test_bad_indices)
+{
+    l2_st_entry entries[4];
+    l2_hf_weights w;
+    make_entries(entries);
+    ck_ok(l2_safetensors_write(ctx, at("one.st"), entries, 4));
+    ck_ok(l2_safetensors_write(ctx, at("two.st"), entries, 4));
+    spill_text(at("model.safetensors.index.json"), bad_indices[_i].text);
+    long live = memory.live;
+    llama2_status status = l2_hf_weights_open(ctx, folder, 0, &w);
+    ck_assert_msg(status == bad_indices[_i].code, "%s: %s: %s", bad_indices[_i].text, llama2_status_name(status), llama2_last_error());
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "index.json"));
+    ck_assert_int_eq(memory.live, live);
+}
+END_TEST
+
+START_TEST(test_each_failure)
+{
+    l2_st_entry entries[4];
+    l2_hf_config config;
+    make_entries(entries);
+    ck_ok(l2_hf_config_parse("{" LLAMA SIZES "}", strlen("{" LLAMA SIZES "}"), "", &config));
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 17));
+    for (int mode = 0; mode < 4; mode++) {
+        int done = 0;
+        for (long n = 0; !done; n++) {
+            l2_hf_weights w = {0};
+            long live = memory.live;
+            memory.calls = disk.calls = 0;
+            memory.for_ever = disk.for_ever = mode % 2;
+            if (mode / 2) memory.fail_at = n;
+            else disk.fail_at = n;
+            llama2_status status = l2_hf_weights_write(ctx, folder, entries, 4, 17);
+            if (status == LLAMA2_OK) status = l2_hf_config_write(ctx, folder, &config);
+            if (status == LLAMA2_OK) status = l2_hf_config_read(ctx, folder, &config);
+            if (status == LLAMA2_OK) status = l2_hf_weights_open(ctx, folder, 0, &w);
+            l2_hf_weights_close(&w);
+            done = mode / 2 ? memory.calls <= n : disk.calls <= n;
+            memory.fail_at = disk.fail_at = -1;
+            if (done) ck_ok(status);
+            ck_assert(status == LLAMA2_OK || status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO);
+            ck_assert_int_eq(memory.live, live);
+            check_weights(2);
+        }
+    }
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("format/huggingface");
+    TCase *c = tcase_create("folders");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, test_bad_configs, 0, (int)(sizeof bad_configs / sizeof *bad_configs));
+    tcase_add_test(c, test_defaults);
+    tcase_add_test(c, test_config_round_trip);
+    tcase_add_test(c, test_shards_and_back);
+    tcase_add_loop_test(c, test_bad_indices, 0, (int)(sizeof bad_indices / sizeof *bad_indices));
+    tcase_add_test(c, test_each_failure);
+    suite_add_tcase(suite, c);
+    return suite;
+}
