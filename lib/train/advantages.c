@@ -123,6 +123,7 @@ llama2_status l2_ppo_advantages(llama2_rollouts *r, const llama2_ppo_options *o,
     size_t n = (size_t)r->n_tokens;
     double *work = NULL;
     float *advantages, *returns;
+    int made = !r->arrays[LLAMA2_ROLLOUTS_ADVANTAGES];
     L2_TRY(l2_ppo_options_check(o));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_LOGPROBS, &in.logprobs));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_REF_LOGPROBS, &in.ref));
@@ -145,6 +146,10 @@ llama2_status l2_ppo_advantages(llama2_rollouts *r, const llama2_ppo_options *o,
         returns[t] = (float)ret[t];
     }
 done:
+    if (status < 0 && made) {
+        l2_free(ctx, r->arrays[LLAMA2_ROLLOUTS_ADVANTAGES]);
+        r->arrays[LLAMA2_ROLLOUTS_ADVANTAGES] = NULL;
+    }
     l2_scratch_put(ctx, work);
     return status;
 }
