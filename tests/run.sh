@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Sets up and runs the tests on Debian, as root or with sudo.
+#
+#   tests/run.sh            build with gcc, quick and full tests
+#   tests/run.sh --quick    the quick tier alone
+#   tests/run.sh --ci       also: clang, -Werror, address, undefined-behaviour and thread sanitizer, valgrind, the quickstart
+#   tests/run.sh --long     also the long tier
+#
+# Real data for tests is looked for in LLAMA2_TEST_DATA (default: ../shared/data beside the checkout); what needs it is skipped without.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tier=full
+for argument in "$@"; do
+    case $argument in
+    --quick) tier=quick ;;
+    --ci) tier=ci ;;
+    --long) tier=long ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    esac
+done
+
+say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
+jobs=$(nproc)
+
+packages="build-essential cmake ninja-build pkg-config libopenblas-dev check libjansson-dev zlib1g-dev"
+[ $tier != ci ] || packages+=" clang libclang-rt-14-dev valgrind abigail-tools"
+missing=
+for package in $packages; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
+done
+if [ -n "$missing" ]; then
+    say "installing$missing"
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+export LLAMA2_TEST_DATA=${LLAMA2_TEST_DATA:-$PWD/../shared/data}
+[ -d "$LLAMA2_TEST_DATA" ] || echo "no real data in $LLAMA2_TEST_DATA: tests that need it are skipped"
+
+# build NAME OPTION...: configures and builds build-NAME
+build() {
+    local name=$1
+    shift
+    say "build $name"
+    cmake -S . -B "build-$name" -G Ninja -DLLAMA2_WERROR=ON -DLLAMA2_TEST_DATA="$LLAMA2_TEST_DATA" "$@" >/dev/null
+    cmake --build "build-$name" -j "$jobs" -- --quiet
+}
+
+# run NAME CTEST-OPTION...: its tests
+run() {
+    local name=$1
+    shift
+    say "tests $name"
+    ctest --test-dir "build-$name" --output-on-failure -j "$jobs" "$@"
+}
+
+build test -DCMAKE_BUILD_TYPE=Release
+case $tier in
+quick) run test -L quick ;;
+long) LLAMA2_TEST_LONG=1 run test ;;
+*) run test -LE long ;;
+esac
+
+if [ $tier = ci ]; then
+    build clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
+    run clang -L quick
+
+    # Sanitizers run the tests that are about memory, threads and input; those that compare numbers at length run without.
+    build asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLAMA2_SANITIZE=address,undefined -DLLAMA2_BUILD_BENCH=OFF
+    ASAN_OPTIONS=detect_leaks=1 run asan -L quick -LE slow --timeout 900
+    build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
+    run tsan -R '^(base/threads|base/alloc|infer/session|model/gradients)$' --timeout 900
+
+    say "valgrind"
+    CK_FORK=no valgrind --quiet --error-exitcode=1 --leak-check=full build-test/tests/test_base_json
+    CK_FORK=no valgrind --quiet --error-exitcode=1 --leak-check=full build-test/tests/test_infer_sampler
+
+    say "quickstart"
+    examples/quickstart.sh --out "$PWD/build-test/quickstart"
+fi
+say "all passed"
