@@ -261,15 +261,19 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
 
 /* --- encoding ------------------------------------------------------------------------------------------------------------------ */
 
-static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record *r, int32_t system, int32_t first, const char *answer, int32_t *tokens,
-                                 float *weights, int64_t capacity, int64_t *needed)
+static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record *r, int32_t system, int32_t first, const char *answer, float earlier,
+                                 int32_t *tokens, float *weights, int64_t capacity, int64_t *needed)
 {
     int32_t roles[MOST_MESSAGES + 1], n = 0;
     const char *texts[MOST_MESSAGES + 1];
     float message_weights[MOST_MESSAGES + 1] = {0};
     llama2_chat chat;
     if (system) roles[n] = r->roles[0], texts[n++] = r->texts[0];
-    for (int32_t i = first; i < r->n_messages; i++) roles[n] = r->roles[i], texts[n++] = r->texts[i];
+    for (int32_t i = first; i < r->n_messages; i++) {
+        roles[n] = r->roles[i];
+        texts[n] = r->texts[i];
+        message_weights[n++] = earlier;
+    }
     if (answer) {
         roles[n] = LLAMA2_ROLE_ASSISTANT;
         texts[n] = answer;
@@ -285,10 +289,16 @@ static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record
 
 int64_t record_encode(const llama2_tokenizer *tokenizer, const record *r, const char *answer, int32_t *tokens, float *weights, int64_t max_tokens)
 {
+    return record_encode_turns(tokenizer, r, answer, 0, tokens, weights, max_tokens);
+}
+
+int64_t record_encode_turns(const llama2_tokenizer *tokenizer, const record *r, const char *answer, float earlier, int32_t *tokens, float *weights,
+                            int64_t max_tokens)
+{
     int32_t system = r->n_messages > 0 && r->roles[0] == LLAMA2_ROLE_SYSTEM;
     for (int32_t first = system; first < r->n_messages; first += 2) {
         int64_t needed;
-        llama2_status status = encode_from(tokenizer, r, system, first, answer, tokens, weights, max_tokens, &needed);
+        llama2_status status = encode_from(tokenizer, r, system, first, answer, earlier, tokens, weights, max_tokens, &needed);
         if (status >= 0) return needed;
         if (status != LLAMA2_E_BUFFER) return -1;
     }

@@ -47,4 +47,8 @@ void records_free(records *all);
  */
 int64_t record_encode(const llama2_tokenizer *tokenizer, const record *r, const char *answer, int32_t *tokens, float *weights, int64_t max_tokens);
 
+/* The same with the weight `earlier` on the answers of earlier turns: 1 to learn from a whole dialogue. */
+int64_t record_encode_turns(const llama2_tokenizer *tokenizer, const record *r, const char *answer, float earlier, int32_t *tokens, float *weights,
+                            int64_t max_tokens);
+
 #endif

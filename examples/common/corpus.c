@@ -1,0 +1,103 @@
+#include "common/corpus.h"
+
+#include "common/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+bool corpus_tokenise(app *a, const llama2_tokenizer *tokenizer, const char *text_path, const char *shard_path)
+{
+    size_t size;
+    int64_t n;
+    llama2_shard_writer *writer = NULL;
+    uint32_t flags = (llama2_tokenizer_bos(tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0) | (llama2_tokenizer_eos(tokenizer) >= 0 ? LLAMA2_ENCODE_EOS : 0);
+    char *text = app_read(a, text_path, &size);
+    int32_t *ids = text ? app_encode(a, tokenizer, text, size, flags, &n) : NULL;
+    bool ok = ids && app_try(a, llama2_shard_writer_create(a->ctx, shard_path, llama2_tokenizer_vocab_size(tokenizer), &writer), text_path) &&
+              app_try(a, llama2_shard_writer_append(writer, ids, n), text_path) && app_try(a, llama2_shard_writer_finish(writer), text_path);
+    llama2_shard_writer_free(writer);
+    free(ids);
+    free(text);
+    return ok;
+}
+
+/* A shard says so in its first bytes; everything else is text. */
+static bool is_shard(const char *path)
+{
+    char head[8] = "";
+    FILE *f = fopen(path, "rbe");
+    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
+    if (f) fclose(f);
+    return n == sizeof head && memcmp(head, "L2SHARD\n", sizeof head) == 0;
+}
+
+static bool newer(const char *path, const struct stat *than)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && (s.st_mtim.tv_sec > than->st_mtim.tv_sec ||
+                                   (s.st_mtim.tv_sec == than->st_mtim.tv_sec && s.st_mtim.tv_nsec >= than->st_mtim.tv_nsec));
+}
+
+static bool add(app *a, const llama2_tokenizer *tokenizer, const char *path, double weight, const char *made, corpus *c)
+{
+    struct stat s;
+    llama2_shards_source info = {.struct_size = sizeof info};
+    if (stat(path, &s) != 0) return app_fail(a, "%s: %s", path, strerror(errno));
+    if (!is_shard(path)) {
+        if (!newer(made, &s) && !corpus_tokenise(a, tokenizer, path, made)) return false;
+        path = made;
+        stat(path, &s);
+    }
+    if (weight == 0) weight = (double)s.st_size;
+    if (!app_try(a, llama2_shards_add_source(c->shards, &path, 1, weight), "data") ||
+        !app_try(a, llama2_shards_source_info(c->shards, llama2_shards_sources(c->shards) - 1, &info), "data"))
+        return false;
+    if (c->windows == 0) c->windows = info.tokens / (uint64_t)c->length;
+    c->fingerprint = run_hash(c->fingerprint, &info.tokens, sizeof info.tokens);
+    c->fingerprint = run_hash(c->fingerprint, &weight, sizeof weight);
+    return true;
+}
+
+bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, const args_list *weights, int64_t length, const char *folder, const char *name,
+                 corpus *c)
+{
+    llama2_shards_options o;
+    char made[4096];
+    llama2_shards_options_init(&o, sizeof o);
+    o.length = length;
+    o.seed = a->args.seed;
+    *c = (corpus){.length = length};
+    bool ok = app_try(a, llama2_shards_create(a->ctx, &o, &c->shards), "data");
+    for (size_t i = 0; ok && i < files->count; i++) {
+        char *end = NULL;
+        double weight = weights->count ? strtod(weights->items[i], &end) : 0;
+        snprintf(made, sizeof made, "%s/%s-%zu.shard", folder, name, i);
+        if (end && (*end || !(weight > 0))) ok = app_fail(a, "--weight %s: expected a number above 0", weights->items[i]);
+        ok = ok && add(a, tokenizer, files->items[i], weight, made, c);
+    }
+    if (ok && llama2_shards_vocab_size(c->shards) > llama2_tokenizer_vocab_size(tokenizer))
+        return app_fail(a, "the shards have a vocabulary of %lld, the tokenizer of %d", (long long)llama2_shards_vocab_size(c->shards),
+                        (int)llama2_tokenizer_vocab_size(tokenizer));
+    return ok;
+}
+
+bool corpus_read(app *a, corpus *c, uint64_t first, int64_t n)
+{
+    if (n > c->room) {
+        c->tokens = app_must(realloc(c->tokens, (size_t)(n * c->length) * sizeof *c->tokens));
+        c->offsets = app_must(realloc(c->offsets, (size_t)(n + 1) * sizeof *c->offsets));
+        c->room = n;
+    }
+    for (int64_t i = 0; i <= n; i++) c->offsets[i] = i * c->length;
+    c->batch = (llama2_batch){sizeof c->batch, (int32_t)n, n * c->length, c->tokens, c->offsets, NULL};
+    return app_try(a, llama2_shards_seek(c->shards, first), "data") && app_try(a, llama2_shards_next(c->shards, n, c->tokens, NULL), "data");
+}
+
+void corpus_close(corpus *c)
+{
+    llama2_shards_free(c->shards);
+    free(c->tokens);
+    free(c->offsets);
+}

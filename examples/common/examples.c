@@ -1,0 +1,108 @@
+#include "common/examples.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void examples_add(example_set *set, const int32_t *tokens, const float *weights, int64_t prompt, int64_t n)
+{
+    if (set->n == set->capacity) {
+        set->capacity = set->capacity ? 2 * set->capacity : 256;
+        set->items = app_must(realloc(set->items, set->capacity * sizeof *set->items));
+    }
+    example *e = &set->items[set->n++];
+    e->n = n;
+    e->tokens = app_must(malloc((size_t)n * sizeof *e->tokens));
+    e->weights = app_must(malloc((size_t)n * sizeof *e->weights));
+    memcpy(e->tokens, tokens, (size_t)n * sizeof *e->tokens);
+    for (int64_t t = 0; t < n; t++) e->weights[t] = weights ? weights[t] : t < prompt ? 0 : 1;
+}
+
+bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens, example_set *set, int64_t *left_out)
+{
+    int32_t *tokens = app_must(malloc((size_t)max_tokens * sizeof *tokens));
+    float *weights = app_must(malloc((size_t)max_tokens * sizeof *weights));
+    bool ok = true;
+    *left_out = 0;
+    for (size_t i = 0; ok && i < r->n; i++) {
+        int64_t n = record_encode_turns(tokenizer, &r->items[i], r->items[i].answer, earlier, tokens, weights, max_tokens);
+        if (n > 0) examples_add(set, tokens, weights, 0, n);
+        *left_out += n == 0;
+        ok = n >= 0 || app_fail(a, "example %zu: %s", i + 1, llama2_last_error());
+    }
+    free(tokens);
+    free(weights);
+    if (*left_out && !a->args.quiet)
+        fprintf(stderr, "%s: %lld of %zu examples are longer than %lld tokens and left out\n", a->program->name, (long long)*left_out, r->n,
+                (long long)max_tokens);
+    return ok;
+}
+
+void examples_free(example_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        free(set->items[i].tokens);
+        free(set->items[i].weights);
+    }
+    free(set->items);
+    *set = (example_set){0};
+}
+
+uint64_t examples_hash(const example_set *set, uint64_t hash)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        const example *e = &set->items[i];
+        hash = run_hash(hash, e->tokens, (size_t)e->n * sizeof *e->tokens);
+        hash = run_hash(hash, e->weights, (size_t)e->n * sizeof *e->weights);
+    }
+    return hash;
+}
+
+static int64_t steps_of_epoch(const example_set *set, const example_steps *o)
+{
+    return ((int64_t)set->n + o->batch - 1) / o->batch;
+}
+
+int64_t examples_steps(const example_set *set, const example_steps *o)
+{
+    return steps_of_epoch(set, o) * o->epochs;
+}
+
+bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, const example_steps *o, double *loss)
+{
+    app *a = r->a;
+    int64_t an_epoch = steps_of_epoch(set, o), steps = an_epoch * o->epochs, in_order = -1, n = (int64_t)set->n;
+    char note[48] = "";
+    size_t *order = NULL;
+    llama2_packer *packer = NULL;
+    llama2_packer_options po;
+    llama2_packer_options_init(&po, sizeof po);
+    po.concatenate = o->concatenate > 0;
+    po.max_length = o->concatenate;
+    bool ok = app_try(a, llama2_packer_create(a->ctx, &po, &packer), "packing");
+    progress_start(&r->bar, r->stage, "examples", (uint64_t)(n * o->epochs), (uint64_t)(r->step / an_epoch * n + r->step % an_epoch * o->batch), a->args.quiet);
+    while (ok && r->step < steps) {
+        int64_t epoch = r->step / an_epoch, first = r->step % an_epoch * o->batch, end = first + o->batch < n ? first + o->batch : n;
+        llama2_batch batch = {.struct_size = sizeof batch};
+        llama2_step_metrics m = {.struct_size = sizeof m};
+        if (in_order != epoch) {
+            free(order);
+            order = app_shuffled(set->n, app_mix(a->args.seed, (uint64_t)epoch));
+            in_order = epoch;
+        }
+        llama2_packer_clear(packer);
+        for (int64_t i = first; ok && i < end; i++) {
+            const example *e = &set->items[order[i]];
+            ok = app_try(a, llama2_packer_add(packer, e->tokens, e->weights, e->n), "packing");
+        }
+        ok = ok && app_try(a, llama2_packer_batch(packer, &batch), "packing") && app_try(a, llama2_sft_step(trainer, &batch, &m), "fine-tuning");
+        if (!ok) break;
+        *loss = m.loss;
+        ok = run_log(r, run_metrics(&m)) && run_step(r, r->step + 1 < steps);
+        snprintf(note, sizeof note, "loss %.3f", m.loss);
+        progress_update(&r->bar, (uint64_t)(epoch * n + end), note);
+    }
+    free(order);
+    llama2_packer_free(packer);
+    return ok;
+}

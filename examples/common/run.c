@@ -1,0 +1,184 @@
+#include "common/run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Kept in each checkpoint beside the trainers. */
+typedef struct run_state {
+    uint64_t fingerprint;
+    int64_t step, metrics_size; /* size of metrics.jsonl then: what was written later belongs to steps that are done again */
+    double seconds, extra[RUN_EXTRA];
+} run_state;
+
+int run_check(const app *a, const train_settings *set, const args_list *data)
+{
+    if (!a->args.model) return args_usage(a->program, "--model is missing");
+    if (data && data->count == 0) return args_usage(a->program, "--data is missing");
+    if (!set->out) return args_usage(a->program, "--out is missing");
+    return 0;
+}
+
+const char *run_path(const run *r, const char *name, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%s/%s", r->set->out, name);
+    return buffer;
+}
+
+uint64_t run_hash(uint64_t hash, const void *data, size_t size)
+{
+    const unsigned char *c = data;
+    hash ^= 0xcbf29ce484222325u;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ c[i]) * 0x100000001b3u;
+    return hash;
+}
+
+bool run_open(run *r, app *a, const char *stage, const train_settings *set)
+{
+    char path[4096];
+    *r = (run){.a = a, .stage = stage, .set = set, .saved = -1, .began = progress_now()};
+    if (!app_make_folder(a, set->out)) return false;
+    run_path(r, "checkpoints", path, sizeof path);
+    llama2_status status = llama2_checkpoint_open(a->ctx, path, -1, &r->from);
+    if (status == LLAMA2_E_NOT_FOUND && set->resume)
+        return app_fail(a, "--resume: there is no checkpoint in %s: %s", path, llama2_last_error());
+    if (status == LLAMA2_E_NOT_FOUND) return true;
+    if (!app_try(a, status, "checkpoint")) return false;
+    if (!set->resume)
+        return app_fail(a, "%s holds checkpoints of an earlier run: --resume goes on with it; for a new run choose another --out, or remove them", path);
+    r->saved = llama2_checkpoint_step(r->from);
+    return true;
+}
+
+llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr, int64_t total)
+{
+    llama2_optimizer_options oo;
+    llama2_trainer_options to;
+    llama2_optimizer *optimizer = NULL;
+    llama2_trainer *trainer = NULL;
+    llama2_optimizer_options_init(&oo, sizeof oo);
+    llama2_trainer_options_init(&to, sizeof to);
+    oo.lr = lr;
+    oo.weight_decay = r->set->weight_decay;
+    to.schedule = total > 0 ? LLAMA2_SCHEDULE_COSINE : LLAMA2_SCHEDULE_CONSTANT;
+    to.total_steps = total;
+    to.warmup_steps = total == 0 ? 0 : r->set->warmup >= 0 ? r->set->warmup : total * 3 / 100 > 5 ? total * 3 / 100 : 5;
+    to.min_lr_ratio = r->set->min_lr_ratio;
+    to.clip_norm = r->set->clip;
+    to.micro_batch_tokens = r->set->micro_batch;
+    to.recompute = r->set->recompute;
+    if (app_try(r->a, llama2_optimizer_create(r->a->ctx, &oo, &optimizer), "optimizer")) {
+        llama2_status status = reward ? llama2_trainer_create_for_reward(r->a->ctx, reward, optimizer, &to, &trainer)
+                                      : llama2_trainer_create(r->a->ctx, model, optimizer, &to, &trainer);
+        app_try(r->a, status, "trainer");
+    }
+    llama2_optimizer_free(optimizer);
+    if (!trainer) return NULL;
+    r->names[r->n_trainers] = name;
+    r->trainers[r->n_trainers++] = trainer;
+    return trainer;
+}
+
+static bool restore(run *r)
+{
+    run_state s;
+    size_t size = 0;
+    llama2_status status = llama2_checkpoint_get_bytes(r->from, "run", &s, sizeof s, &size);
+    if (!app_try(r->a, status, "checkpoint")) return false;
+    if (size != sizeof s || s.fingerprint != r->fingerprint)
+        return app_fail(r->a, "--resume: the run in %s was begun with other data or other options (seed, batch, lengths); give it the same", r->set->out);
+    for (int i = 0; i < r->n_trainers; i++)
+        if (!app_try(r->a, llama2_checkpoint_get_trainer(r->from, r->names[i], r->trainers[i]), "checkpoint")) return false;
+    r->step = s.step;
+    r->began -= s.seconds;
+    memcpy(r->extra, s.extra, sizeof r->extra);
+    char path[4096];
+    struct stat there;
+    run_path(r, "metrics.jsonl", path, sizeof path);
+    if (stat(path, &there) == 0 && there.st_size > s.metrics_size && truncate(path, s.metrics_size) != 0)
+        return app_fail(r->a, "%s: %s", path, strerror(errno));
+    if (!r->a->args.quiet) fprintf(stderr, "%s: going on after step %lld\n", r->a->program->name, (long long)r->step);
+    return true;
+}
+
+bool run_start(run *r, uint64_t fingerprint)
+{
+    char path[4096], error[4200];
+    r->fingerprint = fingerprint;
+    if (r->from && !restore(r)) return false;
+    r->metrics = jsonl_create(run_path(r, "metrics.jsonl", path, sizeof path), r->from != NULL, error, sizeof error);
+    return r->metrics || app_fail(r->a, "%s", error);
+}
+
+bool run_log(run *r, json_t *line)
+{
+    json_t *whole = json_pack("{s:s, s:I, s:f}", "stage", r->stage, "step", (json_int_t)r->step + 1, "seconds", progress_now() - r->began);
+    if (whole && line) json_object_update(whole, line);
+    json_decref(line);
+    return jsonl_append(r->metrics, whole) || app_fail(r->a, "%s/metrics.jsonl could not be written", r->set->out);
+}
+
+json_t *run_metrics(const llama2_step_metrics *m)
+{
+    json_t *line = json_pack("{s:I}", "tokens", (json_int_t)m->total_tokens);
+    app_put(line, "loss", m->loss);
+    app_put(line, "lr", m->lr);
+    app_put(line, "grad_norm", m->grad_norm);
+    if (m->skipped) json_object_set_new(line, "skipped", json_true());
+    return line;
+}
+
+static int64_t checkpoint_number(const run *r)
+{
+    return r->holds ? 2 * r->step + (r->held != NULL) : r->step;
+}
+
+bool run_save(run *r)
+{
+    char path[4096];
+    int64_t number = checkpoint_number(r);
+    struct stat there = {0};
+    llama2_checkpoint *c = NULL;
+    if (number == r->saved) return true;
+    stat(run_path(r, "metrics.jsonl", path, sizeof path), &there);
+    run_state s = {.fingerprint = r->fingerprint, .step = r->step, .metrics_size = there.st_size, .seconds = progress_now() - r->began};
+    memcpy(s.extra, r->extra, sizeof s.extra);
+    llama2_status status = llama2_checkpoint_begin(r->a->ctx, run_path(r, "checkpoints", path, sizeof path), number, &c);
+    for (int i = 0; status >= 0 && i < r->n_trainers; i++) status = llama2_checkpoint_add_trainer(c, r->names[i], r->trainers[i]);
+    if (status >= 0 && r->held) status = llama2_checkpoint_add_rollouts(c, "rollouts", r->held);
+    if (status >= 0) status = llama2_checkpoint_add_bytes(c, "run", &s, sizeof s);
+    if (status >= 0) status = llama2_checkpoint_commit(c, 2);
+    llama2_checkpoint_free(c);
+    if (status >= 0) r->saved = number;
+    return app_try(r->a, status, "checkpoint");
+}
+
+bool run_step(run *r, bool due)
+{
+    r->step++;
+    return !due || r->set->save_every == 0 || r->step % r->set->save_every != 0 || run_save(r);
+}
+
+static bool save_interrupted(run *r)
+{
+    llama2_context_resume(r->a->ctx);
+    for (int i = 0; i < r->n_trainers; i++) llama2_trainer_clear(r->trainers[i]);
+    if (r->step == 0 && !r->held) return app_fail(r->a, "interrupted before the first step was done");
+    if (r->saved < checkpoint_number(r) && !run_save(r)) return false;
+    return app_fail(r->a, "interrupted after step %lld; --resume goes on from there", (long long)r->step);
+}
+
+bool run_stop(run *r, bool ok)
+{
+    if (r->bar.stream) progress_finish(&r->bar, ok ? NULL : "stopped");
+    if (app_interrupted() && r->metrics) ok = save_interrupted(r);
+    if (!jsonl_finish(r->metrics) && ok) ok = app_fail(r->a, "%s/metrics.jsonl could not be written", r->set->out);
+    for (int i = 0; i < r->n_trainers; i++) llama2_trainer_free(r->trainers[i]);
+    llama2_checkpoint_free(r->from);
+    r->metrics = NULL;
+    r->n_trainers = 0;
+    r->from = NULL;
+    return ok;
+}
