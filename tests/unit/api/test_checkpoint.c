@@ -124,7 +124,8 @@ START_TEST(item17_resume_in_the_middle_of_an_iteration)
     /* another process would begin like this: same reference, everything else from the files; another number of threads */
     run_begin(&b, 1, dtypes[_i]);
     sample(&b, 9);
-    learn(&b); /* what is there before does not matter */
+    learn(&b); /* what is there before does not matter, nor how many updates made it */
+    learn(&b);
     load(&b, folder, -1);
     learn(&b);
     sample(&b, 2);

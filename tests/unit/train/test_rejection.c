@@ -102,7 +102,7 @@ START_TEST(pools_over_versions_and_files)
     llama2_pool *pool, *loaded;
     llama2_pool_add_options o;
     char folder[64], path[96];
-    static const float v1[] = {9, 4, /* */ 2, 1}, v2[] = {4, 3, /* */ -7, -8};
+    static const float v1[] = {9, 4, /* */ 2, 1}, v2[] = {9, 3, /* */ -7, -8};
     static const uint64_t ids1[] = {70, 5}, ids2[] = {70, 10};
     llama2_rollouts *r0 = scored(ctx, 3, 4, 0, first_scores, NULL), *r1 = scored(ctx, 2, 2, 1, v1, NULL), *r2 = scored(ctx, 2, 2, 2, v2, NULL);
     llama2_pool_add_options_init(&o, sizeof o);
@@ -123,10 +123,11 @@ START_TEST(pools_over_versions_and_files)
         ck_assert_int_eq(count(p, 0, 2), 4);
         check_best(p, 0, 2, 0, 5, 1, 2, 2);
         check_best(p, 0, 2, 1, 10, 0, 5, -1);
-        check_best(p, 0, 2, 2, 70, 1, 0, 9);
+        check_best(p, 0, 2, 2, 70, 2, 0, 9); /* of equal ones the newer version's */
+        check_best(p, 0, 1, 2, 70, 1, 0, 9);
         check_best(p, 0, 2, 3, UINT64_MAX, 0, 8, 0);
         ck_assert_int_eq(count(p, 2, 2), 2); /* one version alone, as the paper's V3 */
-        check_best(p, 2, 2, 1, 70, 2, 0, 4);
+        check_best(p, 2, 2, 1, 70, 2, 0, 9);
         check_best(p, 2, 2, 0, 10, 2, 2, -7);
         ck_assert_int_eq(count(p, 3, 9), 0);
     }

@@ -123,9 +123,10 @@ START_TEST(gradient_is_that_of_the_loss)
     comparisons_init(&c);
     c.pairs.safe = c.safe;
     c.pairs.safety_weight = 0.7;
-    c.safe[0] = 1, c.safe[1] = 0, c.safe[3] = 1, c.safe[4] = 0, c.safe[5] = 1;
+    c.safe[0] = 1, c.safe[1] = 0, c.safe[3] = 1, c.safe[4] = 0, c.safe[5] = 1, c.safe[6] = 0;
     ck_ok(llama2_reward_accumulate(trainer, &c.pairs, &m));
     ck_assert_int_eq(m.n_pairs, PAIRS - 1);
+    ck_assert_int_eq(m.n_labelled, 4); /* another number than that of the pairs: the two means differ in their divisors */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         float grad[24 * 40], weights[24 * 40];
         int64_t n;
