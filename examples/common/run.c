@@ -35,6 +35,15 @@ uint64_t run_hash(uint64_t hash, const void *data, size_t size)
     return hash;
 }
 
+static bool read_state(run *r, run_state *s)
+{
+    size_t size = 0;
+    llama2_status status = llama2_checkpoint_get_bytes(r->from, "run", s, sizeof *s, &size);
+    if (status == LLAMA2_E_BUFFER || (status >= 0 && size != sizeof *s))
+        return app_fail(r->a, "--resume: the checkpoint in %s is that of another version of this program", r->set->out);
+    return app_try(r->a, status, "checkpoint");
+}
+
 bool run_open(run *r, app *a, const char *stage, const train_settings *set)
 {
     char path[4096];
@@ -48,8 +57,19 @@ bool run_open(run *r, app *a, const char *stage, const train_settings *set)
     if (!app_try(a, status, "checkpoint")) return false;
     if (!set->resume)
         return app_fail(a, "%s holds checkpoints of an earlier run: --resume goes on with it; for a new run choose another --out, or remove them", path);
+    run_state s;
     r->saved = llama2_checkpoint_step(r->from);
+    if (!read_state(r, &s)) return false;
+    r->step = s.step;
+    memcpy(r->extra, s.extra, sizeof r->extra);
     return true;
+}
+
+/* 3 % of the steps, at least 5, but not more than half of them. */
+static int64_t warmup(int64_t total)
+{
+    int64_t steps = total * 3 / 100 > 5 ? total * 3 / 100 : 5;
+    return steps < total / 2 ? steps : total / 2;
 }
 
 llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr, int64_t total)
@@ -64,7 +84,7 @@ llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_re
     oo.weight_decay = r->set->weight_decay;
     to.schedule = total > 0 ? LLAMA2_SCHEDULE_COSINE : LLAMA2_SCHEDULE_CONSTANT;
     to.total_steps = total;
-    to.warmup_steps = total == 0 ? 0 : r->set->warmup >= 0 ? r->set->warmup : total * 3 / 100 > 5 ? total * 3 / 100 : 5;
+    to.warmup_steps = total == 0 ? 0 : r->set->warmup >= 0 ? r->set->warmup : warmup(total);
     to.min_lr_ratio = r->set->min_lr_ratio;
     to.clip_norm = r->set->clip;
     to.micro_batch_tokens = r->set->micro_batch;
@@ -84,16 +104,12 @@ llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_re
 static bool restore(run *r)
 {
     run_state s;
-    size_t size = 0;
-    llama2_status status = llama2_checkpoint_get_bytes(r->from, "run", &s, sizeof s, &size);
-    if (!app_try(r->a, status, "checkpoint")) return false;
-    if (size != sizeof s || s.fingerprint != r->fingerprint)
+    if (!read_state(r, &s)) return false;
+    if (s.fingerprint != r->fingerprint)
         return app_fail(r->a, "--resume: the run in %s was begun with other data or other options (seed, batch, lengths); give it the same", r->set->out);
     for (int i = 0; i < r->n_trainers; i++)
         if (!app_try(r->a, llama2_checkpoint_get_trainer(r->from, r->names[i], r->trainers[i]), "checkpoint")) return false;
-    r->step = s.step;
     r->began -= s.seconds;
-    memcpy(r->extra, s.extra, sizeof r->extra);
     char path[4096];
     struct stat there;
     run_path(r, "metrics.jsonl", path, sizeof path);
@@ -164,6 +180,8 @@ bool run_step(run *r, bool due)
 static bool save_interrupted(run *r)
 {
     llama2_context_resume(r->a->ctx);
+    if (r->torn)
+        return app_fail(r->a, "interrupted in the middle of an update; %s", r->saved >= 0 ? "--resume goes on from the newest checkpoint" : "there is no checkpoint yet");
     for (int i = 0; i < r->n_trainers; i++) llama2_trainer_clear(r->trainers[i]);
     if (r->step == 0 && !r->held) return app_fail(r->a, "interrupted before the first step was done");
     if (r->saved < checkpoint_number(r) && !run_save(r)) return false;

@@ -55,6 +55,7 @@ typedef struct run {
     progress bar;
     int64_t step, saved;     /* steps done; number of the newest checkpoint, -1: none */
     bool holds;              /* can have rollouts in a checkpoint: their numbers are then twice the steps, and one more with rollouts */
+    bool torn;               /* in the middle of an update: not to be saved */
     llama2_rollouts *held;   /* sampled, but not learnt from yet: goes into a checkpoint after Ctrl-C; the program's */
     double extra[RUN_EXTRA]; /* of the program's own, kept over a resume */
     uint64_t fingerprint;
@@ -64,6 +65,7 @@ typedef struct run {
 /* 0 while the table of options is right; else the exit status of a wrong use: --model, --data, --out are needed. */
 int run_check(const app *a, const train_settings *set, const args_list *data);
 
+/* Where it goes on from a checkpoint, r->from is that, and step and extra are its. */
 bool run_open(run *r, app *a, const char *stage, const train_settings *set);
 
 /* A trainer of a model or (model NULL) a reward model, with total steps of a cosine; total 0: constant, no warm-up. The run keeps it. NULL: failed. */

@@ -1,0 +1,31 @@
+/* Comparisons as tokens, and how a reward model does on them. */
+#ifndef EXAMPLES_PAIRS_H
+#define EXAMPLES_PAIRS_H
+
+#include "common/examples.h"
+
+/* Pair i is tokens 2 i (chosen) and 2 i + 1 (rejected). */
+typedef struct pair_set {
+    records records;
+    example_set tokens;
+    const record **of;
+    size_t n;
+    llama2_packer *packer;
+    float *margins, *scores; /* of the pairs of a batch; scores two each */
+    int32_t *safe, margin;   /* LLAMA2_MARGIN_* */
+    size_t room;
+    llama2_batch batch;
+    llama2_pairs pairs;
+} pair_set;
+
+/* Reads comparisons from all files. A pair is left out when one of its two dialogues has more than max_tokens; and, to train on, when the chosen answer is
+ * unsafe and the other safe. */
+bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, int32_t margin, bool to_train, pair_set *out);
+/* Pairs index[0 .. n) into set->pairs; index NULL: first .. first + n - 1. */
+bool pairs_batch(app *a, pair_set *set, const size_t *index, size_t first, size_t n, double safety_weight);
+void pairs_close(pair_set *set);
+
+/* Held-out figures as an object: accuracy, by rating, beside the rule that the longer answer wins; loss, margin, scores. */
+json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model);
+
+#endif

@@ -1,0 +1,191 @@
+/* llama2-reject: rejection sampling fine-tuning (section 3.2.3 of the paper). */
+#include "common/prompts.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct reject {
+    app a;
+    train_settings set;
+    example_steps steps;
+    args_list data;
+    judges judges;
+    const char *pool_path;
+    int64_t samples, max_new_tokens, version, first_version;
+    double temperature;
+    llama2_model *model;
+    llama2_tokenizer *tokenizer;
+    prompt_set prompts;
+    llama2_pool *pool;
+    char own_pool[4096];
+} reject;
+
+static bool load(reject *s)
+{
+    app *a = &s->a;
+    llama2_config c = {.struct_size = sizeof c};
+    snprintf(s->own_pool, sizeof s->own_pool, "%s/pool", s->set.out);
+    if (!s->pool_path) s->pool_path = s->own_pool;
+    return app_load(a, a->args.model, &s->model, &s->tokenizer) && app_try(a, llama2_model_config(s->model, &c), "model") && judges_open(a, &s->judges) &&
+           prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
+}
+
+static bool open_pool(reject *s)
+{
+    if (access(s->pool_path, F_OK) == 0) return app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &s->pool), "pool");
+    return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
+}
+
+/* K samples a prompt, scored, into the pool under a version of their own. */
+static bool sample(reject *s, run *r, json_t **line)
+{
+    app *a = &s->a;
+    size_t n = s->prompts.tokens.n, *index = app_must(malloc(n * sizeof *index));
+    uint64_t *ids = app_must(malloc(n * sizeof *ids));
+    llama2_rollouts *rollouts = NULL;
+    llama2_batch batch;
+    llama2_rollout_options o;
+    llama2_pool_add_options po;
+    llama2_pool_metrics m = {.struct_size = sizeof m};
+    for (size_t i = 0; i < n; i++) {
+        index[i] = i;
+        ids[i] = s->prompts.of[i]->id;
+    }
+    progress_start(&r->bar, "reject", "samples", n * (uint64_t)s->samples, 0, a->args.quiet);
+    llama2_rollout_options_init(&o, sizeof o);
+    o.samples_per_prompt = (int32_t)s->samples;
+    o.max_new_tokens = (int32_t)s->max_new_tokens;
+    o.temperature = s->temperature;
+    o.seed = app_mix(a->args.seed, (uint64_t)s->version);
+    o.progress = prompts_progress;
+    o.user = &r->bar;
+    llama2_pool_add_options_init(&po, sizeof po);
+    po.version = (int32_t)s->version;
+    po.leave_out_unsafe = s->judges.safety != NULL;
+    po.unsafe_below = s->judges.threshold;
+    bool ok = prompts_batch(a, &s->prompts, index, n, &batch) && app_try(a, llama2_rollout(s->model, &batch, &o, &rollouts), "sampling") &&
+              judges_score(a, &s->judges, &s->prompts, index, false, rollouts) && app_try(a, llama2_pool_add(s->pool, rollouts, ids, &po, &m), "pool") &&
+              app_try(a, llama2_pool_save(s->pool, s->pool_path), "pool");
+    if (ok) progress_update(&r->bar, n * (uint64_t)s->samples, NULL);
+    progress_finish(&r->bar, ok ? NULL : "stopped");
+    r->bar.stream = NULL;
+    *line = json_pack("{s:i, s:i, s:I, s:i, s:i, s:i}", "step", 0, "version", (int)s->version, "samples", (json_int_t)s->samples, "prompts", m.n_prompts, "kept", m.n_kept,
+                      "unsafe", m.n_unsafe);
+    app_put(*line, "mean_score", m.mean_score);
+    app_put(*line, "mean_best", m.mean_best);
+    app_put(*line, "mean_median", m.mean_median);
+    llama2_rollouts_free(rollouts);
+    free(index);
+    free(ids);
+    return ok;
+}
+
+static const record *prompt_of(const reject *s, uint64_t id)
+{
+    for (size_t i = 0; i < s->prompts.tokens.n; i++)
+        if (s->prompts.of[i]->id == id) return s->prompts.of[i];
+    return NULL;
+}
+
+/* A sample as a demonstration, in the format that llama2-sft reads. */
+static bool write_sample(reject *s, jsonl_writer *writer, const llama2_pool_sample *p)
+{
+    static const char *const roles[] = {"system", "user", "assistant"};
+    const record *r = prompt_of(s, p->prompt_id);
+    if (!r) return true; /* of an earlier version, with other prompts: it is learnt from, but its messages are not known here */
+    char *text = prompts_answer(&s->a, s->tokenizer, p->tokens + p->prompt_length, p->n_tokens - p->prompt_length);
+    if (!text) return false;
+    json_t *messages = json_array();
+    for (int32_t i = 0; i < r->n_messages; i++) json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[r->roles[i]], "content", r->texts[i]));
+    json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[LLAMA2_ROLE_ASSISTANT], "content", text));
+    json_t *line = json_pack("{s:o, s:i}", "messages", messages, "version", (int)p->version);
+    app_put(line, "score", (double)p->score);
+    free(text);
+    return jsonl_append(writer, line) || app_fail(&s->a, "chosen.jsonl could not be written");
+}
+
+/* The best samples of all versions: to learn from, and into chosen.jsonl. */
+static bool choose(reject *s, run *r, example_set *chosen)
+{
+    app *a = &s->a;
+    char path[4096], error[4200];
+    int64_t n = 0;
+    jsonl_writer *writer = jsonl_create(run_path(r, "chosen.jsonl", path, sizeof path), false, error, sizeof error);
+    bool ok = writer || app_fail(a, "%s", error);
+    ok = ok && app_try(a, llama2_pool_count(s->pool, (int32_t)s->first_version, (int32_t)s->version, &n), "pool");
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample p = {.struct_size = sizeof p};
+        ok = app_try(a, llama2_pool_best(s->pool, (int32_t)s->first_version, (int32_t)s->version, i, &p), "pool") && write_sample(s, writer, &p);
+        if (ok) examples_add(chosen, p.tokens, NULL, p.prompt_length, p.n_tokens);
+    }
+    if (!jsonl_finish(writer) && ok) ok = app_fail(a, "%s could not be written", path);
+    return ok && (n > 0 || app_fail(a, "nothing was chosen: all samples of all prompts were judged unsafe"));
+}
+
+static bool work(reject *s)
+{
+    app *a = &s->a;
+    run r;
+    example_set chosen = {0};
+    json_t *line = NULL;
+    double loss = 0;
+    int64_t count = 1, key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version};
+    bool ok = run_open(&r, a, "reject", &s->set) && open_pool(s), fresh = ok && !r.from;
+    if (fresh && s->version < 0) /* the first number that the pool does not have */
+        while (ok && count > 0) ok = app_try(a, llama2_pool_count(s->pool, (int32_t)s->version + 1, (int32_t)s->version + 1, &count), "pool") && ++s->version >= 0;
+    if (ok && !fresh) s->version = (int64_t)r.extra[0];
+    ok = ok && (!fresh || sample(s, &r, &line)) && choose(s, &r, &chosen);
+    llama2_trainer *trainer = ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
+    r.extra[0] = (double)s->version;
+    ok = trainer && run_start(&r, examples_hash(&chosen, run_hash(0, key, sizeof key)));
+    if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r); /* from here on nothing is sampled again */
+    ok = ok && examples_train(&r, trainer, &chosen, &s->steps, &loss);
+    ok = run_stop(&r, ok) && app_try(a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
+         app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
+    json_t *result = json_pack("{s:s, s:I}", "model", s->set.out, "chosen", (json_int_t)chosen.n);
+    app_put(result, "loss", loss);
+    if (line) json_object_update_missing(result, line);
+    json_object_del(result, "step");
+    json_decref(line);
+    examples_free(&chosen);
+    if (ok) return app_print(a, result);
+    json_decref(result);
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    reject s = {.set = {TRAIN_DEFAULTS, .batch = 64, .lr = 2e-5}, .steps = {.epochs = 2}, .judges = {JUDGES_DEFAULTS}, .samples = 10, .max_new_tokens = 256, .version = -1, .temperature = 1};
+    const args_option options[] = {
+        {"data", ARGS_LIST, &s.data, "FILE", "prompts, JSON Lines (docs/formats.md); may be given several times", 0, 0},
+        JUDGES_OPTIONS(s.judges),
+        {"samples", ARGS_INTEGER, &s.samples, "K", "answers sampled to each prompt (10)", 1, 1e6},
+        {"temperature", ARGS_REAL, &s.temperature, "T", "of the samples (1; the paper: 1.2 to 1.3 after RLHF)", 0, 100},
+        {"max-new-tokens", ARGS_INTEGER, &s.max_new_tokens, "N", "longest answer in tokens (256)", 1, 1e9},
+        {"pool", ARGS_TEXT, &s.pool_path, "FILE", "best samples of all versions, read and written back (default: pool in --out)", 0, 0},
+        {"version", ARGS_INTEGER, &s.version, "N", "number of the model that samples (default: the next one of the pool)", 0, 1e9},
+        {"first-version", ARGS_INTEGER, &s.first_version, "N", "oldest version whose samples are learnt from (0)", 0, 1e9},
+        TRAIN_OPTIONS(s.set, "dialogues a step (64)", "peak learning rate (2e-5)"),
+        TRAIN_SCHEDULE_OPTIONS(s.set),
+        {"epochs", ARGS_INTEGER, &s.steps.epochs, "N", "passes over the chosen samples (2)", 1, 1e6},
+        {0},
+    };
+    const args_program program = {.name = "llama2-reject",
+                                  .summary = "Rejection sampling: K answers to each prompt, the best by the reward models, fine-tuning on these.",
+                                  .usage = "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--pool FILE] [--resume] [options]",
+                                  .options = options,
+                                  .notes = "The chosen samples go to chosen.jsonl in --out as demonstrations. A prompt whose samples are all judged unsafe is left out."};
+    int status = app_parse(&s.a, &program, argc, argv);
+    if (status != ARGS_GO) return status;
+    if ((status = run_check(&s.a, &s.set, &s.data))) return status;
+    if (!s.judges.helpful_path) return args_usage(&program, "--reward is missing");
+    s.steps.batch = s.set.batch;
+    bool ok = app_begin(&s.a) && load(&s) && work(&s);
+    llama2_pool_free(s.pool);
+    judges_close(&s.judges);
+    prompts_close(&s.prompts);
+    llama2_model_free(s.model);
+    llama2_tokenizer_free(s.tokenizer);
+    return app_end(&s.a, ok);
+}
