@@ -181,27 +181,30 @@ llama2_status llama2_model_set_tensor(llama2_model *model, const char *name, con
 
 /* --- evaluation ------------------------------------------------------------------------------------------------------------- */
 
-static llama2_status enter_batch(const llama2_model *model, const llama2_batch *batch, const void *out, const char *call)
+static llama2_status enter_batch(const llama2_model *model, const llama2_batch *batch, llama2_batch *full, const void *out, const char *call)
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "%s: the output is NULL", call);
+    L2_TRY(l2_batch_read(batch, full));
     L2_TRY(enter(model, call));
-    llama2_status status = l2_batch_check(model, batch);
+    llama2_status status = l2_batch_check(model, full);
     if (status < 0) l2_model_leave(model, 0);
     return status;
 }
 
 llama2_status llama2_model_logits(const llama2_model *model, const llama2_batch *batch, float *out)
 {
-    L2_TRY(enter_batch(model, batch, out, "llama2_model_logits"));
-    llama2_status status = l2_model_logits(model, batch, out);
+    llama2_batch b;
+    L2_TRY(enter_batch(model, batch, &b, out, "llama2_model_logits"));
+    llama2_status status = l2_model_logits(model, &b, out);
     l2_model_leave(model, 0);
     return status;
 }
 
 llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out)
 {
-    L2_TRY(enter_batch(model, batch, out, "llama2_model_hidden"));
-    llama2_status status = l2_model_hidden(model, batch, out);
+    llama2_batch b;
+    L2_TRY(enter_batch(model, batch, &b, out, "llama2_model_hidden"));
+    llama2_status status = l2_model_hidden(model, &b, out);
     l2_model_leave(model, 0);
     return status;
 }
@@ -210,17 +213,20 @@ llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batc
 {
     if (!(temperature > 0) || !(temperature <= 1e6))
         return l2_fail(LLAMA2_E_INVALID, "llama2_model_logprobs: temperature is %g, expected a number above 0", temperature);
-    L2_TRY(enter_batch(model, batch, logprobs, "llama2_model_logprobs"));
-    llama2_status status = l2_model_logprobs(model, batch, temperature, logprobs, entropies);
+    llama2_batch b;
+    L2_TRY(enter_batch(model, batch, &b, logprobs, "llama2_model_logprobs"));
+    llama2_status status = l2_model_logprobs(model, &b, temperature, logprobs, entropies);
     l2_model_leave(model, 0);
     return status;
 }
 
 llama2_status llama2_model_evaluate(const llama2_model *model, const llama2_batch *batch, llama2_loss *loss)
 {
-    L2_TRY(enter_batch(model, batch, loss, "llama2_model_evaluate"));
+    llama2_batch b;
+    L2_TRY(l2_struct_check(loss, "llama2_loss"));
+    L2_TRY(enter_batch(model, batch, &b, loss, "llama2_model_evaluate"));
     llama2_loss full = {.struct_size = sizeof full};
-    llama2_status status = l2_model_evaluate(model, batch, NULL, &full);
+    llama2_status status = l2_model_evaluate(model, &b, NULL, &full);
     l2_model_leave(model, 0);
     return status < 0 ? status : l2_struct_write(loss, &full, sizeof full, "llama2_loss");
 }

@@ -29,6 +29,7 @@ llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts
     llama2_pool_metrics full;
     if (!pool || !rollouts || !prompt_ids) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_add: pool, rollouts or prompt_ids is NULL");
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_pool_add_options"));
+    L2_TRY(l2_struct_check(metrics, "llama2_pool_metrics"));
     L2_TRY(l2_sample_pool_add(pool, rollouts, prompt_ids, &o, &full));
     return metrics ? l2_struct_write(metrics, &full, sizeof full, "llama2_pool_metrics") : LLAMA2_OK;
 }

@@ -103,14 +103,18 @@ llama2_status llama2_reward_model_normalisation(const llama2_reward_model *rewar
 
 llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch, float *scores)
 {
+    llama2_batch b;
     if (!reward_model || !scores) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_score: reward_model or scores is NULL");
-    return l2_reward_model_scores(reward_model, batch, 1, scores);
+    L2_TRY(l2_batch_read(batch, &b));
+    return l2_reward_model_scores(reward_model, &b, 1, scores);
 }
 
 llama2_status llama2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch, float *values)
 {
+    llama2_batch b;
     if (!reward_model || !values) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_values: reward_model or values is NULL");
-    return l2_reward_model_values(reward_model, batch, values);
+    L2_TRY(l2_batch_read(batch, &b));
+    return l2_reward_model_values(reward_model, &b, values);
 }
 
 float llama2_reward_margin(int32_t scheme, int32_t rating)
@@ -118,11 +122,15 @@ float llama2_reward_margin(int32_t scheme, int32_t rating)
     return l2_reward_margin(scheme, rating);
 }
 
-static llama2_status read_pairs(const llama2_pairs *pairs, llama2_pairs *full)
+/* `batch` is where the pairs' batch is copied to. */
+static llama2_status read_pairs(const llama2_pairs *pairs, llama2_pairs *full, llama2_batch *batch)
 {
     *full = (llama2_pairs){.struct_size = sizeof *full};
     if (!pairs) return l2_fail(LLAMA2_E_INVALID, "pairs is NULL");
-    return l2_options_read(pairs, full, sizeof *full, "llama2_pairs");
+    L2_TRY(l2_options_read(pairs, full, sizeof *full, "llama2_pairs"));
+    L2_TRY(l2_batch_read(full->batch, batch));
+    full->batch = batch;
+    return LLAMA2_OK;
 }
 
 static llama2_status give_metrics(llama2_reward_metrics *metrics, const llama2_reward_metrics *full)
@@ -134,8 +142,10 @@ llama2_status llama2_reward_accumulate(llama2_trainer *trainer, const llama2_pai
 {
     llama2_reward_metrics full;
     llama2_pairs p;
+    llama2_batch b;
     if (!trainer) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_accumulate: trainer is NULL");
-    L2_TRY(read_pairs(pairs, &p));
+    L2_TRY(l2_struct_check(metrics, "llama2_reward_metrics"));
+    L2_TRY(read_pairs(pairs, &p, &b));
     L2_TRY(l2_reward_accumulate(trainer, &p, &full));
     return give_metrics(metrics, &full);
 }
@@ -144,8 +154,10 @@ llama2_status llama2_reward_step(llama2_trainer *trainer, const llama2_pairs *pa
 {
     llama2_reward_metrics full;
     llama2_pairs p;
+    llama2_batch b;
     if (!trainer) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_step: trainer is NULL");
-    L2_TRY(read_pairs(pairs, &p));
+    L2_TRY(l2_struct_check(metrics, "llama2_reward_metrics"));
+    L2_TRY(read_pairs(pairs, &p, &b));
     L2_TRY(l2_reward_step(trainer, &p, &full));
     return give_metrics(metrics, &full);
 }
@@ -155,8 +167,10 @@ llama2_status llama2_reward_evaluate(const llama2_reward_model *reward_model, co
 {
     llama2_reward_metrics full;
     llama2_pairs p;
+    llama2_batch b;
     if (!reward_model) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_evaluate: reward_model is NULL");
-    L2_TRY(read_pairs(pairs, &p));
+    L2_TRY(l2_struct_check(metrics, "llama2_reward_metrics"));
+    L2_TRY(read_pairs(pairs, &p, &b));
     L2_TRY(l2_reward_evaluate(reward_model, &p, &full, scores));
     return give_metrics(metrics, &full);
 }

@@ -45,14 +45,16 @@ static llama2_status check_rollout(const llama2_model *policy, const llama2_batc
 llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options, llama2_rollouts **out)
 {
     llama2_rollout_options o = rollout_defaults;
+    llama2_batch b;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: out is NULL");
     *out = NULL;
     if (!policy) return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: policy is NULL");
     L2_TRY(l2_context_check(policy->ctx));
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_rollout_options"));
-    L2_TRY(check_rollout(policy, prompts, &o));
+    L2_TRY(l2_batch_read(prompts, &b));
+    L2_TRY(check_rollout(policy, &b, &o));
     L2_TRY(l2_model_enter(policy, 0));
-    llama2_status status = l2_generate(policy, prompts, &o, out);
+    llama2_status status = l2_generate(policy, &b, &o, out);
     l2_model_leave(policy, 0);
     return status;
 }
@@ -62,20 +64,21 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
 {
     llama2_status status = LLAMA2_OK;
     llama2_rollouts *rollouts = NULL;
+    llama2_batch b;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: out is NULL");
     *out = NULL;
     if (!ctx || !sequences || !prompt_lengths) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: ctx, sequences or prompt_lengths is NULL");
     L2_TRY(l2_context_check(ctx));
-    if (sequences->struct_size < sizeof *sequences) return l2_fail(LLAMA2_E_ABI, "llama2_batch: struct_size is %u, less than %zu", sequences->struct_size, sizeof *sequences);
-    if (!sequences->tokens || !sequences->offsets) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: tokens or offsets is NULL");
-    L2_CHECK(l2_rollouts_new(ctx, sequences->n_sequences, samples_per_prompt, temperature, &rollouts));
-    for (int32_t s = 0; s < sequences->n_sequences; s++) {
-        int64_t first = sequences->offsets[s], end = sequences->offsets[s + 1];
-        if (first != rollouts->n_tokens || end <= first || end > sequences->n_tokens) {
+    L2_TRY(l2_batch_read(sequences, &b));
+    if (!b.tokens || !b.offsets) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: tokens or offsets is NULL");
+    L2_CHECK(l2_rollouts_new(ctx, b.n_sequences, samples_per_prompt, temperature, &rollouts));
+    for (int32_t s = 0; s < b.n_sequences; s++) {
+        int64_t first = b.offsets[s], end = b.offsets[s + 1];
+        if (first != rollouts->n_tokens || end <= first || end > b.n_tokens) {
             L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: sequence %" PRId32 " is tokens %" PRId64 " .. %" PRId64 " of %" PRId64, s, first, end,
-                             sequences->n_tokens));
+                             b.n_tokens));
         }
-        L2_CHECK(l2_rollouts_append(rollouts, sequences->tokens + first, end - first, prompt_lengths[s], NULL, sequences->tokens[end - 1] == eos_id));
+        L2_CHECK(l2_rollouts_append(rollouts, b.tokens + first, end - first, prompt_lengths[s], NULL, b.tokens[end - 1] == eos_id));
     }
     *out = rollouts;
     rollouts = NULL;

@@ -42,8 +42,11 @@ void llama2_trainer_free(llama2_trainer *trainer)
 llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch, llama2_loss *loss)
 {
     llama2_loss full;
+    llama2_batch b;
     if (!trainer) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_accumulate: trainer is NULL");
-    L2_TRY(l2_lm_accumulate(trainer, batch, &full));
+    L2_TRY(l2_struct_check(loss, "llama2_loss"));
+    L2_TRY(l2_batch_read(batch, &b));
+    L2_TRY(l2_lm_accumulate(trainer, &b, &full));
     return loss ? l2_struct_write(loss, &full, sizeof full, "llama2_loss") : LLAMA2_OK;
 }
 
@@ -56,6 +59,7 @@ llama2_status llama2_trainer_update(llama2_trainer *trainer, llama2_step_metrics
 {
     llama2_step_metrics full;
     if (!trainer) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_update: trainer is NULL");
+    L2_TRY(l2_struct_check(metrics, "llama2_step_metrics"));
     L2_TRY(l2_trainer_update(trainer, &full));
     return give_metrics(metrics, &full);
 }
@@ -69,20 +73,26 @@ llama2_status llama2_trainer_clear(llama2_trainer *trainer)
 llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch, double temperature, const float *grad,
                                                double loss, double weight)
 {
+    llama2_batch b;
     if (!trainer || !grad) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_logprobs: trainer or grad is NULL");
-    return l2_backward_logprobs(trainer, batch, temperature, grad, loss, weight);
+    L2_TRY(l2_batch_read(batch, &b));
+    return l2_backward_logprobs(trainer, &b, temperature, grad, loss, weight);
 }
 
 llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss, double weight)
 {
+    llama2_batch b;
     if (!trainer || !grad) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_logits: trainer or grad is NULL");
-    return l2_backward_logits(trainer, batch, grad, loss, weight);
+    L2_TRY(l2_batch_read(batch, &b));
+    return l2_backward_logits(trainer, &b, grad, loss, weight);
 }
 
 llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss, double weight)
 {
+    llama2_batch b;
     if (!trainer || !grad) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_values: trainer or grad is NULL");
-    return l2_backward_values(trainer, batch, grad, loss, weight);
+    L2_TRY(l2_batch_read(batch, &b));
+    return l2_backward_values(trainer, &b, grad, loss, weight);
 }
 
 llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity, int64_t *needed)
@@ -101,8 +111,11 @@ int64_t llama2_trainer_step(const llama2_trainer *trainer)
 static llama2_status step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics, const char *call)
 {
     llama2_step_metrics full;
+    llama2_batch b;
     if (!trainer) return l2_fail(LLAMA2_E_INVALID, "%s: trainer is NULL", call);
-    L2_TRY(l2_lm_step(trainer, batch, &full));
+    L2_TRY(l2_struct_check(metrics, "llama2_step_metrics"));
+    L2_TRY(l2_batch_read(batch, &b));
+    L2_TRY(l2_lm_step(trainer, &b, &full));
     return give_metrics(metrics, &full);
 }
 

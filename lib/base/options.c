@@ -36,6 +36,14 @@ llama2_status l2_options_read(const void *options, void *full, size_t known, con
     return LLAMA2_OK;
 }
 
+llama2_status l2_struct_check(const void *out, const char *name)
+{
+    uint32_t size;
+    if (!out) return LLAMA2_OK;
+    memcpy(&size, out, sizeof size);
+    return check_size(size, name);
+}
+
 llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name)
 {
     uint32_t size;

@@ -14,6 +14,9 @@ void l2_options_init(void *options, size_t size, const void *defaults, size_t kn
  */
 llama2_status l2_options_read(const void *options, void *full, size_t known, const char *name);
 
+/* Says whether l2_struct_write will take `out`, before the work is done whose result it is; NULL will do. */
+llama2_status l2_struct_check(const void *out, const char *name);
+
 /* Writes a result into a caller's struct, as many bytes as its struct_size says and are known; the rest becomes 0. struct_size stays. */
 llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name);
 

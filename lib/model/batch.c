@@ -1,13 +1,19 @@
 /* Checking a packed batch, and working it off in parts. */
 #include "model/forward.h"
+#include "base/options.h"
 
 #include <math.h>
+
+llama2_status l2_batch_read(const llama2_batch *batch, llama2_batch *full)
+{
+    if (!batch) return l2_fail(LLAMA2_E_INVALID, "batch is NULL");
+    *full = (llama2_batch){.struct_size = sizeof *full};
+    return l2_options_read(batch, full, sizeof *full, "llama2_batch");
+}
 
 llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *b)
 {
     if (!b) return l2_fail(LLAMA2_E_INVALID, "batch is NULL");
-    if (b->struct_size < sizeof *b)
-        return l2_fail(LLAMA2_E_ABI, "batch: struct_size is %u, expected at least %zu: set it to sizeof(llama2_batch)", b->struct_size, sizeof *b);
     if (b->n_sequences < 1 || b->n_tokens < 1)
         return l2_fail(LLAMA2_E_INVALID, "batch: %d sequences and %lld tokens, expected at least one of each", b->n_sequences, (long long)b->n_tokens);
     if (!b->tokens || !b->offsets) return l2_fail(LLAMA2_E_INVALID, "batch: tokens or offsets is NULL");

@@ -1,8 +1,8 @@
 /* The shape of a model: presets of the paper (table 1) and the check of free sizes. */
 #include "model/model.h"
+#include "base/options.h"
 
 #include <math.h>
-#include <string.h>
 
 /* The products below are indices; a model whose arena has more elements than this can't be addressed. */
 static const int64_t max_elements = INT64_C(1) << 46;
@@ -71,7 +71,7 @@ llama2_status llama2_config_preset(llama2_config *config, int32_t index)
         return l2_fail(LLAMA2_E_INVALID, "llama2_config_preset: preset is %d, expected one of LLAMA2_PRESET_*", index);
     const preset *p = &presets[index];
     llama2_config c = {
-        .struct_size = config->struct_size,
+        .struct_size = sizeof c,
         .vocab_size = 32000,
         .dim = p->dim,
         .n_layers = p->n_layers,
@@ -87,6 +87,5 @@ llama2_status llama2_config_preset(llama2_config *config, int32_t index)
         .rope_theta = 10000,
         .init_std = 0.02,
     };
-    memcpy(config, &c, config->struct_size < sizeof c ? config->struct_size : sizeof c);
-    return LLAMA2_OK;
+    return l2_struct_write(config, &c, sizeof c, "llama2_config");
 }

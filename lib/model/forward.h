@@ -6,6 +6,8 @@
 
 /* batch.c: refuses what is not a batch for this model; the message says which token or offset. LLAMA2_E_CONTEXT for sequences beyond
  * max_seq_len. */
+/* A caller's batch of whatever struct_size as this library's. */
+llama2_status l2_batch_read(const llama2_batch *batch, llama2_batch *full);
 llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *batch);
 
 /*
