@@ -1,0 +1,768 @@
+"""libllama2 for Python: the declarations of its headers for ctypes. Made by make_llama2.py.
+
+    import llama2
+    lib = llama2.load()
+    ctx = llama2.handle(llama2.llama2_context)
+    lib.llama2_context_create(None, ctx)
+
+Functions, structs and constants have their C names (a name that is a keyword here ends with an underscore). A function that returns a status raises
+llama2.Error when it fails. The headers say what everything means, and who frees what."""
+import os
+from ctypes import (CDLL, CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_uint32, c_uint64,
+                    c_void_p, sizeof)
+
+
+class llama2_status(c_int32):
+    """Its value is in the exception: functions that return it return None."""
+
+
+class Error(Exception):
+    """A function failed: `code` is one of LLAMA2_E_*, the text says what, where and what would have been right."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+def handle(opaque):
+    """A NULL handle. To be given both where one is made (llama2_x **) and where one is used (llama2_x *)."""
+    return POINTER(opaque)()
+
+
+def new(lib, struct, **fields):
+    """A struct with its defaults, or zeros where it has none, and with these fields."""
+    value = struct(struct_size=sizeof(struct))
+    init = getattr(lib, struct.__name__ + "_init", None)
+    if init:
+        init(value, sizeof(struct))
+    for name, content in fields.items():
+        if not hasattr(value, name):
+            raise AttributeError(f"{struct.__name__} has no field {name}")
+        setattr(value, name, content)
+    return value
+
+
+def load(path=None):
+    """The library, by default that of the environment's LLAMA2_LIBRARY, else the one that the system's loader finds."""
+    lib = CDLL(path or os.environ.get("LLAMA2_LIBRARY") or "libllama2.so.0")
+
+    def check(status, function, arguments):
+        if status.value < 0:
+            raise Error(status.value, f"{function.__name__}: {lib.llama2_status_name(status.value).decode()}: {lib.llama2_last_error().decode()}")
+
+    for name, (result, parameters) in FUNCTIONS.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, parameters
+        if result is llama2_status:
+            function.errcheck = check
+    return lib
+
+
+LLAMA2_VERSION_MAJOR = 0
+LLAMA2_VERSION_MINOR = 1
+LLAMA2_VERSION_PATCH = 0
+LLAMA2_OK = 0
+LLAMA2_E_NOMEM = -1
+LLAMA2_E_INVALID = -2
+LLAMA2_E_IO = -3
+LLAMA2_E_FORMAT = -4
+LLAMA2_E_TRUNCATED = -5
+LLAMA2_E_LIMIT = -6
+LLAMA2_E_UNSUPPORTED = -7
+LLAMA2_E_MISMATCH = -8
+LLAMA2_E_CORRUPT = -9
+LLAMA2_E_BUSY = -10
+LLAMA2_E_STATE = -11
+LLAMA2_E_USER = -12
+LLAMA2_E_CANCELLED = -13
+LLAMA2_E_NUMERIC = -14
+LLAMA2_E_ABI = -15
+LLAMA2_E_NOT_FOUND = -16
+LLAMA2_E_BUFFER = -17
+LLAMA2_E_FORKED = -18
+LLAMA2_E_CONTEXT = -19
+LLAMA2_E_INJECTION = -20
+LLAMA2_F32 = 0
+LLAMA2_F64 = 1
+LLAMA2_BF16 = 2
+LLAMA2_F16 = 3
+LLAMA2_LOG_ERROR = 0
+LLAMA2_LOG_WARN = 1
+LLAMA2_LOG_INFO = 2
+LLAMA2_LOG_DEBUG = 3
+LLAMA2_GEMM_BUILTIN = 0
+LLAMA2_GEMM_CBLAS = 1
+LLAMA2_ISA_AUTO = 0
+LLAMA2_ISA_SCALAR = 1
+LLAMA2_ISA_AVX2 = 2
+LLAMA2_ISA_AVX512 = 3
+LLAMA2_PIECE_NORMAL = 1
+LLAMA2_PIECE_UNKNOWN = 2
+LLAMA2_PIECE_CONTROL = 3
+LLAMA2_PIECE_USER_DEFINED = 4
+LLAMA2_PIECE_UNUSED = 5
+LLAMA2_PIECE_BYTE = 6
+LLAMA2_ENCODE_BOS = 1
+LLAMA2_ENCODE_EOS = 2
+LLAMA2_DECODE_SPECIALS = 1
+LLAMA2_DECODE_CONTINUE = 2
+LLAMA2_ROLE_SYSTEM = 0
+LLAMA2_ROLE_USER = 1
+LLAMA2_ROLE_ASSISTANT = 2
+LLAMA2_CHAT_COMPLETE = 1
+LLAMA2_PRESET_7B = 0
+LLAMA2_PRESET_13B = 1
+LLAMA2_PRESET_34B = 2
+LLAMA2_PRESET_70B = 3
+LLAMA2_SCHEDULE_COSINE = 0
+LLAMA2_SCHEDULE_CONSTANT = 1
+LLAMA2_HEAD_NORMAL = 0
+LLAMA2_HEAD_ZERO = 1
+LLAMA2_RATING_SIGNIFICANTLY = 0
+LLAMA2_RATING_BETTER = 1
+LLAMA2_RATING_SLIGHTLY = 2
+LLAMA2_RATING_NEGLIGIBLY = 3
+LLAMA2_MARGIN_NONE = 0
+LLAMA2_MARGIN_SMALL = 1
+LLAMA2_MARGIN_LARGE = 2
+LLAMA2_ROLLOUTS_LOGPROBS = 0
+LLAMA2_ROLLOUTS_REF_LOGPROBS = 1
+LLAMA2_ROLLOUTS_VALUES = 2
+LLAMA2_ROLLOUTS_ADVANTAGES = 3
+LLAMA2_ROLLOUTS_RETURNS = 4
+LLAMA2_ROLLOUTS_SCORES = 5
+LLAMA2_ROLLOUTS_HELPFUL_SCORES = 6
+LLAMA2_ROLLOUTS_SAFETY_SCORES = 7
+LLAMA2_KL_K1 = 1
+LLAMA2_KL_K2 = 2
+LLAMA2_KL_K3 = 3
+
+
+class llama2_context(Structure):
+    pass
+
+
+class llama2_tokenizer(Structure):
+    pass
+
+
+class llama2_model(Structure):
+    pass
+
+
+class llama2_session(Structure):
+    pass
+
+
+class llama2_optimizer(Structure):
+    pass
+
+
+class llama2_reward_model(Structure):
+    pass
+
+
+class llama2_trainer(Structure):
+    pass
+
+
+class llama2_packer(Structure):
+    pass
+
+
+class llama2_rollouts(Structure):
+    pass
+
+
+class llama2_pool(Structure):
+    pass
+
+
+class llama2_shards(Structure):
+    pass
+
+
+class llama2_checkpoint(Structure):
+    pass
+
+
+class llama2_decoder(Structure):
+    pass
+
+
+class llama2_shard_writer(Structure):
+    pass
+
+
+llama2_alloc_fn = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
+
+
+llama2_dealloc_fn = CFUNCTYPE(None, c_void_p, c_void_p)
+
+
+llama2_log_fn = CFUNCTYPE(None, c_void_p, c_int32, c_void_p, c_size_t)
+
+
+llama2_task_fn = CFUNCTYPE(None, c_void_p, c_int32)
+
+
+llama2_run_fn = CFUNCTYPE(c_int32, c_void_p, c_int32, llama2_task_fn, c_void_p)
+
+
+class llama2_rollout_event(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("samples_done", c_int64),
+        ("samples", c_int64),
+        ("tokens", c_int64),
+    ]
+
+
+llama2_rollout_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(llama2_rollout_event))
+
+
+class llama2_context_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_threads", c_int32),
+        ("seed", c_uint64),
+        ("alloc", llama2_alloc_fn),
+        ("dealloc", llama2_dealloc_fn),
+        ("alloc_user", c_void_p),
+        ("log", llama2_log_fn),
+        ("log_user", c_void_p),
+        ("run", llama2_run_fn),
+        ("run_user", c_void_p),
+        ("gemm", c_int32),
+        ("isa", c_int32),
+    ]
+
+
+class llama2_tokenizer_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("max_pieces", c_int32),
+        ("max_bytes", c_uint64),
+    ]
+
+
+class llama2_tokenizer_pieces(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_pieces", c_int32),
+        ("texts", POINTER(c_char_p)),
+        ("lengths", POINTER(c_size_t)),
+        ("scores", POINTER(c_float)),
+        ("types", POINTER(c_int32)),
+        ("bos_piece", c_char_p),
+        ("eos_piece", c_char_p),
+        ("pad_piece", c_char_p),
+        ("add_dummy_prefix", c_int32),
+        ("remove_extra_whitespaces", c_int32),
+    ]
+
+
+class llama2_chat(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_messages", c_int32),
+        ("roles", POINTER(c_int32)),
+        ("texts", POINTER(c_char_p)),
+        ("lengths", POINTER(c_size_t)),
+        ("loss_weights", POINTER(c_float)),
+    ]
+
+
+class llama2_batch(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_sequences", c_int32),
+        ("n_tokens", c_int64),
+        ("tokens", POINTER(c_int32)),
+        ("offsets", POINTER(c_int64)),
+        ("loss_weight", POINTER(c_float)),
+    ]
+
+
+class llama2_packer_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("concatenate", c_int32),
+        ("max_length", c_int64),
+    ]
+
+
+class llama2_config(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("vocab_size", c_int32),
+        ("dim", c_int32),
+        ("n_layers", c_int32),
+        ("n_heads", c_int32),
+        ("n_kv_heads", c_int32),
+        ("head_dim", c_int32),
+        ("ffn_dim", c_int32),
+        ("max_seq_len", c_int32),
+        ("tied", c_int32),
+        ("bos_id", c_int32),
+        ("eos_id", c_int32),
+        ("pad_id", c_int32),
+        ("reserved", c_int32),
+        ("norm_eps", c_double),
+        ("rope_theta", c_double),
+        ("init_std", c_double),
+    ]
+
+
+class llama2_model_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("dtype", c_int32),
+    ]
+
+
+class llama2_tensor_info(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("dtype", c_int32),
+        ("rows", c_int64),
+        ("columns", c_int64),
+        ("name", c_char_p),
+    ]
+
+
+class llama2_loss(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("sum", c_double),
+        ("weight", c_double),
+        ("targets", c_int64),
+    ]
+
+
+class llama2_memory(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("weights", c_int64),
+        ("gradients", c_int64),
+        ("optimizer", c_int64),
+        ("activations", c_int64),
+        ("kv_cache", c_int64),
+        ("scratch", c_int64),
+        ("total", c_int64),
+    ]
+
+
+class llama2_memory_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("train", c_int32),
+        ("recompute", c_int32),
+        ("dtype", c_int32),
+        ("batch_tokens", c_int64),
+        ("kv_tokens", c_int64),
+    ]
+
+
+class llama2_sampling(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("top_k", c_int32),
+        ("temperature", c_double),
+        ("top_p", c_double),
+        ("seed", c_uint64),
+        ("sample_id", c_uint64),
+    ]
+
+
+class llama2_shards_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("verify", c_int32),
+        ("length", c_int64),
+        ("seed", c_uint64),
+    ]
+
+
+class llama2_shards_source(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("share", c_int32),
+        ("tokens", c_uint64),
+        ("served", c_uint64),
+        ("epochs", c_double),
+    ]
+
+
+class llama2_optimizer_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("lr", c_double),
+        ("beta1", c_double),
+        ("beta2", c_double),
+        ("eps", c_double),
+        ("weight_decay", c_double),
+    ]
+
+
+class llama2_trainer_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("schedule", c_int32),
+        ("warmup_steps", c_int64),
+        ("total_steps", c_int64),
+        ("min_lr_ratio", c_double),
+        ("clip_norm", c_double),
+        ("micro_batch_tokens", c_int64),
+        ("recompute", c_int32),
+        ("max_bad_steps", c_int32),
+    ]
+
+
+class llama2_step_metrics(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("skipped", c_int32),
+        ("step", c_int64),
+        ("loss", c_double),
+        ("weight", c_double),
+        ("grad_norm", c_double),
+        ("lr", c_double),
+        ("tokens", c_int64),
+        ("total_tokens", c_int64),
+    ]
+
+
+class llama2_reward_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("head", c_int32),
+    ]
+
+
+class llama2_pairs(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_pairs", c_int32),
+        ("batch", POINTER(llama2_batch)),
+        ("margins", POINTER(c_float)),
+        ("safe", POINTER(c_int32)),
+        ("safety_weight", c_double),
+    ]
+
+
+class llama2_reward_metrics(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_pairs", c_int32),
+        ("n_left_out", c_int32),
+        ("n_labelled", c_int32),
+        ("loss", c_double),
+        ("ranking_loss", c_double),
+        ("safety_loss", c_double),
+        ("accuracy", c_double),
+        ("mean_margin", c_double),
+        ("mean_chosen", c_double),
+        ("mean_rejected", c_double),
+        ("min_score", c_double),
+        ("max_score", c_double),
+        ("grad_norm", c_double),
+        ("lr", c_double),
+        ("step", c_int64),
+    ]
+
+
+class llama2_rollout_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("samples_per_prompt", c_int32),
+        ("max_new_tokens", c_int32),
+        ("top_k", c_int32),
+        ("temperature", c_double),
+        ("top_p", c_double),
+        ("seed", c_uint64),
+        ("first_sample_id", c_uint64),
+        ("max_parallel", c_int32),
+        ("reserved", c_int32),
+        ("progress", llama2_rollout_fn),
+        ("user", c_void_p),
+    ]
+
+
+class llama2_rollouts_view(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_samples", c_int32),
+        ("samples_per_prompt", c_int32),
+        ("reserved", c_int32),
+        ("n_tokens", c_int64),
+        ("temperature", c_double),
+        ("tokens", POINTER(c_int32)),
+        ("offsets", POINTER(c_int64)),
+        ("prompt_lengths", POINTER(c_int32)),
+        ("ended", POINTER(c_uint8)),
+        ("logprobs", POINTER(c_float)),
+        ("ref_logprobs", POINTER(c_float)),
+        ("values", POINTER(c_float)),
+        ("advantages", POINTER(c_float)),
+        ("returns", POINTER(c_float)),
+        ("scores", POINTER(c_float)),
+        ("helpful_scores", POINTER(c_float)),
+        ("safety_scores", POINTER(c_float)),
+    ]
+
+
+class llama2_combine_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("whiten", c_int32),
+        ("threshold", c_double),
+        ("missing_eos_penalty", c_double),
+    ]
+
+
+class llama2_pool_add_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("version", c_int32),
+        ("keep", c_int32),
+        ("leave_out_unsafe", c_int32),
+        ("unsafe_below", c_double),
+    ]
+
+
+class llama2_pool_metrics(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_prompts", c_int32),
+        ("n_kept", c_int32),
+        ("n_unsafe", c_int32),
+        ("mean_score", c_double),
+        ("mean_best", c_double),
+        ("mean_median", c_double),
+    ]
+
+
+class llama2_pool_sample(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("version", c_int32),
+        ("prompt_id", c_uint64),
+        ("tokens", POINTER(c_int32)),
+        ("n_tokens", c_int64),
+        ("prompt_length", c_int32),
+        ("score", c_float),
+    ]
+
+
+class llama2_ppo_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("minibatch", c_int32),
+        ("beta", c_double),
+        ("gamma", c_double),
+        ("lambda_", c_double),
+        ("clip", c_double),
+        ("value_clip", c_double),
+        ("missing_eos_penalty", c_double),
+        ("whiten_advantages", c_int32),
+        ("whiten_rewards", c_int32),
+        ("kl_estimator", c_int32),
+        ("epochs", c_int32),
+        ("seed", c_uint64),
+        ("shuffle", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class llama2_ppo_metrics(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_updates", c_int32),
+        ("kl", c_double),
+        ("entropy", c_double),
+        ("non_score_reward", c_double),
+        ("rlhf_reward", c_double),
+        ("score", c_double),
+        ("policy_loss", c_double),
+        ("value_loss", c_double),
+        ("approx_kl", c_double),
+        ("clip_fraction", c_double),
+        ("value_clip_fraction", c_double),
+        ("policy_entropy", c_double),
+        ("ratio", c_double),
+        ("ratio_var", c_double),
+        ("explained_variance", c_double),
+        ("eos_share", c_double),
+        ("response_length", c_double),
+        ("policy_grad_norm", c_double),
+        ("value_grad_norm", c_double),
+        ("policy_lr", c_double),
+        ("value_lr", c_double),
+        ("step", c_int64),
+    ]
+
+
+FUNCTIONS = {
+    "llama2_version": (c_char_p, []),
+    "llama2_status_name": (c_char_p, [llama2_status]),
+    "llama2_last_error": (c_char_p, []),
+    "llama2_context_options_init": (None, [POINTER(llama2_context_options), c_size_t]),
+    "llama2_context_create": (llama2_status, [POINTER(llama2_context_options), POINTER(POINTER(llama2_context))]),
+    "llama2_context_free": (None, [POINTER(llama2_context)]),
+    "llama2_context_cancel": (None, [POINTER(llama2_context)]),
+    "llama2_context_resume": (None, [POINTER(llama2_context)]),
+    "llama2_context_threads": (c_int32, [POINTER(llama2_context)]),
+    "llama2_context_describe": (c_char_p, [POINTER(llama2_context)]),
+    "llama2_tokenizer_options_init": (None, [POINTER(llama2_tokenizer_options), c_size_t]),
+    "llama2_tokenizer_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(llama2_tokenizer_options), POINTER(POINTER(llama2_tokenizer))]),
+    "llama2_tokenizer_load_memory": (llama2_status, [POINTER(llama2_context), c_void_p, c_size_t, POINTER(llama2_tokenizer_options), POINTER(POINTER(llama2_tokenizer))]),
+    "llama2_tokenizer_pieces_init": (None, [POINTER(llama2_tokenizer_pieces), c_size_t]),
+    "llama2_tokenizer_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_tokenizer_pieces), POINTER(POINTER(llama2_tokenizer))]),
+    "llama2_tokenizer_save": (llama2_status, [POINTER(llama2_tokenizer), c_char_p]),
+    "llama2_tokenizer_retain": (POINTER(llama2_tokenizer), [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_free": (None, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_vocab_size": (c_int32, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_bos": (c_int32, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_eos": (c_int32, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_unk": (c_int32, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_pad": (c_int32, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_piece": (llama2_status, [POINTER(llama2_tokenizer), c_int32, POINTER(c_char_p), POINTER(c_size_t), POINTER(c_float), POINTER(c_int32)]),
+    "llama2_tokenizer_find": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, POINTER(c_int32)]),
+    "llama2_tokenizer_encode": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, c_uint32, POINTER(c_int32), c_int64, POINTER(c_int64)]),
+    "llama2_tokenizer_decode": (llama2_status, [POINTER(llama2_tokenizer), POINTER(c_int32), c_int64, c_uint32, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
+    "llama2_decoder_create": (llama2_status, [POINTER(llama2_tokenizer), c_uint32, POINTER(POINTER(llama2_decoder))]),
+    "llama2_decoder_free": (None, [POINTER(llama2_decoder)]),
+    "llama2_decoder_push": (llama2_status, [POINTER(llama2_decoder), c_int32, POINTER(c_char_p), POINTER(c_size_t)]),
+    "llama2_decoder_finish": (llama2_status, [POINTER(llama2_decoder), POINTER(c_char_p), POINTER(c_size_t)]),
+    "llama2_chat_init": (None, [POINTER(llama2_chat), c_size_t]),
+    "llama2_chat_encode": (llama2_status, [POINTER(llama2_tokenizer), POINTER(llama2_chat), c_uint32, POINTER(c_int32), POINTER(c_float), c_int64, POINTER(c_int64)]),
+    "llama2_packer_options_init": (None, [POINTER(llama2_packer_options), c_size_t]),
+    "llama2_packer_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_packer_options), POINTER(POINTER(llama2_packer))]),
+    "llama2_packer_free": (None, [POINTER(llama2_packer)]),
+    "llama2_packer_add": (llama2_status, [POINTER(llama2_packer), POINTER(c_int32), POINTER(c_float), c_int64]),
+    "llama2_packer_batch": (llama2_status, [POINTER(llama2_packer), POINTER(llama2_batch)]),
+    "llama2_packer_clear": (None, [POINTER(llama2_packer)]),
+    "llama2_packer_tokens": (c_int64, [POINTER(llama2_packer)]),
+    "llama2_packer_cut": (c_int64, [POINTER(llama2_packer)]),
+    "llama2_config_init": (None, [POINTER(llama2_config), c_size_t]),
+    "llama2_config_preset": (llama2_status, [POINTER(llama2_config), c_int32]),
+    "llama2_model_options_init": (None, [POINTER(llama2_model_options), c_size_t]),
+    "llama2_model_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_config), POINTER(llama2_model_options), POINTER(POINTER(llama2_model))]),
+    "llama2_model_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(llama2_model_options), POINTER(POINTER(llama2_model))]),
+    "llama2_model_save": (llama2_status, [POINTER(llama2_model), c_char_p, c_int32]),
+    "llama2_model_retain": (POINTER(llama2_model), [POINTER(llama2_model)]),
+    "llama2_model_free": (None, [POINTER(llama2_model)]),
+    "llama2_model_clone": (llama2_status, [POINTER(llama2_model), POINTER(POINTER(llama2_model))]),
+    "llama2_model_copy_weights": (llama2_status, [POINTER(llama2_model), POINTER(llama2_model)]),
+    "llama2_model_config": (llama2_status, [POINTER(llama2_model), POINTER(llama2_config)]),
+    "llama2_model_parameters": (c_int64, [POINTER(llama2_model)]),
+    "llama2_model_tensors": (c_int32, [POINTER(llama2_model)]),
+    "llama2_model_tensor_info": (llama2_status, [POINTER(llama2_model), c_int32, POINTER(llama2_tensor_info)]),
+    "llama2_model_get_tensor": (llama2_status, [POINTER(llama2_model), c_char_p, POINTER(c_float), c_int64, POINTER(c_int64)]),
+    "llama2_model_set_tensor": (llama2_status, [POINTER(llama2_model), c_char_p, POINTER(c_float), c_int64]),
+    "llama2_model_logits": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(c_float)]),
+    "llama2_model_hidden": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(c_float)]),
+    "llama2_model_logprobs": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), c_double, POINTER(c_float), POINTER(c_float)]),
+    "llama2_model_evaluate": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(llama2_loss)]),
+    "llama2_memory_options_init": (None, [POINTER(llama2_memory_options), c_size_t]),
+    "llama2_memory_estimate": (llama2_status, [POINTER(llama2_config), POINTER(llama2_memory_options), POINTER(llama2_memory)]),
+    "llama2_sampling_init": (None, [POINTER(llama2_sampling), c_size_t]),
+    "llama2_session_create": (llama2_status, [POINTER(llama2_model), POINTER(POINTER(llama2_session))]),
+    "llama2_session_free": (None, [POINTER(llama2_session)]),
+    "llama2_session_feed": (llama2_status, [POINTER(llama2_session), POINTER(c_int32), c_int64]),
+    "llama2_session_sample": (llama2_status, [POINTER(llama2_session), POINTER(llama2_sampling), POINTER(c_int32), POINTER(c_float)]),
+    "llama2_session_logits": (llama2_status, [POINTER(llama2_session), POINTER(c_float), c_int64, POINTER(c_int64)]),
+    "llama2_session_position": (c_int64, [POINTER(llama2_session)]),
+    "llama2_session_rewind": (llama2_status, [POINTER(llama2_session), c_int64]),
+    "llama2_shard_writer_create": (llama2_status, [POINTER(llama2_context), c_char_p, c_int64, POINTER(POINTER(llama2_shard_writer))]),
+    "llama2_shard_writer_append": (llama2_status, [POINTER(llama2_shard_writer), POINTER(c_int32), c_int64]),
+    "llama2_shard_writer_tokens": (c_int64, [POINTER(llama2_shard_writer)]),
+    "llama2_shard_writer_finish": (llama2_status, [POINTER(llama2_shard_writer)]),
+    "llama2_shard_writer_free": (None, [POINTER(llama2_shard_writer)]),
+    "llama2_shards_options_init": (None, [POINTER(llama2_shards_options), c_size_t]),
+    "llama2_shards_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_shards_options), POINTER(POINTER(llama2_shards))]),
+    "llama2_shards_add_source": (llama2_status, [POINTER(llama2_shards), POINTER(c_char_p), c_int32, c_double]),
+    "llama2_shards_next": (llama2_status, [POINTER(llama2_shards), c_int64, POINTER(c_int32), POINTER(c_int32)]),
+    "llama2_shards_tell": (c_uint64, [POINTER(llama2_shards)]),
+    "llama2_shards_seek": (llama2_status, [POINTER(llama2_shards), c_uint64]),
+    "llama2_shards_vocab_size": (c_int64, [POINTER(llama2_shards)]),
+    "llama2_shards_sources": (c_int32, [POINTER(llama2_shards)]),
+    "llama2_shards_source_info": (llama2_status, [POINTER(llama2_shards), c_int32, POINTER(llama2_shards_source)]),
+    "llama2_shards_free": (None, [POINTER(llama2_shards)]),
+    "llama2_optimizer_options_init": (None, [POINTER(llama2_optimizer_options), c_size_t]),
+    "llama2_optimizer_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_optimizer_options), POINTER(POINTER(llama2_optimizer))]),
+    "llama2_optimizer_free": (None, [POINTER(llama2_optimizer)]),
+    "llama2_optimizer_set_lr": (llama2_status, [POINTER(llama2_optimizer), c_double]),
+    "llama2_trainer_options_init": (None, [POINTER(llama2_trainer_options), c_size_t]),
+    "llama2_trainer_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_model), POINTER(llama2_optimizer), POINTER(llama2_trainer_options), POINTER(POINTER(llama2_trainer))]),
+    "llama2_trainer_create_for_reward": (llama2_status, [POINTER(llama2_context), POINTER(llama2_reward_model), POINTER(llama2_optimizer), POINTER(llama2_trainer_options), POINTER(POINTER(llama2_trainer))]),
+    "llama2_trainer_free": (None, [POINTER(llama2_trainer)]),
+    "llama2_trainer_accumulate": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), POINTER(llama2_loss)]),
+    "llama2_trainer_update": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_step_metrics)]),
+    "llama2_trainer_clear": (llama2_status, [POINTER(llama2_trainer)]),
+    "llama2_trainer_backward_logprobs": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), c_double, POINTER(c_float), c_double, c_double]),
+    "llama2_trainer_backward_logits": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), POINTER(c_float), c_double, c_double]),
+    "llama2_trainer_backward_values": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), POINTER(c_float), c_double, c_double]),
+    "llama2_trainer_get_gradient": (llama2_status, [POINTER(llama2_trainer), c_char_p, POINTER(c_float), c_int64, POINTER(c_int64)]),
+    "llama2_trainer_step": (c_int64, [POINTER(llama2_trainer)]),
+    "llama2_pretrain_step": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), POINTER(llama2_step_metrics)]),
+    "llama2_sft_step": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), POINTER(llama2_step_metrics)]),
+    "llama2_reward_options_init": (None, [POINTER(llama2_reward_options), c_size_t]),
+    "llama2_reward_model_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_model), POINTER(llama2_reward_options), POINTER(POINTER(llama2_reward_model))]),
+    "llama2_reward_model_clone": (llama2_status, [POINTER(llama2_reward_model), POINTER(POINTER(llama2_reward_model))]),
+    "llama2_reward_model_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(llama2_model_options), POINTER(POINTER(llama2_reward_model))]),
+    "llama2_reward_model_save": (llama2_status, [POINTER(llama2_reward_model), c_char_p, c_int32]),
+    "llama2_reward_model_free": (None, [POINTER(llama2_reward_model)]),
+    "llama2_reward_model_get_tensor": (llama2_status, [POINTER(llama2_reward_model), c_char_p, POINTER(c_float), c_int64, POINTER(c_int64)]),
+    "llama2_reward_model_set_tensor": (llama2_status, [POINTER(llama2_reward_model), c_char_p, POINTER(c_float), c_int64]),
+    "llama2_reward_model_set_normalisation": (llama2_status, [POINTER(llama2_reward_model), c_double, c_double]),
+    "llama2_reward_model_normalisation": (llama2_status, [POINTER(llama2_reward_model), POINTER(c_double), POINTER(c_double)]),
+    "llama2_reward_model_score": (llama2_status, [POINTER(llama2_reward_model), POINTER(llama2_batch), POINTER(c_float)]),
+    "llama2_reward_model_values": (llama2_status, [POINTER(llama2_reward_model), POINTER(llama2_batch), POINTER(c_float)]),
+    "llama2_reward_margin": (c_float, [c_int32, c_int32]),
+    "llama2_reward_accumulate": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_pairs), POINTER(llama2_reward_metrics)]),
+    "llama2_reward_step": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_pairs), POINTER(llama2_reward_metrics)]),
+    "llama2_reward_evaluate": (llama2_status, [POINTER(llama2_reward_model), POINTER(llama2_pairs), POINTER(llama2_reward_metrics), POINTER(c_float)]),
+    "llama2_rollout_options_init": (None, [POINTER(llama2_rollout_options), c_size_t]),
+    "llama2_rollout": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(llama2_rollout_options), POINTER(POINTER(llama2_rollouts))]),
+    "llama2_rollouts_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_batch), POINTER(c_int32), c_int32, c_int32, c_double, POINTER(POINTER(llama2_rollouts))]),
+    "llama2_rollouts_free": (None, [POINTER(llama2_rollouts)]),
+    "llama2_rollouts_view_get": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_rollouts_view)]),
+    "llama2_rollouts_set": (llama2_status, [POINTER(llama2_rollouts), c_int32, POINTER(c_float), c_int64]),
+    "llama2_rollouts_score": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_reward_model)]),
+    "llama2_rollouts_score_into": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_reward_model), c_int32]),
+    "llama2_combine_options_init": (None, [POINTER(llama2_combine_options), c_size_t]),
+    "llama2_rollouts_combine": (llama2_status, [POINTER(llama2_rollouts), POINTER(c_uint8), POINTER(llama2_combine_options)]),
+    "llama2_rollouts_save": (llama2_status, [POINTER(llama2_rollouts), c_char_p]),
+    "llama2_rollouts_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_rollouts))]),
+    "llama2_pool_create": (llama2_status, [POINTER(llama2_context), POINTER(POINTER(llama2_pool))]),
+    "llama2_pool_free": (None, [POINTER(llama2_pool)]),
+    "llama2_pool_add_options_init": (None, [POINTER(llama2_pool_add_options), c_size_t]),
+    "llama2_pool_add": (llama2_status, [POINTER(llama2_pool), POINTER(llama2_rollouts), POINTER(c_uint64), POINTER(llama2_pool_add_options), POINTER(llama2_pool_metrics)]),
+    "llama2_pool_count": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, POINTER(c_int64)]),
+    "llama2_pool_best": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, c_int64, POINTER(llama2_pool_sample)]),
+    "llama2_pool_save": (llama2_status, [POINTER(llama2_pool), c_char_p]),
+    "llama2_pool_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_pool))]),
+    "llama2_ppo_options_init": (None, [POINTER(llama2_ppo_options), c_size_t]),
+    "llama2_rollouts_reference": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_model)]),
+    "llama2_rollouts_values": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_reward_model)]),
+    "llama2_ppo_advantages": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_ppo_options), POINTER(llama2_ppo_metrics)]),
+    "llama2_ppo_update": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_trainer), POINTER(llama2_rollouts), POINTER(llama2_ppo_options), POINTER(llama2_ppo_metrics)]),
+    "llama2_ppo_adapt_beta": (c_double, [c_double, c_double, c_double, c_double, c_int64]),
+    "llama2_checkpoint_begin": (llama2_status, [POINTER(llama2_context), c_char_p, c_int64, POINTER(POINTER(llama2_checkpoint))]),
+    "llama2_checkpoint_add_trainer": (llama2_status, [POINTER(llama2_checkpoint), c_char_p, POINTER(llama2_trainer)]),
+    "llama2_checkpoint_add_rollouts": (llama2_status, [POINTER(llama2_checkpoint), c_char_p, POINTER(llama2_rollouts)]),
+    "llama2_checkpoint_add_bytes": (llama2_status, [POINTER(llama2_checkpoint), c_char_p, c_void_p, c_size_t]),
+    "llama2_checkpoint_commit": (llama2_status, [POINTER(llama2_checkpoint), c_int32]),
+    "llama2_checkpoint_open": (llama2_status, [POINTER(llama2_context), c_char_p, c_int64, POINTER(POINTER(llama2_checkpoint))]),
+    "llama2_checkpoint_step": (c_int64, [POINTER(llama2_checkpoint)]),
+    "llama2_checkpoint_get_trainer": (llama2_status, [POINTER(llama2_checkpoint), c_char_p, POINTER(llama2_trainer)]),
+    "llama2_checkpoint_get_rollouts": (llama2_status, [POINTER(llama2_checkpoint), c_char_p, POINTER(POINTER(llama2_rollouts))]),
+    "llama2_checkpoint_get_bytes": (llama2_status, [POINTER(llama2_checkpoint), c_char_p, c_void_p, c_size_t, POINTER(c_size_t)]),
+    "llama2_checkpoint_free": (None, [POINTER(llama2_checkpoint)]),
+}

@@ -1,0 +1,391 @@
+/* Made by make_layout.py. Sizes, offsets and constants of the ABI on LP64; each field begins where the one before it ends: no hidden padding. */
+#include <llama2/llama2.h>
+
+#define SIZE(type, size) _Static_assert(sizeof(type) == (size) && (size) % 8 == 0, "size of " #type)
+#define FIELD(type, field, offset, size) \
+    _Static_assert(offsetof(type, field) == (offset) && sizeof(((type *)0)->field) == (size), #type "." #field)
+#define CONSTANT(name, value) _Static_assert((name) == (value), #name)
+
+SIZE(llama2_context_options, 80);
+FIELD(llama2_context_options, struct_size, 0, 4);
+FIELD(llama2_context_options, n_threads, 4, 4);
+FIELD(llama2_context_options, seed, 8, 8);
+FIELD(llama2_context_options, alloc, 16, 8);
+FIELD(llama2_context_options, dealloc, 24, 8);
+FIELD(llama2_context_options, alloc_user, 32, 8);
+FIELD(llama2_context_options, log, 40, 8);
+FIELD(llama2_context_options, log_user, 48, 8);
+FIELD(llama2_context_options, run, 56, 8);
+FIELD(llama2_context_options, run_user, 64, 8);
+FIELD(llama2_context_options, gemm, 72, 4);
+FIELD(llama2_context_options, isa, 76, 4);
+
+SIZE(llama2_tokenizer_options, 16);
+FIELD(llama2_tokenizer_options, struct_size, 0, 4);
+FIELD(llama2_tokenizer_options, max_pieces, 4, 4);
+FIELD(llama2_tokenizer_options, max_bytes, 8, 8);
+
+SIZE(llama2_tokenizer_pieces, 72);
+FIELD(llama2_tokenizer_pieces, struct_size, 0, 4);
+FIELD(llama2_tokenizer_pieces, n_pieces, 4, 4);
+FIELD(llama2_tokenizer_pieces, texts, 8, 8);
+FIELD(llama2_tokenizer_pieces, lengths, 16, 8);
+FIELD(llama2_tokenizer_pieces, scores, 24, 8);
+FIELD(llama2_tokenizer_pieces, types, 32, 8);
+FIELD(llama2_tokenizer_pieces, bos_piece, 40, 8);
+FIELD(llama2_tokenizer_pieces, eos_piece, 48, 8);
+FIELD(llama2_tokenizer_pieces, pad_piece, 56, 8);
+FIELD(llama2_tokenizer_pieces, add_dummy_prefix, 64, 4);
+FIELD(llama2_tokenizer_pieces, remove_extra_whitespaces, 68, 4);
+
+SIZE(llama2_chat, 40);
+FIELD(llama2_chat, struct_size, 0, 4);
+FIELD(llama2_chat, n_messages, 4, 4);
+FIELD(llama2_chat, roles, 8, 8);
+FIELD(llama2_chat, texts, 16, 8);
+FIELD(llama2_chat, lengths, 24, 8);
+FIELD(llama2_chat, loss_weights, 32, 8);
+
+SIZE(llama2_batch, 40);
+FIELD(llama2_batch, struct_size, 0, 4);
+FIELD(llama2_batch, n_sequences, 4, 4);
+FIELD(llama2_batch, n_tokens, 8, 8);
+FIELD(llama2_batch, tokens, 16, 8);
+FIELD(llama2_batch, offsets, 24, 8);
+FIELD(llama2_batch, loss_weight, 32, 8);
+
+SIZE(llama2_packer_options, 16);
+FIELD(llama2_packer_options, struct_size, 0, 4);
+FIELD(llama2_packer_options, concatenate, 4, 4);
+FIELD(llama2_packer_options, max_length, 8, 8);
+
+SIZE(llama2_config, 80);
+FIELD(llama2_config, struct_size, 0, 4);
+FIELD(llama2_config, vocab_size, 4, 4);
+FIELD(llama2_config, dim, 8, 4);
+FIELD(llama2_config, n_layers, 12, 4);
+FIELD(llama2_config, n_heads, 16, 4);
+FIELD(llama2_config, n_kv_heads, 20, 4);
+FIELD(llama2_config, head_dim, 24, 4);
+FIELD(llama2_config, ffn_dim, 28, 4);
+FIELD(llama2_config, max_seq_len, 32, 4);
+FIELD(llama2_config, tied, 36, 4);
+FIELD(llama2_config, bos_id, 40, 4);
+FIELD(llama2_config, eos_id, 44, 4);
+FIELD(llama2_config, pad_id, 48, 4);
+FIELD(llama2_config, reserved, 52, 4);
+FIELD(llama2_config, norm_eps, 56, 8);
+FIELD(llama2_config, rope_theta, 64, 8);
+FIELD(llama2_config, init_std, 72, 8);
+
+SIZE(llama2_model_options, 8);
+FIELD(llama2_model_options, struct_size, 0, 4);
+FIELD(llama2_model_options, dtype, 4, 4);
+
+SIZE(llama2_tensor_info, 32);
+FIELD(llama2_tensor_info, struct_size, 0, 4);
+FIELD(llama2_tensor_info, dtype, 4, 4);
+FIELD(llama2_tensor_info, rows, 8, 8);
+FIELD(llama2_tensor_info, columns, 16, 8);
+FIELD(llama2_tensor_info, name, 24, 8);
+
+SIZE(llama2_loss, 32);
+FIELD(llama2_loss, struct_size, 0, 4);
+FIELD(llama2_loss, reserved, 4, 4);
+FIELD(llama2_loss, sum, 8, 8);
+FIELD(llama2_loss, weight, 16, 8);
+FIELD(llama2_loss, targets, 24, 8);
+
+SIZE(llama2_memory, 64);
+FIELD(llama2_memory, struct_size, 0, 4);
+FIELD(llama2_memory, reserved, 4, 4);
+FIELD(llama2_memory, weights, 8, 8);
+FIELD(llama2_memory, gradients, 16, 8);
+FIELD(llama2_memory, optimizer, 24, 8);
+FIELD(llama2_memory, activations, 32, 8);
+FIELD(llama2_memory, kv_cache, 40, 8);
+FIELD(llama2_memory, scratch, 48, 8);
+FIELD(llama2_memory, total, 56, 8);
+
+SIZE(llama2_memory_options, 32);
+FIELD(llama2_memory_options, struct_size, 0, 4);
+FIELD(llama2_memory_options, train, 4, 4);
+FIELD(llama2_memory_options, recompute, 8, 4);
+FIELD(llama2_memory_options, dtype, 12, 4);
+FIELD(llama2_memory_options, batch_tokens, 16, 8);
+FIELD(llama2_memory_options, kv_tokens, 24, 8);
+
+SIZE(llama2_sampling, 40);
+FIELD(llama2_sampling, struct_size, 0, 4);
+FIELD(llama2_sampling, top_k, 4, 4);
+FIELD(llama2_sampling, temperature, 8, 8);
+FIELD(llama2_sampling, top_p, 16, 8);
+FIELD(llama2_sampling, seed, 24, 8);
+FIELD(llama2_sampling, sample_id, 32, 8);
+
+SIZE(llama2_shards_options, 24);
+FIELD(llama2_shards_options, struct_size, 0, 4);
+FIELD(llama2_shards_options, verify, 4, 4);
+FIELD(llama2_shards_options, length, 8, 8);
+FIELD(llama2_shards_options, seed, 16, 8);
+
+SIZE(llama2_shards_source, 32);
+FIELD(llama2_shards_source, struct_size, 0, 4);
+FIELD(llama2_shards_source, share, 4, 4);
+FIELD(llama2_shards_source, tokens, 8, 8);
+FIELD(llama2_shards_source, served, 16, 8);
+FIELD(llama2_shards_source, epochs, 24, 8);
+
+SIZE(llama2_optimizer_options, 48);
+FIELD(llama2_optimizer_options, struct_size, 0, 4);
+FIELD(llama2_optimizer_options, reserved, 4, 4);
+FIELD(llama2_optimizer_options, lr, 8, 8);
+FIELD(llama2_optimizer_options, beta1, 16, 8);
+FIELD(llama2_optimizer_options, beta2, 24, 8);
+FIELD(llama2_optimizer_options, eps, 32, 8);
+FIELD(llama2_optimizer_options, weight_decay, 40, 8);
+
+SIZE(llama2_trainer_options, 56);
+FIELD(llama2_trainer_options, struct_size, 0, 4);
+FIELD(llama2_trainer_options, schedule, 4, 4);
+FIELD(llama2_trainer_options, warmup_steps, 8, 8);
+FIELD(llama2_trainer_options, total_steps, 16, 8);
+FIELD(llama2_trainer_options, min_lr_ratio, 24, 8);
+FIELD(llama2_trainer_options, clip_norm, 32, 8);
+FIELD(llama2_trainer_options, micro_batch_tokens, 40, 8);
+FIELD(llama2_trainer_options, recompute, 48, 4);
+FIELD(llama2_trainer_options, max_bad_steps, 52, 4);
+
+SIZE(llama2_step_metrics, 64);
+FIELD(llama2_step_metrics, struct_size, 0, 4);
+FIELD(llama2_step_metrics, skipped, 4, 4);
+FIELD(llama2_step_metrics, step, 8, 8);
+FIELD(llama2_step_metrics, loss, 16, 8);
+FIELD(llama2_step_metrics, weight, 24, 8);
+FIELD(llama2_step_metrics, grad_norm, 32, 8);
+FIELD(llama2_step_metrics, lr, 40, 8);
+FIELD(llama2_step_metrics, tokens, 48, 8);
+FIELD(llama2_step_metrics, total_tokens, 56, 8);
+
+SIZE(llama2_reward_options, 8);
+FIELD(llama2_reward_options, struct_size, 0, 4);
+FIELD(llama2_reward_options, head, 4, 4);
+
+SIZE(llama2_pairs, 40);
+FIELD(llama2_pairs, struct_size, 0, 4);
+FIELD(llama2_pairs, n_pairs, 4, 4);
+FIELD(llama2_pairs, batch, 8, 8);
+FIELD(llama2_pairs, margins, 16, 8);
+FIELD(llama2_pairs, safe, 24, 8);
+FIELD(llama2_pairs, safety_weight, 32, 8);
+
+SIZE(llama2_reward_metrics, 112);
+FIELD(llama2_reward_metrics, struct_size, 0, 4);
+FIELD(llama2_reward_metrics, n_pairs, 4, 4);
+FIELD(llama2_reward_metrics, n_left_out, 8, 4);
+FIELD(llama2_reward_metrics, n_labelled, 12, 4);
+FIELD(llama2_reward_metrics, loss, 16, 8);
+FIELD(llama2_reward_metrics, ranking_loss, 24, 8);
+FIELD(llama2_reward_metrics, safety_loss, 32, 8);
+FIELD(llama2_reward_metrics, accuracy, 40, 8);
+FIELD(llama2_reward_metrics, mean_margin, 48, 8);
+FIELD(llama2_reward_metrics, mean_chosen, 56, 8);
+FIELD(llama2_reward_metrics, mean_rejected, 64, 8);
+FIELD(llama2_reward_metrics, min_score, 72, 8);
+FIELD(llama2_reward_metrics, max_score, 80, 8);
+FIELD(llama2_reward_metrics, grad_norm, 88, 8);
+FIELD(llama2_reward_metrics, lr, 96, 8);
+FIELD(llama2_reward_metrics, step, 104, 8);
+
+SIZE(llama2_rollout_event, 32);
+FIELD(llama2_rollout_event, struct_size, 0, 4);
+FIELD(llama2_rollout_event, reserved, 4, 4);
+FIELD(llama2_rollout_event, samples_done, 8, 8);
+FIELD(llama2_rollout_event, samples, 16, 8);
+FIELD(llama2_rollout_event, tokens, 24, 8);
+
+SIZE(llama2_rollout_options, 72);
+FIELD(llama2_rollout_options, struct_size, 0, 4);
+FIELD(llama2_rollout_options, samples_per_prompt, 4, 4);
+FIELD(llama2_rollout_options, max_new_tokens, 8, 4);
+FIELD(llama2_rollout_options, top_k, 12, 4);
+FIELD(llama2_rollout_options, temperature, 16, 8);
+FIELD(llama2_rollout_options, top_p, 24, 8);
+FIELD(llama2_rollout_options, seed, 32, 8);
+FIELD(llama2_rollout_options, first_sample_id, 40, 8);
+FIELD(llama2_rollout_options, max_parallel, 48, 4);
+FIELD(llama2_rollout_options, reserved, 52, 4);
+FIELD(llama2_rollout_options, progress, 56, 8);
+FIELD(llama2_rollout_options, user, 64, 8);
+
+SIZE(llama2_rollouts_view, 128);
+FIELD(llama2_rollouts_view, struct_size, 0, 4);
+FIELD(llama2_rollouts_view, n_samples, 4, 4);
+FIELD(llama2_rollouts_view, samples_per_prompt, 8, 4);
+FIELD(llama2_rollouts_view, reserved, 12, 4);
+FIELD(llama2_rollouts_view, n_tokens, 16, 8);
+FIELD(llama2_rollouts_view, temperature, 24, 8);
+FIELD(llama2_rollouts_view, tokens, 32, 8);
+FIELD(llama2_rollouts_view, offsets, 40, 8);
+FIELD(llama2_rollouts_view, prompt_lengths, 48, 8);
+FIELD(llama2_rollouts_view, ended, 56, 8);
+FIELD(llama2_rollouts_view, logprobs, 64, 8);
+FIELD(llama2_rollouts_view, ref_logprobs, 72, 8);
+FIELD(llama2_rollouts_view, values, 80, 8);
+FIELD(llama2_rollouts_view, advantages, 88, 8);
+FIELD(llama2_rollouts_view, returns, 96, 8);
+FIELD(llama2_rollouts_view, scores, 104, 8);
+FIELD(llama2_rollouts_view, helpful_scores, 112, 8);
+FIELD(llama2_rollouts_view, safety_scores, 120, 8);
+
+SIZE(llama2_combine_options, 24);
+FIELD(llama2_combine_options, struct_size, 0, 4);
+FIELD(llama2_combine_options, whiten, 4, 4);
+FIELD(llama2_combine_options, threshold, 8, 8);
+FIELD(llama2_combine_options, missing_eos_penalty, 16, 8);
+
+SIZE(llama2_pool_add_options, 24);
+FIELD(llama2_pool_add_options, struct_size, 0, 4);
+FIELD(llama2_pool_add_options, version, 4, 4);
+FIELD(llama2_pool_add_options, keep, 8, 4);
+FIELD(llama2_pool_add_options, leave_out_unsafe, 12, 4);
+FIELD(llama2_pool_add_options, unsafe_below, 16, 8);
+
+SIZE(llama2_pool_metrics, 40);
+FIELD(llama2_pool_metrics, struct_size, 0, 4);
+FIELD(llama2_pool_metrics, n_prompts, 4, 4);
+FIELD(llama2_pool_metrics, n_kept, 8, 4);
+FIELD(llama2_pool_metrics, n_unsafe, 12, 4);
+FIELD(llama2_pool_metrics, mean_score, 16, 8);
+FIELD(llama2_pool_metrics, mean_best, 24, 8);
+FIELD(llama2_pool_metrics, mean_median, 32, 8);
+
+SIZE(llama2_pool_sample, 40);
+FIELD(llama2_pool_sample, struct_size, 0, 4);
+FIELD(llama2_pool_sample, version, 4, 4);
+FIELD(llama2_pool_sample, prompt_id, 8, 8);
+FIELD(llama2_pool_sample, tokens, 16, 8);
+FIELD(llama2_pool_sample, n_tokens, 24, 8);
+FIELD(llama2_pool_sample, prompt_length, 32, 4);
+FIELD(llama2_pool_sample, score, 36, 4);
+
+SIZE(llama2_ppo_options, 88);
+FIELD(llama2_ppo_options, struct_size, 0, 4);
+FIELD(llama2_ppo_options, minibatch, 4, 4);
+FIELD(llama2_ppo_options, beta, 8, 8);
+FIELD(llama2_ppo_options, gamma, 16, 8);
+FIELD(llama2_ppo_options, lambda, 24, 8);
+FIELD(llama2_ppo_options, clip, 32, 8);
+FIELD(llama2_ppo_options, value_clip, 40, 8);
+FIELD(llama2_ppo_options, missing_eos_penalty, 48, 8);
+FIELD(llama2_ppo_options, whiten_advantages, 56, 4);
+FIELD(llama2_ppo_options, whiten_rewards, 60, 4);
+FIELD(llama2_ppo_options, kl_estimator, 64, 4);
+FIELD(llama2_ppo_options, epochs, 68, 4);
+FIELD(llama2_ppo_options, seed, 72, 8);
+FIELD(llama2_ppo_options, shuffle, 80, 4);
+FIELD(llama2_ppo_options, reserved, 84, 4);
+
+SIZE(llama2_ppo_metrics, 176);
+FIELD(llama2_ppo_metrics, struct_size, 0, 4);
+FIELD(llama2_ppo_metrics, n_updates, 4, 4);
+FIELD(llama2_ppo_metrics, kl, 8, 8);
+FIELD(llama2_ppo_metrics, entropy, 16, 8);
+FIELD(llama2_ppo_metrics, non_score_reward, 24, 8);
+FIELD(llama2_ppo_metrics, rlhf_reward, 32, 8);
+FIELD(llama2_ppo_metrics, score, 40, 8);
+FIELD(llama2_ppo_metrics, policy_loss, 48, 8);
+FIELD(llama2_ppo_metrics, value_loss, 56, 8);
+FIELD(llama2_ppo_metrics, approx_kl, 64, 8);
+FIELD(llama2_ppo_metrics, clip_fraction, 72, 8);
+FIELD(llama2_ppo_metrics, value_clip_fraction, 80, 8);
+FIELD(llama2_ppo_metrics, policy_entropy, 88, 8);
+FIELD(llama2_ppo_metrics, ratio, 96, 8);
+FIELD(llama2_ppo_metrics, ratio_var, 104, 8);
+FIELD(llama2_ppo_metrics, explained_variance, 112, 8);
+FIELD(llama2_ppo_metrics, eos_share, 120, 8);
+FIELD(llama2_ppo_metrics, response_length, 128, 8);
+FIELD(llama2_ppo_metrics, policy_grad_norm, 136, 8);
+FIELD(llama2_ppo_metrics, value_grad_norm, 144, 8);
+FIELD(llama2_ppo_metrics, policy_lr, 152, 8);
+FIELD(llama2_ppo_metrics, value_lr, 160, 8);
+FIELD(llama2_ppo_metrics, step, 168, 8);
+
+CONSTANT(LLAMA2_VERSION_MAJOR, 0);
+CONSTANT(LLAMA2_VERSION_MINOR, 1);
+CONSTANT(LLAMA2_VERSION_PATCH, 0);
+CONSTANT(LLAMA2_OK, 0);
+CONSTANT(LLAMA2_E_NOMEM, -1);
+CONSTANT(LLAMA2_E_INVALID, -2);
+CONSTANT(LLAMA2_E_IO, -3);
+CONSTANT(LLAMA2_E_FORMAT, -4);
+CONSTANT(LLAMA2_E_TRUNCATED, -5);
+CONSTANT(LLAMA2_E_LIMIT, -6);
+CONSTANT(LLAMA2_E_UNSUPPORTED, -7);
+CONSTANT(LLAMA2_E_MISMATCH, -8);
+CONSTANT(LLAMA2_E_CORRUPT, -9);
+CONSTANT(LLAMA2_E_BUSY, -10);
+CONSTANT(LLAMA2_E_STATE, -11);
+CONSTANT(LLAMA2_E_USER, -12);
+CONSTANT(LLAMA2_E_CANCELLED, -13);
+CONSTANT(LLAMA2_E_NUMERIC, -14);
+CONSTANT(LLAMA2_E_ABI, -15);
+CONSTANT(LLAMA2_E_NOT_FOUND, -16);
+CONSTANT(LLAMA2_E_BUFFER, -17);
+CONSTANT(LLAMA2_E_FORKED, -18);
+CONSTANT(LLAMA2_E_CONTEXT, -19);
+CONSTANT(LLAMA2_E_INJECTION, -20);
+CONSTANT(LLAMA2_F32, 0);
+CONSTANT(LLAMA2_F64, 1);
+CONSTANT(LLAMA2_BF16, 2);
+CONSTANT(LLAMA2_F16, 3);
+CONSTANT(LLAMA2_LOG_ERROR, 0);
+CONSTANT(LLAMA2_LOG_WARN, 1);
+CONSTANT(LLAMA2_LOG_INFO, 2);
+CONSTANT(LLAMA2_LOG_DEBUG, 3);
+CONSTANT(LLAMA2_GEMM_BUILTIN, 0);
+CONSTANT(LLAMA2_GEMM_CBLAS, 1);
+CONSTANT(LLAMA2_ISA_AUTO, 0);
+CONSTANT(LLAMA2_ISA_SCALAR, 1);
+CONSTANT(LLAMA2_ISA_AVX2, 2);
+CONSTANT(LLAMA2_ISA_AVX512, 3);
+CONSTANT(LLAMA2_PIECE_NORMAL, 1);
+CONSTANT(LLAMA2_PIECE_UNKNOWN, 2);
+CONSTANT(LLAMA2_PIECE_CONTROL, 3);
+CONSTANT(LLAMA2_PIECE_USER_DEFINED, 4);
+CONSTANT(LLAMA2_PIECE_UNUSED, 5);
+CONSTANT(LLAMA2_PIECE_BYTE, 6);
+CONSTANT(LLAMA2_ENCODE_BOS, 1);
+CONSTANT(LLAMA2_ENCODE_EOS, 2);
+CONSTANT(LLAMA2_DECODE_SPECIALS, 1);
+CONSTANT(LLAMA2_DECODE_CONTINUE, 2);
+CONSTANT(LLAMA2_ROLE_SYSTEM, 0);
+CONSTANT(LLAMA2_ROLE_USER, 1);
+CONSTANT(LLAMA2_ROLE_ASSISTANT, 2);
+CONSTANT(LLAMA2_CHAT_COMPLETE, 1);
+CONSTANT(LLAMA2_PRESET_7B, 0);
+CONSTANT(LLAMA2_PRESET_13B, 1);
+CONSTANT(LLAMA2_PRESET_34B, 2);
+CONSTANT(LLAMA2_PRESET_70B, 3);
+CONSTANT(LLAMA2_SCHEDULE_COSINE, 0);
+CONSTANT(LLAMA2_SCHEDULE_CONSTANT, 1);
+CONSTANT(LLAMA2_HEAD_NORMAL, 0);
+CONSTANT(LLAMA2_HEAD_ZERO, 1);
+CONSTANT(LLAMA2_RATING_SIGNIFICANTLY, 0);
+CONSTANT(LLAMA2_RATING_BETTER, 1);
+CONSTANT(LLAMA2_RATING_SLIGHTLY, 2);
+CONSTANT(LLAMA2_RATING_NEGLIGIBLY, 3);
+CONSTANT(LLAMA2_MARGIN_NONE, 0);
+CONSTANT(LLAMA2_MARGIN_SMALL, 1);
+CONSTANT(LLAMA2_MARGIN_LARGE, 2);
+CONSTANT(LLAMA2_ROLLOUTS_LOGPROBS, 0);
+CONSTANT(LLAMA2_ROLLOUTS_REF_LOGPROBS, 1);
+CONSTANT(LLAMA2_ROLLOUTS_VALUES, 2);
+CONSTANT(LLAMA2_ROLLOUTS_ADVANTAGES, 3);
+CONSTANT(LLAMA2_ROLLOUTS_RETURNS, 4);
+CONSTANT(LLAMA2_ROLLOUTS_SCORES, 5);
+CONSTANT(LLAMA2_ROLLOUTS_HELPFUL_SCORES, 6);
+CONSTANT(LLAMA2_ROLLOUTS_SAFETY_SCORES, 7);
+CONSTANT(LLAMA2_KL_K1, 1);
+CONSTANT(LLAMA2_KL_K2, 2);
+CONSTANT(LLAMA2_KL_K3, 3);
