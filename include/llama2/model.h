@@ -97,7 +97,7 @@ LLAMA2_API llama2_status llama2_model_set_tensor(llama2_model *model, const char
 LLAMA2_API llama2_status llama2_model_logits(const llama2_model *model, const llama2_batch *batch, float *out);
 LLAMA2_API llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out);
 
-/* logprobs[t] = log p(tokens[t] | before) at `temperature` > 0, natural logarithm; 0 at the first token of a sequence. entropies[t] (may be NULL): entropy of that
+/* logprobs[t] = log p(tokens[t] | before) at `temperature` (1e-6 .. 1e6), natural logarithm; 0 at the first token of a sequence. entropies[t] (may be NULL): entropy of that
  * distribution. Both n_tokens. The weights of the batch are not used. Bit for bit what generation reports. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs,
                                                float *entropies);

@@ -33,7 +33,7 @@ typedef struct llama2_rollout_options {
     int32_t samples_per_prompt; /* K; default 1 */
     int32_t max_new_tokens;     /* longest response, its EOS included; default 256 */
     int32_t top_k;              /* as in llama2_sampling; default 0 */
-    double temperature;         /* default 1; 0: greedy */
+    double temperature;         /* default 1; 0: greedy; else 1e-6 .. 1e6 */
     double top_p;               /* default 1 */
     uint64_t seed;              /* default 0 */
     uint64_t first_sample_id;   /* sample k of prompt i has the id first_sample_id + i * K + k: what it says depends on this alone; default 0 */

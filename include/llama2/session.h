@@ -14,7 +14,7 @@ extern "C" {
 typedef struct llama2_sampling {
     uint32_t struct_size;
     int32_t top_k;       /* keep the k likeliest; 0 (default): all */
-    double temperature;  /* divides the logits; 0: the likeliest token; default 1 */
+    double temperature;  /* divides the logits; 0: the likeliest token; else 1e-6 .. 1e6; default 1 */
     double top_p;        /* keep the likeliest whose probabilities reach p; 1 (default): all */
     uint64_t seed;       /* default: 0 */
     uint64_t sample_id;  /* texts with the same seed and id are the same text; default 0 */

@@ -2,10 +2,6 @@
 #include "base/options.h"
 #include "model/forward.h"
 
-#include "base/alloc.h"
-
-#include <string.h>
-
 static const llama2_model_options model_defaults = {.struct_size = sizeof model_defaults, .dtype = LLAMA2_F32};
 
 void llama2_model_options_init(llama2_model_options *options, size_t size)
@@ -122,6 +118,7 @@ llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *fr
 {
     if (!to || !from) return l2_fail(LLAMA2_E_INVALID, "llama2_model_copy_weights: a model is NULL");
     if (to == from) return LLAMA2_OK;
+    L2_TRY(l2_context_check(to->ctx));
     if (!same_shape(&to->config, &from->config))
         return l2_fail(LLAMA2_E_MISMATCH, "llama2_model_copy_weights: the two models have different shapes");
     L2_TRY(enter(from, "llama2_model_copy_weights"));
@@ -211,9 +208,8 @@ llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch 
 
 llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs, float *entropies)
 {
-    if (!(temperature > 0) || !(temperature <= 1e6))
-        return l2_fail(LLAMA2_E_INVALID, "llama2_model_logprobs: temperature is %g, expected a number above 0", temperature);
     llama2_batch b;
+    L2_TRY(l2_temperature_check(temperature));
     L2_TRY(enter_batch(model, batch, &b, logprobs, "llama2_model_logprobs"));
     llama2_status status = l2_model_logprobs(model, &b, temperature, logprobs, entropies);
     l2_model_leave(model, 0);

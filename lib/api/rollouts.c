@@ -80,6 +80,9 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
         }
         L2_CHECK(l2_rollouts_append(rollouts, b.tokens + first, end - first, prompt_lengths[s], NULL, b.tokens[end - 1] == eos_id));
     }
+    if (rollouts->n_tokens != b.n_tokens) {
+        L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64, rollouts->n_tokens, b.n_tokens));
+    }
     *out = rollouts;
     rollouts = NULL;
 done:

@@ -30,7 +30,7 @@ llama2_status llama2_session_feed(llama2_session *s, const int32_t *tokens, int6
     if (!s || !tokens || n < 1) return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: session or tokens is NULL, or n is below 1");
     L2_TRY(l2_context_check(s->ctx));
     const llama2_config *c = &s->model->config;
-    if (s->sequence.length + n > c->max_seq_len)
+    if (n > c->max_seq_len - s->sequence.length)
         return l2_fail(LLAMA2_E_CONTEXT, "%lld tokens after %lld do not fit the model's context of %d", (long long)n, (long long)s->sequence.length,
                        c->max_seq_len);
     for (int64_t i = 0; i < n; i++)
@@ -60,7 +60,7 @@ llama2_status llama2_session_logits(const llama2_session *s, float *buffer, int6
     if (needed) *needed = n;
     if (!s->has_logits) return l2_fail(LLAMA2_E_STATE, "llama2_session_logits: nothing has been read since the session began or was rewound; feed tokens first");
     if (!buffer || capacity < n) return l2_fail(LLAMA2_E_BUFFER, "llama2_session_logits: %lld values are needed", (long long)n);
-    memcpy(buffer, s->logits, (size_t)n * sizeof *buffer);
+    memcpy(buffer, s->logits32, (size_t)n * sizeof *buffer);
     return LLAMA2_OK;
 }
 

@@ -44,14 +44,14 @@ typedef struct engine {
 
     /* Prompts that have been read: 0 is the one whose samples had not all begun in the last round, the others are new in this one. */
     l2_kv_sequence *prefixes; /* n_slots + 1 */
-    float *prefix_logits;     /* (n_slots + 1, V) after each */
+    char *prefix_logits;      /* (n_slots + 1, V) after each */
 
     /* One round: a row a place (or prompt). */
     int64_t *offsets, *start, *wanted;
     const int32_t **blocks;
     int32_t *tokens, *row_slot, *row_prefix;
     l2_tensor hidden, logits; /* (n_slots, D), (n_slots, V) */
-    float *logits32;          /* logits, or a copy of them in fp32 */
+    float *logits32;          /* logits, or a copy of them in fp32, for the sampler */
     double *logprobs;         /* (n_slots) */
     int32_t *drawn;           /* (n_slots) */
     l2_candidate *candidates; /* (workers, V) */
@@ -81,6 +81,8 @@ static llama2_status set_up(engine *e)
     int32_t most_blocks = l2_kv_blocks_for(longest);
     size_t fit = default_cache_bytes / (l2_kv_block_bytes(g, e->model->dtype) * (size_t)most_blocks);
     int32_t slots = e->options->max_parallel > 0 ? e->options->max_parallel : fit < 1 ? 1 : fit > MOST_SLOTS ? MOST_SLOTS : (int32_t)fit;
+    int32_t countable = INT32_MAX / (most_blocks + 1) - 1; /* blocks are counted in 32 bits */
+    if (slots > countable) slots = countable;
     e->n_slots = slots < e->n_samples ? slots : e->n_samples;
 
     size_t n = (size_t)e->n_slots, vocab = (size_t)g->vocab_size, size = l2_dtype_size(e->model->dtype);
@@ -94,7 +96,7 @@ static llama2_status set_up(engine *e)
     for (int32_t i = 0; i <= e->n_slots; i++) L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->prefixes[i].blocks));
     /* Each place has its own blocks and shares whole ones with its prompt, whose last may be partly filled; and one prompt may wait for places. */
     L2_TRY(l2_kv_cache_init(e->model, (e->n_slots + 1) * (most_blocks + 1), &e->cache));
-    L2_TRY(l2_alloc(ctx, (n + 1) * vocab, sizeof(float), &e->prefix_logits));
+    L2_TRY(l2_alloc(ctx, (n + 1) * vocab, size, &e->prefix_logits));
     L2_TRY(l2_alloc(ctx, n + 1, sizeof *e->offsets, &e->offsets));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->start, &e->start));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->wanted, &e->wanted));
@@ -132,17 +134,19 @@ static void tear_down(engine *e)
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
 }
 
-/* Rows 0 .. n - 1 of the hidden states become logits in fp32. */
+/* Rows 0 .. n - 1 of the hidden states become logits. */
 static llama2_status to_logits(engine *e, int64_t n)
 {
     e->logits.shape[0] = n;
-    L2_TRY(l2_linear_forward(e->ctx, &e->model->head, &e->hidden, &e->logits, 0));
-    if (e->logits32 == e->logits.data) return LLAMA2_OK;
-    l2_tensor out = l2_tensor_2d(LLAMA2_F32, e->logits32, n, e->model->config.vocab_size);
-    return l2_op_copy(e->ctx, &e->logits, &out);
+    return l2_linear_forward(e->ctx, &e->model->head, &e->hidden, &e->logits, 0);
 }
 
-/* Draws a token for each of the places row_slot[0 .. n - 1]; place i's logits are row i of logits32. */
+/* Bytes of a row of logits. */
+static size_t row_size(const engine *e)
+{
+    return (size_t)e->model->config.vocab_size * l2_dtype_size(e->model->dtype);
+}
+
 static void draw_task(void *arg, int32_t row, int32_t worker)
 {
     engine *e = arg;
@@ -154,17 +158,22 @@ static void draw_task(void *arg, int32_t row, int32_t worker)
                               e->candidates + (size_t)worker * (size_t)vocab);
 }
 
-/* Takes the drawn tokens in; places whose response is complete become free. */
+/* Draws a token for each of the places row_slot[0 .. n - 1], from rows 0 .. n - 1 of the logits, and takes it in; places whose response is complete become
+ * free. The log-probabilities come from the logits as the model has them, as in llama2_model_logprobs. */
 static llama2_status draw(engine *e, int32_t n)
 {
     const llama2_rollout_options *o = e->options;
-    l2_tensor logits = l2_tensor_2d(LLAMA2_F32, e->logits32, n, e->model->config.vocab_size);
+    e->logits.shape[0] = n;
+    if (e->logits32 != e->logits.data) {
+        l2_tensor copy = l2_tensor_2d(LLAMA2_F32, e->logits32, n, e->model->config.vocab_size);
+        L2_TRY(l2_op_copy(e->ctx, &e->logits, &copy));
+    }
     l2_parallel(e->ctx, n, draw_task, e);
     for (int32_t i = 0; i < n; i++)
         if (e->drawn[i] < 0)
             return l2_fail(LLAMA2_E_NUMERIC, "sample %d: the logits at position %lld are not finite", e->slots[e->row_slot[i]].sample,
                            (long long)e->slots[e->row_slot[i]].sequence.length);
-    L2_TRY(l2_op_logprobs(e->ctx, &logits, e->drawn, o->temperature > 0 ? o->temperature : 1, e->logprobs, NULL));
+    L2_TRY(l2_op_logprobs(e->ctx, &e->logits, e->drawn, o->temperature > 0 ? o->temperature : 1, e->logprobs, NULL));
     for (int32_t i = 0; i < n; i++) {
         slot *s = &e->slots[e->row_slot[i]];
         response *r = &e->responses[s->sample];
@@ -227,19 +236,17 @@ static llama2_status read_prompts(engine *e, int32_t first, int32_t n)
         L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, e->prompts->tokens + offsets[0], e->wanted, n, &e->hidden));
     }
     L2_TRY(to_logits(e, n));
-    size_t vocab = (size_t)e->model->config.vocab_size;
-    memcpy(e->prefix_logits + vocab, e->logits32, (size_t)n * vocab * sizeof(float));
+    memcpy(e->prefix_logits + row_size(e), e->logits.data, (size_t)n * row_size(e));
     return LLAMA2_OK;
 }
 
 /* The last of n new prefixes may still be needed: it becomes prefix 0. The others give their blocks back. */
 static void keep_last_prefix(engine *e, int32_t n)
 {
-    size_t vocab = (size_t)e->model->config.vocab_size;
     l2_kv_sequence last = e->prefixes[n];
     e->prefixes[n] = e->prefixes[0];
     e->prefixes[0] = last;
-    memcpy(e->prefix_logits, e->prefix_logits + (size_t)n * vocab, vocab * sizeof(float));
+    memcpy(e->prefix_logits, e->prefix_logits + (size_t)n * row_size(e), row_size(e));
     for (int32_t i = 1; i <= n; i++) l2_kv_truncate(&e->cache, &e->prefixes[i], 0);
 }
 
@@ -247,7 +254,7 @@ static void keep_last_prefix(engine *e, int32_t n)
 static llama2_status fill_round(engine *e, int32_t *filled)
 {
     int32_t k = e->options->samples_per_prompt, n = 0, n_new = 0, first_sample = e->next_sample;
-    size_t vocab = (size_t)e->model->config.vocab_size;
+    size_t row = row_size(e);
     int64_t tokens = 0;
     for (int32_t i = 0; i < e->n_slots && e->next_sample < e->n_samples; i++) {
         if (e->slots[i].sample >= 0) continue;
@@ -265,18 +272,28 @@ static llama2_status fill_round(engine *e, int32_t *filled)
     if (n_new > 0) L2_TRY(read_prompts(e, (first_sample + k - 1) / k, n_new));
     for (int32_t i = 0; i < n; i++) {
         L2_TRY(begin_response(e, &e->slots[e->row_slot[i]], first_sample + i, &e->prefixes[e->row_prefix[i]]));
-        memcpy(e->logits32 + (size_t)i * vocab, e->prefix_logits + (size_t)e->row_prefix[i] * vocab, vocab * sizeof(float));
+        memcpy((char *)e->logits.data + (size_t)i * row, e->prefix_logits + (size_t)e->row_prefix[i] * row, row);
     }
     if (n_new > 0) keep_last_prefix(e, n_new);
     return draw(e, n);
+}
+
+static llama2_status report(const engine *e)
+{
+    llama2_rollout_event event = {sizeof event, 0, e->n_done, e->n_samples, e->n_sampled};
+    if (e->options->progress && e->options->progress(e->options->user, &event) != 0)
+        return l2_fail(LLAMA2_E_USER, "the rollout's progress callback stopped it after %d of %d samples", e->n_done, e->n_samples);
+    return LLAMA2_OK;
 }
 
 /* Until no place is free or no sample is left: a response may end with its first token. */
 static llama2_status fill_slots(engine *e)
 {
     int32_t filled;
-    do L2_TRY(fill_round(e, &filled));
-    while (filled > 0);
+    do {
+        L2_TRY(fill_round(e, &filled));
+        if (filled > 0) L2_TRY(report(e));
+    } while (filled > 0);
     return LLAMA2_OK;
 }
 
@@ -301,15 +318,8 @@ static llama2_status decode(engine *e)
     l2_kv_rows rows = {n, e->offsets, e->start, e->blocks};
     L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, e->tokens, e->wanted, n, &e->hidden));
     L2_TRY(to_logits(e, n));
-    return draw(e, n);
-}
-
-static llama2_status report(const engine *e)
-{
-    llama2_rollout_event event = {sizeof event, 0, e->n_done, e->n_samples, e->n_sampled};
-    if (e->options->progress && e->options->progress(e->options->user, &event) != 0)
-        return l2_fail(LLAMA2_E_USER, "the rollout's progress callback stopped it after %d of %d samples", e->n_done, e->n_samples);
-    return LLAMA2_OK;
+    L2_TRY(draw(e, n));
+    return report(e);
 }
 
 static llama2_status collect(const engine *e, llama2_rollouts **out)
@@ -344,7 +354,6 @@ llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, cons
     while (e.n_done < e.n_samples) {
         L2_CHECK(fill_slots(&e));
         L2_CHECK(decode(&e));
-        L2_CHECK(report(&e));
     }
     L2_CHECK(collect(&e, out));
 done:

@@ -1,5 +1,6 @@
 #include "infer/rollouts.h"
 #include "base/alloc.h"
+#include "model/forward.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -17,7 +18,7 @@ llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t sa
         return l2_fail(LLAMA2_E_INVALID, "rollouts: %" PRId32 " samples with %" PRId32 " a prompt: the number of samples must be a positive multiple",
                        n_samples, samples_per_prompt);
     }
-    if (!(temperature >= 0) || isinf(temperature)) return l2_fail(LLAMA2_E_INVALID, "rollouts: temperature %g must be finite and >= 0", temperature);
+    if (temperature != 0) L2_TRY(l2_temperature_check(temperature));
     L2_TRY(l2_calloc(ctx, 1, sizeof *rollouts, &rollouts));
     rollouts->ctx = l2_context_retain(ctx);
     rollouts->n_samples = n_samples;

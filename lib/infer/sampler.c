@@ -1,13 +1,14 @@
 /* Temperature, top-k, top-p. */
 #include "infer/sampler.h"
 
+#include "model/forward.h"
+
 #include <math.h>
 #include <stdlib.h>
 
 llama2_status l2_sampling_check(double temperature, int32_t top_k, double top_p)
 {
-    if (!(temperature >= 0) || !isfinite(temperature))
-        return l2_fail(LLAMA2_E_INVALID, "temperature is %g, expected a number >= 0", temperature);
+    if (temperature != 0) L2_TRY(l2_temperature_check(temperature));
     if (top_k < 0) return l2_fail(LLAMA2_E_INVALID, "top_k is %d, expected 0 (all) or more", top_k);
     if (!(top_p > 0) || top_p > 1) return l2_fail(LLAMA2_E_INVALID, "top_p is %g, expected a number above 0, at most 1", top_p);
     return LLAMA2_OK;

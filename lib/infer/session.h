@@ -10,7 +10,8 @@ struct llama2_session {
     llama2_model *model;
     l2_kv_cache cache;
     l2_kv_sequence sequence;
-    float *logits; /* (V) after the last token */
+    void *logits;    /* (V) after the last token, in the model's dtype */
+    float *logits32; /* the same memory, or a copy in fp32 for the sampler and the host */
     int has_logits;
     l2_candidate *candidates; /* (V) */
 };

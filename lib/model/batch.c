@@ -19,10 +19,10 @@ llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *b)
     if (!b->tokens || !b->offsets) return l2_fail(LLAMA2_E_INVALID, "batch: tokens or offsets is NULL");
     if (b->offsets[0] != 0) return l2_fail(LLAMA2_E_INVALID, "batch: offsets[0] is %lld, expected 0", (long long)b->offsets[0]);
     for (int32_t s = 0; s < b->n_sequences; s++) {
-        int64_t length = b->offsets[s + 1] - b->offsets[s];
-        if (length < 1)
+        if (b->offsets[s + 1] <= b->offsets[s])
             return l2_fail(LLAMA2_E_INVALID, "batch: offsets[%d] is %lld after %lld; every sequence has at least one token", s + 1,
                            (long long)b->offsets[s + 1], (long long)b->offsets[s]);
+        int64_t length = b->offsets[s + 1] - b->offsets[s];
         if (length > model->config.max_seq_len)
             return l2_fail(LLAMA2_E_CONTEXT, "batch: sequence %d has %lld tokens, the model's context is %d", s, (long long)length,
                            model->config.max_seq_len);
@@ -36,6 +36,12 @@ llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *b)
         if (!(b->loss_weight[t] >= 0) || !isfinite(b->loss_weight[t]))
             return l2_fail(LLAMA2_E_INVALID, "batch: loss_weight[%lld] is %g, expected a number >= 0", (long long)t, (double)b->loss_weight[t]);
     return LLAMA2_OK;
+}
+
+llama2_status l2_temperature_check(double temperature)
+{
+    if (temperature >= 1e-6 && temperature <= 1e6) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_INVALID, "temperature is %g, expected 1e-6 .. 1e6", temperature);
 }
 
 int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t group, int32_t *sequence, int64_t *offsets, llama2_batch *part,

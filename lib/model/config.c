@@ -1,4 +1,5 @@
 /* The shape of a model: presets of the paper (table 1) and the check of free sizes. */
+#include "base/options.h"
 #include "model/model.h"
 #include "base/options.h"
 

@@ -17,6 +17,9 @@ llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *batc
 int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t group, int32_t *sequence, int64_t *offsets, llama2_batch *part,
                        int64_t *first_token);
 
+/* batch.c: what may divide logits. Beyond, their quotient is no number any more. */
+llama2_status l2_temperature_check(double temperature);
+
 /* What the forward keeps for the backward: a buffer that grows with the largest batch and is used again. */
 typedef struct l2_activations {
     llama2_context *ctx;

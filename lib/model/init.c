@@ -1,7 +1,6 @@
 /* Weights at the start, each a function of (seed, tensor, element) alone. */
 #include "model/model.h"
 
-
 #include "base/rng.h"
 #include "base/threads.h"
 

@@ -24,7 +24,7 @@ llama2_status l2_backward_logprobs(llama2_trainer *trainer, const llama2_batch *
     llama2_status status = LLAMA2_OK;
     int64_t *targets = NULL, n = 0;
     L2_TRY(check_sums(loss, weight));
-    if (!(temperature > 0) || isinf(temperature)) return l2_fail(LLAMA2_E_INVALID, "temperature is %g, not finite and > 0", temperature);
+    L2_TRY(l2_temperature_check(temperature));
     L2_TRY(l2_trainer_begin(trainer, batch, L2_HEAD_LM));
     L2_CHECK(l2_scratch_get(trainer->ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
     for (int32_t s = 0; s < batch->n_sequences; s++) {
