@@ -29,7 +29,7 @@ static bool open_run(pipeline *p)
 
 static void close_run(pipeline *p)
 {
-    for (int i = 0; i < N_STAGES; i++) {
+    for (int i = 0; i < N_OUTCOMES; i++) {
         for (size_t k = 0; p->outcomes[i].answers && k < p->outcomes[i].n; k++) free(p->outcomes[i].answers[k]);
         free(p->outcomes[i].answers);
         free(p->outcomes[i].index);
@@ -54,7 +54,7 @@ static bool run_stages(pipeline *p)
 {
     return llama2_model_create(p->ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) && stage_rewards(p) &&
            evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") && evaluate(p, p->reference, STAGE_SFT, "SFT") && stage_rejection(p) &&
-           evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") && stage_ppo(p) && evaluate(p, p->model, STAGE_PPO, "PPO");
+           evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") && stage_ppo(p) && evaluate(p, p->model, STAGE_PPO, "PPO") && (!p->controls || stage_controls(p));
 }
 
 static bool save_model(pipeline *p)
@@ -73,16 +73,18 @@ static bool save_model(pipeline *p)
 int main(int argc, char **argv)
 {
     const char *data = NULL, *out = "out";
+    pipeline p = {.began = progress_now()};
     const args_option options[] = {
         {"data", ARGS_TEXT, &data, "DIR", "folder of texts, demonstrations and comparisons (docs/formats.md); without: the embedded world", 0, 0},
         {"out", ARGS_TEXT, &out, "DIR", "where report.html, report.json, metrics.jsonl and the models go (default: out)", 0, 0},
+        {"controls", ARGS_FLAG, &p.controls, NULL, "also SFT for as long again, and the chain with reward models trained on shuffled preferences", 0, 0},
         {0},
     };
-    const args_program program = {"llama2-pipeline", "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.", "[--data DIR] [--out DIR]", options, 0, 0, NULL};
-    pipeline p = {.program = &program, .began = progress_now()};
+    const args_program program = {"llama2-pipeline", "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.", "[--data DIR] [--out DIR] [--controls]", options, 0, 0, NULL};
     char error[4096] = "", path[4096];
     int status = args_parse(&program, &p.args, argc, argv);
     if (status != ARGS_GO) return status;
+    p.program = &program;
     p.out = out;
     if (!open_run(&p)) return args_failed(&program, "cannot begin");
     bool ok = data ? data_from_files(p.ctx, data, p.args.seed, &p.data, &p.set, error, sizeof error) : data_from_world(p.ctx, p.args.seed, &p.data, &p.set, error, sizeof error);

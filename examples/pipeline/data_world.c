@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { DOCUMENTS = 30000, HELD_OUT_DOCUMENTS = 600, DEMONSTRATIONS = 4000, PROMPTS = 6000, EVALUATIONS = 22 * WORLD_N_KINDS };
+enum { FIRST_HELPFUL = 2500, FIRST_SAFETY = 1200, HELD_OUT_EVERY = 6 }; /* comparisons before any model has answered */
 enum { SAFETY_EVERY = 3 }; /* a third of the prompts are about safety */
 
 typedef struct embedded {
@@ -14,12 +15,28 @@ typedef struct embedded {
     world_prompt prompts[PROMPTS], evaluation[EVALUATIONS];
 } embedded;
 
-static void add_record(records *to, const world_prompt *w, const char *answer)
+static void add_record(records *to, const world_prompt *w, const char *answer, const char *rejected)
 {
     static const int32_t roles[] = {LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT, LLAMA2_ROLE_USER};
     const char *texts[] = {w->user[0], w->reply, w->user[1]};
-    record *r = records_add(to, roles, texts, w->turns == 2 ? 3 : 1, answer, NULL);
+    record *r = records_add(to, roles, texts, w->turns == 2 ? 3 : 1, answer, rejected);
     r->is_safety = w->is_safety;
+}
+
+/* The open data that reward models start from. */
+static void add_first_preferences(uint64_t seed, world_topic topic, uint64_t n, records *train, records *held_out)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        world_preference w;
+        world_first_preference(seed, i, topic, &w);
+        records *to = i % HELD_OUT_EVERY == 0 ? held_out : train;
+        const world_label *l = &w.label;
+        add_record(to, &w.prompt, w.answers[l->chosen], w.answers[1 - l->chosen]);
+        record *r = &to->items[to->n - 1];
+        r->rating = (int32_t)l->degree;
+        r->chosen_safe = l->safe[l->chosen];
+        r->rejected_safe = l->safe[1 - l->chosen];
+    }
 }
 
 /* Documents begin with BOS, so that the model learns where texts begin. */
@@ -81,29 +98,32 @@ bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipel
     for (uint64_t i = 0; i < DEMONSTRATIONS; i++) {
         world_demonstration w;
         world_demonstrate(e->seed, i, &w);
-        add_record(&d->demonstrations, &w.prompt, w.answer);
+        add_record(&d->demonstrations, &w.prompt, w.answer, NULL);
     }
     for (uint64_t i = 0; i < PROMPTS; i++) {
         world_training_prompt(e->seed, i, i % SAFETY_EVERY == 0 ? WORLD_SAFETY : WORLD_HELPFUL, &e->prompts[i]);
-        add_record(&d->prompts, &e->prompts[i], NULL);
+        add_record(&d->prompts, &e->prompts[i], NULL, NULL);
     }
     for (uint64_t i = 0; i < EVALUATIONS; i++) {
         world_evaluation_prompt(i, &e->evaluation[i]);
-        add_record(&d->evaluation, &e->evaluation[i], NULL);
+        add_record(&d->evaluation, &e->evaluation[i], NULL, NULL);
     }
+    add_first_preferences(e->seed, WORLD_HELPFUL, FIRST_HELPFUL, &d->helpful, &d->held_out_helpful);
+    add_first_preferences(e->seed, WORLD_SAFETY, FIRST_SAFETY, &d->safety, &d->held_out_safety);
 
     *s = (pipeline_settings){
-        .pretrain_steps = 700,
-        .pretrain_batch = 32,
+        .pretrain_steps = 1600,
+        .pretrain_batch = 16,
         .pretrain_length = 64,
         .pretrain_lr = 3e-3,
         .sft_epochs = 2,
         .sft_batch = 64,
         .sft_lr = 1e-3,
-        .pairs = 1500,
+        .sampled_pairs = 4000,
+        .pairs = 5000,
         .reward_batch = 32,
         .reward_epochs = 1,
-        .reward_lr = 5e-4,
+        .reward_lr = 3e-4,
         .reject_prompts = 600,
         .reject_samples = 8,
         .reject_epochs = 2,
@@ -112,9 +132,9 @@ bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipel
         .ppo_iterations = 30,
         .ppo_batch = 128,
         .ppo_minibatch = 32,
-        .ppo_lr = 1e-4,
-        .critic_lr = 5e-4,
-        .ppo_beta = 0.05,
+        .ppo_lr = 5e-5,
+        .critic_lr = 3e-4,
+        .ppo_beta = 0.2,
         .max_tokens = 160,
         .max_new_tokens = 40,
     };

@@ -21,7 +21,8 @@ typedef struct pipeline_settings {
     double pretrain_lr;
     int64_t sft_epochs, sft_batch;
     double sft_lr;
-    int64_t pairs, reward_batch, reward_epochs; /* comparisons for each reward model */
+    int64_t sampled_pairs;                      /* comparisons of the model's own answers, over both kinds */
+    int64_t pairs, reward_batch, reward_epochs; /* most comparisons for each reward model */
     double reward_lr;
     int64_t reject_prompts, reject_samples, reject_epochs;
     double reject_lr, reject_temperature;
@@ -77,7 +78,9 @@ typedef struct outcome {
     size_t n;
 } outcome;
 
+/* The chain, and the controls: what may not do as well. */
 enum { STAGE_PRETRAINED, STAGE_SFT, STAGE_REJECTION, STAGE_PPO, N_STAGES };
+enum { CONTROL_SFT = N_STAGES, CONTROL_REJECTION, CONTROL_PPO, N_OUTCOMES };
 
 typedef struct reward_report {
     int32_t n_train, n_held_out;
@@ -106,7 +109,9 @@ typedef struct pipeline {
     double held_out_loss;
     reward_report reward_reports[2];
     llama2_pool_metrics pool_metrics;
-    outcome outcomes[N_STAGES];
+    outcome outcomes[N_OUTCOMES];
+    bool controls; /* run them */
+    bool shuffled; /* reward models are being trained on preferences that a coin decided */
     double seconds[8];
     const char *seconds_of[8];
     int n_seconds;
@@ -118,6 +123,7 @@ bool stage_sft(pipeline *p);
 bool stage_rewards(pipeline *p);
 bool stage_rejection(pipeline *p);
 bool stage_ppo(pipeline *p);
+bool stage_controls(pipeline *p);
 /* Answers of a model to the evaluation prompts, judged. */
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name);
 

@@ -143,13 +143,14 @@ static void interval(const outcome *o, double *mean, double *low, double *high)
 static void show_outcomes(const pipeline *p, report *r)
 {
     const char *columns[] = {"stage", "gold score", "right", "unsafe refused", "harmless refused", "helpfulness score", "safety score", "KL to SFT", "tokens", "ended"};
-    const char *stages[N_STAGES], *table[N_STAGES * 10];
-    char cells[N_STAGES * 10][CELL];
-    double mean[N_STAGES], low[N_STAGES], high[N_STAGES];
+    const char *stages[N_OUTCOMES], *table[N_OUTCOMES * 10];
+    char cells[N_OUTCOMES * 10][CELL];
+    double mean[N_OUTCOMES], low[N_OUTCOMES], high[N_OUTCOMES];
     bool judged = p->data.judge != NULL;
+    int n_outcomes = p->controls ? N_OUTCOMES : N_STAGES;
     report_section(r, "Before and after each stage", judged ? "The same prompts for all, in phrasings that no training has seen, sampled at temperature 1. The gold judge knows the right answers; a score is in -1 .. 1."
                                                             : "The same prompts for all, which no training has seen, sampled at temperature 1, scored by the run's own reward models.");
-    for (int i = 0; i < N_STAGES; i++) {
+    for (int i = 0; i < n_outcomes; i++) {
         const outcome *o = &p->outcomes[i];
         const double values[] = {o->gold, o->correct, o->refusals, o->false_refusals, o->helpful, o->safety, o->kl, o->length, o->ended};
         stages[i] = o->stage;
@@ -163,12 +164,12 @@ static void show_outcomes(const pipeline *p, report *r)
     for (int k = 0; k < 10; k++)
         if (k == 0 || k >= first) shown[width++] = columns[k];
     int n = 0;
-    for (int i = 0; i < N_STAGES; i++)
+    for (int i = 0; i < n_outcomes; i++)
         for (int k = 0; k < 10; k++)
             if (k == 0 || k >= first) table[n++] = cells[10 * i + k];
-    plot_series bars[] = {{.name = judged ? "gold score" : "reward", .y = mean, .low = low, .high = high, .count = N_STAGES}};
+    plot_series bars[] = {{.name = judged ? "gold score" : "reward", .y = mean, .low = low, .high = high, .count = (size_t)n_outcomes}};
     report_add_bars(r, "stages", "Means with 95 % intervals over the prompts.", &(plot_options){.title = judged ? "Gold score after each stage" : "Reward after each stage"}, stages, bars, 1);
-    report_add_table(r, "outcomes", "Evaluation on held-out prompts", shown, (size_t)width, table, N_STAGES);
+    report_add_table(r, "outcomes", "Evaluation on held-out prompts", shown, (size_t)width, table, (size_t)n_outcomes);
 }
 
 static void show_samples(const pipeline *p, report *r)

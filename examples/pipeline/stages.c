@@ -179,9 +179,8 @@ static void free_examples(example *examples, size_t n)
     free(examples);
 }
 
-bool stage_sft(pipeline *p)
+static bool fine_tune(pipeline *p, const char *label, series *losses)
 {
-    double began = progress_now();
     const records *d = &p->data.demonstrations;
     example *examples = must(calloc(d->n + 1, sizeof *examples));
     size_t n = 0;
@@ -199,9 +198,15 @@ bool stage_sft(pipeline *p)
             free(e->weights);
         }
     }
-    ok = ok && train_on_examples(p, "sft", examples, n, p->set.sft_epochs, p->set.sft_batch, p->set.sft_lr, &p->sft_loss);
+    ok = ok && train_on_examples(p, label, examples, n, p->set.sft_epochs, p->set.sft_batch, p->set.sft_lr, losses);
     free_examples(examples, n);
-    ok = ok && llama2_model_clone(p->model, &p->reference) >= 0;
+    return ok;
+}
+
+bool stage_sft(pipeline *p)
+{
+    double began = progress_now();
+    bool ok = fine_tune(p, "sft", &p->sft_loss) && llama2_model_clone(p->model, &p->reference) >= 0;
     took(p, "SFT", began);
     return ok;
 }
@@ -224,14 +229,15 @@ static bool make_pairs(pipeline *p, const records *r, const size_t *order, size_
     llama2_packer_clear(b->packer);
     for (size_t i = first; ok && i < end; i++) {
         const record *c = &r->items[order[i]];
-        int64_t n = record_encode(p->data.tokenizer, c, c->answer, chosen, NULL, p->set.max_tokens);
-        int64_t m = record_encode(p->data.tokenizer, c, c->rejected, rejected, NULL, p->set.max_tokens);
+        bool swap = p->shuffled && !kept && mix(p->args.seed + 91, order[i]) % 2;
+        int64_t n = record_encode(p->data.tokenizer, c, swap ? c->rejected : c->answer, chosen, NULL, p->set.max_tokens);
+        int64_t m = record_encode(p->data.tokenizer, c, swap ? c->answer : c->rejected, rejected, NULL, p->set.max_tokens);
         ok = n >= 0 && m >= 0;
         if (n <= 0 || m <= 0) continue;
         ok = llama2_packer_add(b->packer, chosen, NULL, n) >= 0 && llama2_packer_add(b->packer, rejected, NULL, m) >= 0;
         b->margins[b->n] = llama2_reward_margin(LLAMA2_MARGIN_SMALL, c->rating);
-        b->safe[2 * b->n] = c->chosen_safe;
-        b->safe[2 * b->n + 1] = c->rejected_safe;
+        b->safe[2 * b->n] = p->shuffled ? -1 : c->chosen_safe; /* labels of safety would tell what the coin hides */
+        b->safe[2 * b->n + 1] = p->shuffled ? -1 : c->rejected_safe;
         if (kept) kept[b->n] = order[i];
         b->n++;
     }
@@ -349,7 +355,7 @@ static bool collect_comparisons(pipeline *p)
 {
     static const double temperatures[2] = {0.7, 1.2};
     double began = progress_now();
-    size_t wanted = (size_t)(2 * p->set.pairs + p->set.pairs / 2), n = wanted < p->data.prompts.n ? wanted : p->data.prompts.n;
+    size_t wanted = (size_t)p->set.sampled_pairs, n = wanted < p->data.prompts.n ? wanted : p->data.prompts.n;
     size_t *index = shuffled(p->data.prompts.n, p->args.seed + 31);
     llama2_packer *packer = NULL;
     llama2_rollouts *rollouts[2] = {NULL, NULL};
@@ -646,5 +652,64 @@ bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
     llama2_rollouts_free(r);
     llama2_packer_free(packer);
     if (!ok) free(index);
+    return ok;
+}
+
+/* --- controls -------------------------------------------------------------------------------------------------------------------------- */
+
+static void free_series(series *s)
+{
+    free(s->x);
+    free(s->y);
+    *s = (series){0};
+}
+
+static bool begin_from_sft(pipeline *p)
+{
+    llama2_model_free(p->model);
+    p->model = NULL;
+    return llama2_model_clone(p->reference, &p->model) >= 0;
+}
+
+/* Reward models that learnt from a coin: the same pairs, the better side drawn. */
+static bool train_shuffled_rewards(pipeline *p)
+{
+    const records *train[2] = {&p->data.helpful, &p->data.safety};
+    bool ok = true;
+    p->shuffled = true;
+    for (int which = 0; ok && which < 2; which++) {
+        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs, *order = shuffled(train[which]->n, p->args.seed + 51);
+        ok = llama2_reward_model_create(p->ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
+             train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr, NULL, true);
+        free(order);
+    }
+    p->shuffled = false;
+    return ok;
+}
+
+/* SFT for as long again, and the same chain after reward models that know nothing. All are scored by the real ones. */
+bool stage_controls(pipeline *p)
+{
+    pipeline c = *p; /* its curves and pool are its own */
+    c.n_seconds = 0;
+    c.model = NULL;
+    c.pool = NULL;
+    series *own[] = {&c.sft_loss, &c.reject_loss, &c.ppo_score, &c.ppo_kl, &c.ppo_gold, &c.best_of};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) *own[i] = (series){0};
+    bool ok = begin_from_sft(&c) && fine_tune(&c, "sft again", &c.sft_loss) && evaluate(&c, c.model, CONTROL_SFT, "SFT, twice as long");
+    ok = ok && begin_from_sft(&c) && train_shuffled_rewards(&c) && stage_rejection(&c);
+    for (int k = 0; ok && k < 2; k++) {
+        llama2_reward_model *coin[2] = {c.rewards[0], c.rewards[1]};
+        ok = k == 0 || stage_ppo(&c);
+        memcpy(c.rewards, p->rewards, sizeof c.rewards);
+        ok = ok && evaluate(&c, c.model, k == 0 ? CONTROL_REJECTION : CONTROL_PPO, k == 0 ? "rejection sampling, shuffled" : "PPO, shuffled");
+        memcpy(c.rewards, coin, sizeof c.rewards);
+    }
+    for (int which = 0; which < 2; which++)
+        if (c.rewards[which] != p->rewards[which]) llama2_reward_model_free(c.rewards[which]);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) free_series(own[i]);
+    memcpy(p->outcomes, c.outcomes, sizeof p->outcomes);
+    llama2_pool_free(c.pool);
+    llama2_model_free(c.model);
     return ok;
 }
