@@ -1,5 +1,6 @@
 #!/bin/sh
-# Each public header compiles by itself, as C11 and C++17, without a warning, and layout.c holds. headers.sh INCLUDE_FOLDER SCRATCH_FOLDER COMPILER...
+# Each public header compiles by itself, as C11 and C++17, without a warning; layout.c holds; test_struct_size.c
+# has every struct. headers.sh INCLUDE_FOLDER SCRATCH_FOLDER COMPILER...
 set -u
 include=$1 scratch=$2
 shift 2
@@ -25,5 +26,9 @@ for compiler in gcc clang "$@"; do
         compile c++ c++17 "$scratch/alone.c"
     done
     compile c c11 "$here/layout.c"
+done
+
+for struct in $(cat "$include"/llama2/*.h | sed -n 's/^typedef struct \(llama2_[a-z0-9_]*\) {.*/\1/p'); do
+    grep -qw "$struct" "$here/test_struct_size.c" || { echo "test_struct_size.c has no row for $struct"; failed=1; }
 done
 exit $failed
