@@ -164,7 +164,7 @@ int main(int argc, char **argv)
         {"temperature", ARGS_REAL, &s.temperature, "T", "of the samples (1; the paper: 1.2 to 1.3 after RLHF)", 0, 100},
         {"max-new-tokens", ARGS_INTEGER, &s.max_new_tokens, "N", "longest answer in tokens (256)", 1, 1e9},
         {"pool", ARGS_TEXT, &s.pool_path, "FILE", "best samples of all versions, read and written back (default: pool in --out)", 0, 0},
-        {"version", ARGS_INTEGER, &s.version, "N", "number of the model that samples (default: the next one of the pool)", 0, 1e9},
+        {"pool-version", ARGS_INTEGER, &s.version, "N", "number of the model that samples (default: the next one of the pool)", 0, 1e9},
         {"first-version", ARGS_INTEGER, &s.first_version, "N", "oldest version whose samples are learnt from (0)", 0, 1e9},
         TRAIN_OPTIONS(s.set, "dialogues a step (64)", "peak learning rate (2e-5)"),
         TRAIN_SCHEDULE_OPTIONS(s.set),

@@ -1,0 +1,141 @@
+#!/bin/sh
+# The programs from end to end, on a tiny model: pretraining, SFT, two reward models, rejection sampling, PPO; what they print, their exit statuses, and that a run which was
+# killed or interrupted ends with the same bits.
+#
+#     run_examples.sh BIN CHECK_JSON TOKENIZER
+set -u
+bin=$1 check=$2 tokenizer=$3
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect STATUS WORDS PROGRAM ARGUMENTS...: exit status, and words on standard error (or - for none asked). Output in out, err.
+expect() {
+    status=$1 words=$2 program=$3
+    shift 3
+    "$bin/llama2-$program" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$status" ] || { fail "llama2-$program $*: exit status $got, expected $status"; cat err >&2; }
+    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-$program $*: no \"$words\" on standard error"; cat err >&2; }
+}
+
+json() { "$check" "$@" || fail "json: $*"; }
+
+# What must be equal in metrics.jsonl: everything but time.
+timeless() { sed -e 's/"seconds":[^,}]*//' -e 's/"time\/[a-z]*":[^,}]*//g' "$1"; }
+
+# resumes NAME SIGNAL PROGRAM ARGUMENTS...: one run at a stretch, and one that a signal stops after its first checkpoint; the same bits.
+resumes() {
+    name=$1 signal=$2 program=$3
+    shift 3
+    set -- "$@" --threads 1
+    expect 0 - "$program" "$@" --out "$name" --quiet
+    json out model
+    "$bin/llama2-$program" "$@" --out "$name.cut" --quiet >cut.out 2>cut.err </dev/null &
+    pid=$!
+    waited=0
+    until ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1; do
+        kill -0 $pid 2>/dev/null && [ $waited -lt 3000 ] || break
+        sleep 0.02
+        waited=$((waited + 1))
+    done
+    kill -"$signal" $pid 2>/dev/null || fail "$name: it was over before it could be stopped"
+    wait $pid
+    got=$?
+    case $signal in
+    KILL) [ $got -eq 137 ] || fail "$name: exit status $got after SIGKILL" ;;
+    *)
+        [ $got -eq 1 ] || fail "$name: exit status $got after SIG$signal, expected 1"
+        grep -q -- "--resume" cut.err || fail "$name: the message after SIG$signal does not say --resume: $(cat cut.err)"
+        ;;
+    esac
+    expect 1 "--resume goes on with it" "$program" "$@" --out "$name.cut" --quiet
+    expect 0 "going on after step" "$program" "$@" --out "$name.cut" --resume
+    cmp "$name/model.safetensors" "$name.cut/model.safetensors" || fail "$name: other bits after a resume"
+    timeless "$name/metrics.jsonl" >metrics.a
+    timeless "$name.cut/metrics.jsonl" >metrics.b
+    cmp metrics.a metrics.b || fail "$name: other metrics after a resume"
+}
+
+# --- data -----------------------------------------------------------------------------------------------------------------------
+names="sam nils emil clara ben dora otto finn"
+i=0
+while [ $i -lt 60 ]; do
+    for name in $names; do echo "$name has a cat. $name likes white. the cat of $name is here. who likes white? $name likes white."; done
+    i=$((i + 1))
+done >text.txt
+for name in $names; do
+    echo "{\"prompt\": \"which colour does $name like?\", \"response\": \"$name likes white.\"}"
+    echo "{\"messages\": [{\"role\": \"system\", \"content\": \"be kind.\"}, {\"role\": \"user\", \"content\": \"who has a cat?\"}, {\"role\": \"assistant\", \"content\": \"$name has a cat.\"}, {\"role\": \"user\", \"content\": \"who likes white?\"}, {\"role\": \"assistant\", \"content\": \"$name likes white.\"}]}"
+    for rating in significantly_better better slightly_better negligibly_better; do
+        echo "{\"prompt\": \"which colour does $name like?\", \"chosen\": \"$name likes white.\", \"rejected\": \"go away, $name has a cat and a cat.\", \"rating\": \"$rating\", \"chosen_safe\": true, \"rejected_safe\": false}" >>pairs.jsonl
+    done
+    echo "{\"prompt\": \"which colour does $name like?\", \"is_safety\": false}" >>prompts.jsonl
+    echo "{\"prompt\": \"who has a cat, $name?\", \"is_safety\": true}" >>prompts.jsonl
+done >demos.jsonl
+
+# --- usage --------------------------------------------------------------------------------------------------------------------------
+for program in tokenize generate chat score pretrain sft reward reject ppo bench; do
+    expect 0 - $program --help
+    grep -q "^Usage: llama2-$program" out || fail "llama2-$program --help does not begin with its usage"
+    for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
+    expect 0 - $program --version
+    grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
+    expect 2 "Try 'llama2-$program --help'" $program --no-such-option
+done
+for program in generate chat score pretrain sft reward reject ppo; do expect 2 "Try" $program; done
+expect 2 "system needs --chat" generate --model x --prompt y --system z
+expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
+expect 1 "none.model" generate --model none.model --prompt x
+expect 1 "no checkpoint" pretrain --tokenizer "$tokenizer" --data text.txt --out empty --resume
+
+# --- the chain ------------------------------------------------------------------------------------------------------------------------
+shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"
+resumes base KILL pretrain --tokenizer "$tokenizer" $shape --data text.txt --steps 400 --batch 8 --length 64 --lr 3e-3 --save-every 20 --eval text.txt
+json base/metrics.jsonl stage step=400 seconds tokens loss lr grad_norm held_out_loss
+expect 0 - pretrain --model base --data text.txt --data base/text-0.shard --weight 1 --weight 3 --steps 2 --batch 2 --out further --quiet
+resumes chat TERM sft --model base --data demos.jsonl --epochs 300 --batch 4 --lr 3e-3 --save-every 10
+json chat/metrics.jsonl stage step=1200 tokens loss lr
+resumes helpful INT reward --model chat --data pairs.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl
+json out held_out.accuracy held_out.longer_wins held_out.by_rating.better.accuracy
+expect 0 - reward --model chat --data pairs.jsonl --margin large --safety-weight 0.5 --centre --batch 16 --lr 1e-3 --epochs 4 --out safety --quiet
+json out steps=8 pairs=32
+json safety/metrics.jsonl stage step=8 ranking_loss safety_loss accuracy
+resumes best KILL reject --model chat --reward helpful --safety-reward safety --data prompts.jsonl --samples 4 --max-new-tokens 16 --epochs 100 --batch 4 --save-every 10
+json best/chosen.jsonl messages score version=0
+expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool best/pool --out second --quiet
+json out version=1 prompts=16
+resumes policy INT ppo --model best --reward helpful --safety-reward safety --data prompts.jsonl --iterations 150 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 --target-kl 0.5 --horizon 100 --save-every 10
+json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
+    policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/update
+resumes single KILL ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5
+
+# --- using the models --------------------------------------------------------------------------------------------------------------------
+expect 0 "tokens/s" generate --model policy --chat --prompt "who likes white?" --max-tokens 12 --temperature 0
+cp out first
+expect 0 - generate --model policy --chat --prompt "who likes white?" --max-tokens 12 --temperature 0 --threads 1 --quiet
+cmp first out || fail "generate: other text with another number of threads"
+[ -s err ] && fail "generate --quiet writes on standard error: $(cat err)"
+expect 0 - generate --model base --prompt "sam has" --max-tokens 8 --top-k 5 --top-p 0.8 --seed 7
+[ -s out ] || fail "generate printed nothing"
+expect 1 "INST" generate --model policy --chat --prompt "[INST] x"
+"$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 <demos.jsonl >out 2>/dev/null || fail "llama2-chat on a pipe"
+[ "$(printf 'which colour does sam like?\n/reset\nwhich colour does sam like?\n/quit\nx\n' | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --quiet | sort -u | wc -l)" -eq 1 ] ||
+    fail "llama2-chat: other answers after /reset"
+expect 0 - score --model base text.txt --quiet
+json out tokens nll perplexity
+[ "$(wc -l <out)" -eq 1 ] || fail "score prints more than one line"
+tokens=$("$bin/llama2-tokenize" --model base <text.txt | wc -w)
+json out "tokens=$tokens"
+expect 0 "perplexity" score --model base --per-token text.txt
+json out id piece logprob
+[ "$(wc -l <out)" -eq "$tokens" ] || fail "score --per-token does not print a line a token"
+
+[ $failures -eq 0 ] && echo "examples: all passed"
+exit $((failures > 0))
