@@ -1,7 +1,9 @@
 /*
- * llama2-bench: what the machine can do, and which share of it the library reaches: products, a training step, prefill, decode, rollouts. Roofs are measured before each
- * round of what is held against them: rate and share are medians over the rounds, the share of the paired ratios, so that a loud neighbour disturbs both sides; "best" is
- * the best round against the highest roof. Products alone are not in the public API: for them, and for the roofs, this program is linked with the static library and its own headers.
+ * llama2-bench: what the machine can do, and which share of it the library reaches: products, a training step, prefill,
+ * decode, rollouts. Roofs are measured before each round of what is held against them: rate and share are medians over
+ * the rounds, the share of the paired ratios, so that a loud neighbour disturbs both sides; "best" is the best round
+ * against the highest roof. Products alone are not in the public API: for them, and for the roofs, this program is
+ * linked with the static library and its own headers.
  */
 #include "common/args.h"
 #include "common/progress.h"
@@ -61,25 +63,31 @@ static bool fastest(bench *b, bench_case run, double *seconds)
     return true;
 }
 
-/* Times a case: `flops` operations and `bytes` that must be read give the shortest time that the roofs allow. units: what the rate counts. */
-static bool measure(bench *b, const char *name, bench_case run, double flops, double bytes, double units, const char *unit)
+/* Times a case: `flops` operations and `bytes` that must be read give the shortest time that the roofs allow. units:
+ * what the rate counts. */
+static bool measure(bench *b, const char *name, bench_case run, double flops, double bytes, double units,
+                    const char *unit)
 {
     double rates[MOST_ROUNDS], shares[MOST_ROUNDS], seconds, least = INFINITY, allowed = INFINITY;
     if (!run(b, &seconds)) return false; /* warm */
     for (int64_t i = 0; i < b->rounds; i++) {
-        double arithmetic = flops > 0 ? flops / roof_flops(b->ctx) : 0, reading = bytes > 0 ? bytes / roof_read(b->ctx, b->memory, MEMORY) : 0;
+        double arithmetic = flops > 0 ? flops / roof_flops(b->ctx) : 0,
+               reading = bytes > 0 ? bytes / roof_read(b->ctx, b->memory, MEMORY) : 0;
         if (!fastest(b, run, &seconds)) return false;
         rates[i] = units / seconds;
         shares[i] = 100 * fmax(arithmetic, reading) / seconds;
         least = fmin(least, seconds);
         allowed = fmin(allowed, fmax(arithmetic, reading));
     }
-    printf("  %-44s %9.1f %-9s %4.0f %%   best %4.0f %%\n", name, median(rates, b->rounds), unit, median(shares, b->rounds), 100 * allowed / least);
+    printf("  %-44s %9.1f %-9s %4.0f %%   best %4.0f %%\n", name, median(rates, b->rounds), unit,
+           median(shares, b->rounds), 100 * allowed / least);
     fflush(stdout);
     return true;
 }
 
-/* --- cases ---------------------------------------------------------------------------------------------------------------------- */
+/* --- cases
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool product(bench *b, double *seconds)
 {
@@ -135,7 +143,9 @@ static bool decode(bench *b, double *seconds)
     sampling.temperature = 0;
     bool ok = llama2_session_create(b->model, &session) >= 0 && llama2_session_feed(session, &token, 1) >= 0;
     double began = progress_now();
-    for (int i = 0; ok && i < DECODED; i++) ok = llama2_session_sample(session, &sampling, &token, NULL) >= 0 && llama2_session_feed(session, &token, 1) >= 0;
+    for (int i = 0; ok && i < DECODED; i++)
+        ok = llama2_session_sample(session, &sampling, &token, NULL) >= 0 &&
+             llama2_session_feed(session, &token, 1) >= 0;
     *seconds = progress_now() - began;
     llama2_session_free(session);
     return ok;
@@ -158,7 +168,9 @@ static bool rollout(bench *b, double *seconds)
     return ok;
 }
 
-/* --- runs --------------------------------------------------------------------------------------------------------------------------- */
+/* --- runs
+ * ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool open_model(bench *b, const char *size)
 {
@@ -179,25 +191,30 @@ static bool open_model(bench *b, const char *size)
 static bool open_trainer(bench *b)
 {
     llama2_optimizer *optimizer = NULL;
-    bool ok = llama2_optimizer_create(b->ctx, NULL, &optimizer) >= 0 && llama2_trainer_create(b->ctx, b->model, optimizer, NULL, &b->trainer) >= 0;
+    bool ok = llama2_optimizer_create(b->ctx, NULL, &optimizer) >= 0 &&
+              llama2_trainer_create(b->ctx, b->model, optimizer, NULL, &b->trainer) >= 0;
     llama2_optimizer_free(optimizer);
     return ok;
 }
 
-/* Operations: 2 a weight and token forward, twice that backward; attention sees half of what stands in its square. Generating computes the output of last tokens alone. */
+/* Operations: 2 a weight and token forward, twice that backward; attention sees half of what stands in its square.
+ * Generating computes the output of last tokens alone. */
 static bool model_cases(bench *b, const char *size)
 {
     char name[64];
     if (!open_model(b, size)) return false;
-    double ld = (double)b->config.n_layers * b->config.dim, weights = b->body + b->head, n = (double)(b->batch * b->length), kv = 8 * ld;
+    double ld = (double)b->config.n_layers * b->config.dim, weights = b->body + b->head,
+           n = (double)(b->batch * b->length), kv = 8 * ld;
     snprintf(name, sizeof name, "%s: prefill of %d tokens", size, PROMPT);
     bool ok = measure(b, name, prefill, PROMPT * (2 * b->body + 2 * ld * PROMPT) + 2 * b->head, 0, PROMPT, "tokens/s");
     snprintf(name, sizeof name, "%s: decode, one sequence", size);
     ok = ok && measure(b, name, decode, 0, DECODED * (4 * weights + kv * DECODED / 2), DECODED, "tokens/s");
     snprintf(name, sizeof name, "%s: rollout, %d sequences", size, SAMPLES);
-    ok = ok && measure(b, name, rollout, SAMPLES * SAMPLED * 2 * weights, SAMPLED * (4 * weights + SAMPLES * kv * SAMPLED / 2), SAMPLES * SAMPLED, "tokens/s");
+    ok = ok && measure(b, name, rollout, SAMPLES * SAMPLED * 2 * weights,
+                       SAMPLED * (4 * weights + SAMPLES * kv * SAMPLED / 2), SAMPLES * SAMPLED, "tokens/s");
     snprintf(name, sizeof name, "%s: training step, %d x %d tokens", size, (int)b->batch, (int)b->length);
-    ok = ok && open_trainer(b) && measure(b, name, training, n * (6 * weights + 6 * ld * (double)b->length), 0, n, "tokens/s");
+    ok = ok && open_trainer(b) &&
+         measure(b, name, training, n * (6 * weights + 6 * ld * (double)b->length), 0, n, "tokens/s");
     llama2_trainer_free(b->trainer);
     b->trainer = NULL;
     llama2_model_free(b->model);
@@ -213,8 +230,8 @@ static bool run_engine(bench *b, int32_t gemm, const char *name)
     o.seed = b->args.seed;
     o.gemm = gemm;
     if (llama2_context_create(&o, &b->ctx) < 0) return false;
-    printf("%s%s%s\n  roofs: %.0f GFLOP/s of multiply-adds, %.1f GB/s of reading\n", llama2_context_describe(b->ctx), *name ? ", " : "", name, 1e-9 * roof_flops(b->ctx),
-           1e-9 * roof_read(b->ctx, b->memory, MEMORY));
+    printf("%s%s%s\n  roofs: %.0f GFLOP/s of multiply-adds, %.1f GB/s of reading\n", llama2_context_describe(b->ctx),
+           *name ? ", " : "", name, 1e-9 * roof_flops(b->ctx), 1e-9 * roof_read(b->ctx, b->memory, MEMORY));
     bool ok = true;
     for (int64_t size = 512; ok && size <= (b->quick ? 512 : 2048); size *= 2) {
         char label[64];
@@ -231,7 +248,8 @@ static bool run_engine(bench *b, int32_t gemm, const char *name)
     return ok;
 }
 
-/* OpenBLAS chooses its core type when it is loaded, and takes a processor that it does not know for an old one: this program once more, told which. */
+/* OpenBLAS chooses its core type when it is loaded, and takes a processor that it does not know for an old one: this
+ * program once more, told which. */
 static bool run_told(char **argv)
 {
     fflush(stdout);
@@ -267,7 +285,7 @@ static bool run_cblas(bench *b, int argc, char **argv)
         char **again = calloc((size_t)argc + 2, sizeof *again);
         if (!again) return true;
         memcpy(again, argv, (size_t)argc * sizeof *again);
-        again[argc] = (char *)(uintptr_t)"--engine=cblas";
+        again[argc] = (char *)(uintptr_t) "--engine=cblas";
         bool ok = run_told(again);
         free(again);
         return ok;
@@ -290,16 +308,21 @@ int main(int argc, char **argv)
         {0},
     };
     const args_program program = {.name = "llama2-bench",
-                                  .summary = "Measures the machine's roofs, then products, prefill, decode, rollouts and training steps as shares of them.",
+                                  .summary = "Measures the machine's roofs, then products, prefill, decode, rollouts "
+                                             "and training steps as shares of them.",
                                   .usage = "[--quick] [--size NAME] [--engine NAME] [--threads N]",
                                   .options = options,
-                                  .notes = "Models have random weights; --model is not used. Takes up to 5 GB of memory. Operations of a step: 6 N + 6 L d T a token, N the weights\n"
-                                           "that are multiplied; decode must read every weight once a token. A product by OpenBLAS runs on OpenBLAS' own threads."};
+                                  .notes = "Models have random weights; --model is not used. Takes up to 5 GB of "
+                                           "memory. Operations of a step: 6 N + 6 L d T a token, N the weights\n"
+                                           "that are multiplied; decode must read every weight once a token. A product "
+                                           "by OpenBLAS runs on OpenBLAS' own threads."};
     b.program = &program;
     int status = args_parse(&program, &b.args, argc, argv);
     if (status != ARGS_GO) return status;
-    if (!is_one_of(b.size, "15m", "110m", "both")) return args_usage(&program, "--size %s: expected 15m, 110m or both", b.size);
-    if (!is_one_of(b.engine, "builtin", "cblas", "all")) return args_usage(&program, "--engine %s: expected builtin, cblas or all", b.engine);
+    if (!is_one_of(b.size, "15m", "110m", "both"))
+        return args_usage(&program, "--size %s: expected 15m, 110m or both", b.size);
+    if (!is_one_of(b.engine, "builtin", "cblas", "all"))
+        return args_usage(&program, "--engine %s: expected builtin, cblas or all", b.engine);
     if (b.quick) b.size = strcmp(b.size, "both") == 0 ? "15m" : b.size, b.rounds = 3, b.batch = 2, b.length = 256;
     b.memory = aligned_alloc(64, MEMORY);
     if (!b.memory) return args_error(&program, "out of memory");
@@ -307,8 +330,10 @@ int main(int argc, char **argv)
     bool ok = true;
     if (strcmp(b.engine, "cblas") != 0) ok = run_engine(&b, LLAMA2_GEMM_BUILTIN, "");
     if (ok && strcmp(b.engine, "builtin") != 0) ok = run_cblas(&b, argc, argv);
-    if (!ok) status = args_failed(&program, "stopped");
-    else status = ARGS_OK;
+    if (!ok)
+        status = args_failed(&program, "stopped");
+    else
+        status = ARGS_OK;
     llama2_model_free(b.model);
     llama2_context_free(b.ctx);
     free(b.memory);

@@ -49,7 +49,8 @@ static bool turn(stream *g, dialogue *d, const char *message)
     add(d, LLAMA2_ROLE_USER, message);
     int32_t *ids = encode(g, d, &n);
     if (!ids || n > g->context) { /* a message that cannot be said, or is too long, ends nothing */
-        fprintf(stderr, "%s: %s\n", g->a->program->name, ids ? "the message is longer than the context of the model" : llama2_last_error());
+        fprintf(stderr, "%s: %s\n", g->a->program->name,
+                ids ? "the message is longer than the context of the model" : llama2_last_error());
         free(ids);
         drop(d, d->n - 1, 1);
         return true;
@@ -77,8 +78,10 @@ static bool converse(stream *g, const char *system)
         while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = 0;
         if (length == 0) continue;
         if (strcmp(line, "/quit") == 0) break;
-        if (strcmp(line, "/reset") == 0) drop(&d, system != NULL, d.n - (system != NULL));
-        else ok = turn(g, &d, line);
+        if (strcmp(line, "/reset") == 0)
+            drop(&d, system != NULL, d.n - (system != NULL));
+        else
+            ok = turn(g, &d, line);
     }
     ok = ok && !app_interrupted();
     drop(&d, 0, d.n);
@@ -90,12 +93,16 @@ int main(int argc, char **argv)
 {
     stream_settings s = STREAM_DEFAULTS;
     const char *system = NULL;
-    const args_option options[] = {{"system", ARGS_TEXT, &system, "TEXT", "a system message", 0, 0}, STREAM_OPTIONS(s), {0}};
-    const args_program program = {.name = "llama2-chat",
-                                  .summary = "Talks with a chat model: each line of standard input is a message, each answer a line or more of standard output.",
-                                  .usage = "--model DIR [--system TEXT] [--max-tokens N] [--temperature T] [--top-k K] [--top-p P]",
-                                  .options = options,
-                                  .notes = "/reset forgets the dialogue, /quit or the end of the input ends it. Where the context is full the earliest turns are forgotten."};
+    const args_option options[] = {
+        {"system", ARGS_TEXT, &system, "TEXT", "a system message", 0, 0}, STREAM_OPTIONS(s), {0}};
+    const args_program program = {
+        .name = "llama2-chat",
+        .summary = "Talks with a chat model: each line of standard input is a message, each answer a line or more of "
+                   "standard output.",
+        .usage = "--model DIR [--system TEXT] [--max-tokens N] [--temperature T] [--top-k K] [--top-p P]",
+        .options = options,
+        .notes = "/reset forgets the dialogue, /quit or the end of the input ends it. Where the context is full the "
+                 "earliest turns are forgotten."};
     app a;
     stream g = {0};
     int status = app_parse(&a, &program, argc, argv);

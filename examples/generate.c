@@ -15,11 +15,14 @@ int main(int argc, char **argv)
         STREAM_OPTIONS(s),
         {0},
     };
-    const args_program program = {.name = "llama2-generate",
-                                  .summary = "Generates text from a prompt and prints it as it comes.",
-                                  .usage = "--model DIR --prompt TEXT [--chat] [--system TEXT] [--max-tokens N] [--temperature T] [--top-k K] [--top-p P]",
-                                  .options = options,
-                                  .notes = "What is printed is the new text alone, with a line end behind it. The same seed gives the same text."};
+    const args_program program = {
+        .name = "llama2-generate",
+        .summary = "Generates text from a prompt and prints it as it comes.",
+        .usage = "--model DIR --prompt TEXT [--chat] [--system TEXT] [--max-tokens N] [--temperature T] [--top-k K] "
+                 "[--top-p P]",
+        .options = options,
+        .notes =
+            "What is printed is the new text alone, with a line end behind it. The same seed gives the same text."};
     app a;
     stream g = {0};
     int status = app_parse(&a, &program, argc, argv);

@@ -1,4 +1,5 @@
-/* llama2-ppo: reinforcement learning from reward models with PPO (section 3.2.3 of the paper): rollout -> score -> advantages -> update. */
+/* llama2-ppo: reinforcement learning from reward models with PPO (section 3.2.3 of the paper): rollout -> score ->
+ * advantages -> update. */
 #include "common/prompts.h"
 
 #include <stdlib.h>
@@ -21,9 +22,11 @@ static bool load(ppo *s)
 {
     app *a = &s->a;
     llama2_config c = {.struct_size = sizeof c};
-    return app_load(a, a->args.model, &s->policy, &s->tokenizer) && app_try(a, llama2_model_config(s->policy, &c), "model") && judges_open(a, &s->judges) &&
+    return app_load(a, a->args.model, &s->policy, &s->tokenizer) &&
+           app_try(a, llama2_model_config(s->policy, &c), "model") && judges_open(a, &s->judges) &&
            app_try(a, llama2_model_clone(s->policy, &s->reference), "reference") &&
-           app_try(a, llama2_reward_model_clone(s->judges.helpful, &s->critic), "critic") && /* it begins as the reward model */
+           app_try(a, llama2_reward_model_clone(s->judges.helpful, &s->critic),
+                   "critic") && /* it begins as the reward model */
            prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
 }
 
@@ -57,7 +60,8 @@ static bool rollout(ppo *s, const size_t *index)
     o.temperature = s->temperature;
     o.seed = a->args.seed;
     o.first_sample_id = (uint64_t)(s->r.step * s->set.batch);
-    return prompts_batch(a, &s->prompts, index, (size_t)s->set.batch, &batch) && app_try(a, llama2_rollout(s->policy, &batch, &o, &s->r.held), "sampling");
+    return prompts_batch(a, &s->prompts, index, (size_t)s->set.batch, &batch) &&
+           app_try(a, llama2_rollout(s->policy, &batch, &o, &s->r.held), "sampling");
 }
 
 static double mean(const float *x, int32_t n)
@@ -69,22 +73,42 @@ static double mean(const float *x, int32_t n)
 
 static json_t *metrics(const ppo *s, const llama2_ppo_metrics *m, const llama2_rollouts_view *v)
 {
-    const struct { const char *name; double value; } all[] = {
-        {"objective/kl", m->kl}, {"objective/entropy", m->entropy}, {"objective/non_score_reward", m->non_score_reward},
-        {"objective/rlhf_reward", m->rlhf_reward}, {"objective/scores", m->score}, {"policy/approxkl_avg", m->approx_kl},
-        {"policy/clipfrac_avg", m->clip_fraction}, {"policy/entropy_avg", m->policy_entropy}, {"loss/policy_avg", m->policy_loss},
-        {"loss/value_avg", m->value_loss}, {"val/clipfrac_avg", m->value_clip_fraction}, {"val/ratio", m->ratio}, {"val/ratio_var", m->ratio_var},
-        {"val/var_explained", m->explained_variance}, {"val/num_eos_tokens", m->eos_share * v->n_samples}, {"lr", m->policy_lr}, {"critic_lr", m->value_lr},
-        {"grad_norm", m->policy_grad_norm}, {"critic_grad_norm", m->value_grad_norm}, {"response_length", m->response_length}, {"beta", s->r.extra[0]},
+    const struct {
+        const char *name;
+        double value;
+    } all[] = {
+        {"objective/kl", m->kl},
+        {"objective/entropy", m->entropy},
+        {"objective/non_score_reward", m->non_score_reward},
+        {"objective/rlhf_reward", m->rlhf_reward},
+        {"objective/scores", m->score},
+        {"policy/approxkl_avg", m->approx_kl},
+        {"policy/clipfrac_avg", m->clip_fraction},
+        {"policy/entropy_avg", m->policy_entropy},
+        {"loss/policy_avg", m->policy_loss},
+        {"loss/value_avg", m->value_loss},
+        {"val/clipfrac_avg", m->value_clip_fraction},
+        {"val/ratio", m->ratio},
+        {"val/ratio_var", m->ratio_var},
+        {"val/var_explained", m->explained_variance},
+        {"val/num_eos_tokens", m->eos_share * v->n_samples},
+        {"lr", m->policy_lr},
+        {"critic_lr", m->value_lr},
+        {"grad_norm", m->policy_grad_norm},
+        {"critic_grad_norm", m->value_grad_norm},
+        {"response_length", m->response_length},
+        {"beta", s->r.extra[0]},
     };
-    json_t *line = json_pack("{s:I, s:I}", "episode", (json_int_t)((s->r.step + 1) * s->set.batch), "updates", (json_int_t)m->step);
+    json_t *line = json_pack("{s:I, s:I}", "episode", (json_int_t)((s->r.step + 1) * s->set.batch), "updates",
+                             (json_int_t)m->step);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) app_put(line, all[i].name, all[i].value);
     app_put(line, "reward/helpful", mean(v->helpful_scores, v->n_samples));
     if (s->judges.safety) app_put(line, "reward/safety", mean(v->safety_scores, v->n_samples));
     return line;
 }
 
-/* One iteration. Until the update begins, policy and critic are as they were: Ctrl-C then keeps the rollouts. The update is waited for. */
+/* One iteration. Until the update begins, policy and critic are as they were: Ctrl-C then keeps the rollouts. The
+ * update is waited for. */
 static bool iterate(ppo *s, json_t **line)
 {
     app *a = &s->a;
@@ -106,7 +130,8 @@ static bool iterate(ppo *s, json_t **line)
     bool ok = rollout(s, index);
     times[1] = progress_now();
     ok = ok && judges_score(a, &s->judges, &s->prompts, index, !s->judges.no_whiten, r->held) &&
-         app_try(a, llama2_rollouts_reference(r->held, s->reference), "reference") && app_try(a, llama2_rollouts_values(r->held, s->critic), "critic") &&
+         app_try(a, llama2_rollouts_reference(r->held, s->reference), "reference") &&
+         app_try(a, llama2_rollouts_values(r->held, s->critic), "critic") &&
          app_try(a, llama2_ppo_advantages(r->held, &o, &m), "advantages");
     times[2] = progress_now();
     if (ok) {
@@ -117,7 +142,8 @@ static bool iterate(ppo *s, json_t **line)
         r->torn = !ok;
         times[3] = progress_now();
         if (ok) *line = metrics(s, &m, &v);
-        if (ok && s->target_kl > 0) r->extra[0] = llama2_ppo_adapt_beta(r->extra[0], m.kl, s->target_kl, s->horizon, v.n_samples);
+        if (ok && s->target_kl > 0)
+            r->extra[0] = llama2_ppo_adapt_beta(r->extra[0], m.kl, s->target_kl, s->horizon, v.n_samples);
         llama2_rollouts_free(r->held); /* learnt from, or half learnt from: in neither case to be kept */
         r->held = NULL;
     }
@@ -140,10 +166,13 @@ static bool train(ppo *s)
     uint64_t fingerprint = run_hash(run_hash(examples_hash(&s->prompts.tokens, 0), key, sizeof key), real, sizeof real);
     bool ok = run_open(r, a, "ppo", &s->set);
     r->holds = true;
-    ok = ok && run_add(r, "policy", s->policy, NULL, s->set.lr, 0) && run_add(r, "critic", NULL, s->critic, s->critic_lr, 0) && run_start(r, fingerprint);
+    ok = ok && run_add(r, "policy", s->policy, NULL, s->set.lr, 0) &&
+         run_add(r, "critic", NULL, s->critic, s->critic_lr, 0) && run_start(r, fingerprint);
     if (ok && !r->from) r->extra[0] = s->beta;
-    if (ok && r->saved >= 0 && r->saved % 2 == 1) ok = app_try(a, llama2_checkpoint_get_rollouts(r->from, "rollouts", &r->held), "checkpoint");
-    progress_start(&r->bar, "ppo", "episodes", (uint64_t)(s->iterations * s->set.batch), (uint64_t)(r->step * s->set.batch), a->args.quiet);
+    if (ok && r->saved >= 0 && r->saved % 2 == 1)
+        ok = app_try(a, llama2_checkpoint_get_rollouts(r->from, "rollouts", &r->held), "checkpoint");
+    progress_start(&r->bar, "ppo", "episodes", (uint64_t)(s->iterations * s->set.batch),
+                   (uint64_t)(r->step * s->set.batch), a->args.quiet);
     while (ok && r->step < s->iterations) {
         ok = iterate(s, &line);
         if (!ok) break;
@@ -155,22 +184,36 @@ static bool train(ppo *s)
     }
     if (ok) progress_finish(&r->bar, note);
     if (ok) r->bar.stream = NULL;
-    ok = run_stop(r, ok) && app_try(a, llama2_model_save(s->policy, s->set.out, LLAMA2_F32), "saving") &&
-         app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving") &&
-         app_try(a, llama2_reward_model_save(s->critic, run_path(r, "critic", path, sizeof path), LLAMA2_F32), "saving");
-    return ok && app_print(a, json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)s->iterations, "episodes",
-                                        (json_int_t)(s->iterations * s->set.batch)));
+    ok =
+        run_stop(r, ok) && app_try(a, llama2_model_save(s->policy, s->set.out, LLAMA2_F32), "saving") &&
+        app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving") &&
+        app_try(a, llama2_reward_model_save(s->critic, run_path(r, "critic", path, sizeof path), LLAMA2_F32), "saving");
+    return ok && app_print(a, json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)s->iterations,
+                                        "episodes", (json_int_t)(s->iterations * s->set.batch)));
 }
 
 int main(int argc, char **argv)
 {
-    ppo s = {.set = {TRAIN_DEFAULTS, .batch = 512, .lr = 1e-6}, .judges = {JUDGES_DEFAULTS}, .iterations = 200, .minibatch = 64, .max_new_tokens = 256, .epochs = 1,
-             .critic_lr = 1e-5, .beta = 0.01, .horizon = 10000, .temperature = 1, .gamma = 1, .lambda = 0.95, .clip = 0.2, .value_clip = 0.2};
+    ppo s = {.set = {TRAIN_DEFAULTS, .batch = 512, .lr = 1e-6},
+             .judges = {JUDGES_DEFAULTS},
+             .iterations = 200,
+             .minibatch = 64,
+             .max_new_tokens = 256,
+             .epochs = 1,
+             .critic_lr = 1e-5,
+             .beta = 0.01,
+             .horizon = 10000,
+             .temperature = 1,
+             .gamma = 1,
+             .lambda = 0.95,
+             .clip = 0.2,
+             .value_clip = 0.2};
     s.set.save_every = 10;
     const args_option options[] = {
         {"data", ARGS_LIST, &s.data, "FILE", "prompts, JSON Lines (docs/formats.md); may be given several times", 0, 0},
         JUDGES_OPTIONS(s.judges),
-        {"no-whiten", ARGS_FLAG, &s.judges.no_whiten, NULL, "take the scores as they are, not with mean 0 and variance 1 over a batch", 0, 0},
+        {"no-whiten", ARGS_FLAG, &s.judges.no_whiten, NULL,
+         "take the scores as they are, not with mean 0 and variance 1 over a batch", 0, 0},
         TRAIN_OPTIONS(s.set, "episodes an iteration (512)", "learning rate of the policy, constant (1e-6)"),
         {"iterations", ARGS_INTEGER, &s.iterations, "N", "iterations (200)", 1, 1e12},
         {"minibatch", ARGS_INTEGER, &s.minibatch, "N", "episodes of a gradient step (64)", 1, 1e9},
@@ -187,12 +230,14 @@ int main(int argc, char **argv)
         {"value-clip", ARGS_REAL, &s.value_clip, "X", "of the critic's change (0.2; 0: none)", 0, 1e9},
         {0},
     };
-    const args_program program = {.name = "llama2-ppo",
-                                  .summary = "Trains a chat model with PPO against one or two reward models.",
-                                  .usage = "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--resume] [options]",
-                                  .options = options,
-                                  .notes = "The reference is the model as it comes; the critic begins as the reward model and ends in --out/critic. Ctrl-C waits for an update\n"
-                                           "that has begun, at most once; --resume goes on in the middle of an iteration too."};
+    const args_program program = {
+        .name = "llama2-ppo",
+        .summary = "Trains a chat model with PPO against one or two reward models.",
+        .usage = "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--resume] [options]",
+        .options = options,
+        .notes = "The reference is the model as it comes; the critic begins as the reward model and ends in "
+                 "--out/critic. Ctrl-C waits for an update\n"
+                 "that has begun, at most once; --resume goes on in the middle of an iteration too."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;

@@ -1,4 +1,5 @@
-/* llama2-pretrain: pretraining (section 2 of the paper) on texts or shards of tokens; also further training of a model that is there. */
+/* llama2-pretrain: pretraining (section 2 of the paper) on texts or shards of tokens; also further training of a model
+ * that is there. */
 #include "common/corpus.h"
 #include "common/run.h"
 
@@ -24,9 +25,12 @@ static bool preset(pretrain *p, llama2_config *c)
     static const char *const names[] = {"7b", "13b", "34b", "70b"};
     for (int32_t i = 0; i < 4; i++)
         if (strcmp(p->preset, names[i]) == 0) return app_try(&p->a, llama2_config_preset(c, i), "preset");
-    if (strcmp(p->preset, "110m") == 0) c->dim = 768, c->n_layers = c->n_heads = c->n_kv_heads = 12, c->ffn_dim = 2048, c->max_seq_len = 1024;
-    else if (strcmp(p->preset, "15m") == 0) c->dim = 288, c->n_layers = c->n_heads = c->n_kv_heads = 6, c->ffn_dim = 768, c->max_seq_len = 256;
-    else return app_fail(&p->a, "--preset %s: expected 15m, 110m, 7b, 13b, 34b or 70b", p->preset);
+    if (strcmp(p->preset, "110m") == 0)
+        c->dim = 768, c->n_layers = c->n_heads = c->n_kv_heads = 12, c->ffn_dim = 2048, c->max_seq_len = 1024;
+    else if (strcmp(p->preset, "15m") == 0)
+        c->dim = 288, c->n_layers = c->n_heads = c->n_kv_heads = 6, c->ffn_dim = 768, c->max_seq_len = 256;
+    else
+        return app_fail(&p->a, "--preset %s: expected 15m, 110m, 7b, 13b, 34b or 70b", p->preset);
     return true;
 }
 
@@ -35,7 +39,9 @@ static bool new_model(pretrain *p)
 {
     llama2_config c;
     llama2_config_init(&c, sizeof c);
-    if (!app_try(&p->a, llama2_tokenizer_load(p->a.ctx, p->tokenizer_path, NULL, &p->tokenizer), "tokenizer") || !preset(p, &c)) return false;
+    if (!app_try(&p->a, llama2_tokenizer_load(p->a.ctx, p->tokenizer_path, NULL, &p->tokenizer), "tokenizer") ||
+        !preset(p, &c))
+        return false;
     if (p->dim) c.dim = (int32_t)p->dim, c.ffn_dim = (int32_t)((p->dim * 8 / 3 + 31) / 32 * 32);
     if (p->layers) c.n_layers = (int32_t)p->layers;
     if (p->heads) c.n_heads = c.n_kv_heads = (int32_t)p->heads;
@@ -57,7 +63,8 @@ static bool load(pretrain *p)
     args_list eval = {{p->eval}, p->eval != NULL}, none = {{0}, 0};
     p->config.struct_size = sizeof p->config;
     if (!(a->args.model ? app_load(a, a->args.model, &p->model, &p->tokenizer) : new_model(p))) return false;
-    if (!app_try(a, llama2_model_config(p->model, &p->config), "model") || !app_make_folder(a, p->set.out)) return false;
+    if (!app_try(a, llama2_model_config(p->model, &p->config), "model") || !app_make_folder(a, p->set.out))
+        return false;
     if (p->length == 0 || p->length > p->config.max_seq_len) p->length = p->config.max_seq_len;
     return corpus_open(a, p->tokenizer, &p->data, &p->weights, p->length, p->set.out, "text", &p->text) &&
            (!p->eval || corpus_open(a, p->tokenizer, &eval, &none, p->length, p->set.out, "eval", &p->held_out));
@@ -69,7 +76,9 @@ static bool evaluate(pretrain *p, double *out)
     llama2_loss loss = {.struct_size = sizeof loss};
     double sum = 0, weight = 0;
     for (uint64_t i = 0; i < 64 && i < p->held_out.windows; i++) {
-        if (!corpus_read(&p->a, &p->held_out, i, 1) || !app_try(&p->a, llama2_model_evaluate(p->model, &p->held_out.batch, &loss), "evaluating")) return false;
+        if (!corpus_read(&p->a, &p->held_out, i, 1) ||
+            !app_try(&p->a, llama2_model_evaluate(p->model, &p->held_out.batch, &loss), "evaluating"))
+            return false;
         sum += loss.sum;
         weight += loss.weight;
     }
@@ -82,10 +91,12 @@ static bool steps(pretrain *p, run *r, llama2_trainer *trainer, double *loss, do
     app *a = &p->a;
     char note[64];
     bool ok = true;
-    progress_start(&r->bar, "pretrain", "tokens", (uint64_t)(p->steps * p->set.batch * p->length), (uint64_t)(r->step * p->set.batch * p->length), a->args.quiet);
+    progress_start(&r->bar, "pretrain", "tokens", (uint64_t)(p->steps * p->set.batch * p->length),
+                   (uint64_t)(r->step * p->set.batch * p->length), a->args.quiet);
     while (ok && r->step < p->steps) {
         llama2_step_metrics m = {.struct_size = sizeof m};
-        ok = corpus_read(a, &p->text, (uint64_t)(r->step * p->set.batch), p->set.batch) && app_try(a, llama2_pretrain_step(trainer, &p->text.batch, &m), "training");
+        ok = corpus_read(a, &p->text, (uint64_t)(r->step * p->set.batch), p->set.batch) &&
+             app_try(a, llama2_pretrain_step(trainer, &p->text.batch, &m), "training");
         if (!ok) break;
         json_t *line = run_metrics(&m);
         if (p->eval && ((r->step + 1) % p->eval_every == 0 || r->step + 1 == p->steps)) {
@@ -94,7 +105,8 @@ static bool steps(pretrain *p, run *r, llama2_trainer *trainer, double *loss, do
         }
         *loss = m.loss;
         ok = ok ? run_log(r, line) && run_step(r, r->step + 1 < p->steps) : (json_decref(line), false);
-        snprintf(note, sizeof note, p->eval && !isnan(*held_out) ? "loss %.3f, held out %.3f" : "loss %.3f", *loss, *held_out);
+        snprintf(note, sizeof note, p->eval && !isnan(*held_out) ? "loss %.3f, held out %.3f" : "loss %.3f", *loss,
+                 *held_out);
         progress_update(&r->bar, (uint64_t)m.total_tokens, note);
     }
     return ok;
@@ -107,12 +119,14 @@ static bool train(pretrain *p)
     int64_t key[] = {(int64_t)p->a.args.seed, p->set.batch, p->length};
     bool ok = run_open(&r, &p->a, "pretrain", &p->set);
     llama2_trainer *trainer = ok ? run_add(&r, "model", p->model, NULL, p->set.lr, p->steps) : NULL;
-    ok = trainer && run_start(&r, run_hash(p->text.fingerprint, key, sizeof key)) && steps(p, &r, trainer, &loss, &held_out);
+    ok = trainer && run_start(&r, run_hash(p->text.fingerprint, key, sizeof key)) &&
+         steps(p, &r, trainer, &loss, &held_out);
     ok = run_stop(&r, ok) && app_try(&p->a, llama2_model_save(p->model, p->set.out, LLAMA2_F32), "saving") &&
          app_try(&p->a, llama2_tokenizer_save(p->tokenizer, p->set.out), "saving");
     if (!ok) return false;
     json_t *line = json_pack("{s:s, s:I, s:I, s:I}", "model", p->set.out, "steps", (json_int_t)p->steps, "tokens",
-                             (json_int_t)(p->steps * p->set.batch * p->length), "parameters", (json_int_t)llama2_model_parameters(p->model));
+                             (json_int_t)(p->steps * p->set.batch * p->length), "parameters",
+                             (json_int_t)llama2_model_parameters(p->model));
     app_put(line, "loss", loss);
     if (p->eval) app_put(line, "held_out_loss", held_out);
     return app_print(&p->a, line);
@@ -124,8 +138,10 @@ int main(int argc, char **argv)
     const args_option options[] = {
         {"data", ARGS_LIST, &p.data, "FILE", "a text, or a shard of llama2-shard; several: several sources", 0, 0},
         {"weight", ARGS_LIST, &p.weights, "X", "share of the source of the same place (default: by size)", 0, 0},
-        {"tokenizer", ARGS_TEXT, &p.tokenizer_path, "PATH", "tokenizer.model: begin a new model instead of --model", 0, 0},
-        {"preset", ARGS_TEXT, &p.preset, "NAME", "shape of a new model: 15m (default), 110m, 7b, 13b, 34b, 70b; each can be changed:", 0, 0},
+        {"tokenizer", ARGS_TEXT, &p.tokenizer_path, "PATH", "tokenizer.model: begin a new model instead of --model", 0,
+         0},
+        {"preset", ARGS_TEXT, &p.preset, "NAME",
+         "shape of a new model: 15m (default), 110m, 7b, 13b, 34b, 70b; each can be changed:", 0, 0},
         {"dim", ARGS_INTEGER, &p.dim, "N", "  width", 2, 1 << 20},
         {"layers", ARGS_INTEGER, &p.layers, "N", "  layers", 1, 4096},
         {"heads", ARGS_INTEGER, &p.heads, "N", "  query heads", 1, 4096},
@@ -141,16 +157,18 @@ int main(int argc, char **argv)
         {"eval-every", ARGS_INTEGER, &p.eval_every, "N", "steps between two measurements (100)", 1, 1e15},
         {0},
     };
-    const args_program program = {.name = "llama2-pretrain",
-                                  .summary = "Trains a model on text: a new one (--tokenizer) or one that is there (--model).",
-                                  .usage = "(--model DIR | --tokenizer PATH [--preset NAME ...]) --data FILE --out DIR [--resume] [options]",
-                                  .options = options,
-                                  .notes = "AdamW (0.9, 0.95, 1e-5), cosine schedule to 10 %, clipping at 1, weight decay 0.1 as in the paper."};
+    const args_program program = {
+        .name = "llama2-pretrain",
+        .summary = "Trains a model on text: a new one (--tokenizer) or one that is there (--model).",
+        .usage = "(--model DIR | --tokenizer PATH [--preset NAME ...]) --data FILE --out DIR [--resume] [options]",
+        .options = options,
+        .notes = "AdamW (0.9, 0.95, 1e-5), cosine schedule to 10 %, clipping at 1, weight decay 0.1 as in the paper."};
     int status = app_parse(&p.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if (!p.a.args.model == !p.tokenizer_path) return args_usage(&program, "either --model or --tokenizer is needed");
     if (p.data.count == 0 || !p.set.out) return args_usage(&program, "--%s is missing", p.set.out ? "data" : "out");
-    if (p.weights.count && p.weights.count != p.data.count) return args_usage(&program, "--weight once for each --data, or never");
+    if (p.weights.count && p.weights.count != p.data.count)
+        return args_usage(&program, "--weight once for each --data, or never");
     bool ok = app_begin(&p.a) && load(&p) && train(&p);
     corpus_close(&p.text);
     corpus_close(&p.held_out);

@@ -27,13 +27,15 @@ static bool load(reject *s)
     llama2_config c = {.struct_size = sizeof c};
     snprintf(s->own_pool, sizeof s->own_pool, "%s/pool", s->set.out);
     if (!s->pool_path) s->pool_path = s->own_pool;
-    return app_load(a, a->args.model, &s->model, &s->tokenizer) && app_try(a, llama2_model_config(s->model, &c), "model") && judges_open(a, &s->judges) &&
+    return app_load(a, a->args.model, &s->model, &s->tokenizer) &&
+           app_try(a, llama2_model_config(s->model, &c), "model") && judges_open(a, &s->judges) &&
            prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
 }
 
 static bool open_pool(reject *s)
 {
-    if (access(s->pool_path, F_OK) == 0) return app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &s->pool), "pool");
+    if (access(s->pool_path, F_OK) == 0)
+        return app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &s->pool), "pool");
     return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
 }
 
@@ -64,14 +66,16 @@ static bool sample(reject *s, run *r, json_t **line)
     po.version = (int32_t)s->version;
     po.leave_out_unsafe = s->judges.safety != NULL;
     po.unsafe_below = s->judges.threshold;
-    bool ok = prompts_batch(a, &s->prompts, index, n, &batch) && app_try(a, llama2_rollout(s->model, &batch, &o, &rollouts), "sampling") &&
-              judges_score(a, &s->judges, &s->prompts, index, false, rollouts) && app_try(a, llama2_pool_add(s->pool, rollouts, ids, &po, &m), "pool") &&
+    bool ok = prompts_batch(a, &s->prompts, index, n, &batch) &&
+              app_try(a, llama2_rollout(s->model, &batch, &o, &rollouts), "sampling") &&
+              judges_score(a, &s->judges, &s->prompts, index, false, rollouts) &&
+              app_try(a, llama2_pool_add(s->pool, rollouts, ids, &po, &m), "pool") &&
               app_try(a, llama2_pool_save(s->pool, s->pool_path), "pool");
     if (ok) progress_update(&r->bar, n * (uint64_t)s->samples, NULL);
     progress_finish(&r->bar, ok ? NULL : "stopped");
     r->bar.stream = NULL;
-    *line = json_pack("{s:i, s:i, s:I, s:i, s:i, s:i}", "step", 0, "version", (int)s->version, "samples", (json_int_t)s->samples, "prompts", m.n_prompts, "kept", m.n_kept,
-                      "unsafe", m.n_unsafe);
+    *line = json_pack("{s:i, s:i, s:I, s:i, s:i, s:i}", "step", 0, "version", (int)s->version, "samples",
+                      (json_int_t)s->samples, "prompts", m.n_prompts, "kept", m.n_kept, "unsafe", m.n_unsafe);
     app_put(*line, "mean_score", m.mean_score);
     app_put(*line, "mean_best", m.mean_best);
     app_put(*line, "mean_median", m.mean_median);
@@ -93,11 +97,14 @@ static bool write_sample(reject *s, jsonl_writer *writer, const llama2_pool_samp
 {
     static const char *const roles[] = {"system", "user", "assistant"};
     const record *r = prompt_of(s, p->prompt_id);
-    if (!r) return true; /* of an earlier version, with other prompts: it is learnt from, but its messages are not known here */
+    if (!r)
+        return true; /* of an earlier version, with other prompts: it is learnt from, but its messages are not known
+                        here */
     char *text = prompts_answer(&s->a, s->tokenizer, p->tokens + p->prompt_length, p->n_tokens - p->prompt_length);
     if (!text) return false;
     json_t *messages = json_array();
-    for (int32_t i = 0; i < r->n_messages; i++) json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[r->roles[i]], "content", r->texts[i]));
+    for (int32_t i = 0; i < r->n_messages; i++)
+        json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[r->roles[i]], "content", r->texts[i]));
     json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[LLAMA2_ROLE_ASSISTANT], "content", text));
     json_t *line = json_pack("{s:o, s:i}", "messages", messages, "version", (int)p->version);
     app_put(line, "score", (double)p->score);
@@ -116,7 +123,8 @@ static bool choose(reject *s, run *r, example_set *chosen)
     ok = ok && app_try(a, llama2_pool_count(s->pool, (int32_t)s->first_version, (int32_t)s->version, &n), "pool");
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample p = {.struct_size = sizeof p};
-        ok = app_try(a, llama2_pool_best(s->pool, (int32_t)s->first_version, (int32_t)s->version, i, &p), "pool") && write_sample(s, writer, &p);
+        ok = app_try(a, llama2_pool_best(s->pool, (int32_t)s->first_version, (int32_t)s->version, i, &p), "pool") &&
+             write_sample(s, writer, &p);
         if (ok) examples_add(chosen, p.tokens, NULL, p.prompt_length, p.n_tokens);
     }
     if (!jsonl_finish(writer) && ok) ok = app_fail(a, "%s could not be written", path);
@@ -133,10 +141,14 @@ static bool work(reject *s)
     int64_t count = 1, key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version};
     bool ok = run_open(&r, a, "reject", &s->set) && open_pool(s), fresh = ok && !r.from;
     if (fresh && s->version < 0) /* the first number that the pool does not have */
-        while (ok && count > 0) ok = app_try(a, llama2_pool_count(s->pool, (int32_t)s->version + 1, (int32_t)s->version + 1, &count), "pool") && ++s->version >= 0;
+        while (ok && count > 0)
+            ok = app_try(a, llama2_pool_count(s->pool, (int32_t)s->version + 1, (int32_t)s->version + 1, &count),
+                         "pool") &&
+                 ++s->version >= 0;
     if (ok && !fresh) s->version = (int64_t)r.extra[0];
     ok = ok && (!fresh || sample(s, &r, &line)) && choose(s, &r, &chosen);
-    llama2_trainer *trainer = ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
+    llama2_trainer *trainer =
+        ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
     r.extra[0] = (double)s->version;
     ok = trainer && run_start(&r, examples_hash(&chosen, run_hash(0, key, sizeof key)));
     if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r); /* from here on nothing is sampled again */
@@ -156,26 +168,38 @@ static bool work(reject *s)
 
 int main(int argc, char **argv)
 {
-    reject s = {.set = {TRAIN_DEFAULTS, .batch = 64, .lr = 2e-5}, .steps = {.epochs = 2}, .judges = {JUDGES_DEFAULTS}, .samples = 10, .max_new_tokens = 256, .version = -1, .temperature = 1};
+    reject s = {.set = {TRAIN_DEFAULTS, .batch = 64, .lr = 2e-5},
+                .steps = {.epochs = 2},
+                .judges = {JUDGES_DEFAULTS},
+                .samples = 10,
+                .max_new_tokens = 256,
+                .version = -1,
+                .temperature = 1};
     const args_option options[] = {
         {"data", ARGS_LIST, &s.data, "FILE", "prompts, JSON Lines (docs/formats.md); may be given several times", 0, 0},
         JUDGES_OPTIONS(s.judges),
         {"samples", ARGS_INTEGER, &s.samples, "K", "answers sampled to each prompt (10)", 1, 1e6},
         {"temperature", ARGS_REAL, &s.temperature, "T", "of the samples (1; the paper: 1.2 to 1.3 after RLHF)", 0, 100},
         {"max-new-tokens", ARGS_INTEGER, &s.max_new_tokens, "N", "longest answer in tokens (256)", 1, 1e9},
-        {"pool", ARGS_TEXT, &s.pool_path, "FILE", "best samples of all versions, read and written back (default: pool in --out)", 0, 0},
-        {"pool-version", ARGS_INTEGER, &s.version, "N", "number of the model that samples (default: the next one of the pool)", 0, 1e9},
-        {"first-version", ARGS_INTEGER, &s.first_version, "N", "oldest version whose samples are learnt from (0)", 0, 1e9},
+        {"pool", ARGS_TEXT, &s.pool_path, "FILE",
+         "best samples of all versions, read and written back (default: pool in --out)", 0, 0},
+        {"pool-version", ARGS_INTEGER, &s.version, "N",
+         "number of the model that samples (default: the next one of the pool)", 0, 1e9},
+        {"first-version", ARGS_INTEGER, &s.first_version, "N", "oldest version whose samples are learnt from (0)", 0,
+         1e9},
         TRAIN_OPTIONS(s.set, "dialogues a step (64)", "peak learning rate (2e-5)"),
         TRAIN_SCHEDULE_OPTIONS(s.set),
         {"epochs", ARGS_INTEGER, &s.steps.epochs, "N", "passes over the chosen samples (2)", 1, 1e6},
         {0},
     };
-    const args_program program = {.name = "llama2-reject",
-                                  .summary = "Rejection sampling: K answers to each prompt, the best by the reward models, fine-tuning on these.",
-                                  .usage = "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--pool FILE] [--resume] [options]",
-                                  .options = options,
-                                  .notes = "The chosen samples go to chosen.jsonl in --out as demonstrations. A prompt whose samples are all judged unsafe is left out."};
+    const args_program program = {
+        .name = "llama2-reject",
+        .summary = "Rejection sampling: K answers to each prompt, the best by the reward models, fine-tuning on these.",
+        .usage =
+            "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--pool FILE] [--resume] [options]",
+        .options = options,
+        .notes = "The chosen samples go to chosen.jsonl in --out as demonstrations. A prompt whose samples are all "
+                 "judged unsafe is left out."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;

@@ -22,11 +22,16 @@ static bool load(reward *s)
     app *a = &s->a;
     llama2_model *model = NULL;
     args_list eval = {{s->eval}, 1};
-    int32_t margin = strcmp(s->margin, "none") == 0 ? LLAMA2_MARGIN_NONE : strcmp(s->margin, "small") == 0 ? LLAMA2_MARGIN_SMALL : LLAMA2_MARGIN_LARGE;
+    int32_t margin = strcmp(s->margin, "none") == 0    ? LLAMA2_MARGIN_NONE
+                     : strcmp(s->margin, "small") == 0 ? LLAMA2_MARGIN_SMALL
+                                                       : LLAMA2_MARGIN_LARGE;
     llama2_config c = {.struct_size = sizeof c};
-    bool ok = s->further ? app_load(a, a->args.model, NULL, &s->tokenizer) && app_try(a, llama2_reward_model_load(a->ctx, a->args.model, NULL, &s->model), "reward model")
-                         : app_load(a, a->args.model, &model, &s->tokenizer) && app_try(a, llama2_model_config(model, &c), "model") &&
-                               app_try(a, llama2_reward_model_create(a->ctx, model, NULL, &s->model), "reward model");
+    bool ok = s->further
+                  ? app_load(a, a->args.model, NULL, &s->tokenizer) &&
+                        app_try(a, llama2_reward_model_load(a->ctx, a->args.model, NULL, &s->model), "reward model")
+                  : app_load(a, a->args.model, &model, &s->tokenizer) &&
+                        app_try(a, llama2_model_config(model, &c), "model") &&
+                        app_try(a, llama2_reward_model_create(a->ctx, model, NULL, &s->model), "reward model");
     if (model && s->length > c.max_seq_len) s->length = c.max_seq_len;
     if (s->length == 0) s->length = model ? c.max_seq_len : 4096;
     llama2_model_free(model);
@@ -63,7 +68,8 @@ static bool steps(reward *s, run *r, llama2_trainer *trainer)
     size_t *order = NULL, n = s->train.n, batch = (size_t)s->set.batch;
     int64_t in_order = -1, per_epoch = an_epoch(s);
     bool ok = true;
-    progress_start(&r->bar, "reward", "pairs", n * (uint64_t)s->epochs, (uint64_t)(r->step / per_epoch) * n + (uint64_t)(r->step % per_epoch) * batch, a->args.quiet);
+    progress_start(&r->bar, "reward", "pairs", n * (uint64_t)s->epochs,
+                   (uint64_t)(r->step / per_epoch) * n + (uint64_t)(r->step % per_epoch) * batch, a->args.quiet);
     while (ok && r->step < per_epoch * s->epochs) {
         int64_t epoch = r->step / per_epoch;
         size_t first = (size_t)(r->step % per_epoch) * batch, count = n - first < batch ? n - first : batch;
@@ -73,7 +79,8 @@ static bool steps(reward *s, run *r, llama2_trainer *trainer)
             order = app_shuffled(n, app_mix(a->args.seed, (uint64_t)epoch));
             in_order = epoch;
         }
-        ok = pairs_batch(a, &s->train, order + first, 0, count, s->safety_weight) && app_try(a, llama2_reward_step(trainer, &s->train.pairs, &m), "training");
+        ok = pairs_batch(a, &s->train, order + first, 0, count, s->safety_weight) &&
+             app_try(a, llama2_reward_step(trainer, &s->train.pairs, &m), "training");
         if (!ok) break;
         ok = log_step(r, &m) && run_step(r, r->step + 1 < per_epoch * s->epochs);
         snprintf(note, sizeof note, "loss %.3f, accuracy %.2f", m.loss, m.accuracy);
@@ -90,11 +97,13 @@ static bool centre(reward *s)
     for (size_t first = 0; first < s->train.n; first += 64) {
         llama2_reward_metrics m = {.struct_size = sizeof m};
         size_t n = s->train.n - first < 64 ? s->train.n - first : 64;
-        if (!pairs_batch(&s->a, &s->train, NULL, first, n, 0) || !app_try(&s->a, llama2_reward_evaluate(s->model, &s->train.pairs, &m, s->train.scores), "centring"))
+        if (!pairs_batch(&s->a, &s->train, NULL, first, n, 0) ||
+            !app_try(&s->a, llama2_reward_evaluate(s->model, &s->train.pairs, &m, s->train.scores), "centring"))
             return false;
         for (size_t i = 0; i < 2 * n; i++) sum += (double)s->train.scores[i];
     }
-    return app_try(&s->a, llama2_reward_model_set_normalisation(s->model, sum / (2 * (double)s->train.n), 1), "centring");
+    return app_try(&s->a, llama2_reward_model_set_normalisation(s->model, sum / (2 * (double)s->train.n), 1),
+                   "centring");
 }
 
 static bool work(reward *s)
@@ -108,10 +117,13 @@ static bool work(reward *s)
     bool ok = run_open(&r, a, "reward", &s->set);
     llama2_trainer *trainer = ok ? run_add(&r, "reward", NULL, s->model, s->set.lr, an_epoch(s) * s->epochs) : NULL;
     ok = trainer && run_start(&r, fingerprint) && steps(s, &r, trainer) && (!s->centre || centre(s));
-    if (ok && s->eval) ok = (held_out = pairs_evaluate(a, &s->held_out, s->model)) != NULL && run_log(&r, json_pack("{s:I, s:O}", "step", (json_int_t)r.step, "held_out", held_out));
+    if (ok && s->eval)
+        ok = (held_out = pairs_evaluate(a, &s->held_out, s->model)) != NULL &&
+             run_log(&r, json_pack("{s:I, s:O}", "step", (json_int_t)r.step, "held_out", held_out));
     ok = run_stop(&r, ok) && app_try(a, llama2_reward_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
          app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
-    json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)(an_epoch(s) * s->epochs), "pairs", (json_int_t)s->train.n);
+    json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)(an_epoch(s) * s->epochs),
+                             "pairs", (json_int_t)s->train.n);
     if (held_out) json_object_set_new(line, "held_out", held_out);
     if (ok) return app_print(a, line);
     json_decref(line);
@@ -122,9 +134,11 @@ int main(int argc, char **argv)
 {
     reward s = {.set = {TRAIN_DEFAULTS, .batch = 512, .lr = 1e-5}, .margin = "small", .epochs = 1};
     const args_option options[] = {
-        {"data", ARGS_LIST, &s.data, "FILE", "comparisons, JSON Lines (docs/formats.md), also .gz; may be given several times", 0, 0},
+        {"data", ARGS_LIST, &s.data, "FILE",
+         "comparisons, JSON Lines (docs/formats.md), also .gz; may be given several times", 0, 0},
         {"eval", ARGS_TEXT, &s.eval, "FILE", "held-out comparisons: accuracy by rating, beside \"longer wins\"", 0, 0},
-        {"margin", ARGS_TEXT, &s.margin, "KIND", "none, small (1, 2/3, 1/3, 0; default) or large (3, 2, 1, 0) by rating", 0, 0},
+        {"margin", ARGS_TEXT, &s.margin, "KIND",
+         "none, small (1, 2/3, 1/3, 0; default) or large (3, 2, 1, 0) by rating", 0, 0},
         {"safety-weight", ARGS_REAL, &s.safety_weight, "X", "of the safe/unsafe loss, where labels are (0)", 0, 1e6},
         TRAIN_OPTIONS(s.set, "comparisons a step (512)", "peak learning rate (1e-5)"),
         TRAIN_SCHEDULE_OPTIONS(s.set),
@@ -138,7 +152,8 @@ int main(int argc, char **argv)
                                   .summary = "Trains a reward model on comparisons, from a chat model.",
                                   .usage = "--model DIR --data FILE --out DIR [--eval FILE] [--resume] [options]",
                                   .options = options,
-                                  .notes = "Defaults are the paper's: one epoch, 512 pairs a step, cosine schedule to 10 %, warm-up 3 % of the steps and at least 5."};
+                                  .notes = "Defaults are the paper's: one epoch, 512 pairs a step, cosine schedule to "
+                                           "10 %, warm-up 3 % of the steps and at least 5."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;

@@ -48,7 +48,8 @@ static bool print_token(scoring *s, int32_t id, float logprob)
 {
     const char *text;
     size_t length;
-    if (!app_try(s->a, llama2_tokenizer_piece(s->tokenizer, id, &text, &length, NULL, NULL), "vocabulary")) return false;
+    if (!app_try(s->a, llama2_tokenizer_piece(s->tokenizer, id, &text, &length, NULL, NULL), "vocabulary"))
+        return false;
     json_t *line = json_pack("{s:I, s:o}", "id", (json_int_t)id, "piece", json_stringn(text, length));
     app_put(line, "logprob", (double)logprob);
     return app_print(s->a, line);
@@ -66,7 +67,8 @@ static bool report(scoring *s, const int32_t *ids, const float *logprobs, int64_
     }
     double nll = scored > 0 ? sum / (double)scored : NAN;
     if (s->per_token) {
-        if (!s->a->args.quiet) fprintf(stderr, "%lld tokens, %.6f nats a token, perplexity %.4f\n", (long long)scored, nll, exp(nll));
+        if (!s->a->args.quiet)
+            fprintf(stderr, "%lld tokens, %.6f nats a token, perplexity %.4f\n", (long long)scored, nll, exp(nll));
         return true;
     }
     json_t *line = json_pack("{s:I}", "tokens", (json_int_t)scored);
@@ -80,7 +82,9 @@ static bool run(scoring *s, const char *path)
     size_t size;
     int64_t n = 0;
     llama2_config c = {.struct_size = sizeof c};
-    if (!app_load(s->a, s->a->args.model, &s->model, &s->tokenizer) || !app_try(s->a, llama2_model_config(s->model, &c), "model")) return false;
+    if (!app_load(s->a, s->a->args.model, &s->model, &s->tokenizer) ||
+        !app_try(s->a, llama2_model_config(s->model, &c), "model"))
+        return false;
     char *text = app_read(s->a, path, &size);
     int32_t *ids = text ? app_encode(s->a, s->tokenizer, text, size, 0, &n) : NULL;
     float *logprobs = app_must(malloc((size_t)(n + 1) * sizeof *logprobs));
@@ -103,18 +107,24 @@ int main(int argc, char **argv)
     const args_option options[] = {
         {"per-token", ARGS_FLAG, &s.per_token, NULL, "a line a token instead: {\"id\", \"piece\", \"logprob\"}", 0, 0},
         {"window", ARGS_INTEGER, &s.window, "N", "tokens of a window (default: the context of the model)", 2, 1e9},
-        {"stride", ARGS_INTEGER, &s.stride, "N", "tokens that each further window adds (default: half a window)", 1, 1e9},
+        {"stride", ARGS_INTEGER, &s.stride, "N", "tokens that each further window adds (default: half a window)", 1,
+         1e9},
         {0},
     };
-    const args_program program = {.name = "llama2-score",
-                                  .summary = "Prints {\"tokens\", \"nll\", \"perplexity\"} of a text: nll is the mean of -log p over its tokens, in nats.",
-                                  .usage = "--model DIR [--per-token] FILE",
-                                  .options = options,
-                                  .minimum_rest = 1,
-                                  .maximum_rest = 1,
-                                  .notes = "FILE is one text, - standard input. BOS stands before it and is not counted. A text longer than the context is read in windows: the\n"
-                                           "first is full; each further one begins with BOS and the tokens that just came before, and adds --stride new ones, so that every token is\n"
-                                           "scored once and, after the first window, has at least window - stride - 1 tokens of the text before it."};
+    const args_program program = {
+        .name = "llama2-score",
+        .summary = "Prints {\"tokens\", \"nll\", \"perplexity\"} of a text: nll is the mean of -log p over its tokens, "
+                   "in nats.",
+        .usage = "--model DIR [--per-token] FILE",
+        .options = options,
+        .minimum_rest = 1,
+        .maximum_rest = 1,
+        .notes =
+            "FILE is one text, - standard input. BOS stands before it and is not counted. A text longer than the "
+            "context is read in windows: the\n"
+            "first is full; each further one begins with BOS and the tokens that just came before, and adds --stride "
+            "new ones, so that every token is\n"
+            "scored once and, after the first window, has at least window - stride - 1 tokens of the text before it."};
     int status = app_parse(&a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if (!a.args.model) return args_usage(&program, "--model is missing");

@@ -20,8 +20,10 @@ static bool load(sft *s)
     records r = {0};
     int64_t left_out;
     llama2_config c = {.struct_size = sizeof c};
-    bool ok = app_load(a, a->args.model, &s->model, &s->tokenizer) && app_try(a, llama2_model_config(s->model, &c), "model");
-    for (size_t i = 0; ok && i < s->data.count; i++) ok = records_read(&r, s->data.items[i], RECORD_DEMONSTRATION, error, sizeof error) || app_fail(a, "%s", error);
+    bool ok =
+        app_load(a, a->args.model, &s->model, &s->tokenizer) && app_try(a, llama2_model_config(s->model, &c), "model");
+    for (size_t i = 0; ok && i < s->data.count; i++)
+        ok = records_read(&r, s->data.items[i], RECORD_DEMONSTRATION, error, sizeof error) || app_fail(a, "%s", error);
     if (ok && (s->length == 0 || s->length > c.max_seq_len)) s->length = c.max_seq_len;
     if (s->concatenate) s->steps.concatenate = s->length;
     ok = ok && examples_encode(a, s->tokenizer, &r, s->last_answer ? 0 : 1, s->length, &s->examples, &left_out);
@@ -34,14 +36,17 @@ static bool train(sft *s)
 {
     run r;
     double loss = 0;
-    int64_t steps = examples_steps(&s->examples, &s->steps), key[] = {(int64_t)s->a.args.seed, s->steps.batch, s->steps.concatenate};
+    int64_t steps = examples_steps(&s->examples, &s->steps),
+            key[] = {(int64_t)s->a.args.seed, s->steps.batch, s->steps.concatenate};
     bool ok = run_open(&r, &s->a, "sft", &s->set);
     llama2_trainer *trainer = ok ? run_add(&r, "model", s->model, NULL, s->set.lr, steps) : NULL;
-    ok = trainer && run_start(&r, examples_hash(&s->examples, run_hash(0, key, sizeof key))) && examples_train(&r, trainer, &s->examples, &s->steps, &loss);
+    ok = trainer && run_start(&r, examples_hash(&s->examples, run_hash(0, key, sizeof key))) &&
+         examples_train(&r, trainer, &s->examples, &s->steps, &loss);
     ok = run_stop(&r, ok) && app_try(&s->a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
          app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
     if (!ok) return false;
-    json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)steps, "examples", (json_int_t)s->examples.n);
+    json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)steps, "examples",
+                             (json_int_t)s->examples.n);
     app_put(line, "loss", loss);
     return app_print(&s->a, line);
 }
@@ -50,20 +55,25 @@ int main(int argc, char **argv)
 {
     sft s = {.set = {TRAIN_DEFAULTS, .batch = 64, .lr = 2e-5}, .steps = {.epochs = 2}};
     const args_option options[] = {
-        {"data", ARGS_LIST, &s.data, "FILE", "demonstrations, JSON Lines (docs/formats.md); may be given several times", 0, 0},
+        {"data", ARGS_LIST, &s.data, "FILE", "demonstrations, JSON Lines (docs/formats.md); may be given several times",
+         0, 0},
         TRAIN_OPTIONS(s.set, "dialogues a step (64)", "peak learning rate (2e-5)"),
         TRAIN_SCHEDULE_OPTIONS(s.set),
         {"epochs", ARGS_INTEGER, &s.steps.epochs, "N", "passes over the data (2)", 1, 1e6},
         {"length", ARGS_INTEGER, &s.length, "N", "longest dialogue in tokens (default: the model's context)", 8, 1e9},
-        {"last-answer", ARGS_FLAG, &s.last_answer, NULL, "learn from the last answer of a dialogue only, not from all", 0, 0},
-        {"concatenate", ARGS_FLAG, &s.concatenate, NULL, "fill sequences of --length with dialogues that see each other, as the paper does", 0, 0},
+        {"last-answer", ARGS_FLAG, &s.last_answer, NULL, "learn from the last answer of a dialogue only, not from all",
+         0, 0},
+        {"concatenate", ARGS_FLAG, &s.concatenate, NULL,
+         "fill sequences of --length with dialogues that see each other, as the paper does", 0, 0},
         {0},
     };
-    const args_program program = {.name = "llama2-sft",
-                                  .summary = "Fine-tunes a model on demonstrations: dialogues whose answers it learns to give.",
-                                  .usage = "--model DIR --data FILE --out DIR [--resume] [options]",
-                                  .options = options,
-                                  .notes = "Defaults are the paper's: cosine schedule to 10 %, weight decay 0.1, 64 dialogues a step, 2 epochs, no loss on prompts."};
+    const args_program program = {
+        .name = "llama2-sft",
+        .summary = "Fine-tunes a model on demonstrations: dialogues whose answers it learns to give.",
+        .usage = "--model DIR --data FILE --out DIR [--resume] [options]",
+        .options = options,
+        .notes = "Defaults are the paper's: cosine schedule to 10 %, weight decay 0.1, 64 dialogues a step, 2 epochs, "
+                 "no loss on prompts."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;

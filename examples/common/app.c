@@ -22,7 +22,8 @@ static void on_signal(int number)
 static void on_log(void *user, int32_t level, const char *message, size_t length)
 {
     const app *a = user;
-    if (level <= LLAMA2_LOG_WARN && !a->args.quiet) fprintf(stderr, "%s: %.*s\n", a->program->name, (int)length, message);
+    if (level <= LLAMA2_LOG_WARN && !a->args.quiet)
+        fprintf(stderr, "%s: %.*s\n", a->program->name, (int)length, message);
 }
 
 int app_parse(app *a, const args_program *program, int argc, char **argv)
@@ -97,12 +98,13 @@ bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer *
     if (!app_try(a, llama2_model_load(a->ctx, path, NULL, model), "model")) return false;
     if (!app_try(a, llama2_model_config(*model, &config), "model")) return false;
     if (tokenizer && llama2_tokenizer_vocab_size(*tokenizer) > config.vocab_size)
-        return app_fail(a, "%s: the tokenizer has %d pieces, the model a vocabulary of %d: they do not belong together", path,
-                        (int)llama2_tokenizer_vocab_size(*tokenizer), (int)config.vocab_size);
+        return app_fail(a, "%s: the tokenizer has %d pieces, the model a vocabulary of %d: they do not belong together",
+                        path, (int)llama2_tokenizer_vocab_size(*tokenizer), (int)config.vocab_size);
     return true;
 }
 
-int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags, int64_t *n)
+int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
+                    int64_t *n)
 {
     int64_t room = (int64_t)size + 8;
     int32_t *ids = app_must(malloc((size_t)room * sizeof *ids));
@@ -188,7 +190,8 @@ void app_put(json_t *object, const char *key, double value)
 
 bool app_print(app *a, json_t *object)
 {
-    bool good = object && json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && putchar('\n') != EOF;
+    bool good =
+        object && json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && putchar('\n') != EOF;
     json_decref(object);
     return good || app_fail(a, "standard output: %s", strerror(errno));
 }

@@ -12,11 +12,16 @@ bool corpus_tokenise(app *a, const llama2_tokenizer *tokenizer, const char *text
     size_t size;
     int64_t n;
     llama2_shard_writer *writer = NULL;
-    uint32_t flags = (llama2_tokenizer_bos(tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0) | (llama2_tokenizer_eos(tokenizer) >= 0 ? LLAMA2_ENCODE_EOS : 0);
+    uint32_t flags = (llama2_tokenizer_bos(tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0) |
+                     (llama2_tokenizer_eos(tokenizer) >= 0 ? LLAMA2_ENCODE_EOS : 0);
     char *text = app_read(a, text_path, &size);
     int32_t *ids = text ? app_encode(a, tokenizer, text, size, flags, &n) : NULL;
-    bool ok = ids && app_try(a, llama2_shard_writer_create(a->ctx, shard_path, llama2_tokenizer_vocab_size(tokenizer), &writer), text_path) &&
-              app_try(a, llama2_shard_writer_append(writer, ids, n), text_path) && app_try(a, llama2_shard_writer_finish(writer), text_path);
+    bool ok =
+        ids &&
+        app_try(a, llama2_shard_writer_create(a->ctx, shard_path, llama2_tokenizer_vocab_size(tokenizer), &writer),
+                text_path) &&
+        app_try(a, llama2_shard_writer_append(writer, ids, n), text_path) &&
+        app_try(a, llama2_shard_writer_finish(writer), text_path);
     llama2_shard_writer_free(writer);
     free(ids);
     free(text);
@@ -36,8 +41,9 @@ static bool is_shard(const char *path)
 static bool newer(const char *path, const struct stat *than)
 {
     struct stat s;
-    return stat(path, &s) == 0 && (s.st_mtim.tv_sec > than->st_mtim.tv_sec ||
-                                   (s.st_mtim.tv_sec == than->st_mtim.tv_sec && s.st_mtim.tv_nsec >= than->st_mtim.tv_nsec));
+    return stat(path, &s) == 0 &&
+           (s.st_mtim.tv_sec > than->st_mtim.tv_sec ||
+            (s.st_mtim.tv_sec == than->st_mtim.tv_sec && s.st_mtim.tv_nsec >= than->st_mtim.tv_nsec));
 }
 
 static bool add(app *a, const llama2_tokenizer *tokenizer, const char *path, double weight, const char *made, corpus *c)
@@ -60,8 +66,8 @@ static bool add(app *a, const llama2_tokenizer *tokenizer, const char *path, dou
     return true;
 }
 
-bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, const args_list *weights, int64_t length, const char *folder, const char *name,
-                 corpus *c)
+bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, const args_list *weights,
+                 int64_t length, const char *folder, const char *name, corpus *c)
 {
     llama2_shards_options o;
     char made[4096];
@@ -74,12 +80,13 @@ bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *fil
         char *end = NULL;
         double weight = weights->count ? strtod(weights->items[i], &end) : 0;
         snprintf(made, sizeof made, "%s/%s-%zu.shard", folder, name, i);
-        if (end && (*end || !(weight > 0))) ok = app_fail(a, "--weight %s: expected a number above 0", weights->items[i]);
+        if (end && (*end || !(weight > 0)))
+            ok = app_fail(a, "--weight %s: expected a number above 0", weights->items[i]);
         ok = ok && add(a, tokenizer, files->items[i], weight, made, c);
     }
     if (ok && llama2_shards_vocab_size(c->shards) > llama2_tokenizer_vocab_size(tokenizer))
-        return app_fail(a, "the shards have a vocabulary of %lld, the tokenizer of %d", (long long)llama2_shards_vocab_size(c->shards),
-                        (int)llama2_tokenizer_vocab_size(tokenizer));
+        return app_fail(a, "the shards have a vocabulary of %lld, the tokenizer of %d",
+                        (long long)llama2_shards_vocab_size(c->shards), (int)llama2_tokenizer_vocab_size(tokenizer));
     return ok;
 }
 
@@ -92,7 +99,8 @@ bool corpus_read(app *a, corpus *c, uint64_t first, int64_t n)
     }
     for (int64_t i = 0; i <= n; i++) c->offsets[i] = i * c->length;
     c->batch = (llama2_batch){sizeof c->batch, (int32_t)n, n * c->length, c->tokens, c->offsets, NULL};
-    return app_try(a, llama2_shards_seek(c->shards, first), "data") && app_try(a, llama2_shards_next(c->shards, n, c->tokens, NULL), "data");
+    return app_try(a, llama2_shards_seek(c->shards, first), "data") &&
+           app_try(a, llama2_shards_next(c->shards, n, c->tokens, NULL), "data");
 }
 
 void corpus_close(corpus *c)

@@ -18,14 +18,16 @@ void examples_add(example_set *set, const int32_t *tokens, const float *weights,
     for (int64_t t = 0; t < n; t++) e->weights[t] = weights ? weights[t] : t < prompt ? 0 : 1;
 }
 
-bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens, example_set *set, int64_t *left_out)
+bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens,
+                     example_set *set, int64_t *left_out)
 {
     int32_t *tokens = app_must(malloc((size_t)max_tokens * sizeof *tokens));
     float *weights = app_must(malloc((size_t)max_tokens * sizeof *weights));
     bool ok = true;
     *left_out = 0;
     for (size_t i = 0; ok && i < r->n; i++) {
-        int64_t n = record_encode_turns(tokenizer, &r->items[i], r->items[i].answer, earlier, tokens, weights, max_tokens);
+        int64_t n =
+            record_encode_turns(tokenizer, &r->items[i], r->items[i].answer, earlier, tokens, weights, max_tokens);
         if (n > 0) examples_add(set, tokens, weights, 0, n);
         *left_out += n == 0;
         ok = n >= 0 || app_fail(a, "example %zu: %s", i + 1, llama2_last_error());
@@ -33,8 +35,8 @@ bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r
     free(tokens);
     free(weights);
     if (*left_out && !a->args.quiet)
-        fprintf(stderr, "%s: %lld of %zu examples are longer than %lld tokens and left out\n", a->program->name, (long long)*left_out, r->n,
-                (long long)max_tokens);
+        fprintf(stderr, "%s: %lld of %zu examples are longer than %lld tokens and left out\n", a->program->name,
+                (long long)*left_out, r->n, (long long)max_tokens);
     return ok;
 }
 
@@ -80,9 +82,11 @@ bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, con
     po.concatenate = o->concatenate > 0;
     po.max_length = o->concatenate;
     bool ok = app_try(a, llama2_packer_create(a->ctx, &po, &packer), "packing");
-    progress_start(&r->bar, r->stage, "examples", (uint64_t)(n * o->epochs), (uint64_t)(r->step / an_epoch * n + r->step % an_epoch * o->batch), a->args.quiet);
+    progress_start(&r->bar, r->stage, "examples", (uint64_t)(n * o->epochs),
+                   (uint64_t)(r->step / an_epoch * n + r->step % an_epoch * o->batch), a->args.quiet);
     while (ok && r->step < steps) {
-        int64_t epoch = r->step / an_epoch, first = r->step % an_epoch * o->batch, end = first + o->batch < n ? first + o->batch : n;
+        int64_t epoch = r->step / an_epoch, first = r->step % an_epoch * o->batch,
+                end = first + o->batch < n ? first + o->batch : n;
         llama2_batch batch = {.struct_size = sizeof batch};
         llama2_step_metrics m = {.struct_size = sizeof m};
         if (in_order != epoch) {
@@ -95,7 +99,8 @@ bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, con
             const example *e = &set->items[order[i]];
             ok = app_try(a, llama2_packer_add(packer, e->tokens, e->weights, e->n), "packing");
         }
-        ok = ok && app_try(a, llama2_packer_batch(packer, &batch), "packing") && app_try(a, llama2_sft_step(trainer, &batch, &m), "fine-tuning");
+        ok = ok && app_try(a, llama2_packer_batch(packer, &batch), "packing") &&
+             app_try(a, llama2_sft_step(trainer, &batch, &m), "fine-tuning");
         if (!ok) break;
         *loss = m.loss;
         ok = run_log(r, run_metrics(&m)) && run_step(r, r->step + 1 < steps);

@@ -4,15 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, int32_t margin, bool to_train,
-                pair_set *set)
+bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, int32_t margin,
+                bool to_train, pair_set *set)
 {
     char error[1024];
     size_t unsafe = 0;
     bool ok = true;
     *set = (pair_set){.margin = margin};
     for (size_t i = 0; ok && i < files->count; i++)
-        ok = records_read(&set->records, files->items[i], RECORD_COMPARISON, error, sizeof error) || app_fail(a, "%s", error);
+        ok = records_read(&set->records, files->items[i], RECORD_COMPARISON, error, sizeof error) ||
+             app_fail(a, "%s", error);
     int32_t *chosen = app_must(malloc(2 * (size_t)max_tokens * sizeof *chosen)), *rejected = chosen + max_tokens;
     set->of = app_must(malloc((set->records.n + 1) * sizeof *set->of));
     for (size_t i = 0; ok && i < set->records.n; i++) {
@@ -21,7 +22,8 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
             unsafe++;
             continue;
         }
-        int64_t n = record_encode(tokenizer, r, r->answer, chosen, NULL, max_tokens), m = record_encode(tokenizer, r, r->rejected, rejected, NULL, max_tokens);
+        int64_t n = record_encode(tokenizer, r, r->answer, chosen, NULL, max_tokens),
+                m = record_encode(tokenizer, r, r->rejected, rejected, NULL, max_tokens);
         ok = (n >= 0 && m >= 0) || app_fail(a, "comparison %zu: %s", i + 1, llama2_last_error());
         if (n <= 0 || m <= 0) continue;
         examples_add(&set->tokens, chosen, NULL, 0, n);
@@ -31,8 +33,11 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
     free(chosen);
     if (ok && set->n == 0) ok = app_fail(a, "there is no comparison of at most %lld tokens", (long long)max_tokens);
     if (ok && set->n < set->records.n && !a->args.quiet)
-        fprintf(stderr, "%s: of %zu comparisons %zu are left out: %zu longer than %lld tokens, %zu with an unsafe answer chosen over a safe one\n",
-                a->program->name, set->records.n, set->records.n - set->n, set->records.n - set->n - unsafe, (long long)max_tokens, unsafe);
+        fprintf(stderr,
+                "%s: of %zu comparisons %zu are left out: %zu longer than %lld tokens, %zu with an unsafe answer "
+                "chosen over a safe one\n",
+                a->program->name, set->records.n, set->records.n - set->n, set->records.n - set->n - unsafe,
+                (long long)max_tokens, unsafe);
     return ok && app_try(a, llama2_packer_create(a->ctx, NULL, &set->packer), "packing");
 }
 
@@ -97,13 +102,16 @@ static json_t *shown(const tally *t)
 json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model)
 {
     enum { AT_ONCE = 64 };
-    static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better", "unrated"};
+    static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better",
+                                          "unrated"};
     tally all = {0}, by[5] = {{0}};
     double loss = 0, chosen = 0, rejected = 0, low = INFINITY, high = -INFINITY;
     for (size_t first = 0; first < set->n; first += AT_ONCE) {
         size_t n = set->n - first < AT_ONCE ? set->n - first : AT_ONCE;
         llama2_reward_metrics m = {.struct_size = sizeof m};
-        if (!pairs_batch(a, set, NULL, first, n, 0) || !app_try(a, llama2_reward_evaluate(reward_model, &set->pairs, &m, set->scores), "evaluating")) return NULL;
+        if (!pairs_batch(a, set, NULL, first, n, 0) ||
+            !app_try(a, llama2_reward_evaluate(reward_model, &set->pairs, &m, set->scores), "evaluating"))
+            return NULL;
         for (size_t i = 0; i < n; i++) {
             const record *r = set->of[first + i];
             double c = (double)set->scores[2 * i], j = (double)set->scores[2 * i + 1];

@@ -3,14 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, prompt_set *set)
+bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens,
+                  prompt_set *set)
 {
     char error[1024];
     bool ok = true;
     *set = (prompt_set){0};
-    if (max_tokens < 8) return app_fail(a, "the context of the model leaves %lld tokens for a prompt; give a smaller --max-new-tokens", (long long)max_tokens);
+    if (max_tokens < 8)
+        return app_fail(a, "the context of the model leaves %lld tokens for a prompt; give a smaller --max-new-tokens",
+                        (long long)max_tokens);
     for (size_t i = 0; ok && i < files->count; i++)
-        ok = records_read(&set->records, files->items[i], RECORD_PROMPT, error, sizeof error) || app_fail(a, "%s", error);
+        ok = records_read(&set->records, files->items[i], RECORD_PROMPT, error, sizeof error) ||
+             app_fail(a, "%s", error);
     int32_t *tokens = app_must(malloc((size_t)max_tokens * sizeof *tokens));
     set->of = app_must(malloc((set->records.n + 1) * sizeof *set->of));
     for (size_t i = 0; ok && i < set->records.n; i++) {
@@ -22,9 +26,11 @@ bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *fi
         examples_add(&set->tokens, tokens, NULL, n, n);
     }
     free(tokens);
-    if (ok && set->tokens.n == 0) ok = app_fail(a, "there is no prompt of at most %lld tokens to sample from", (long long)max_tokens);
+    if (ok && set->tokens.n == 0)
+        ok = app_fail(a, "there is no prompt of at most %lld tokens to sample from", (long long)max_tokens);
     if (ok && set->tokens.n < set->records.n && !a->args.quiet)
-        fprintf(stderr, "%s: %zu of %zu prompts are too long and left out\n", a->program->name, set->records.n - set->tokens.n, set->records.n);
+        fprintf(stderr, "%s: %zu of %zu prompts are too long and left out\n", a->program->name,
+                set->records.n - set->tokens.n, set->records.n);
     return ok && app_try(a, llama2_packer_create(a->ctx, NULL, &set->packer), "packing");
 }
 
@@ -73,10 +79,12 @@ void prompts_close(prompt_set *set)
 bool judges_open(app *a, judges *j)
 {
     return app_try(a, llama2_reward_model_load(a->ctx, j->helpful_path, NULL, &j->helpful), "reward model") &&
-           (!j->safety_path || app_try(a, llama2_reward_model_load(a->ctx, j->safety_path, NULL, &j->safety), "safety reward model"));
+           (!j->safety_path ||
+            app_try(a, llama2_reward_model_load(a->ctx, j->safety_path, NULL, &j->safety), "safety reward model"));
 }
 
-bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten, llama2_rollouts *rollouts)
+bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,
+                  llama2_rollouts *rollouts)
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     llama2_combine_options o;
@@ -88,8 +96,9 @@ bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *
         !app_try(a, llama2_rollouts_view_get(rollouts, &v), "scoring"))
         return false;
     /* With one model the two scores are the same, and so is what the combination takes. */
-    llama2_status status = j->safety ? llama2_rollouts_score_into(rollouts, j->safety, LLAMA2_ROLLOUTS_SAFETY_SCORES)
-                                     : llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SAFETY_SCORES, v.helpful_scores, v.n_samples);
+    llama2_status status =
+        j->safety ? llama2_rollouts_score_into(rollouts, j->safety, LLAMA2_ROLLOUTS_SAFETY_SCORES)
+                  : llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SAFETY_SCORES, v.helpful_scores, v.n_samples);
     int32_t n = v.n_samples / v.samples_per_prompt;
     uint8_t *is_safety = app_must(malloc((size_t)n));
     for (int32_t i = 0; i < n; i++) is_safety[i] = set->of[index[i]]->is_safety;

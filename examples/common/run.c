@@ -9,7 +9,8 @@
 /* Kept in each checkpoint beside the trainers. */
 typedef struct run_state {
     uint64_t fingerprint;
-    int64_t step, metrics_size; /* size of metrics.jsonl then: what was written later belongs to steps that are done again */
+    int64_t step,
+        metrics_size; /* size of metrics.jsonl then: what was written later belongs to steps that are done again */
     double seconds, extra[RUN_EXTRA];
 } run_state;
 
@@ -56,7 +57,10 @@ bool run_open(run *r, app *a, const char *stage, const train_settings *set)
     if (status == LLAMA2_E_NOT_FOUND) return true;
     if (!app_try(a, status, "checkpoint")) return false;
     if (!set->resume)
-        return app_fail(a, "%s holds checkpoints of an earlier run: --resume goes on with it; for a new run choose another --out, or remove them", path);
+        return app_fail(a,
+                        "%s holds checkpoints of an earlier run: --resume goes on with it; for a new run choose "
+                        "another --out, or remove them",
+                        path);
     run_state s;
     r->saved = llama2_checkpoint_step(r->from);
     if (!read_state(r, &s)) return false;
@@ -72,7 +76,8 @@ static int64_t warmup(int64_t total)
     return steps < total / 2 ? steps : total / 2;
 }
 
-llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr, int64_t total)
+llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
+                        int64_t total)
 {
     llama2_optimizer_options oo;
     llama2_trainer_options to;
@@ -106,9 +111,13 @@ static bool restore(run *r)
     run_state s;
     if (!read_state(r, &s)) return false;
     if (s.fingerprint != r->fingerprint)
-        return app_fail(r->a, "--resume: the run in %s was begun with other data or other options (seed, batch, lengths); give it the same", r->set->out);
+        return app_fail(r->a,
+                        "--resume: the run in %s was begun with other data or other options (seed, batch, lengths); "
+                        "give it the same",
+                        r->set->out);
     for (int i = 0; i < r->n_trainers; i++)
-        if (!app_try(r->a, llama2_checkpoint_get_trainer(r->from, r->names[i], r->trainers[i]), "checkpoint")) return false;
+        if (!app_try(r->a, llama2_checkpoint_get_trainer(r->from, r->names[i], r->trainers[i]), "checkpoint"))
+            return false;
     r->began -= s.seconds;
     char path[4096];
     struct stat there;
@@ -130,7 +139,8 @@ bool run_start(run *r, uint64_t fingerprint)
 
 bool run_log(run *r, json_t *line)
 {
-    json_t *whole = json_pack("{s:s, s:I, s:f}", "stage", r->stage, "step", (json_int_t)r->step + 1, "seconds", progress_now() - r->began);
+    json_t *whole = json_pack("{s:s, s:I, s:f}", "stage", r->stage, "step", (json_int_t)r->step + 1, "seconds",
+                              progress_now() - r->began);
     if (whole && line) json_object_update(whole, line);
     json_decref(line);
     return jsonl_append(r->metrics, whole) || app_fail(r->a, "%s/metrics.jsonl could not be written", r->set->out);
@@ -159,10 +169,15 @@ bool run_save(run *r)
     llama2_checkpoint *c = NULL;
     if (number == r->saved) return true;
     stat(run_path(r, "metrics.jsonl", path, sizeof path), &there);
-    run_state s = {.fingerprint = r->fingerprint, .step = r->step, .metrics_size = there.st_size, .seconds = progress_now() - r->began};
+    run_state s = {.fingerprint = r->fingerprint,
+                   .step = r->step,
+                   .metrics_size = there.st_size,
+                   .seconds = progress_now() - r->began};
     memcpy(s.extra, r->extra, sizeof s.extra);
-    llama2_status status = llama2_checkpoint_begin(r->a->ctx, run_path(r, "checkpoints", path, sizeof path), number, &c);
-    for (int i = 0; status >= 0 && i < r->n_trainers; i++) status = llama2_checkpoint_add_trainer(c, r->names[i], r->trainers[i]);
+    llama2_status status =
+        llama2_checkpoint_begin(r->a->ctx, run_path(r, "checkpoints", path, sizeof path), number, &c);
+    for (int i = 0; status >= 0 && i < r->n_trainers; i++)
+        status = llama2_checkpoint_add_trainer(c, r->names[i], r->trainers[i]);
     if (status >= 0 && r->held) status = llama2_checkpoint_add_rollouts(c, "rollouts", r->held);
     if (status >= 0) status = llama2_checkpoint_add_bytes(c, "run", &s, sizeof s);
     if (status >= 0) status = llama2_checkpoint_commit(c, 2);
@@ -181,7 +196,8 @@ static bool save_interrupted(run *r)
 {
     llama2_context_resume(r->a->ctx);
     if (r->torn)
-        return app_fail(r->a, "interrupted in the middle of an update; %s", r->saved >= 0 ? "--resume goes on from the newest checkpoint" : "there is no checkpoint yet");
+        return app_fail(r->a, "interrupted in the middle of an update; %s",
+                        r->saved >= 0 ? "--resume goes on from the newest checkpoint" : "there is no checkpoint yet");
     for (int i = 0; i < r->n_trainers; i++) llama2_trainer_clear(r->trainers[i]);
     if (r->step == 0 && !r->held) return app_fail(r->a, "interrupted before the first step was done");
     if (r->saved < checkpoint_number(r) && !run_save(r)) return false;

@@ -39,7 +39,9 @@ bool stream_open(stream *g, app *a, const stream_settings *set)
 {
     llama2_config c = {.struct_size = sizeof c};
     *g = (stream){.a = a, .set = set};
-    if (!app_load(a, a->args.model, &g->model, &g->tokenizer) || !app_try(a, llama2_model_config(g->model, &c), "model")) return false;
+    if (!app_load(a, a->args.model, &g->model, &g->tokenizer) ||
+        !app_try(a, llama2_model_config(g->model, &c), "model"))
+        return false;
     g->context = c.max_seq_len;
     g->read = app_must(malloc((size_t)g->context * sizeof *g->read));
     return app_try(a, llama2_session_create(g->model, &g->session), "session");
@@ -88,8 +90,9 @@ static bool read_prompt(stream *g, const int32_t *ids, int64_t n)
 static void statistics(const stream *g, int64_t n, double first, int64_t generated, double rest)
 {
     if (g->a->args.quiet) return;
-    fprintf(stderr, "prompt: %lld tokens in %.2f s (%.0f tokens/s); generated: %lld tokens in %.2f s (%.1f tokens/s)\n", (long long)n, first,
-            first > 0 ? (double)n / first : 0, (long long)generated, rest, rest > 0 ? (double)generated / rest : 0);
+    fprintf(stderr, "prompt: %lld tokens in %.2f s (%.0f tokens/s); generated: %lld tokens in %.2f s (%.1f tokens/s)\n",
+            (long long)n, first, first > 0 ? (double)n / first : 0, (long long)generated, rest,
+            rest > 0 ? (double)generated / rest : 0);
 }
 
 bool stream_answer(stream *g, const int32_t *ids, int64_t n, uint32_t flags, char **text)
@@ -125,7 +128,9 @@ bool stream_answer(stream *g, const int32_t *ids, int64_t n, uint32_t flags, cha
     g->printed = out.length > 0;
     if (ok) statistics(g, n, middle - began, done, progress_now() - middle);
     llama2_decoder_free(decoder);
-    if (text && ok) *text = out.text ? out.text : app_must(calloc(1, 1));
-    else free(out.text);
+    if (text && ok)
+        *text = out.text ? out.text : app_must(calloc(1, 1));
+    else
+        free(out.text);
     return ok;
 }

@@ -1,5 +1,6 @@
 /*
- * check_json FILE KEY...: each line of the file is one JSON object, the last line has all keys, "a.b" being b in a. The value of a key that ends in
+ * check_json FILE KEY...: each line of the file is one JSON object, the last line has all keys, "a.b" being b in a. The
+ * value of a key that ends in
  * "=VALUE" is that. Exit status 0, or 1 with a message.
  */
 #include "common/jsonl.h"
@@ -39,7 +40,9 @@ int main(int argc, char **argv)
         return 1;
     }
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
-        if (!json_is_object(line)) wrong = fprintf(stderr, "check_json: %s:%lu: not an object\n", argv[1], (unsigned long)jsonl_line_number(reader));
+        if (!json_is_object(line))
+            wrong = fprintf(stderr, "check_json: %s:%lu: not an object\n", argv[1],
+                            (unsigned long)jsonl_line_number(reader));
         json_decref(last);
         last = line;
     }
