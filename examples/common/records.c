@@ -130,9 +130,9 @@ static const char *read_transcript(const char *text, dialogue *d)
     while (at) {
         at += strlen(marks[role]);
         if (!push(d, role, at)) return "more than 256 messages";
-        char *user = strstr(at, marks[LLAMA2_ROLE_USER]), *assistant = strstr(at, marks[LLAMA2_ROLE_ASSISTANT]);
-        char *next = !user ? assistant : !assistant ? user : user < assistant ? user : assistant;
-        role = next == assistant ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;
+        /* A speaker who goes on under a mark of his own keeps it as text: turns alternate. */
+        role = role == LLAMA2_ROLE_USER ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;
+        char *next = strstr(at, marks[role]);
         if (next) *next = 0; /* the mark's first byte ends the text before it */
         at = next;
     }
@@ -200,7 +200,7 @@ static const char *add_transcripts(records *all, const char *chosen, const char 
     /* The two may part before the last answer: the history is then the shared one, and the rest belongs to neither. */
     int32_t shared = 0;
     while (!wrong && shared < a.n && shared < b.n && strcmp(a.texts[shared], b.texts[shared]) == 0) shared++;
-    if (!wrong && shared == a.n) wrong = "chosen and rejected are the same";
+    if (!wrong && (shared == a.n || shared == b.n)) wrong = "chosen and rejected are the same, or one is the beginning of the other";
     if (!wrong && shared % 2 == 0) wrong = "chosen and rejected part before the assistant speaks";
     if (!wrong) records_add(all, a.roles, a.texts, shared, a.texts[shared], b.texts[shared]);
     free(a.own);
