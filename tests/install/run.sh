@@ -11,6 +11,10 @@ DESTDIR="$scratch/stage" cmake --install "$build" --prefix /prefix >"$scratch/in
 mv "$scratch/stage/prefix" "$scratch/moved"
 prefix=$scratch/moved
 if grep -rIlF -e "$build" -e "$source" "$prefix"; then echo "these installed files name the folder that they were built in"; exit 1; fi
+for program in "$prefix"/bin/llama2-*; do
+    [ -e "$program" ] || continue # built without examples
+    "$program" --help >/dev/null || { echo "$program does not run where it was moved to"; exit 1; }
+done
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name llama2.pc)")
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir llama2)
