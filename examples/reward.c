@@ -25,15 +25,14 @@ static bool load(reward *s)
     int32_t margin = strcmp(s->margin, "none") == 0    ? LLAMA2_MARGIN_NONE
                      : strcmp(s->margin, "small") == 0 ? LLAMA2_MARGIN_SMALL
                                                        : LLAMA2_MARGIN_LARGE;
-    llama2_config c = {.struct_size = sizeof c};
-    bool ok = s->further
-                  ? app_load(a, a->args.model, NULL, &s->tokenizer) &&
-                        app_try(a, llama2_reward_model_load(a->ctx, a->args.model, NULL, &s->model), "reward model")
-                  : app_load(a, a->args.model, &model, &s->tokenizer) &&
-                        app_try(a, llama2_model_config(model, &c), "model") &&
-                        app_try(a, llama2_reward_model_create(a->ctx, model, NULL, &s->model), "reward model");
-    if (model && s->length > c.max_seq_len) s->length = c.max_seq_len;
-    if (s->length == 0) s->length = model ? c.max_seq_len : 4096;
+    int64_t context = 0;
+    bool ok = app_load(a, a->args.model, s->further ? NULL : &model, &s->tokenizer) &&
+              app_context_length(a, a->args.model, &context) &&
+              app_try(a,
+                      s->further ? llama2_reward_model_load(a->ctx, a->args.model, NULL, &s->model)
+                                 : llama2_reward_model_create(a->ctx, model, NULL, &s->model),
+                      "reward model");
+    if (s->length == 0 || s->length > context) s->length = context;
     llama2_model_free(model);
     return ok && pairs_open(a, s->tokenizer, &s->data, s->length, margin, true, &s->train) &&
            (!s->eval || pairs_open(a, s->tokenizer, &eval, s->length, margin, false, &s->held_out));

@@ -103,6 +103,17 @@ bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer *
     return true;
 }
 
+bool app_context_length(app *a, const char *path, int64_t *length)
+{
+    char file[4096];
+    json_error_t why;
+    snprintf(file, sizeof file, "%s/config.json", path);
+    json_t *config = json_load_file(file, JSON_REJECT_DUPLICATES, &why);
+    *length = json_integer_value(json_object_get(config, "max_position_embeddings"));
+    json_decref(config);
+    return *length > 0 || app_fail(a, "%s: has no max_position_embeddings", file);
+}
+
 int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
                     int64_t *n)
 {

@@ -43,6 +43,9 @@ void app_defer(app *a, bool defer);
 /* The model folder `path` and the tokenizer.model in it; either output may be NULL. Their vocabularies must agree. */
 bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer);
 
+/* The context length that config.json in the folder `path` tells: for reward models too. */
+bool app_context_length(app *a, const char *path, int64_t *length);
+
 /* Text into ids; to be freed. NULL: failed. */
 int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags, int64_t *n);
 /* A file as a whole, with a NUL behind it; to be freed. "-": standard input. NULL: failed. */

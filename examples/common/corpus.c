@@ -12,8 +12,7 @@ bool corpus_tokenise(app *a, const llama2_tokenizer *tokenizer, const char *text
     size_t size;
     int64_t n;
     llama2_shard_writer *writer = NULL;
-    uint32_t flags = (llama2_tokenizer_bos(tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0) |
-                     (llama2_tokenizer_eos(tokenizer) >= 0 ? LLAMA2_ENCODE_EOS : 0);
+    uint32_t flags = llama2_tokenizer_bos(tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0;
     char *text = app_read(a, text_path, &size);
     int32_t *ids = text ? app_encode(a, tokenizer, text, size, flags, &n) : NULL;
     bool ok =

@@ -22,7 +22,7 @@ bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *fil
 bool corpus_read(app *a, corpus *c, uint64_t first, int64_t n);
 void corpus_close(corpus *c);
 
-/* A text as one shard: BOS, its tokens, EOS. */
+/* A text as one shard: BOS and its tokens, as llama2-shard makes it. */
 bool corpus_tokenise(app *a, const llama2_tokenizer *tokenizer, const char *text_path, const char *shard_path);
 
 #endif
