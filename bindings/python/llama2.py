@@ -364,6 +364,9 @@ class llama2_memory_options(Structure):
         ("dtype", c_int32),
         ("batch_tokens", c_int64),
         ("kv_tokens", c_int64),
+        ("batch_sequences", c_int64),
+        ("n_threads", c_int32),
+        ("reserved", c_int32),
     ]
 
 

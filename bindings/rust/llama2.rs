@@ -463,6 +463,9 @@ pub struct llama2_memory_options {
     pub dtype: i32,
     pub batch_tokens: i64,
     pub kv_tokens: i64,
+    pub batch_sequences: i64,
+    pub n_threads: i32,
+    pub reserved: i32,
 }
 
 impl llama2_memory_options {
@@ -475,7 +478,7 @@ impl llama2_memory_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_memory_options>() == 32);
+const _: () = assert!(std::mem::size_of::<llama2_memory_options>() == 48);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

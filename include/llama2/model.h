@@ -128,12 +128,16 @@ typedef struct llama2_memory_options {
     int32_t recompute;     /* as in llama2_trainer_options */
     int32_t dtype;
     int64_t batch_tokens;  /* tokens of one forward */
-    int64_t kv_tokens;     /* tokens in the KV cache, over all sequences */
+    int64_t kv_tokens;     /* tokens that a session reads; nearly also: samples at once x longest text of a rollout; default 0: none */
+    int64_t batch_sequences; /* sequences in the batch; default 0: one */
+    int32_t n_threads;     /* of the context; default 0: up to 64 */
+    int32_t reserved;      /* 0 */
 } llama2_memory_options;
 
 LLAMA2_API void llama2_memory_options_init(llama2_memory_options *options, size_t size);
 
-/* What a model of this config takes; activations and scratch are upper bounds, tested to hold. Since 0.1. */
+/* What a model of this config takes, with a trainer's steps on language-model batches (train) or llama2_model_logprobs on them, and a session. Upper bounds, tested to
+ * hold for batches of at most these sizes; with a batch of thousands of tokens they are near to what is taken. Since 0.1. */
 LLAMA2_API llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);
 
 #ifdef __cplusplus

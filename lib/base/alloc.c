@@ -112,12 +112,29 @@ static block *take_kept(llama2_context *ctx, size_t bytes)
     return b;
 }
 
+/* Frees the largest kept block that is too small for `bytes` and that a block of that size can stand for: requests that grow leave no blocks behind. */
+static void drop_smaller(llama2_context *ctx, size_t bytes)
+{
+    struct l2_scratch *s = ctx->scratch;
+    int best = -1;
+    size_t best_size = 0;
+    for (int i = 0; i < KEPT_BLOCKS; i++) {
+        size_t size = atomic_load_explicit(&s->sizes[i], memory_order_relaxed);
+        if (!atomic_load_explicit(&s->kept[i], memory_order_relaxed) || size >= bytes || bytes / WASTE_FACTOR > size + SMALL_WASTE) continue;
+        if (best >= 0 && size <= best_size) continue;
+        best = i;
+        best_size = size;
+    }
+    if (best >= 0) l2_free(ctx, atomic_exchange_explicit(&s->kept[best], NULL, memory_order_acq_rel));
+}
+
 llama2_status l2_scratch_get(llama2_context *ctx, size_t bytes, void *out)
 {
     block *b = take_kept(ctx, bytes);
     void *p = NULL;
     memcpy(out, &p, sizeof p);
     if (!b) {
+        drop_smaller(ctx, bytes);
         if (bytes > PTRDIFF_MAX - sizeof *b) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes of scratch", bytes);
         L2_TRY(l2_alloc(ctx, bytes + sizeof *b, 1, &b));
         b->size = bytes;

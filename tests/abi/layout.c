@@ -107,13 +107,16 @@ FIELD(llama2_memory, kv_cache, 40, 8);
 FIELD(llama2_memory, scratch, 48, 8);
 FIELD(llama2_memory, total, 56, 8);
 
-SIZE(llama2_memory_options, 32);
+SIZE(llama2_memory_options, 48);
 FIELD(llama2_memory_options, struct_size, 0, 4);
 FIELD(llama2_memory_options, train, 4, 4);
 FIELD(llama2_memory_options, recompute, 8, 4);
 FIELD(llama2_memory_options, dtype, 12, 4);
 FIELD(llama2_memory_options, batch_tokens, 16, 8);
 FIELD(llama2_memory_options, kv_tokens, 24, 8);
+FIELD(llama2_memory_options, batch_sequences, 32, 8);
+FIELD(llama2_memory_options, n_threads, 40, 4);
+FIELD(llama2_memory_options, reserved, 44, 4);
 
 SIZE(llama2_sampling, 40);
 FIELD(llama2_sampling, struct_size, 0, 4);
