@@ -30,9 +30,12 @@ static void check_gradients(llama2_context *ctx, int64_t t, int64_t n, int64_t k
     for (int64_t i = 0; i < t * k; i++) ((double *)dx.data)[i] -= before[i];
     gradcheck("dx, accumulated", loss, &c, c.x.data, dx.data, t * k, 40, 1e-8);
     gradcheck("dW", loss, &c, c.w.weight.data, c.w.grad.data, n * k, 40, 1e-8);
+    free(c.w.grad.data);
     c.w.grad.data = NULL; /* frozen */
     ck_ok(l2_linear_backward(ctx, &c.w, &c.x, &c.dy, &dx, 0));
     gradcheck("dx", loss, &c, c.x.data, dx.data, t * k, 40, 1e-8);
+    void *all[] = {c.w.weight.data, c.x.data, c.y.data, c.dy.data, dx.data, before};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
 START_TEST(gradients)
