@@ -129,7 +129,7 @@ bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipel
         .reject_epochs = 2,
         .reject_lr = 3e-4,
         .reject_temperature = 1,
-        .ppo_iterations = 30,
+        .ppo_iterations = 45,
         .ppo_batch = 128,
         .ppo_minibatch = 32,
         .ppo_lr = 5e-5,

@@ -702,7 +702,7 @@ bool stage_controls(pipeline *p)
         llama2_reward_model *coin[2] = {c.rewards[0], c.rewards[1]};
         ok = k == 0 || stage_ppo(&c);
         memcpy(c.rewards, p->rewards, sizeof c.rewards);
-        ok = ok && evaluate(&c, c.model, k == 0 ? CONTROL_REJECTION : CONTROL_PPO, k == 0 ? "rejection sampling, shuffled" : "PPO, shuffled");
+        ok = ok && evaluate(&c, c.model, k == 0 ? CONTROL_REJECTION : CONTROL_PPO, k == 0 ? "rejection, shuffled" : "PPO, shuffled");
         memcpy(c.rewards, coin, sizeof c.rewards);
     }
     for (int which = 0; which < 2; which++)
