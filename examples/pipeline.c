@@ -1,31 +1,8 @@
 /* llama2-pipeline: from raw text to PPO in one run, with a report. */
 #include "pipeline/pipeline.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-
-static llama2_context *interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    llama2_context_cancel(interrupted);
-}
-
-static bool open_run(pipeline *p)
-{
-    llama2_context_options o;
-    llama2_context_options_init(&o, sizeof o);
-    o.n_threads = (int32_t)p->args.threads;
-    o.seed = p->args.seed;
-    if (llama2_context_create(&o, &p->ctx) < 0) return false;
-    interrupted = p->ctx;
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    return true;
-}
 
 static void close_run(pipeline *p)
 {
@@ -47,12 +24,11 @@ static void close_run(pipeline *p)
     llama2_model_free(p->base);
     llama2_model_free(p->model);
     data_free(&p->data);
-    llama2_context_free(p->ctx);
 }
 
 static bool run_stages(pipeline *p)
 {
-    return llama2_model_create(p->ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) && stage_rewards(p) &&
+    return llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) && stage_rewards(p) &&
            evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") && evaluate(p, p->reference, STAGE_SFT, "SFT") && stage_rejection(p) &&
            evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") && stage_ppo(p) && evaluate(p, p->model, STAGE_PPO, "PPO") && (!p->controls || stage_controls(p));
 }
@@ -70,6 +46,23 @@ static bool save_model(pipeline *p)
     return true;
 }
 
+static bool run(pipeline *p, const char *data)
+{
+    char error[4096] = "", path[4096];
+    app *a = &p->app;
+    bool ok = data ? data_from_files(a->ctx, data, a->args.seed, &p->data, &p->set, error, sizeof error)
+                   : data_from_world(a->ctx, a->args.seed, &p->data, &p->set, error, sizeof error);
+    if (!ok) return app_fail(a, "%s", error);
+    if (!app_make_folder(a, p->out)) return false;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", p->out);
+    p->metrics = jsonl_create(path, false, error, sizeof error);
+    if (!p->metrics) return app_fail(a, "%s", error);
+    a->doing = "stopped";
+    ok = run_stages(p) && save_model(p);
+    if (!jsonl_finish(p->metrics)) return app_fail(a, "%s could not be written", path);
+    return ok && write_report(p);
+}
+
 int main(int argc, char **argv)
 {
     const char *data = NULL, *out = "out";
@@ -80,22 +73,12 @@ int main(int argc, char **argv)
         {"controls", ARGS_FLAG, &p.controls, NULL, "also SFT for as long again, and the chain with reward models trained on shuffled preferences", 0, 0},
         {0},
     };
-    const args_program program = {"llama2-pipeline", "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.", "[--data DIR] [--out DIR] [--controls]", options, 0, 0, NULL};
-    char error[4096] = "", path[4096];
-    int status = args_parse(&program, &p.args, argc, argv);
+    const args_program program = {"llama2-pipeline", "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
+                                  "[--data DIR] [--out DIR] [--controls]", options, 0, 0, NULL};
+    int status = app_parse(&p.app, &program, argc, argv);
     if (status != ARGS_GO) return status;
-    p.program = &program;
     p.out = out;
-    if (!open_run(&p)) return args_failed(&program, "cannot begin");
-    bool ok = data ? data_from_files(p.ctx, data, p.args.seed, &p.data, &p.set, error, sizeof error) : data_from_world(p.ctx, p.args.seed, &p.data, &p.set, error, sizeof error);
-    if (!ok) return args_error(&program, "%s", error);
-    mkdir(out, 0777);
-    snprintf(path, sizeof path, "%s/metrics.jsonl", out);
-    p.metrics = jsonl_create(path, false, error, sizeof error);
-    if (!p.metrics) return args_error(&program, "%s", error);
-    ok = run_stages(&p) && save_model(&p);
-    if (!jsonl_finish(p.metrics)) return args_error(&program, "%s could not be written", path);
-    status = !ok ? args_failed(&program, "stopped") : write_report(&p) ? ARGS_OK : ARGS_FAILED;
+    bool ok = app_begin(&p.app) && run(&p, data);
     close_run(&p);
-    return status;
+    return app_end(&p.app, ok);
 }

@@ -6,7 +6,7 @@
 #ifndef EXAMPLES_PIPELINE_H
 #define EXAMPLES_PIPELINE_H
 
-#include "common/args.h"
+#include "common/app.h"
 #include "common/jsonl.h"
 #include "common/progress.h"
 #include "common/records.h"
@@ -92,9 +92,7 @@ typedef struct reward_report {
 } reward_report;
 
 typedef struct pipeline {
-    const args_program *program;
-    args_common args;
-    llama2_context *ctx;
+    app app;
     const char *out;
     pipeline_settings set;
     pipeline_data data;

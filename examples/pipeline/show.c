@@ -212,9 +212,9 @@ bool write_report(pipeline *p)
     char subtitle[256], error[512], took[32];
     progress_duration(progress_now() - p->began, took, sizeof took);
     snprintf(subtitle, sizeof subtitle, "%s, %lld parameters, seed %llu, %s; libllama2 %s (%s)", p->data.name, (long long)llama2_model_parameters(p->model),
-             (unsigned long long)p->args.seed, took, llama2_version(), llama2_context_describe(p->ctx));
+             (unsigned long long)p->app.args.seed, took, llama2_version(), llama2_context_describe(p->app.ctx));
     report *r = report_create("From raw text to PPO", subtitle);
-    if (!r) return false;
+    if (!r) return app_fail(&p->app, "out of memory");
     show_summary(p, r);
     show_outcomes(p, r);
     show_samples(p, r);
@@ -224,9 +224,7 @@ bool write_report(pipeline *p)
     show_time(p, r);
     bool ok = report_write(r, p->out, error, sizeof error);
     report_free(r);
-    if (!ok)
-        args_error(p->program, "%s", error);
-    else if (!p->args.quiet)
-        fprintf(stderr, "report: %s/report.html (%s)\n", p->out, took);
-    return ok;
+    if (!ok) return app_fail(&p->app, "%s", error);
+    if (!p->app.args.quiet) fprintf(stderr, "report: %s/report.html (%s)\n", p->out, took);
+    return true;
 }

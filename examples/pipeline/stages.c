@@ -4,33 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A small generator for orders of data: everything that the library draws comes from its own. */
-static uint64_t mix(uint64_t seed, uint64_t i)
-{
-    uint64_t z = seed * 0x9e3779b97f4a7c15u + i * 0xd1342543de82ef95u + 0x632be59bd9b4e019u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static void *must(void *ptr)
-{
-    if (!ptr) abort();
-    return ptr;
-}
-
-static size_t *shuffled(size_t n, uint64_t seed)
-{
-    size_t *order = must(malloc((n + 1) * sizeof *order));
-    for (size_t i = 0; i < n; i++) order[i] = i;
-    for (size_t i = n; i > 1; i--) {
-        size_t j = (size_t)(mix(seed, i) % i), t = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = t;
-    }
-    return order;
-}
-
 static llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps)
 {
     llama2_optimizer_options oo;
@@ -44,11 +17,11 @@ static llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_rewa
     to.total_steps = steps;
     to.warmup_steps = steps > 0 ? (steps * 3 / 100 > 5 ? steps * 3 / 100 : 5) : 0;
     to.micro_batch_tokens = 8192;
-    if (llama2_optimizer_create(p->ctx, &oo, &optimizer) >= 0) {
+    if (llama2_optimizer_create(p->app.ctx, &oo, &optimizer) >= 0) {
         if (reward)
-            llama2_trainer_create_for_reward(p->ctx, reward, optimizer, &to, &trainer);
+            llama2_trainer_create_for_reward(p->app.ctx, reward, optimizer, &to, &trainer);
         else
-            llama2_trainer_create(p->ctx, model, optimizer, &to, &trainer);
+            llama2_trainer_create(p->app.ctx, model, optimizer, &to, &trainer);
     }
     llama2_optimizer_free(optimizer);
     return trainer;
@@ -93,16 +66,16 @@ bool stage_pretrain(pipeline *p)
     progress bar;
     char note[64];
     int64_t length = s->pretrain_length;
-    int32_t *tokens = must(malloc((size_t)(s->pretrain_batch * length) * sizeof *tokens));
-    int64_t *offsets = must(malloc((size_t)(s->pretrain_batch + 1) * sizeof *offsets));
+    int32_t *tokens = app_must(malloc((size_t)(s->pretrain_batch * length) * sizeof *tokens));
+    int64_t *offsets = app_must(malloc((size_t)(s->pretrain_batch + 1) * sizeof *offsets));
     for (int64_t i = 0; i <= s->pretrain_batch; i++) offsets[i] = i * length;
     llama2_trainer *t = new_trainer(p, p->model, NULL, s->pretrain_lr, s->pretrain_steps);
     bool ok = t != NULL;
-    progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * length), 0, p->args.quiet);
+    progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * length), 0, p->app.args.quiet);
     for (int64_t step = 0; ok && step < s->pretrain_steps; step++) {
         /* Windows at random places of the text. */
         for (int64_t i = 0; i < s->pretrain_batch; i++) {
-            uint64_t at = mix(p->args.seed + 1, (uint64_t)(step * s->pretrain_batch + i)) % (uint64_t)(p->data.n_text - length);
+            uint64_t at = app_mix(p->app.args.seed + 1, (uint64_t)(step * s->pretrain_batch + i)) % (uint64_t)(p->data.n_text - length);
             memcpy(tokens + i * length, p->data.text + at, (size_t)length * sizeof *tokens);
         }
         llama2_batch batch = {sizeof batch, (int32_t)s->pretrain_batch, s->pretrain_batch * length, tokens, offsets, NULL};
@@ -144,10 +117,10 @@ static bool train_on_examples(pipeline *p, const char *label, const example *exa
     llama2_packer *packer = NULL;
     int64_t a_epoch = ((int64_t)n + batch_size - 1) / batch_size, steps = a_epoch * epochs;
     llama2_trainer *t = new_trainer(p, p->model, NULL, lr, steps);
-    bool ok = t && llama2_packer_create(p->ctx, NULL, &packer) >= 0;
-    progress_start(&bar, label, "examples", n * (uint64_t)epochs, 0, p->args.quiet);
+    bool ok = t && llama2_packer_create(p->app.ctx, NULL, &packer) >= 0;
+    progress_start(&bar, label, "examples", n * (uint64_t)epochs, 0, p->app.args.quiet);
     for (int64_t epoch = 0, done = 0; ok && epoch < epochs; epoch++) {
-        size_t *order = shuffled(n, p->args.seed + 17 + (uint64_t)epoch);
+        size_t *order = app_shuffled(n, p->app.args.seed + 17 + (uint64_t)epoch);
         for (size_t first = 0; ok && first < n; first += (size_t)batch_size) {
             size_t end = first + (size_t)batch_size < n ? first + (size_t)batch_size : n;
             llama2_packer_clear(packer);
@@ -182,13 +155,13 @@ static void free_examples(example *examples, size_t n)
 static bool fine_tune(pipeline *p, const char *label, series *losses)
 {
     const records *d = &p->data.demonstrations;
-    example *examples = must(calloc(d->n + 1, sizeof *examples));
+    example *examples = app_must(calloc(d->n + 1, sizeof *examples));
     size_t n = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < d->n; i++) {
         example *e = &examples[n];
-        e->tokens = must(malloc((size_t)p->set.max_tokens * sizeof *e->tokens));
-        e->weights = must(malloc((size_t)p->set.max_tokens * sizeof *e->weights));
+        e->tokens = app_must(malloc((size_t)p->set.max_tokens * sizeof *e->tokens));
+        e->weights = app_must(malloc((size_t)p->set.max_tokens * sizeof *e->weights));
         e->n = record_encode(p->data.tokenizer, &d->items[i], d->items[i].answer, e->tokens, e->weights, p->set.max_tokens);
         ok = e->n >= 0;
         if (e->n > 0) {
@@ -223,13 +196,13 @@ typedef struct pair_batch {
 /* Comparisons order[first .. end) as a batch of pairs. Those that do not fit are left out. */
 static bool make_pairs(pipeline *p, const records *r, const size_t *order, size_t first, size_t end, pair_batch *b, size_t *kept)
 {
-    int32_t *chosen = must(malloc(2 * (size_t)p->set.max_tokens * sizeof *chosen)), *rejected = chosen + p->set.max_tokens;
+    int32_t *chosen = app_must(malloc(2 * (size_t)p->set.max_tokens * sizeof *chosen)), *rejected = chosen + p->set.max_tokens;
     bool ok = true;
     b->n = 0;
     llama2_packer_clear(b->packer);
     for (size_t i = first; ok && i < end; i++) {
         const record *c = &r->items[order[i]];
-        bool swap = p->shuffled && !kept && mix(p->args.seed + 91, order[i]) % 2;
+        bool swap = p->shuffled && !kept && app_mix(p->app.args.seed + 91, order[i]) % 2;
         int64_t n = record_encode(p->data.tokenizer, c, swap ? c->rejected : c->answer, chosen, NULL, p->set.max_tokens);
         int64_t m = record_encode(p->data.tokenizer, c, swap ? c->answer : c->rejected, rejected, NULL, p->set.max_tokens);
         ok = n >= 0 && m >= 0;
@@ -248,9 +221,9 @@ static bool make_pairs(pipeline *p, const records *r, const size_t *order, size_
 static void open_pairs(pipeline *p, size_t capacity, pair_batch *b)
 {
     *b = (pair_batch){0};
-    b->margins = must(calloc(capacity, sizeof *b->margins));
-    b->safe = must(calloc(2 * capacity, sizeof *b->safe));
-    if (llama2_packer_create(p->ctx, NULL, &b->packer) < 0) abort();
+    b->margins = app_must(calloc(capacity, sizeof *b->margins));
+    b->safe = app_must(calloc(2 * capacity, sizeof *b->safe));
+    if (llama2_packer_create(p->app.ctx, NULL, &b->packer) < 0) abort();
 }
 
 static void close_pairs(pair_batch *b)
@@ -280,7 +253,7 @@ static bool train_reward(pipeline *p, int which, llama2_reward_model *rm, const 
     open_pairs(p, batch_size, &b);
     llama2_trainer *t = new_trainer(p, NULL, rm, lr, steps);
     bool ok = t != NULL;
-    progress_start(&bar, labels[which], "pairs", n * (uint64_t)epochs, 0, p->args.quiet || !show);
+    progress_start(&bar, labels[which], "pairs", n * (uint64_t)epochs, 0, p->app.args.quiet || !show);
     for (int64_t epoch = 0, done = 0; ok && epoch < epochs; epoch++) {
         for (size_t first = 0; ok && first < n; first += batch_size) {
             size_t end = first + batch_size < n ? first + batch_size : n;
@@ -310,8 +283,8 @@ static bool train_reward(pipeline *p, int which, llama2_reward_model *rm, const 
 static bool judge_reward(pipeline *p, const llama2_reward_model *rm, const records *r, const size_t *order, size_t n, reward_report *out)
 {
     size_t batch_size = (size_t)p->set.reward_batch;
-    size_t *kept = must(malloc(batch_size * sizeof *kept));
-    float *scores = must(malloc(2 * batch_size * sizeof *scores));
+    size_t *kept = app_must(malloc(batch_size * sizeof *kept));
+    float *scores = app_must(malloc(2 * batch_size * sizeof *scores));
     pair_batch b;
     bool ok = true;
     open_pairs(p, batch_size, &b);
@@ -356,18 +329,18 @@ static bool collect_comparisons(pipeline *p)
     static const double temperatures[2] = {0.7, 1.2};
     double began = progress_now();
     size_t wanted = (size_t)p->set.sampled_pairs, n = wanted < p->data.prompts.n ? wanted : p->data.prompts.n;
-    size_t *index = shuffled(p->data.prompts.n, p->args.seed + 31);
+    size_t *index = app_shuffled(p->data.prompts.n, p->app.args.seed + 31);
     llama2_packer *packer = NULL;
     llama2_rollouts *rollouts[2] = {NULL, NULL};
     llama2_rollouts_view v[2] = {{.struct_size = sizeof v[0]}, {.struct_size = sizeof v[0]}};
     llama2_batch batch = {.struct_size = sizeof batch};
-    bool ok = llama2_packer_create(p->ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
     for (int k = 0; ok && k < 2; k++) {
         llama2_rollout_options o;
         llama2_rollout_options_init(&o, sizeof o);
         o.max_new_tokens = (int32_t)p->set.max_new_tokens;
         o.temperature = temperatures[k];
-        o.seed = p->args.seed + 41 + (uint64_t)k;
+        o.seed = p->app.args.seed + 41 + (uint64_t)k;
         ok = llama2_rollout(p->model, &batch, &o, &rollouts[k]) >= 0 && llama2_rollouts_view_get(rollouts[k], &v[k]) >= 0;
     }
     for (size_t i = 0; ok && i < n; i++) {
@@ -403,16 +376,16 @@ bool stage_rewards(pipeline *p)
     for (int which = 0; ok && which < 2; which++) {
         reward_report cross = {0}, fit = {0}, *report = &p->reward_reports[which];
         size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs, few = n < 64 ? n : 64;
-        size_t *order = shuffled(train[which]->n, p->args.seed + 51), *all = shuffled(held_out[which]->n, 1), *other = shuffled(held_out[1 - which]->n, 1);
+        size_t *order = app_shuffled(train[which]->n, p->app.args.seed + 51), *all = app_shuffled(held_out[which]->n, 1), *other = app_shuffled(held_out[1 - which]->n, 1);
         llama2_reward_model *small = NULL;
-        ok = llama2_reward_model_create(p->ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
+        ok = llama2_reward_model_create(p->app.ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
              train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr, &p->reward_loss[which], true) &&
              judge_reward(p, p->rewards[which], held_out[which], all, held_out[which]->n, report) &&
              judge_reward(p, p->rewards[which], held_out[1 - which], other, held_out[1 - which]->n, &cross);
         report->cross = cross.accuracy;
         report->n_train = (int32_t)n;
         /* Can it fit at all? 64 pairs, many epochs, on a model of its own. */
-        ok = ok && llama2_reward_model_create(p->ctx, p->reference, NULL, &small) >= 0 &&
+        ok = ok && llama2_reward_model_create(p->app.ctx, p->reference, NULL, &small) >= 0 &&
              train_reward(p, which, small, train[which], order, few, 24, 3 * p->set.reward_lr, NULL, false) &&
              judge_reward(p, small, train[which], order, few, &fit);
         report->fit64 = fit.accuracy;
@@ -430,8 +403,8 @@ bool stage_rewards(pipeline *p)
 static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
 {
     size_t n = (size_t)p->set.reject_prompts < p->data.prompts.n ? (size_t)p->set.reject_prompts : p->data.prompts.n;
-    size_t *index = shuffled(p->data.prompts.n, p->args.seed + 61);
-    uint64_t *ids = must(malloc((n + 1) * sizeof *ids));
+    size_t *index = app_shuffled(p->data.prompts.n, p->app.args.seed + 61);
+    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
     llama2_packer *packer = NULL;
     llama2_batch batch = {.struct_size = sizeof batch};
     llama2_rollout_options o;
@@ -440,14 +413,14 @@ static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
     o.samples_per_prompt = (int32_t)p->set.reject_samples;
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
     o.temperature = p->set.reject_temperature;
-    o.seed = p->args.seed + 62;
+    o.seed = p->app.args.seed + 62;
     llama2_pool_add_options_init(&po, sizeof po);
     po.version = 1;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    bool ok = llama2_packer_create(p->ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
     for (size_t i = 0; i < n; i++) ids[i] = p->data.prompts.items[index[i]].id;
     ok = ok && llama2_rollout(p->model, &batch, &o, out) >= 0 && score_rollouts(p, *out, &p->data.prompts, index, false) &&
-         llama2_pool_create(p->ctx, &p->pool) >= 0 && llama2_pool_add(p->pool, *out, ids, &po, &p->pool_metrics) >= 0;
+         llama2_pool_create(p->app.ctx, &p->pool) >= 0 && llama2_pool_add(p->pool, *out, ids, &po, &p->pool_metrics) >= 0;
     llama2_packer_free(packer);
     free(ids);
     free(index);
@@ -481,15 +454,15 @@ bool stage_rejection(pipeline *p)
     bool ok = sample_into_pool(p, &rollouts);
     if (ok) best_of_n(p, rollouts);
     ok = ok && llama2_pool_count(p->pool, 0, 1, &n) >= 0;
-    examples = must(calloc((size_t)n + 1, sizeof *examples));
+    examples = app_must(calloc((size_t)n + 1, sizeof *examples));
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};
         ok = llama2_pool_best(p->pool, 0, 1, i, &s) >= 0;
         if (!ok) break;
         example *e = &examples[i];
         e->n = s.n_tokens;
-        e->tokens = must(malloc((size_t)s.n_tokens * sizeof *e->tokens));
-        e->weights = must(calloc((size_t)s.n_tokens, sizeof *e->weights));
+        e->tokens = app_must(malloc((size_t)s.n_tokens * sizeof *e->tokens));
+        e->weights = app_must(calloc((size_t)s.n_tokens, sizeof *e->weights));
         memcpy(e->tokens, s.tokens, (size_t)s.n_tokens * sizeof *e->tokens);
         for (int64_t t = s.prompt_length; t < s.n_tokens; t++) e->weights[t] = 1;
     }
@@ -518,21 +491,21 @@ static double mean_gold(pipeline *p, const llama2_rollouts_view *v, const size_t
 static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic, int64_t iteration, llama2_packer *packer,
                           llama2_ppo_metrics *m)
 {
-    size_t n = (size_t)p->set.ppo_batch, *index = must(malloc(n * sizeof *index));
+    size_t n = (size_t)p->set.ppo_batch, *index = app_must(malloc(n * sizeof *index));
     llama2_batch batch = {.struct_size = sizeof batch};
     llama2_rollouts_view v = {.struct_size = sizeof v};
     llama2_rollouts *r = NULL;
     llama2_rollout_options o;
     llama2_ppo_options po;
-    for (size_t i = 0; i < n; i++) index[i] = (size_t)(mix(p->args.seed + 71, (uint64_t)iteration * n + i) % p->data.prompts.n);
+    for (size_t i = 0; i < n; i++) index[i] = (size_t)(app_mix(p->app.args.seed + 71, (uint64_t)iteration * n + i) % p->data.prompts.n);
     llama2_rollout_options_init(&o, sizeof o);
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
-    o.seed = p->args.seed + 72;
+    o.seed = p->app.args.seed + 72;
     o.first_sample_id = (uint64_t)iteration * n;
     llama2_ppo_options_init(&po, sizeof po);
     po.minibatch = (int32_t)p->set.ppo_minibatch;
     po.beta = p->set.ppo_beta;
-    po.seed = p->args.seed + 73 + (uint64_t)iteration;
+    po.seed = p->app.args.seed + 73 + (uint64_t)iteration;
     /* rollout -> score -> advantages -> update */
     bool ok = pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0 &&
               llama2_rollout(p->model, &batch, &o, &r) >= 0 && score_rollouts(p, r, &p->data.prompts, index, true) &&
@@ -572,11 +545,11 @@ bool stage_ppo(pipeline *p)
     llama2_reward_model *critic = NULL;
     llama2_packer *packer = NULL;
     /* The critic begins as the helpfulness model (checklist item 4). */
-    bool ok = llama2_packer_create(p->ctx, NULL, &packer) >= 0 && llama2_reward_model_clone(p->rewards[0], &critic) >= 0;
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && llama2_reward_model_clone(p->rewards[0], &critic) >= 0;
     llama2_trainer *policy = ok ? new_trainer(p, p->model, NULL, p->set.ppo_lr, 0) : NULL;
     llama2_trainer *critic_trainer = ok ? new_trainer(p, NULL, critic, p->set.critic_lr, 0) : NULL;
     ok = policy && critic_trainer;
-    progress_start(&bar, "ppo", "episodes", (uint64_t)(p->set.ppo_iterations * p->set.ppo_batch), 0, p->args.quiet);
+    progress_start(&bar, "ppo", "episodes", (uint64_t)(p->set.ppo_iterations * p->set.ppo_batch), 0, p->app.args.quiet);
     for (int64_t i = 0; ok && i < p->set.ppo_iterations; i++) {
         llama2_ppo_metrics m = {.struct_size = sizeof m};
         ok = ppo_iteration(p, policy, critic_trainer, critic, i, packer, &m);
@@ -606,7 +579,7 @@ static double mean_kl(const llama2_rollouts_view *v)
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
 {
     outcome *o = &p->outcomes[stage];
-    size_t n = p->data.evaluation.n, *index = must(malloc((n + 1) * sizeof *index));
+    size_t n = p->data.evaluation.n, *index = app_must(malloc((n + 1) * sizeof *index));
     llama2_packer *packer = NULL;
     llama2_batch batch = {.struct_size = sizeof batch};
     llama2_rollouts_view v = {.struct_size = sizeof v};
@@ -615,15 +588,15 @@ bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
     for (size_t i = 0; i < n; i++) index[i] = i;
     llama2_rollout_options_init(&ro, sizeof ro);
     ro.max_new_tokens = (int32_t)p->set.max_new_tokens;
-    ro.seed = p->args.seed + 81; /* the same for each stage: a paired comparison */
-    bool ok = llama2_packer_create(p->ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.evaluation, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0 &&
+    ro.seed = p->app.args.seed + 81; /* the same for each stage: a paired comparison */
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.evaluation, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0 &&
               llama2_rollout(model, &batch, &ro, &r) >= 0 && (!p->rewards[1] || score_rollouts(p, r, &p->data.evaluation, index, false)) &&
               (!p->reference || llama2_rollouts_reference(r, p->reference) >= 0) && llama2_rollouts_view_get(r, &v) >= 0;
     if (ok) {
         double unsafe = 0, harmless = 0;
         *o = (outcome){.stage = name, .n = n, .index = index, .kl = p->reference ? mean_kl(&v) : 0};
-        o->answers = must(calloc(n + 1, sizeof *o->answers));
-        o->scores = must(calloc(n + 1, sizeof *o->scores));
+        o->answers = app_must(calloc(n + 1, sizeof *o->answers));
+        o->scores = app_must(calloc(n + 1, sizeof *o->scores));
         for (size_t i = 0; i < n; i++) {
             o->answers[i] = response_text(p, &v, (int32_t)i);
             o->length += (double)(v.offsets[i + 1] - v.offsets[i] - v.prompt_lengths[i]) / (double)n;
@@ -678,8 +651,8 @@ static bool train_shuffled_rewards(pipeline *p)
     bool ok = true;
     p->shuffled = true;
     for (int which = 0; ok && which < 2; which++) {
-        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs, *order = shuffled(train[which]->n, p->args.seed + 51);
-        ok = llama2_reward_model_create(p->ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
+        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs, *order = app_shuffled(train[which]->n, p->app.args.seed + 51);
+        ok = llama2_reward_model_create(p->app.ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
              train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr, NULL, true);
         free(order);
     }
