@@ -134,7 +134,7 @@ static bool train(pretrain *p)
 
 int main(int argc, char **argv)
 {
-    pretrain p = {.set = {TRAIN_DEFAULTS, .batch = 32, .lr = 3e-4}, .preset = "15m", .steps = 1000, .eval_every = 100};
+    pretrain p = {.set = {TRAIN_DEFAULTS, .batch = 32, .lr = 3e-4}, .steps = 1000, .eval_every = 100};
     const args_option options[] = {
         {"data", ARGS_LIST, &p.data, "FILE", "a text, or a shard of llama2-shard; several: several sources", 0, 0},
         {"weight", ARGS_LIST, &p.weights, "X", "share of the source of the same place (default: by size)", 0, 0},
@@ -166,6 +166,9 @@ int main(int argc, char **argv)
     int status = app_parse(&p.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if (!p.a.args.model == !p.tokenizer_path) return args_usage(&program, "either --model or --tokenizer is needed");
+    if (p.a.args.model && (p.dim || p.layers || p.heads || p.kv_heads || p.ffn || p.context || p.tied || p.preset))
+        return args_usage(&program, "the shape is that of --model; --preset, --dim and the like are for a new one");
+    if (!p.preset) p.preset = "15m";
     if (p.data.count == 0 || !p.set.out) return args_usage(&program, "--%s is missing", p.set.out ? "data" : "out");
     if (p.weights.count && p.weights.count != p.data.count)
         return args_usage(&program, "--weight once for each --data, or never");

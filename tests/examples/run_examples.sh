@@ -92,6 +92,7 @@ done
 for program in generate chat score pretrain sft reward reject ppo; do expect 2 "Try" $program; done
 expect 2 "system needs --chat" generate --model x --prompt y --system z
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
+expect 2 "the shape is that of --model" pretrain --model x --data y --out z --dim 64
 expect 1 "none.model" generate --model none.model --prompt x
 expect 1 "no checkpoint" pretrain --tokenizer "$tokenizer" --data text.txt --out empty --resume
 

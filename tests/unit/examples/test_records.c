@@ -1,0 +1,169 @@
+#include "check_main.h"
+#include "common/examples.h"
+#include "common/records.h"
+#include "common/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ROOM = 256 };
+
+static llama2_context *ctx;
+static llama2_tokenizer *tokenizer;
+static records all;
+static char error[1024];
+
+static void setup(void)
+{
+    ck_assert_int_eq(llama2_context_create(NULL, &ctx), 0);
+    ck_assert_int_eq(llama2_tokenizer_load_memory(ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &tokenizer), 0);
+}
+
+static void teardown(void)
+{
+    records_free(&all);
+    llama2_tokenizer_free(tokenizer);
+    llama2_context_free(ctx);
+}
+
+static bool read_lines(const char *lines, record_kind kind)
+{
+    char path[] = "/tmp/llama2-records-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, lines, strlen(lines)), (ssize_t)strlen(lines));
+    close(fd);
+    bool good = records_read(&all, path, kind, error, sizeof error);
+    unlink(path);
+    return good;
+}
+
+static const char two_turns[] =
+    "{\"messages\": [{\"role\": \"system\", \"content\": \"be kind.\"}, {\"role\": \"user\", \"content\": \"who has a cat?\"},"
+    " {\"role\": \"assistant\", \"content\": \"sam has a cat.\"}, {\"role\": \"user\", \"content\": \"who likes white?\"},"
+    " {\"role\": \"assistant\", \"content\": \"ben likes white.\"}]}\n";
+
+/* The text of the tokens that have a weight. */
+static void weighted(const int32_t *tokens, const float *weights, int64_t n, char text[ROOM])
+{
+    int32_t kept[ROOM];
+    size_t length;
+    int64_t k = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (weights[i] > 0) kept[k++] = tokens[i];
+    ck_assert_int_eq(llama2_tokenizer_decode(tokenizer, kept, k, LLAMA2_DECODE_SPECIALS, text, ROOM - 1, &length), 0);
+    text[length] = 0;
+}
+
+START_TEST(weights_of_answers)
+{
+    int32_t tokens[ROOM];
+    float weights[ROOM];
+    char text[ROOM];
+    ck_assert_msg(read_lines(two_turns, RECORD_DEMONSTRATION), "%s", error);
+    const record *r = &all.items[0];
+    int64_t n = record_encode_turns(tokenizer, r, r->answer, 1, tokens, weights, ROOM);
+    ck_assert_int_gt(n, 0);
+    weighted(tokens, weights, n, text);
+    ck_assert_msg(strstr(text, "sam has a cat.") && strstr(text, "ben likes white.") && !strstr(text, "who"), "%s", text);
+    ck_assert_int_eq(record_encode(tokenizer, r, r->answer, tokens, weights, ROOM), n);
+    weighted(tokens, weights, n, text);
+    ck_assert_msg(!strstr(text, "sam") && strstr(text, "ben likes white."), "%s", text);
+}
+END_TEST
+
+START_TEST(earliest_turn_is_lost_first)
+{
+    int32_t tokens[ROOM];
+    float weights[ROOM];
+    char text[ROOM];
+    ck_assert_msg(read_lines(two_turns, RECORD_DEMONSTRATION), "%s", error);
+    const record *r = &all.items[0];
+    int64_t n = record_encode_turns(tokenizer, r, r->answer, 1, tokens, weights, ROOM);
+    int64_t fewer = record_encode_turns(tokenizer, r, r->answer, 1, tokens, weights, n - 1);
+    ck_assert(fewer > 0 && fewer < n);
+    size_t length;
+    ck_assert_int_eq(llama2_tokenizer_decode(tokenizer, tokens, fewer, 0, text, ROOM - 1, &length), 0);
+    text[length] = 0;
+    ck_assert_msg(strstr(text, "be kind.") && strstr(text, "ben likes") && !strstr(text, "sam"), "%s", text);
+    ck_assert_int_eq(record_encode_turns(tokenizer, r, r->answer, 1, tokens, weights, 8), 0);
+}
+END_TEST
+
+START_TEST(comparisons)
+{
+    ck_assert_msg(read_lines("{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"rating\": \"slightly_better\", \"chosen_safe\": true}\n"
+                             "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: c\"}\n",
+                             RECORD_COMPARISON),
+                  "%s", error);
+    ck_assert_uint_eq(all.n, 2);
+    ck_assert_int_eq(all.items[0].rating, LLAMA2_RATING_SLIGHTLY);
+    ck_assert_int_eq(all.items[0].chosen_safe, 1);
+    ck_assert_int_eq(all.items[0].rejected_safe, -1);
+    ck_assert_int_eq(all.items[1].rating, -1);
+    ck_assert_str_eq(all.items[1].rejected + strspn(all.items[1].rejected, " "), "c");
+}
+END_TEST
+
+START_TEST(wrong_lines_are_told)
+{
+    static const struct {
+        record_kind kind;
+        const char *line, *says;
+    } wrong[] = {
+        {RECORD_DEMONSTRATION, "\n{\"prompt\": \"a\"}\n", ":2: does not end with an answer"},
+        {RECORD_DEMONSTRATION, "{\"messages\": [{\"role\": \"robot\", \"content\": \"a\"}]}\n", "needs \"role\""},
+        {RECORD_DEMONSTRATION, "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}\n", "turns"},
+        {RECORD_COMPARISON, "{\"prompt\": \"a\", \"chosen\": \"b\"}\n", "\"rejected\" is missing"},
+        {RECORD_PROMPT, "{\"text\": \"a\"}\n", "neither"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert(!read_lines(wrong[i].line, wrong[i].kind));
+        ck_assert_msg(strstr(error, wrong[i].says), "%s does not say %s", error, wrong[i].says);
+    }
+}
+END_TEST
+
+START_TEST(prompts_with_equal_messages_are_the_same)
+{
+    ck_assert(read_lines("{\"prompt\": \"a\", \"is_safety\": true}\n{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n"
+                         "{\"system\": \"a\", \"prompt\": \"a\"}\n",
+                         RECORD_PROMPT));
+    ck_assert_uint_eq(all.items[0].id, all.items[1].id);
+    ck_assert_uint_ne(all.items[0].id, all.items[2].id);
+    ck_assert(all.items[0].is_safety && !all.items[1].is_safety);
+}
+END_TEST
+
+START_TEST(orders_are_permutations)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        bool seen[37] = {false};
+        size_t *order = app_shuffled(37, seed), *other = app_shuffled(37, seed + 1);
+        for (size_t i = 0; i < 37; i++) {
+            ck_assert(order[i] < 37 && !seen[order[i]]);
+            seen[order[i]] = true;
+        }
+        ck_assert(memcmp(order, other, 37 * sizeof *order) != 0);
+        free(order);
+        free(other);
+    }
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("records");
+    TCase *tests = tcase_create("records");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, weights_of_answers);
+    tcase_add_test(tests, earliest_turn_is_lost_first);
+    tcase_add_test(tests, comparisons);
+    tcase_add_test(tests, wrong_lines_are_told);
+    tcase_add_test(tests, prompts_with_equal_messages_are_the_same);
+    tcase_add_test(tests, orders_are_permutations);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
