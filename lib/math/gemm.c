@@ -4,6 +4,8 @@
  * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_DEPTH: it packs the step's panels of b (64 columns each; transposed where
  * b's columns are what lies contiguous), and of a where its rows lie side by side, and runs tiles of 6 x 64 over them. The chain of an element goes on
  * from step to step through c itself, so that no blocking is seen in the bits.
+ *
+ * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows.
  */
 #include "math/gemm.h"
 #include "base/alloc.h"
@@ -18,6 +20,9 @@ enum {
     BLOCK_COLUMNS = 512,
     DIRECT_ROWS = 12,  /* with at most this many rows a row-major b is read in place */
     FEW_COLUMNS = 32,  /* of a task of the path for few rows */
+    SOME_COLUMNS = 48, /* most of a task of the path for some rows, and what it is a multiple of */
+    SOME_UNIT = 12,
+    SOME_LANES = 16,   /* what the number of its rows is rounded to */
     SMALL = 1 << 18,   /* multiply-adds that are not worth waking a thread for */
     SPARE_DEPTH = 32   /* of a step where there is no scratch memory but a panel on the stack */
 };
@@ -84,7 +89,7 @@ static void run_block(void *arg, int32_t task, int32_t worker)
         for (int64_t j = j0; j < j1; j += L2_TILE_COLUMNS) {
             int columns = (int)smaller(L2_TILE_COLUMNS, j1 - j);
             const char *b = element(job, job->b, p0, j);
-            if (job->pack_b) job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel);
+            if (job->pack_b) job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel, L2_TILE_COLUMNS);
             run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : b, job->pack_b ? L2_TILE_COLUMNS : job->b.row_stride, j, columns,
                       accumulate);
         }
@@ -99,6 +104,35 @@ static void run_few(void *arg, int32_t task, int32_t worker)
     int64_t j = task * job->block_columns;
     job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, element(job, job->b, 0, j), job->b.column_stride, job->c + (size_t)j * job->size,
                            job->ldc, (int)job->m, smaller(job->block_columns, job->n - j), job->accumulate);
+}
+
+/* The same for some rows: job->block_rows of them, whose transpose is in the scratch memory; up to 8 that are left over are few. */
+static void run_some(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    const gemm_job *job = arg;
+    int64_t j = task * job->block_columns, n = smaller(job->block_columns, job->n - j), first = smaller(job->block_rows, job->m);
+    const char *w = element(job, job->b, 0, j);
+    char *c = job->c + (size_t)j * job->size;
+    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, w, job->b.column_stride, c, job->ldc, (int)first, n, job->accumulate);
+    if (first == job->m) return;
+    job->kernels->gemm_few(job->k, element(job, job->a, first, 0), job->a.row_stride, w, job->b.column_stride,
+                           c + (size_t)(first * job->ldc) * job->size, job->ldc, (int)(job->m - first), n, job->accumulate);
+}
+
+/* Returns 0, and nothing was done, where there is no scratch memory. */
+static int some_rows(llama2_context *ctx, gemm_job *job, int small)
+{
+    int64_t left = job->m % SOME_LANES;
+    job->block_rows = left <= L2_FEW_ROWS ? job->m - left : round_up(job->m, SOME_LANES);
+    if (l2_scratch_get(ctx, (size_t)(job->k * job->block_rows) * job->size, &job->scratch) < 0) return 0;
+    job->kernels->gemm_pack_b(job->k, (int)smaller(job->block_rows, job->m), job->a.data, 1, job->a.row_stride, job->scratch, job->block_rows);
+    int64_t tasks = 4 * (int64_t)l2_workers(ctx);
+    job->block_columns = small ? job->n : smaller(SOME_COLUMNS, round_up((job->n + tasks - 1) / tasks, SOME_UNIT));
+    job->column_blocks = (job->n + job->block_columns - 1) / job->block_columns;
+    l2_parallel(ctx, (int32_t)job->column_blocks, run_some, job);
+    l2_scratch_put(ctx, job->scratch);
+    return 1;
 }
 
 /* Blocks small enough that every worker has several, large enough that packing is little beside the products. */
@@ -139,6 +173,7 @@ llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, 
         l2_parallel(ctx, (int32_t)job.column_blocks, run_few, &job);
         return LLAMA2_OK;
     }
+    if (m <= L2_SOME_ROWS && m > L2_FEW_ROWS && weight_rows && a.column_stride == 1 && some_rows(ctx, &job, small)) return LLAMA2_OK;
     choose_blocks(&job, small ? 1 : workers);
     job.pack_a = a.column_stride != 1 && m > 1;
     job.pack_b = weight_rows || m > DIRECT_ROWS;

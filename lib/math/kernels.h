@@ -15,7 +15,7 @@
 struct l2_attention_rows;
 struct l2_attention_segment;
 
-enum { L2_TILE_ROWS = 6, L2_TILE_COLUMNS = 64, L2_FEW_ROWS = 8 };
+enum { L2_TILE_ROWS = 6, L2_TILE_COLUMNS = 64, L2_FEW_ROWS = 8, L2_SOME_ROWS = 64 };
 
 /* What log-softmax knows of a row: logits / temperature have this maximum; sum of exp(z - max) and its logarithm; see kernel/head.h. */
 typedef struct l2_head_row {
@@ -37,13 +37,16 @@ typedef struct l2_kernels {
     void (*gemm_tile)(int64_t k, const void *a, int64_t rsa, int64_t csa, const void *b, int64_t ldb, void *c, int64_t ldc, int m, int n,
                       int accumulate);
 
-    /* Panels for gemm_tile. b: out[p * 64 + j] = b[p * rs + j * cs], n <= 64, one of the strides 1. a, whose rows lie side by side: panels of 6
+    /* Panels for gemm_tile. b: out[p * ldo + j] = b[p * rs + j * cs], one of the strides 1, ldo >= n rounded up to 16. a, whose rows lie side by side: panels of 6
      * rows, panel i / 6 at out + i * k, in it out[p * 6 + i % 6] = a[p * cs + i]. */
-    void (*gemm_pack_b)(int64_t k, int n, const void *b, int64_t rs, int64_t cs, void *out);
+    void (*gemm_pack_b)(int64_t k, int n, const void *b, int64_t rs, int64_t cs, void *out, int64_t ldo);
     void (*gemm_pack_a)(int64_t k, int64_t m, const void *a, int64_t cs, void *out);
 
     /* c[i][j] = (accumulate ? c[i][j] : 0) + sum_k a[i*rsa + k] * w[j*ldw + k] for i < m <= L2_FEW_ROWS, any n: reads w once. */
     void (*gemm_few)(int64_t k, const void *a, int64_t rsa, const void *w, int64_t ldw, void *c, int64_t ldc, int m, int64_t n, int accumulate);
+
+    /* The same for m <= L2_SOME_ROWS from a's transpose, at[k*ldt + i] with ldt >= m rounded up to 16. */
+    void (*gemm_some)(int64_t k, const void *at, int64_t ldt, const void *w, int64_t ldw, void *c, int64_t ldc, int m, int64_t n, int accumulate);
 
     /* The kernels of the ops follow, forward and backward of one op together. */
 

@@ -15,6 +15,9 @@
 #define GEMM_VECTORS 1
 #endif
 
+/* Columns beside one or two vectors of 16 rows in gemm_some. */
+enum { GEMM_SOME_COLUMNS = 12 };
+
 #if defined(V_PORTABLE)
 #define GEMM_BODY static
 #else
@@ -117,16 +120,16 @@ V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int6
     v_transpose(v);
 }
 
-/* A panel of b for gemm_tile: out[p * 64 + j] = b[p * rs + j * cs] for p < k, j < n <= 64. One of the strides is 1. */
-static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs, void *out_)
+/* A panel of b for gemm_tile: out[p * ldo + j] = b[p * rs + j * cs] for p < k, j < n. One of the strides is 1; whole vectors are written. */
+static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs, void *out_, int64_t ldo)
 {
     const real *b = b_;
     real *out = out_;
     if (cs == 1) {
         for (int64_t p = 0; p < k; p++) {
             int j = 0;
-            for (; j + 16 <= n; j += 16) v_store(out + p * L2_TILE_COLUMNS + j, v_load(b + p * rs + j));
-            if (j < n) v_store(out + p * L2_TILE_COLUMNS + j, v_load_n(b + p * rs + j, n - j));
+            for (; j + 16 <= n; j += 16) v_store(out + p * ldo + j, v_load(b + p * rs + j));
+            if (j < n) v_store(out + p * ldo + j, v_load_n(b + p * rs + j, n - j));
         }
         return;
     }
@@ -136,12 +139,12 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
             vreal v[16];
             gemm_load_transposed(v, w + p, cs, n - j, k - p);
             int64_t depth = k - p < 16 ? k - p : 16;
-            real *q = out + p * L2_TILE_COLUMNS + j;
+            real *q = out + p * ldo + j;
             if (depth == 16) {
-                V_UNROLL for (int i = 0; i < 16; i++) v_store(q + i * L2_TILE_COLUMNS, v[i]);
+                V_UNROLL for (int i = 0; i < 16; i++) v_store(q + i * ldo, v[i]);
             } else {
                 V_UNROLL for (int i = 0; i < 16; i++) {
-                    if (i < depth) v_store(q + i * L2_TILE_COLUMNS, v[i]);
+                    if (i < depth) v_store(q + i * ldo, v[i]);
                 }
             }
         }
@@ -250,6 +253,75 @@ static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int
                              n - j < V_LANES ? n - j : V_LANES, accumulate);
         }
     }
+}
+
+/*
+ * Some rows more, times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k] for the m rows of a panel, at[k * ldt + i] = a[i][k]. Here the
+ * lanes are the rows of a, so that elements of w are what is broadcast, and w is read where it lies, once, without transposing it. It is the transpose of c
+ * that grows in the registers.
+ */
+GEMM_BODY void gemm_some_body(int64_t k, const real *at, int64_t ldt, const real *w, int64_t ldw, real *c, int64_t ldc, int64_t m, const int columns,
+                             const int nv, int accumulate)
+{
+    vreal acc[GEMM_SOME_COLUMNS][GEMM_VECTORS], t[16];
+    V_UNROLL for (int v = 0; v < nv; v++) {
+        if (accumulate) gemm_load_transposed(t, c + V_LANES * v * ldc, ldc, m - V_LANES * v, columns);
+        V_UNROLL for (int j = 0; j < columns; j++) acc[j][v] = accumulate ? t[j] : v_zero();
+    }
+    const real *w3 = w + 3 * ldw, *w6 = w + 6 * ldw, *w9 = w + 9 * ldw; /* three rows from each pointer, as above */
+    for (int64_t p = 0; p < k; p += 16) {
+        const real *end = w + (k - p < 16 ? k - p : 16);
+        V_UNROLL for (int j = 0; j < columns; j++) V_PREFETCH(w + j * ldw + GEMM_FEW_AHEAD);
+        for (; w < end; at += ldt, w++, w3++, w6++, w9++) {
+            vreal av[GEMM_VECTORS];
+            V_UNROLL for (int v = 0; v < nv; v++) av[v] = v_load(at + V_LANES * v);
+            V_UNROLL for (int j = 0; j < columns; j++) {
+                vreal wj = v_set1(j < 3 ? w[j * ldw] : j < 6 ? w3[(j - 3) * ldw] : j < 9 ? w6[(j - 6) * ldw] : w9[(j - 9) * ldw]);
+                V_UNROLL for (int v = 0; v < nv; v++) acc[j][v] = v_fma(wj, av[v], acc[j][v]);
+            }
+        }
+    }
+    V_UNROLL for (int v = 0; v < nv; v++) {
+        V_UNROLL for (int j = 0; j < 16; j++) t[j] = j < columns ? acc[j][v] : v_zero();
+        v_transpose(t);
+        V_UNROLL for (int i = 0; i < V_LANES; i++) {
+            if (V_LANES * v + i < m) v_store_n(c + (V_LANES * v + i) * ldc, t[i], columns);
+        }
+    }
+}
+
+/* Columns of c, which are rows of w, by the most that stay in registers, then by 4, then one by one. */
+#define GEMM_SOME_INSTANCE(name, nv, most)                                                                   \
+    static void name(int64_t k, const real *at, int64_t ldt, const real *w, int64_t ldw, real *c, int64_t ldc, int64_t m, int64_t n, \
+                     int accumulate)                                                                         \
+    {                                                                                                        \
+        int64_t j = 0;                                                                                       \
+        for (; j + most <= n; j += most) gemm_some_body(k, at, ldt, w + j * ldw, ldw, c + j, ldc, m, most, nv, accumulate); \
+        for (; j + 4 <= n; j += 4) gemm_some_body(k, at, ldt, w + j * ldw, ldw, c + j, ldc, m, 4, nv, accumulate); \
+        for (; j < n; j++) gemm_some_body(k, at, ldt, w + j * ldw, ldw, c + j, ldc, m, 1, nv, accumulate);   \
+    }
+
+#if GEMM_VECTORS == 4
+GEMM_SOME_INSTANCE(gemm_some_16, 1, 12)
+GEMM_SOME_INSTANCE(gemm_some_32, 2, 12)
+GEMM_SOME_INSTANCE(gemm_some_48, 3, 8)
+GEMM_SOME_INSTANCE(gemm_some_64, 4, 6)
+#else
+GEMM_SOME_INSTANCE(gemm_some_16, 1, 6)
+#endif
+
+static void gemm_some(int64_t k, const void *at_, int64_t ldt, const void *w_, int64_t ldw, void *c_, int64_t ldc, int m, int64_t n, int accumulate)
+{
+    const real *at = at_, *w = w_;
+    real *c = c_;
+#if GEMM_VECTORS == 4
+    if (m > 48) gemm_some_64(k, at, ldt, w, ldw, c, ldc, m, n, accumulate);
+    else if (m > 32) gemm_some_48(k, at, ldt, w, ldw, c, ldc, m, n, accumulate);
+    else if (m > 16) gemm_some_32(k, at, ldt, w, ldw, c, ldc, m, n, accumulate);
+    else gemm_some_16(k, at, ldt, w, ldw, c, ldc, m, n, accumulate);
+#else
+    for (int i = 0; i < m; i += V_LANES) gemm_some_16(k, at + i, ldt, w, ldw, c + i * ldc, ldc, m - i < V_LANES ? m - i : V_LANES, n, accumulate);
+#endif
 }
 
 #endif

@@ -19,6 +19,7 @@ const l2_kernels L2_TABLE = {
     .gemm_pack_b = gemm_pack_b,
     .gemm_pack_a = gemm_pack_a,
     .gemm_few = gemm_few,
+    .gemm_some = gemm_some,
     .head_forward = head_forward,
     .head_backward = head_backward,
     .adamw = adamw,

@@ -121,11 +121,32 @@ START_TEST(few_rows)
 }
 END_TEST
 
+/* Every number of rows of the path with a's transpose, and what comes after it; columns that leave groups of 4 and single ones. */
+START_TEST(some_rows)
+{
+    for (int32_t isa = LLAMA2_ISA_SCALAR; isa <= LLAMA2_ISA_AVX512; isa++) {
+        llama2_context *ctx = test_context(isa, 2);
+        if (!ctx) continue;
+        for (int m = 9; m <= 66; m++) {
+            const int n[] = {1, 30, 101}, k[] = {1, 37, 96};
+            for (int i = 0; i < 9; i++) {
+                product p = make(LLAMA2_F32, m, n[i / 3], k[i % 3], 2);
+                for (int accumulate = 0; accumulate < 2; accumulate++) {
+                    run(ctx, &p, accumulate);
+                    check_product("some rows", &p, accumulate, 1);
+                }
+            }
+        }
+        llama2_context_free(ctx);
+    }
+}
+END_TEST
+
 START_TEST(threads_change_no_bit)
 {
-    const int64_t shapes[][3] = {{300, 700, 530}, {1, 1000, 600}, {70, 65, 1100}, {7, 4000, 64}};
+    const int64_t shapes[][3] = {{300, 700, 530}, {1, 1000, 600}, {70, 65, 1100}, {7, 4000, 64}, {37, 700, 530}};
     const int32_t threads[] = {1, 2, 3, 8};
-    for (int s = 0; s < 4; s++) {
+    for (int s = 0; s < 5; s++) {
         for (int layout = 0; layout < 4; layout++) {
             product p = make(LLAMA2_F32, shapes[s][0], shapes[s][1], shapes[s][2], layout);
             float *first = test_alloc(p.m * p.n, 4);
@@ -299,7 +320,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("math/gemm");
-    ADD_CASE(suite, "values", scalar, avx2, avx512, few_rows, doubles, nothing_to_add);
+    ADD_CASE(suite, "values", scalar, avx2, avx512, few_rows, some_rows, doubles, nothing_to_add);
     ADD_CASE(suite, "bits", threads_change_no_bit, a_row_alone_is_a_row_among_300);
     ADD_CASE(suite, "memory", reads_nothing_beyond_the_operands, without_memory_the_same_bits);
     ADD_CASE(suite, "blas", blas);
