@@ -51,7 +51,7 @@ typedef struct llama2_step_metrics {
     double grad_norm;   /* of the mean gradient, before clipping */
     double lr;          /* of this update */
     int64_t tokens;     /* tokens read since the last update */
-    int64_t total_tokens; /* tokens read by this trainer */
+    int64_t total_tokens; /* tokens read by this trainer, without what was dropped */
 } llama2_step_metrics;
 
 /* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call that refuses its arguments changes nothing; one that

@@ -93,9 +93,16 @@ static void drop(llama2_trainer *trainer)
     trainer->tokens = 0;
 }
 
+/* What no update will use counts as not read: a run that was cancelled in the middle of a batch goes on with the counters of one at a stretch. */
+static void forget(llama2_trainer *trainer)
+{
+    trainer->total_tokens -= trainer->tokens;
+    drop(trainer);
+}
+
 llama2_status l2_trainer_end(llama2_trainer *trainer, llama2_status status)
 {
-    if (status < 0) drop(trainer);
+    if (status < 0) forget(trainer);
     l2_model_leave(trainer->model, 1);
     return status;
 }
@@ -112,7 +119,7 @@ void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64
 llama2_status l2_trainer_clear(llama2_trainer *trainer)
 {
     L2_TRY(l2_model_enter(trainer->model, 1));
-    drop(trainer);
+    forget(trainer);
     l2_model_leave(trainer->model, 1);
     return LLAMA2_OK;
 }

@@ -89,6 +89,32 @@ START_TEST(item12_accumulated_calls_give_the_same_step)
 }
 END_TEST
 
+START_TEST(dropped_batches_do_not_count)
+{
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-2, NULL);
+    llama2_step_metrics m = {.struct_size = sizeof m};
+    small_batch whole;
+    small_batch_init(&whole);
+    ck_ok(llama2_pretrain_step(trainer, &whole.batch, &m));
+    ck_ok(llama2_trainer_accumulate(trainer, &whole.batch, NULL));
+    ck_ok(llama2_trainer_clear(trainer));
+    ck_ok(llama2_trainer_accumulate(trainer, &whole.batch, NULL));
+    llama2_context_cancel(ctx); /* between the batch and its update */
+    ck_fails(llama2_trainer_update(trainer, &m), LLAMA2_E_CANCELLED);
+    llama2_context_resume(ctx);
+    ck_ok(llama2_trainer_clear(trainer));
+    ck_ok(llama2_pretrain_step(trainer, &whole.batch, &m));
+    ck_assert_int_eq(m.step, 2);
+    ck_assert_int_eq(m.tokens, 30);
+    ck_assert_int_eq(m.total_tokens, 60);
+    llama2_trainer_free(trainer);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* One update by hand: decay apart, eps outside the root (item 13), clipping by the norm of the mean gradient. */
 START_TEST(item13_update_is_adamw_with_eps_outside_the_root)
 {
@@ -311,7 +337,7 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("trainer");
     ADD_CASE(suite, "steps", item12_micro_batches_give_the_same_bits, item12_tied_micro_batches_agree, item12_accumulated_calls_give_the_same_step,
-             item13_update_is_adamw_with_eps_outside_the_root, training_lowers_the_loss);
+             dropped_batches_do_not_count, item13_update_is_adamw_with_eps_outside_the_root, training_lowers_the_loss);
     ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;
