@@ -100,11 +100,15 @@ static bool steps(pretrain *p, run *r, llama2_trainer *trainer, double *loss, do
         if (!ok) break;
         json_t *line = run_metrics(&m);
         if (p->eval && ((r->step + 1) % p->eval_every == 0 || r->step + 1 == p->steps)) {
+            app_defer(a, true); /* the step is done, but not yet written down */
+            r->torn = true;
             ok = evaluate(p, held_out);
+            r->torn = !ok;
             app_put(line, "held_out_loss", *held_out);
         }
         *loss = m.loss;
         ok = ok ? run_log(r, line) && run_step(r, r->step + 1 < p->steps) : (json_decref(line), false);
+        app_defer(a, false);
         snprintf(note, sizeof note, p->eval && !isnan(*held_out) ? "loss %.3f, held out %.3f" : "loss %.3f", *loss,
                  *held_out);
         progress_update(&r->bar, (uint64_t)m.total_tokens, note);
