@@ -154,10 +154,10 @@ bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pip
     add_prompts(&d->evaluation, &d->held_out_safety, true, 16);
 
     *s = (pipeline_settings){
-        .pretrain_steps = 1200,
+        .pretrain_steps = 600,
         .pretrain_batch = 16,
         .pretrain_length = 128,
-        .pretrain_lr = 1.5e-3,
+        .pretrain_lr = 2e-3,
         .sft_epochs = 2,
         .sft_batch = 16,
         .sft_lr = 3e-4,
@@ -175,18 +175,18 @@ bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pip
         .ppo_minibatch = 16,
         .ppo_lr = 2e-5,
         .critic_lr = 1e-4,
-        .ppo_beta = 0.05,
+        .ppo_beta = 0.2,
         .max_tokens = 256,
         .max_new_tokens = 64,
     };
     llama2_config_init(&s->config, sizeof s->config);
     s->config.vocab_size = llama2_tokenizer_vocab_size(d->tokenizer);
-    s->config.dim = 192;
+    s->config.dim = 128;
     s->config.n_layers = 4;
-    s->config.n_heads = 6;
+    s->config.n_heads = 4;
     s->config.n_kv_heads = 2;
     s->config.head_dim = 32;
-    s->config.ffn_dim = 512;
+    s->config.ffn_dim = 352;
     s->config.max_seq_len = 256;
     s->config.tied = 1;
     return true;
