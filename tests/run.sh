@@ -73,7 +73,7 @@ if [ $tier = ci ]; then
     build asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLAMA2_SANITIZE=address,undefined -DLLAMA2_BUILD_BENCH=OFF
     ASAN_OPTIONS=detect_leaks=1 run asan -L quick -LE slow --timeout 900
     build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
-    run tsan -R '^(base/threads|base/alloc|infer/session|model/gradients)$' --timeout 900
+    run tsan -R '^(base/threads|base/alloc|api/model|infer/session|infer/generate|model/gradients)$' --timeout 900
 
     say "valgrind"
     CK_FORK=no valgrind --quiet --error-exitcode=1 --leak-check=full build-test/tests/test_base_json
