@@ -4,8 +4,8 @@
  * Conventions that hold for every function of the library:
  *
  * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes.
- *   On failure outputs are untouched, except that a handle output is set to NULL; llama2_last_error() then says
- *   what went wrong and what would have been right.
+ *   On failure outputs are untouched, except that a handle output is set to NULL, and that a call which failed at work (NOMEM,
+ *   CANCELLED) may have filled a part of an array; llama2_last_error() then says what went wrong and what would have been right.
  * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can be
  *   freed in any order.
  * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then change what
