@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each public header compiles by itself, as C11 and C++17, without a warning; layout.c holds; test_struct_size.c
+# Each public header compiles by itself, as C11 and C++17, without a warning; layout.c and handles.cpp hold; test_struct_size.c
 # has every struct. headers.sh INCLUDE_FOLDER SCRATCH_FOLDER COMPILER...
 set -u
 include=$1 scratch=$2
@@ -26,6 +26,7 @@ for compiler in gcc clang "$@"; do
         compile c++ c++17 "$scratch/alone.c"
     done
     compile c c11 "$here/layout.c"
+    compile c++ c++17 "$here/handles.cpp"
 done
 
 for struct in $(cat "$include"/llama2/*.h | sed -n 's/^typedef struct \(llama2_[a-z0-9_]*\) {.*/\1/p'); do

@@ -210,9 +210,29 @@ typedef struct out_row {
     use_fn get;
 } out_row;
 
-#define OPTIONS(type, use) {#type, sizeof(type), (init_fn)(void (*)(void))type##_init, NULL, use}
+#define OPTIONS(type, use) {#type, sizeof(type), init_##type, NULL, use}
 #define VIEW(type, example, use) {#type, sizeof(type), NULL, example, use}
 #define OUT(type, get) {#type, sizeof(type), get}
+
+/* The init functions by one type. */
+#define INIT(type) static void init_##type(void *options, size_t size) { type##_init(options, size); }
+INIT(llama2_context_options)
+INIT(llama2_tokenizer_options)
+INIT(llama2_tokenizer_pieces)
+INIT(llama2_chat)
+INIT(llama2_packer_options)
+INIT(llama2_config)
+INIT(llama2_model_options)
+INIT(llama2_memory_options)
+INIT(llama2_sampling)
+INIT(llama2_shards_options)
+INIT(llama2_optimizer_options)
+INIT(llama2_trainer_options)
+INIT(llama2_reward_options)
+INIT(llama2_rollout_options)
+INIT(llama2_combine_options)
+INIT(llama2_pool_add_options)
+INIT(llama2_ppo_options)
 
 static const in_row in_rows[] = {
     OPTIONS(llama2_context_options, use_context),
