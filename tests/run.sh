@@ -24,7 +24,7 @@ say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
 jobs=$(nproc)
 
 packages="build-essential cmake ninja-build pkg-config libopenblas-dev check libjansson-dev zlib1g-dev"
-[ $tier != ci ] || packages+=" clang libclang-rt-14-dev valgrind abigail-tools"
+[ $tier != ci ] || packages+=" clang libclang-rt-14-dev valgrind abigail-tools rustc python3-cffi"
 missing=
 for package in $packages; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
