@@ -13,7 +13,7 @@ prefix=$scratch/moved
 if grep -rIlF -e "$build" -e "$source" "$prefix"; then echo "these installed files name the folder that they were built in"; exit 1; fi
 for program in "$prefix"/bin/llama2-*; do
     [ -e "$program" ] || continue # built without examples
-    "$program" --help >/dev/null || { echo "$program does not run where it was moved to"; exit 1; }
+    "$program" --version >/dev/null || { echo "$program does not run where it was moved to"; exit 1; }
 done
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name llama2.pc)")
 export PKG_CONFIG_PATH
