@@ -56,11 +56,12 @@ int32_t l2_sample(const float *logits, int32_t n, double temperature, int32_t to
     if (!isfinite(logits[best])) return -1;
     if (temperature == 0) return best;
     float scale = (float)(1 / temperature), max = logits[best];
+    double total = 0;
     for (int32_t i = 0; i < n; i++) {
         if (isnan(logits[i])) return -1;
         c[i] = (l2_candidate){logits[i], expf((logits[i] - max) * scale), i};
+        total += c[i].p;
     }
-    double total = sum_of(c, n);
     int32_t kept = n;
     if ((top_k > 0 && top_k < n) || top_p < 1) {
         /* A token of less than (1 - top_p) / n can't be needed to reach top_p: it need not be sorted. */

@@ -181,6 +181,9 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
  */
 enum { GEMM_FEW_AHEAD = 128 };
 
+/* Where to fetch from: further on in the row, of which `left` is to come, or at the beginning of the one that is next, `stride` on. */
+V_INLINE int64_t gemm_ahead(int64_t left, int64_t k, int64_t stride) { return left > GEMM_FEW_AHEAD ? GEMM_FEW_AHEAD : stride + GEMM_FEW_AHEAD - k; }
+
 GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, const int m, int64_t n,
                             int accumulate)
 {
@@ -190,8 +193,9 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
     if (n == 16) {
         for (; p + 16 <= k; p += 16) {
             vreal v[16];
+            const real *ahead = w + p + gemm_ahead(k - p, k, 16 * ldw);
             V_UNROLL for (int j = 0; j < 16; j++) {
-                V_PREFETCH(w + j * ldw + p + GEMM_FEW_AHEAD);
+                V_PREFETCH(ahead + j * ldw);
                 v[j] = v_load(w + j * ldw + p);
             }
             v_transpose(v);
@@ -271,7 +275,8 @@ GEMM_BODY void gemm_some_body(int64_t k, const real *at, int64_t ldt, const real
     const real *w3 = w + 3 * ldw, *w6 = w + 6 * ldw, *w9 = w + 9 * ldw; /* three rows from each pointer, as above */
     for (int64_t p = 0; p < k; p += 16) {
         const real *end = w + (k - p < 16 ? k - p : 16);
-        V_UNROLL for (int j = 0; j < columns; j++) V_PREFETCH(w + j * ldw + GEMM_FEW_AHEAD);
+        const real *ahead = w + gemm_ahead(k - p, k, columns * ldw);
+        V_UNROLL for (int j = 0; j < columns; j++) V_PREFETCH(ahead + j * ldw);
         for (; w < end; at += ldt, w++, w3++, w6++, w9++) {
             vreal av[GEMM_VECTORS];
             V_UNROLL for (int v = 0; v < nv; v++) av[v] = v_load(at + V_LANES * v);
