@@ -10,6 +10,7 @@
  */
 #include "models.h"
 #include "roofs.h"
+#include "base/alloc.h"
 
 enum { PROMPT = 512, ANSWER = 32, ROUNDS = 5, MEMORY = 1 << 27 };
 
@@ -98,15 +99,15 @@ int main(int argc, char **argv)
 {
     llama2_context *ctx = bench_context(argc > 1 ? atoi(argv[1]) : 0);
     const char *which = argc > 2 ? argv[2] : "";
-    void *memory = aligned_alloc(64, MEMORY);
-    if (!memory) return 1;
+    void *memory;
+    must(l2_alloc(ctx, MEMORY, 1, &memory)); /* as the weights are: in huge pages where the system has them */
     memset(memory, 1, MEMORY);
     printf("%s\n", llama2_context_describe(ctx));
     if (!*which || strcmp(which, "tiny") == 0) measure(ctx, &bench_tiny, memory);
     if (!*which || strcmp(which, "15m") == 0) measure(ctx, &bench_15m, memory);
     if (!*which || strcmp(which, "110m") == 0) measure(ctx, &bench_110m, memory);
     if (!*which || strcmp(which, "135m") == 0) measure(ctx, &bench_135m, memory);
-    free(memory);
+    l2_free(ctx, memory);
     llama2_context_free(ctx);
     return 0;
 }
