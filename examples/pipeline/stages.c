@@ -555,7 +555,8 @@ bool stage_ppo(pipeline *p)
         ok = ppo_iteration(p, policy, critic_trainer, critic, i, packer, &m);
         if (!ok) break;
         log_ppo(p, i, &m);
-        snprintf(note, sizeof note, "reward %.2f, KL %.2f, gold %.2f", p->ppo_score.y[p->ppo_score.n - 1], m.kl, p->ppo_gold.n ? p->ppo_gold.y[p->ppo_gold.n - 1] : NAN);
+        snprintf(note, sizeof note, "reward %.2f, KL %.2f", p->ppo_score.y[p->ppo_score.n - 1], m.kl);
+        if (p->data.judge) snprintf(note + strlen(note), sizeof note - strlen(note), ", gold %.2f", p->ppo_gold.y[p->ppo_gold.n - 1]);
         progress_update(&bar, (uint64_t)((i + 1) * p->set.ppo_batch), note);
     }
     progress_finish(&bar, note);
