@@ -1,7 +1,7 @@
 /*
- * Attention, forward and backward: GFLOP/s of the causal products (4 Dh a visible pair and head forward, 10 Dh backward), and their share of the peak
- * of fused multiply-adds that is measured in the same round. Medians of the rounds. With one thread the time is that of the processor, so that
- * neighbours disturb less.
+ * Attention, forward and backward: GFLOP/s of the causal products (4 Dh a visible pair and head forward, 10 Dh
+ * backward), and their share of the peak of fused multiply-adds that is measured in the same round. Medians of the
+ * rounds. With one thread the time is that of the processor, so that neighbours disturb less.
  *
  * attention [THREADS [ISA]]
  */
@@ -71,7 +71,8 @@ static double median(const double *x, int n)
     return sorted[n / 2];
 }
 
-static void measure(llama2_context *ctx, float *memory, int32_t n_sequences, int64_t length, int64_t heads, int64_t kv_heads, int64_t dh)
+static void measure(llama2_context *ctx, float *memory, int32_t n_sequences, int64_t length, int64_t heads,
+                    int64_t kv_heads, int64_t dh)
 {
     enum { ROUNDS = 11 };
     int64_t n = length * n_sequences, offsets[65];
@@ -98,9 +99,10 @@ static void measure(llama2_context *ctx, float *memory, int32_t n_sequences, int
         backward_share[i] = 100 * backward[i] / roof;
     }
     if (failed) exit(1);
-    printf("%2d x %5lld  H %2lld KVH %2lld Dh %3lld   forward %6.1f GFLOP/s %3.0f %%   backward %6.1f GFLOP/s %3.0f %%\n", n_sequences,
-           (long long)length, (long long)heads, (long long)kv_heads, (long long)dh, median(forward, ROUNDS), median(forward_share, ROUNDS),
-           median(backward, ROUNDS), median(backward_share, ROUNDS));
+    printf(
+        "%2d x %5lld  H %2lld KVH %2lld Dh %3lld   forward %6.1f GFLOP/s %3.0f %%   backward %6.1f GFLOP/s %3.0f %%\n",
+        n_sequences, (long long)length, (long long)heads, (long long)kv_heads, (long long)dh, median(forward, ROUNDS),
+        median(forward_share, ROUNDS), median(backward, ROUNDS), median(backward_share, ROUNDS));
     free(q.data);
     free(k.data);
     free(lse.data);

@@ -1,7 +1,8 @@
 /*
- * fp32 products beside the roofs of the same run: the three layouts of training at n = 512, 1024, 2048, and few rows times a large weight, as in
- * decoding. With a CBLAS in the build also that, as it comes; OpenBLAS chooses its core type when it is loaded, so where it names an old one, run
- * again with OPENBLAS_CORETYPE=SkylakeX (or what fits) in the environment.
+ * fp32 products beside the roofs of the same run: the three layouts of training at n = 512, 1024, 2048, and few rows
+ * times a large weight, as in decoding. With a CBLAS in the build also that, as it comes; OpenBLAS chooses its core
+ * type when it is loaded, so where it names an old one, run again with OPENBLAS_CORETYPE=SkylakeX (or what fits) in the
+ * environment.
  */
 #include "roofs.h"
 #include "math/gemm.h"
@@ -25,7 +26,10 @@ static void run_product(void *arg)
     l2_gemm(p->ctx, LLAMA2_F32, p->m, p->n, p->k, p->a, p->b, p->c, p->n, p->accumulate);
 }
 
-static double flops(product p) { return 2.0 * (double)p.m * (double)p.n * (double)p.k / best_time(run_product, &p, 0.4); }
+static double flops(product p)
+{
+    return 2.0 * (double)p.m * (double)p.n * (double)p.k / best_time(run_product, &p, 0.4);
+}
 
 static float *numbers(int64_t n)
 {
@@ -61,8 +65,8 @@ static void squares(llama2_context *ctx, const char *engine, double peak, const 
         double forward = flops((product){ctx, n, n, n, rows, transposed, y, 0});
         double dx = flops((product){ctx, n, n, n, rows, weight, y, 0});
         double dw = flops((product){ctx, n, n, n, columns, weight, y, 1});
-        printf("%-28s n %4d   y = x W' %6.0f GFLOP/s %3.0f %%   dx %6.0f %3.0f %%   dW %6.0f %3.0f %%\n", engine, (int)n, forward * 1e-9,
-               100 * forward / peak, dx * 1e-9, 100 * dx / peak, dw * 1e-9, 100 * dw / peak);
+        printf("%-28s n %4d   y = x W' %6.0f GFLOP/s %3.0f %%   dx %6.0f %3.0f %%   dW %6.0f %3.0f %%\n", engine,
+               (int)n, forward * 1e-9, 100 * forward / peak, dx * 1e-9, 100 * dx / peak, dw * 1e-9, 100 * dw / peak);
     }
 }
 
@@ -73,8 +77,8 @@ static void few_rows(llama2_context *ctx, double peak, double read, const float 
     for (int64_t m = 1; m <= 32; m *= 2) {
         double rate = flops((product){ctx, m, N, K, {x, K, 1}, {w, 1, K}, y, 0}), bytes = rate / (double)(2 * m) * 4;
         double roof = fmin(read, peak / (double)(2 * m) * 4);
-        printf("%-28s %2d rows x (%d, %d)'   %6.1f GB/s, %3.0f %% of its roof\n", llama2_context_describe(ctx), (int)m, N, K, bytes * 1e-9,
-               100 * bytes / roof);
+        printf("%-28s %2d rows x (%d, %d)'   %6.1f GB/s, %3.0f %% of its roof\n", llama2_context_describe(ctx), (int)m,
+               N, K, bytes * 1e-9, 100 * bytes / roof);
     }
 }
 

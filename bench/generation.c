@@ -1,8 +1,10 @@
 /*
- * Reading a prompt of 512 tokens, decoding one sequence and several at once (rollouts), in fp32, beside their roofs measured in the same rounds:
+ * Reading a prompt of 512 tokens, decoding one sequence and several at once (rollouts), in fp32, beside their roofs
+ * measured in the same rounds:
  *
  *     prefill   peak of fused multiply-adds / (2 N + 2 L d T)
- *     decode    batch 1: memory bandwidth / bytes of weights and KV cache; batch B: that times B, or the peak, whichever is lower
+ *     decode    batch 1: memory bandwidth / bytes of weights and KV cache; batch B: that times B, or the peak,
+ * whichever is lower
  *
  * and what 16 samples of one prompt cost beside one. Best of the rounds.
  *
@@ -24,7 +26,8 @@ static roofs measure_roofs(llama2_context *ctx, const void *memory)
 }
 
 /* Seconds of K answers to each of n prompts of `length` tokens. */
-static double rollout(llama2_context *ctx, llama2_model *model, const int32_t *tokens, int32_t n, int64_t length, int32_t k, int32_t answer)
+static double rollout(llama2_context *ctx, llama2_model *model, const int32_t *tokens, int32_t n, int64_t length,
+                      int32_t k, int32_t answer)
 {
     int64_t offsets[65];
     llama2_rollouts *rollouts;
@@ -42,7 +45,8 @@ static double rollout(llama2_context *ctx, llama2_model *model, const int32_t *t
 }
 
 /* One sequence: a prompt, then ANSWER tokens after it. */
-static void run_session(llama2_context *ctx, llama2_model *model, const int32_t *tokens, double *prefill, double *decode)
+static void run_session(llama2_context *ctx, llama2_model *model, const int32_t *tokens, double *prefill,
+                        double *decode)
 {
     llama2_session *session;
     must(llama2_session_create(model, &session));
@@ -59,14 +63,18 @@ static void run_session(llama2_context *ctx, llama2_model *model, const int32_t 
     llama2_session_free(session);
 }
 
-static double kv_bytes(const bench_shape *s, double length) { return 8.0 * length * s->n_layers * s->dim * s->n_kv_heads / s->n_heads; }
+static double kv_bytes(const bench_shape *s, double length)
+{
+    return 8.0 * length * s->n_layers * s->dim * s->n_kv_heads / s->n_heads;
+}
 
 static void measure(llama2_context *ctx, const bench_shape *s, const void *memory)
 {
     static const int32_t batches[] = {8, 16, 32};
     llama2_model *model = bench_model(ctx, s);
     int32_t *tokens = bench_tokens(s, 64 * PROMPT);
-    double prefill = INFINITY, decode = INFINITY, batch[3] = {INFINITY, INFINITY, INFINITY}, one = INFINITY, sixteen = INFINITY;
+    double prefill = INFINITY, decode = INFINITY, batch[3] = {INFINITY, INFINITY, INFINITY}, one = INFINITY,
+           sixteen = INFINITY;
     roofs best = {0, 0};
     for (int round = 0; round < ROUNDS; round++) {
         roofs r = measure_roofs(ctx, memory);
@@ -79,15 +87,18 @@ static void measure(llama2_context *ctx, const bench_shape *s, const void *memor
         one = fmin(one, rollout(ctx, model, tokens, 1, PROMPT, 1, 1));
         sixteen = fmin(sixteen, rollout(ctx, model, tokens, 1, PROMPT, 16, 1));
     }
-    double weights = 4 * all_weights(s), work = PROMPT * (2 * trunk_weights(s) + 2.0 * s->n_layers * s->dim * PROMPT) + weights / 2;
+    double weights = 4 * all_weights(s),
+           work = PROMPT * (2 * trunk_weights(s) + 2.0 * s->n_layers * s->dim * PROMPT) + weights / 2;
     printf("%s: peak %.0f GFLOP/s, memory %.1f GB/s\n", s->name, best.flops * 1e-9, best.read * 1e-9);
-    printf("  prefill %4d           %8.2f ms  %7.0f tokens/s  %3.0f %% of its roof\n", PROMPT, 1e3 * prefill, PROMPT / prefill,
-           100 * work / prefill / best.flops);
+    printf("  prefill %4d           %8.2f ms  %7.0f tokens/s  %3.0f %% of its roof\n", PROMPT, 1e3 * prefill,
+           PROMPT / prefill, 100 * work / prefill / best.flops);
     printf("  decode, 1 sequence     %8.3f ms  %7.0f tokens/s  %3.0f %%\n", 1e3 * decode, 1 / decode,
            100 * (weights + kv_bytes(s, PROMPT + ANSWER / 2)) / decode / best.read);
     for (int b = 0; b < 3; b++) {
-        double n = batches[b], roof = fmax((weights + n * kv_bytes(s, 16 + ANSWER / 2)) / best.read, n * weights / 2 / best.flops);
-        printf("  decode, %2.0f sequences   %8.3f ms  %7.0f tokens/s  %3.0f %%\n", n, 1e3 * batch[b], n / batch[b], 100 * roof / batch[b]);
+        double n = batches[b],
+               roof = fmax((weights + n * kv_bytes(s, 16 + ANSWER / 2)) / best.read, n * weights / 2 / best.flops);
+        printf("  decode, %2.0f sequences   %8.3f ms  %7.0f tokens/s  %3.0f %%\n", n, 1e3 * batch[b], n / batch[b],
+               100 * roof / batch[b]);
     }
     printf("  16 samples of a prompt, first tokens: %.2f times one\n", sixteen / one);
     fflush(stdout);

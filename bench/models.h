@@ -39,7 +39,8 @@ static inline llama2_model *bench_model(llama2_context *ctx, const bench_shape *
     llama2_model *model;
     llama2_config c;
     llama2_config_init(&c, sizeof c);
-    c.vocab_size = s->vocab_size, c.dim = s->dim, c.n_layers = s->n_layers, c.n_heads = s->n_heads, c.n_kv_heads = s->n_kv_heads;
+    c.vocab_size = s->vocab_size, c.dim = s->dim, c.n_layers = s->n_layers, c.n_heads = s->n_heads,
+    c.n_kv_heads = s->n_kv_heads;
     c.head_dim = s->dim / s->n_heads, c.ffn_dim = s->ffn_dim, c.max_seq_len = 2048, c.tied = 1, c.eos_id = -1;
     must(llama2_model_create(ctx, &c, NULL, &model));
     return model;
@@ -63,7 +64,10 @@ static inline double trunk_weights(const bench_shape *s)
     double d = s->dim, kv = d * s->n_kv_heads / s->n_heads;
     return s->n_layers * (2 * d * d + 2 * d * kv + 3 * d * s->ffn_dim);
 }
-static inline double all_weights(const bench_shape *s) { return trunk_weights(s) + (double)s->vocab_size * s->dim; }
+static inline double all_weights(const bench_shape *s)
+{
+    return trunk_weights(s) + (double)s->vocab_size * s->dim;
+}
 
 /* Peak of the memory that was resident, in MiB; 0 where the system does not tell. */
 static inline double peak_memory(void)

@@ -1,6 +1,6 @@
 /*
- * The machine's roofs, measured in the same run as what is compared with them: fused multiply-adds in fp32 with all vector units busy, and reading memory. Both
- * on the context's threads.
+ * The machine's roofs, measured in the same run as what is compared with them: fused multiply-adds in fp32 with all
+ * vector units busy, and reading memory. Both on the context's threads.
  */
 #ifndef BENCH_ROOFS_H
 #define BENCH_ROOFS_H
@@ -32,7 +32,8 @@ static inline double seconds_of(const llama2_context *ctx)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Best of as many runs as `time` allows, at least three: a roof, and what is held against it, are what the machine can do when it is left alone. */
+/* Best of as many runs as `time` allows, at least three: a roof, and what is held against it, are what the machine can
+ * do when it is left alone. */
 static inline double best_time(void (*run)(void *), void *arg, double time)
 {
     double best = INFINITY, begin = seconds();
@@ -124,8 +125,14 @@ static inline void roof_read_task(void *arg, int32_t task, int32_t worker)
     job->sink[task] = (double)sum[0];
 }
 
-static inline void roof_run_chains(void *arg) { l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_chains_task, arg); }
-static inline void roof_run_read(void *arg) { l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_read_task, arg); }
+static inline void roof_run_chains(void *arg)
+{
+    l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_chains_task, arg);
+}
+static inline void roof_run_read(void *arg)
+{
+    l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_read_task, arg);
+}
 
 /* Floating-point operations a second, a multiply-add being two, with the context's instruction set. */
 static inline double roof_flops(llama2_context *ctx)

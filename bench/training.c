@@ -1,7 +1,7 @@
 /*
- * Training steps (AdamW, fp32, random tokens): tokens a second, the share of the peak of fused multiply-adds measured in the same rounds at 6 N + 6 L d T
- * operations a token (N the weights that multiply, T the sequence's length, causal), where the time goes, and the peak of resident memory.
- * Best of the rounds.
+ * Training steps (AdamW, fp32, random tokens): tokens a second, the share of the peak of fused multiply-adds measured
+ * in the same rounds at 6 N + 6 L d T operations a token (N the weights that multiply, T the sequence's length,
+ * causal), where the time goes, and the peak of resident memory. Best of the rounds.
  *
  * training [THREADS [tiny | 15m | 110m]]
  */
@@ -10,7 +10,10 @@
 
 enum { ROUNDS = 5 };
 
-static double least(double a, double b) { return a < b ? a : b; }
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
 
 static void measure(llama2_context *ctx, const bench_shape *s, int32_t n_sequences, int64_t length)
 {
@@ -47,9 +50,10 @@ static void measure(llama2_context *ctx, const bench_shape *s, int32_t n_sequenc
         }
     }
     double flops = 6 * all_weights(s) + 6.0 * s->n_layers * s->dim * (double)length;
-    printf("%-6s %2d x %4d  step %8.2f ms  %7.0f tokens/s  %3.0f %% of the peak   (forward alone %7.2f, both %7.2f, update %6.2f ms; %5.0f MiB)\n", s->name,
-           n_sequences, (int)length, 1e3 * step, (double)n / step, 100 * flops * (double)n / step / peak, 1e3 * forward, 1e3 * gradients, 1e3 * update,
-           peak_memory());
+    printf("%-6s %2d x %4d  step %8.2f ms  %7.0f tokens/s  %3.0f %% of the peak   (forward alone %7.2f, both %7.2f, "
+           "update %6.2f ms; %5.0f MiB)\n",
+           s->name, n_sequences, (int)length, 1e3 * step, (double)n / step, 100 * flops * (double)n / step / peak,
+           1e3 * forward, 1e3 * gradients, 1e3 * update, peak_memory());
     fflush(stdout);
     llama2_trainer_free(trainer);
     llama2_optimizer_free(optimizer);

@@ -12,7 +12,8 @@ static void close_run(pipeline *p)
         free(p->outcomes[i].index);
         free(p->outcomes[i].scores);
     }
-    series *all[] = {&p->pretrain_loss, &p->pretrain_held_out, &p->sft_loss, &p->reward_loss[0], &p->reward_loss[1], &p->reject_loss, &p->ppo_score, &p->ppo_kl, &p->ppo_gold, &p->best_of};
+    series *all[] = {&p->pretrain_loss, &p->pretrain_held_out, &p->sft_loss, &p->reward_loss[0], &p->reward_loss[1],
+                     &p->reject_loss,   &p->ppo_score,         &p->ppo_kl,   &p->ppo_gold,       &p->best_of};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         free(all[i]->x);
         free(all[i]->y);
@@ -28,16 +29,19 @@ static void close_run(pipeline *p)
 
 static bool run_stages(pipeline *p)
 {
-    return llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) && stage_rewards(p) &&
-           evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") && evaluate(p, p->reference, STAGE_SFT, "SFT") && stage_rejection(p) &&
-           evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") && stage_ppo(p) && evaluate(p, p->model, STAGE_PPO, "PPO") && (!p->controls || stage_controls(p));
+    return llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) &&
+           stage_rewards(p) && evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") &&
+           evaluate(p, p->reference, STAGE_SFT, "SFT") && stage_rejection(p) &&
+           evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") && stage_ppo(p) &&
+           evaluate(p, p->model, STAGE_PPO, "PPO") && (!p->controls || stage_controls(p));
 }
 
 static bool save_model(pipeline *p)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/model", p->out);
-    if (llama2_model_save(p->model, path, LLAMA2_F32) < 0 || llama2_tokenizer_save(p->data.tokenizer, path) < 0) return false;
+    if (llama2_model_save(p->model, path, LLAMA2_F32) < 0 || llama2_tokenizer_save(p->data.tokenizer, path) < 0)
+        return false;
     static const char *const names[] = {"reward-helpful", "reward-safety"};
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", p->out, names[i]);
@@ -68,13 +72,22 @@ int main(int argc, char **argv)
     const char *data = NULL, *out = "out";
     pipeline p = {.began = progress_now()};
     const args_option options[] = {
-        {"data", ARGS_TEXT, &data, "DIR", "folder of texts, demonstrations and comparisons (docs/formats.md); without: the embedded world", 0, 0},
-        {"out", ARGS_TEXT, &out, "DIR", "where report.html, report.json, metrics.jsonl and the models go (default: out)", 0, 0},
-        {"controls", ARGS_FLAG, &p.controls, NULL, "also SFT for as long again, and the chain with reward models trained on shuffled preferences", 0, 0},
+        {"data", ARGS_TEXT, &data, "DIR",
+         "folder of texts, demonstrations and comparisons (docs/formats.md); without: the embedded world", 0, 0},
+        {"out", ARGS_TEXT, &out, "DIR",
+         "where report.html, report.json, metrics.jsonl and the models go (default: out)", 0, 0},
+        {"controls", ARGS_FLAG, &p.controls, NULL,
+         "also SFT for as long again, and the chain with reward models trained on shuffled preferences", 0, 0},
         {0},
     };
-    const args_program program = {"llama2-pipeline", "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
-                                  "[--data DIR] [--out DIR] [--controls]", options, 0, 0, NULL};
+    const args_program program = {
+        "llama2-pipeline",
+        "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
+        "[--data DIR] [--out DIR] [--controls]",
+        options,
+        0,
+        0,
+        NULL};
     int status = app_parse(&p.app, &program, argc, argv);
     if (status != ARGS_GO) return status;
     p.out = out;

@@ -1,5 +1,6 @@
 /*
- * llama2-shard: text files into shards of tokens, which llama2_shards_add_source maps. BOS before each document; a document is a file or, with
+ * llama2-shard: text files into shards of tokens, which llama2_shards_add_source maps. BOS before each document; a
+ * document is a file or, with
  * --blank-lines, what stands between blank lines. A held-out part is taken from the end of each file.
  */
 #include "common/args.h"
@@ -69,7 +70,8 @@ static size_t document_length(const char *text, size_t length, size_t *skip)
     return length;
 }
 
-static llama2_status add_text(sharder *s, llama2_shard_writer *writer, const char *text, size_t length, bool blank_lines)
+static llama2_status add_text(sharder *s, llama2_shard_writer *writer, const char *text, size_t length,
+                              bool blank_lines)
 {
     while (length) {
         size_t skip = length, document = blank_lines ? document_length(text, length, &skip) : length;
@@ -98,12 +100,20 @@ int main(int argc, char **argv)
     bool blank_lines = false;
     const args_option options[] = {
         {"out", ARGS_TEXT, &out, "FILE", "the shard to write", 0, 0},
-        {"holdout", ARGS_REAL, &holdout, "FRACTION", "part at the end of each file that goes to --holdout-out; default 0.1", 0, 1},
-        {"holdout-out", ARGS_TEXT, &holdout_out, "FILE", "shard of the held-out part; without it nothing is held out", 0, 0},
+        {"holdout", ARGS_REAL, &holdout, "FRACTION",
+         "part at the end of each file that goes to --holdout-out; default 0.1", 0, 1},
+        {"holdout-out", ARGS_TEXT, &holdout_out, "FILE", "shard of the held-out part; without it nothing is held out",
+         0, 0},
         {"blank-lines", ARGS_FLAG, &blank_lines, NULL, "a blank line ends a document; else each file is one", 0, 0},
         {0},
     };
-    const args_program program = {"llama2-shard", "Turns text files into a shard of tokens.", "--model PATH --out FILE FILE...", options, 1, ARGS_MAX, NULL};
+    const args_program program = {"llama2-shard",
+                                  "Turns text files into a shard of tokens.",
+                                  "--model PATH --out FILE FILE...",
+                                  options,
+                                  1,
+                                  ARGS_MAX,
+                                  NULL};
     args_common common;
     sharder s = {0};
     uint64_t total = 0;
@@ -117,7 +127,8 @@ int main(int argc, char **argv)
     if (failed >= 0) failed = llama2_tokenizer_load(s.ctx, doing = common.model, NULL, &s.tokenizer);
     int64_t vocab_size = s.tokenizer ? llama2_tokenizer_vocab_size(s.tokenizer) : 0;
     if (failed >= 0) failed = llama2_shard_writer_create(s.ctx, doing = out, vocab_size, &s.out);
-    if (failed >= 0 && holdout_out) failed = llama2_shard_writer_create(s.ctx, doing = holdout_out, vocab_size, &s.holdout);
+    if (failed >= 0 && holdout_out)
+        failed = llama2_shard_writer_create(s.ctx, doing = holdout_out, vocab_size, &s.holdout);
     progress_start(&s.bar, "shard", "bytes", total, 0, common.quiet);
     for (size_t i = 0; i < common.rest.count && failed >= 0; i++) {
         size_t length = 0;
@@ -134,10 +145,12 @@ int main(int argc, char **argv)
     if (failed >= 0 && !result) failed = llama2_shard_writer_finish((doing = out, s.out));
     if (failed >= 0 && !result && s.holdout) failed = llama2_shard_writer_finish((doing = holdout_out, s.holdout));
     progress_finish(&s.bar, NULL);
-    if (failed < 0) result = args_failed(&program, doing);
+    if (failed < 0)
+        result = args_failed(&program, doing);
     else if (!result) {
-        printf("{\"tokens\": %lld, \"holdout_tokens\": %lld, \"vocab_size\": %lld}\n", (long long)llama2_shard_writer_tokens(s.out),
-               (long long)llama2_shard_writer_tokens(s.holdout), (long long)vocab_size);
+        printf("{\"tokens\": %lld, \"holdout_tokens\": %lld, \"vocab_size\": %lld}\n",
+               (long long)llama2_shard_writer_tokens(s.out), (long long)llama2_shard_writer_tokens(s.holdout),
+               (long long)vocab_size);
     }
     llama2_shard_writer_free(s.out);
     llama2_shard_writer_free(s.holdout);

@@ -62,8 +62,8 @@ static int read_ids(state *s, const char *text, size_t length, int64_t *n)
         errno = 0;
         long id = strtol(at, &after, 10);
         if (after == at || errno || id < INT32_MIN || id > INT32_MAX || !strchr(" \t\r\n", *after))
-            return args_error(s->program, "line %ld: \"%.*s\" is not an id; expected whole numbers separated by spaces", s->line,
-                              (int)strcspn(at, " \t\r\n"), at);
+            return args_error(s->program, "line %ld: \"%.*s\" is not an id; expected whole numbers separated by spaces",
+                              s->line, (int)strcspn(at, " \t\r\n"), at);
         if (!reserve_ids(s, *n + 1)) return out_of_memory(s);
         s->ids[(*n)++] = (int32_t)id;
         at = after;
@@ -141,7 +141,8 @@ static int run(state *s, const args_common *common, bool lines, bool back)
         status = args_failed(s->program, "tokenizer");
     } else {
         status = lines ? run_lines(s, back) : run_whole(s, back);
-        if (status == ARGS_OK && ferror(stdin)) status = args_error(s->program, "reading standard input: %s", strerror(errno));
+        if (status == ARGS_OK && ferror(stdin))
+            status = args_error(s->program, "reading standard input: %s", strerror(errno));
         if (fflush(stdout) != 0 && status == ARGS_OK) status = args_error(s->program, "writing: %s", strerror(errno));
     }
     llama2_tokenizer_free(s->tokenizer);

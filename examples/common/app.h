@@ -1,5 +1,6 @@
 /*
- * What the programs have in common around the library: a context from the arguments, Ctrl-C, messages, the exit status, files of a model folder.
+ * What the programs have in common around the library: a context from the arguments, Ctrl-C, messages, the exit status,
+ * files of a model folder.
  *
  *     app a;
  *     int status = app_parse(&a, &program, argc, argv);      // --help, --version, wrong arguments
@@ -24,7 +25,8 @@ typedef struct app {
 
 int app_parse(app *a, const args_program *program, int argc, char **argv);
 
-/* Makes the context; from then on SIGINT and SIGTERM cancel what it does. The library's warnings go to standard error, unless --quiet. */
+/* Makes the context; from then on SIGINT and SIGTERM cancel what it does. The library's warnings go to standard error,
+ * unless --quiet. */
 bool app_begin(app *a);
 
 /* Prints what failed, frees the context, returns the exit status. Flushes standard output, which can fail too. */
@@ -47,7 +49,8 @@ bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer *
 bool app_context_length(app *a, const char *path, int64_t *length);
 
 /* Text into ids; to be freed. NULL: failed. */
-int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags, int64_t *n);
+int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
+                    int64_t *n);
 /* A file as a whole, with a NUL behind it; to be freed. "-": standard input. NULL: failed. */
 char *app_read(app *a, const char *path, size_t *size);
 /* Makes a folder and those above it. */

@@ -32,7 +32,8 @@ static const args_option *find(const args_option *table, const char *name, size_
 
 static int out_of_range(const parse *p, const args_option *option, const char *text)
 {
-    return usage_error(p, "--%s %s: expected a number from %.15g to %.15g", option->name, text, option->minimum, option->maximum);
+    return usage_error(p, "--%s %s: expected a number from %.15g to %.15g", option->name, text, option->minimum,
+                       option->maximum);
 }
 
 static int set_value(const parse *p, const args_option *option, const char *text)
@@ -52,13 +53,15 @@ static int set_value(const parse *p, const args_option *option, const char *text
     case ARGS_INTEGER: {
         long long value = strtoll(text, &end, 10);
         if (end == text || *end || errno) return usage_error(p, "--%s %s: expected an integer", option->name, text);
-        if (bounded && ((double)value < option->minimum || (double)value > option->maximum)) return out_of_range(p, option, text);
+        if (bounded && ((double)value < option->minimum || (double)value > option->maximum))
+            return out_of_range(p, option, text);
         *(int64_t *)option->value = value;
         return ARGS_GO;
     }
     case ARGS_REAL: {
         double value = strtod(text, &end);
-        if (end == text || *end || !(value - value == 0)) return usage_error(p, "--%s %s: expected a number", option->name, text);
+        if (end == text || *end || !(value - value == 0))
+            return usage_error(p, "--%s %s: expected a number", option->name, text);
         if (bounded && (value < option->minimum || value > option->maximum)) return out_of_range(p, option, text);
         *(double *)option->value = value;
         return ARGS_GO;
@@ -72,14 +75,17 @@ static void print_options(const args_option *table, FILE *out)
     for (; table && table->name; table++) {
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", table->name, table->kind == ARGS_FLAG ? "" : " ",
-                 table->kind == ARGS_FLAG ? "" : table->meta ? table->meta : "VALUE");
+                 table->kind == ARGS_FLAG ? ""
+                 : table->meta            ? table->meta
+                                          : "VALUE");
         fprintf(out, "  %-26s %s\n", left, table->help ? table->help : "");
     }
 }
 
 static int print_help(const args_program *program, const args_option *common, FILE *out)
 {
-    fprintf(out, "Usage: %s %s\n\n%s\n", program->name, program->usage ? program->usage : "[options]", program->summary);
+    fprintf(out, "Usage: %s %s\n\n%s\n", program->name, program->usage ? program->usage : "[options]",
+            program->summary);
     if (program->options && program->options->name) {
         fprintf(out, "\nOptions:\n");
         print_options(program->options, out);
@@ -113,7 +119,8 @@ static int take_option(const parse *p, int argc, char **argv, int *i)
         return set_value(p, option, NULL);
     }
     if (equals) return set_value(p, option, equals + 1);
-    if (*i + 1 >= argc) return usage_error(p, "--%s needs a value (%s)", option->name, option->meta ? option->meta : "VALUE");
+    if (*i + 1 >= argc)
+        return usage_error(p, "--%s needs a value (%s)", option->name, option->meta ? option->meta : "VALUE");
     return set_value(p, option, argv[++*i]);
 }
 
@@ -134,7 +141,8 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
     const char *seed = NULL;
     bool help = false, version = false, literal = false;
     const args_option shared[] = {
-        {"model", ARGS_TEXT, &common->model, "PATH", "model folder (or a tokenizer.model where only that is needed)", 0, 0},
+        {"model", ARGS_TEXT, &common->model, "PATH", "model folder (or a tokenizer.model where only that is needed)", 0,
+         0},
         {"threads", ARGS_INTEGER, &threads, "N", "threads to compute with (0: one for each core)", 0, 4096},
         {"seed", ARGS_TEXT, &seed, "N", "seed of everything random (0)", 0, 0},
         {"quiet", ARGS_FLAG, &common->quiet, NULL, "no progress on standard error", 0, 0},
@@ -151,7 +159,8 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
             literal = true;
             continue;
         }
-        if (dashed && argv[i][1] != '-') return usage_error(&p, "unknown option '%s' (options begin with two dashes)", argv[i]);
+        if (dashed && argv[i][1] != '-')
+            return usage_error(&p, "unknown option '%s' (options begin with two dashes)", argv[i]);
         status = dashed ? take_option(&p, argc, argv, &i) : add_rest(&p, &common->rest, argv[i]);
         if (status != ARGS_GO) return status;
         if (help) return print_help(program, shared, out);

@@ -1,6 +1,7 @@
 /*
- * Arguments of the llama2-<name> programs: `--name VALUE`, `--name=VALUE`, flags, positional arguments, `--` before those that begin
- * with a dash. The options that every program has are parsed here: --model PATH --threads N --seed N --quiet --help --version.
+ * Arguments of the llama2-<name> programs: `--name VALUE`, `--name=VALUE`, flags, positional arguments, `--` before
+ * those that begin with a dash. The options that every program has are parsed here: --model PATH --threads N --seed N
+ * --quiet --help --version.
  *
  *     int64_t steps = 100;
  *     const char *out = NULL;
@@ -9,12 +10,12 @@
  *         {"out", ARGS_TEXT, &out, "DIR", "folder for the results"},
  *         {0},
  *     };
- *     const args_program program = {"llama2-sft", "Fine-tunes a model on demonstrations.", "--model DIR --data FILE", options};
- *     args_common common;
- *     int status = args_parse(&program, &common, argc, argv);
- *     if (status != ARGS_GO) return status;
+ *     const args_program program = {"llama2-sft", "Fine-tunes a model on demonstrations.", "--model DIR --data FILE",
+ * options}; args_common common; int status = args_parse(&program, &common, argc, argv); if (status != ARGS_GO) return
+ * status;
  *
- * Defaults are what the variables hold before. The last of several equal options wins, except ARGS_LIST, which collects.
+ * Defaults are what the variables hold before. The last of several equal options wins, except ARGS_LIST, which
+ * collects.
  */
 #ifndef EXAMPLES_ARGS_H
 #define EXAMPLES_ARGS_H
@@ -57,7 +58,7 @@ typedef struct args_program {
     const args_option *options; /* of this program alone; may be NULL */
     size_t minimum_rest;        /* number of positional arguments */
     size_t maximum_rest;
-    const char *notes;          /* printed below the options; may be NULL */
+    const char *notes; /* printed below the options; may be NULL */
 } args_program;
 
 typedef struct args_common {
@@ -70,13 +71,14 @@ typedef struct args_common {
 } args_common;
 
 /*
- * ARGS_GO, or the exit status: ARGS_OK after --help or --version (on standard output), ARGS_USAGE after a message on standard
- * error. Fills *common with defaults first.
+ * ARGS_GO, or the exit status: ARGS_OK after --help or --version (on standard output), ARGS_USAGE after a message on
+ * standard error. Fills *common with defaults first.
  */
 int args_parse(const args_program *program, args_common *common, int argc, char **argv);
 int args_parse_to(const args_program *program, args_common *common, int argc, char **argv, FILE *out, FILE *err);
 
-/* "llama2-sft: message" and where to find help, on standard error; returns ARGS_USAGE. For checks that the table cannot say. */
+/* "llama2-sft: message" and where to find help, on standard error; returns ARGS_USAGE. For checks that the table cannot
+ * say. */
 int args_usage(const args_program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "llama2-sft: doing: the library's message" on standard error; returns ARGS_FAILED. */

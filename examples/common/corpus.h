@@ -16,8 +16,8 @@ typedef struct corpus {
 } corpus;
 
 /* weights: as many as files, or none: by size. Texts become folder/<name>-<i>.shard, unless that is there and newer. */
-bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, const args_list *weights, int64_t length, const char *folder, const char *name,
-                 corpus *out);
+bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, const args_list *weights,
+                 int64_t length, const char *folder, const char *name, corpus *out);
 /* Sequences first .. first + n - 1 into out->batch. */
 bool corpus_read(app *a, corpus *c, uint64_t first, int64_t n);
 void corpus_close(corpus *c);

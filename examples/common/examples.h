@@ -1,4 +1,5 @@
-/* Examples to fine-tune on, as tokens with weights, and the steps over them: SFT, and rejection sampling's last part. */
+/* Examples to fine-tune on, as tokens with weights, and the steps over them: SFT, and rejection sampling's last part.
+ */
 #ifndef EXAMPLES_EXAMPLES_H
 #define EXAMPLES_EXAMPLES_H
 
@@ -18,9 +19,10 @@ typedef struct example_set {
 
 /* Copies one; weights NULL: 0 on the first `prompt` tokens, 1 on the others. */
 void examples_add(example_set *set, const int32_t *tokens, const float *weights, int64_t prompt, int64_t n);
-/* All demonstrations, with the weight `earlier` on answers before the last. Those whose last turn does not fit max_tokens are left out and counted in
- * *left_out. */
-bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens, example_set *set, int64_t *left_out);
+/* All demonstrations, with the weight `earlier` on answers before the last. Those whose last turn does not fit
+ * max_tokens are left out and counted in *left_out. */
+bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens,
+                     example_set *set, int64_t *left_out);
 void examples_free(example_set *set);
 
 /* A hash of all tokens and weights. */
@@ -28,7 +30,8 @@ uint64_t examples_hash(const example_set *set, uint64_t hash);
 
 typedef struct example_steps {
     int64_t epochs, batch; /* examples a step */
-    int64_t concatenate;   /* tokens of a sequence that examples fill one after the other, as in the paper; 0: a sequence each */
+    int64_t concatenate; /* tokens of a sequence that examples fill one after the other, as in the paper; 0: a sequence
+                            each */
 } example_steps;
 
 /* Steps in all. */

@@ -59,7 +59,8 @@ jsonl_reader *jsonl_open(const char *path, char *error, size_t error_size)
 /* Grows the buffer; false at the limit or without memory. */
 static bool grow(jsonl_reader *r)
 {
-    if (r->capacity >= (size_t)JSONL_MAX_LINE + 2) return jsonl_fail(r, "the line is longer than %d MiB", JSONL_MAX_LINE >> 20), false;
+    if (r->capacity >= (size_t)JSONL_MAX_LINE + 2)
+        return jsonl_fail(r, "the line is longer than %d MiB", JSONL_MAX_LINE >> 20), false;
     size_t capacity = r->capacity * 2 < (size_t)JSONL_MAX_LINE + 2 ? r->capacity * 2 : (size_t)JSONL_MAX_LINE + 2;
     char *line = realloc(r->line, capacity);
     if (!line) return jsonl_fail(r, "out of memory"), false;
@@ -74,7 +75,8 @@ static int read_line(jsonl_reader *r, size_t *length)
     size_t n = 0;
     int c;
     r->number++;
-    if (r->number == 1 && ends_with(r->path, ".gz") && gzdirect(r->file)) return jsonl_fail(r, "the file is not compressed with gzip");
+    if (r->number == 1 && ends_with(r->path, ".gz") && gzdirect(r->file))
+        return jsonl_fail(r, "the file is not compressed with gzip");
     while ((c = gzgetc(r->file)) != -1 && c != '\n') {
         if (n + 1 >= r->capacity && !grow(r)) return JSONL_ERROR;
         r->line[n++] = (char)c;
@@ -83,7 +85,10 @@ static int read_line(jsonl_reader *r, size_t *length)
         int code = 0;
         const char *message = gzerror(r->file, &code);
         if (code != Z_OK && code != Z_STREAM_END)
-            return jsonl_fail(r, "%s", code == Z_ERRNO ? strerror(errno) : code == Z_BUF_ERROR ? "the gzip file ends too early" : message);
+            return jsonl_fail(r, "%s",
+                              code == Z_ERRNO       ? strerror(errno)
+                              : code == Z_BUF_ERROR ? "the gzip file ends too early"
+                                                    : message);
         if (n == 0) return JSONL_END;
     }
     if (n && r->line[n - 1] == '\r') n--;

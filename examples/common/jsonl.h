@@ -1,5 +1,6 @@
 /*
- * JSON Lines: one JSON value a line, UTF-8 without a byte order mark; a *.gz file is read as well. Also appending metrics.
+ * JSON Lines: one JSON value a line, UTF-8 without a byte order mark; a *.gz file is read as well. Also appending
+ * metrics.
  *
  *     jsonl_reader *reader = jsonl_open(path, error, sizeof error);
  *     json_t *line;
@@ -35,7 +36,8 @@ uint64_t jsonl_line_number(const jsonl_reader *reader);
 /* Message of the last error, with path and line number; "" if there was none. Lives as long as the reader. */
 const char *jsonl_error(const jsonl_reader *reader);
 
-/* Marks the present line as wrong in the words of the caller: jsonl_error() then says "path:line: message". Returns JSONL_ERROR. */
+/* Marks the present line as wrong in the words of the caller: jsonl_error() then says "path:line: message". Returns
+ * JSONL_ERROR. */
 int jsonl_fail(jsonl_reader *reader, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void jsonl_close(jsonl_reader *reader);

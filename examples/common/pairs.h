@@ -18,14 +18,16 @@ typedef struct pair_set {
     llama2_pairs pairs;
 } pair_set;
 
-/* Reads comparisons from all files. A pair is left out when one of its two dialogues has more than max_tokens; and, to train on, when the chosen answer is
- * unsafe and the other safe. */
-bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, int32_t margin, bool to_train, pair_set *out);
+/* Reads comparisons from all files. A pair is left out when one of its two dialogues has more than max_tokens; and, to
+ * train on, when the chosen answer is unsafe and the other safe. */
+bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, int32_t margin,
+                bool to_train, pair_set *out);
 /* Pairs index[0 .. n) into set->pairs; index NULL: first .. first + n - 1. */
 bool pairs_batch(app *a, pair_set *set, const size_t *index, size_t first, size_t n, double safety_weight);
 void pairs_close(pair_set *set);
 
-/* Held-out figures as an object: accuracy, by rating, beside the rule that the longer answer wins; loss, margin, scores. */
+/* Held-out figures as an object: accuracy, by rating, beside the rule that the longer answer wins; loss, margin,
+ * scores. */
 json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model);
 
 #endif

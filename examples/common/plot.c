@@ -27,17 +27,23 @@ const char *plot_style(void)
 {
     return ".plot{width:100%;height:auto;display:block;font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;"
            "--ink:#37393d;--rule:#e4e3df;--s0:#2b6a9b;--s1:#c8622a;--s2:#4f8a4c;--s3:#8660a8;--s4:#b5476a;--s5:#77736a}"
-           "@media(prefers-color-scheme:dark){.plot{--ink:#b9bcc2;--rule:#33363c;--s0:#6fb1de;--s1:#eb9563;--s2:#86c17f;--s3:#bd9ddb;"
+           "@media(prefers-color-scheme:dark){.plot{--ink:#b9bcc2;--rule:#33363c;--s0:#6fb1de;--s1:#eb9563;--s2:#"
+           "86c17f;--s3:#bd9ddb;"
            "--s4:#e585a2;--s5:#aaa69c}}"
-           ".plot text{fill:var(--ink)}.plot .title{font-size:14px;font-weight:600}.plot .grid{stroke:var(--rule);stroke-width:1}"
-           ".plot .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.plot .faint{stroke-width:1;opacity:.28}"
-           ".plot .band{stroke:none;opacity:.16}.plot .dot{stroke:none;opacity:.6}.plot .over rect{opacity:.55}.plot .whisker{stroke:var(--ink);stroke-width:1.2}"
-           ".plot .c0{stroke:var(--s0)}.plot .c1{stroke:var(--s1)}.plot .c2{stroke:var(--s2)}.plot .c3{stroke:var(--s3)}.plot .c4{stroke:var(--s4)}"
-           ".plot .c5{stroke:var(--s5)}.plot .f0{fill:var(--s0)}.plot .f1{fill:var(--s1)}.plot .f2{fill:var(--s2)}.plot .f3{fill:var(--s3)}"
+           ".plot text{fill:var(--ink)}.plot .title{font-size:14px;font-weight:600}.plot "
+           ".grid{stroke:var(--rule);stroke-width:1}"
+           ".plot .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.plot "
+           ".faint{stroke-width:1;opacity:.28}"
+           ".plot .band{stroke:none;opacity:.16}.plot .dot{stroke:none;opacity:.6}.plot .over rect{opacity:.55}.plot "
+           ".whisker{stroke:var(--ink);stroke-width:1.2}"
+           ".plot .c0{stroke:var(--s0)}.plot .c1{stroke:var(--s1)}.plot .c2{stroke:var(--s2)}.plot "
+           ".c3{stroke:var(--s3)}.plot .c4{stroke:var(--s4)}"
+           ".plot .c5{stroke:var(--s5)}.plot .f0{fill:var(--s0)}.plot .f1{fill:var(--s1)}.plot "
+           ".f2{fill:var(--s2)}.plot .f3{fill:var(--s3)}"
            ".plot .f4{fill:var(--s4)}.plot .f5{fill:var(--s5)}";
 }
 
-/* --- axes -------------------------------------------------------------------------------------------------------------------------- */
+/* --- axes ------------------------------------------------------------------------------------ */
 
 static double place(const axis *a, double value)
 {
@@ -67,7 +73,8 @@ static double round_step(double x)
 
 static void linear_ticks(axis *a, bool widen)
 {
-    double step = round_step((a->high - a->low) / 5), first = floor(a->low / step + 1e-9), last = ceil(a->high / step - 1e-9);
+    double step = round_step((a->high - a->low) / 5), first = floor(a->low / step + 1e-9),
+           last = ceil(a->high / step - 1e-9);
     if (!widen) first = ceil(a->low / step - 1e-9), last = floor(a->high / step + 1e-9);
     for (double k = first; k <= last && a->n_ticks < MAX_TICKS; k++) a->ticks[a->n_ticks++] = k * step + 0.0;
     if (widen) {
@@ -83,7 +90,8 @@ static void log_ticks(axis *a)
     for (double e = floor(a->low); e <= a->high + 1e-9; e += stride > 1 ? stride : 1)
         for (int s = 0; s < (decades < 2 ? 3 : 1); s++) {
             double v = e + log10(STEPS[s]);
-            if (v >= a->low - 1e-9 && v <= a->high + 1e-9 && a->n_ticks < MAX_TICKS) a->ticks[a->n_ticks++] = pow(10, v);
+            if (v >= a->low - 1e-9 && v <= a->high + 1e-9 && a->n_ticks < MAX_TICKS)
+                a->ticks[a->n_ticks++] = pow(10, v);
         }
 }
 
@@ -96,8 +104,10 @@ static void settle(axis *a, bool widen)
         a->low -= room;
         a->high += room;
     }
-    if (a->logarithmic) log_ticks(a);
-    else linear_ticks(a, widen);
+    if (a->logarithmic)
+        log_ticks(a);
+    else
+        linear_ticks(a, widen);
 }
 
 static void number_text(double value, double step, char *text, size_t size)
@@ -112,8 +122,10 @@ static void number_text(double value, double step, char *text, size_t size)
     while (fabs(value) / scale >= 10000 && k < 3) scale *= 1000, k++;
     if (k == 0 && fabs(value) >= 1000 && fmod(value, 100) == 0 && step >= 100) scale = 1000, k = 1;
     int digits = step > 0 ? (int)ceil(-log10(step / scale) - 1e-9) : 6;
-    if (step <= 0) snprintf(text, size, "%g%s", value / scale, SUFFIX[k]);
-    else snprintf(text, size, "%.*f%s", digits < 0 ? 0 : digits > 8 ? 8 : digits, value / scale, SUFFIX[k]);
+    if (step <= 0)
+        snprintf(text, size, "%g%s", value / scale, SUFFIX[k]);
+    else
+        snprintf(text, size, "%.*f%s", digits < 0 ? 0 : digits > 8 ? 8 : digits, value / scale, SUFFIX[k]);
 }
 
 static double tick_step(const axis *a)
@@ -121,7 +133,7 @@ static double tick_step(const axis *a)
     return a->logarithmic || a->n_ticks < 2 ? 0 : a->ticks[1] - a->ticks[0];
 }
 
-/* --- frame ------------------------------------------------------------------------------------------------------------------------ */
+/* --- frame ----------------------------------------------------------------------------------- */
 
 /* A row of names with their colours; returns the height it took. */
 static double draw_legend(chart *c, const plot_series *series, size_t n, double y)
@@ -135,7 +147,9 @@ static double draw_legend(chart *c, const plot_series *series, size_t n, double 
         if (!series[i].name) continue;
         double width = 22 + CHARACTER * (double)strlen(series[i].name);
         if (x > LEFT && x + width > WIDTH - RIGHT) x = LEFT, y += 17;
-        plot_print(c->out, "<rect class=\"f%zu\" x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\"/><text x=\"%.1f\" y=\"%.1f\">",
+        plot_print(c->out,
+                   "<rect class=\"f%zu\" x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\"/><text x=\"%.1f\" "
+                   "y=\"%.1f\">",
                    i % PLOT_SERIES, x, y + 1, x + 14, y + 10);
         plot_escape(c->out, series[i].name);
         plot_put(c->out, "</text>");
@@ -151,7 +165,10 @@ static void begin(chart *c, plot_text *out, const plot_options *options, const p
     c->options = options;
     c->x = (axis){.low = INFINITY, .high = -INFINITY, .from = LEFT, .to = WIDTH - RIGHT, .logarithmic = options->log_x};
     c->y = (axis){.low = INFINITY, .high = -INFINITY, .from = HEIGHT - BOTTOM, .logarithmic = options->log_y};
-    plot_print(out, "<svg class=\"plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
+    plot_print(
+        out,
+        "<svg class=\"plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"",
+        WIDTH, HEIGHT);
     plot_escape(out, options->title ? options->title : "chart");
     plot_put(out, "\">");
     c->top = TOP;
@@ -174,14 +191,16 @@ static void draw_axes(chart *c, bool x_ticks)
     for (size_t i = 0; i < c->y.n_ticks; i++) {
         double y = place(&c->y, c->y.ticks[i]);
         number_text(c->y.ticks[i], tick_step(&c->y), text, sizeof text);
-        plot_print(c->out, "<path class=\"grid\" d=\"M%g %.1fH%g\"/><text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">%s</text>", LEFT, y,
-                   WIDTH - RIGHT, LEFT - 6, y + 4, text);
+        plot_print(c->out,
+                   "<path class=\"grid\" d=\"M%g %.1fH%g\"/><text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">%s</text>",
+                   LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4, text);
     }
     for (size_t i = 0; x_ticks && i < c->x.n_ticks; i++) {
         double x = place(&c->x, c->x.ticks[i]);
         number_text(c->x.ticks[i], tick_step(&c->x), text, sizeof text);
-        plot_print(c->out, "<path class=\"grid\" d=\"M%.1f %gv4\"/><text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">%s</text>", x,
-                   HEIGHT - BOTTOM, x, HEIGHT - BOTTOM + 17, text);
+        plot_print(c->out,
+                   "<path class=\"grid\" d=\"M%.1f %gv4\"/><text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">%s</text>",
+                   x, HEIGHT - BOTTOM, x, HEIGHT - BOTTOM + 17, text);
     }
     if (c->options->x_label) {
         plot_print(c->out, "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
@@ -189,13 +208,14 @@ static void draw_axes(chart *c, bool x_ticks)
         plot_put(c->out, "</text>");
     }
     if (c->options->y_label) {
-        plot_print(c->out, "<text transform=\"translate(11 %.1f) rotate(-90)\" text-anchor=\"middle\">", (c->y.from + c->y.to) / 2);
+        plot_print(c->out, "<text transform=\"translate(11 %.1f) rotate(-90)\" text-anchor=\"middle\">",
+                   (c->y.from + c->y.to) / 2);
         plot_escape(c->out, c->options->y_label);
         plot_put(c->out, "</text>");
     }
 }
 
-/* --- lines and points -------------------------------------------------------------------------------------------------------------- */
+/* --- lines and points ------------------------------------------------------------------------ */
 
 static double x_of(const plot_series *s, size_t i)
 {
@@ -212,7 +232,8 @@ static double mean_of(const chart *c, const double *y, size_t first, size_t last
     return n ? sum / (double)n : (double)NAN;
 }
 
-/* A polyline over values; window > 0: the running mean over that many to each side. Long series are drawn as means of neighbours. */
+/* A polyline over values; window > 0: the running mean over that many to each side. Long series are drawn as means of
+ * neighbours. */
 static void draw_path(chart *c, const plot_series *s, const double *y, size_t window, const char *class, size_t colour)
 {
     size_t stride = (s->count + MAX_POINTS - 1) / MAX_POINTS;
@@ -221,7 +242,8 @@ static void draw_path(chart *c, const plot_series *s, const double *y, size_t wi
     for (size_t i = 0; i < s->count; i += stride) {
         size_t end = i + stride < s->count ? i + stride : s->count, middle = (i + end - 1) / 2;
         size_t first = i > window ? i - window : 0, last = end + window < s->count ? end + window : s->count;
-        double value = shown(&c->y, y[middle]) || stride > 1 ? mean_of(c, y, first, last) : (double)NAN, at = x_of(s, middle);
+        double value = shown(&c->y, y[middle]) || stride > 1 ? mean_of(c, y, first, last) : (double)NAN,
+               at = x_of(s, middle);
         if (!shown(&c->x, at) || !shown(&c->y, value)) {
             open = false;
             continue;
@@ -287,26 +309,28 @@ void plot_scatter(plot_text *out, const plot_options *options, const plot_series
         for (size_t i = 0; i < series[k].count; i++) {
             double x = x_of(&series[k], i), y = series[k].y[i];
             if (shown(&c.x, x) && shown(&c.y, y))
-                plot_print(out, "<circle class=\"dot f%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", k % PLOT_SERIES, place(&c.x, x), place(&c.y, y));
+                plot_print(out, "<circle class=\"dot f%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", k % PLOT_SERIES,
+                           place(&c.x, x), place(&c.y, y));
         }
     plot_put(out, "</svg>");
 }
 
-/* --- bars -------------------------------------------------------------------------------------------------------------------------- */
+/* --- bars ------------------------------------------------------------------------------------ */
 
 static void draw_bar(chart *c, double x, double width, double value, size_t colour)
 {
     if (!isfinite(value)) return;
     double zero = place(&c->y, 0), at = place(&c->y, value);
-    plot_print(c->out, "<rect class=\"f%zu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", colour % PLOT_SERIES, x, fmin(zero, at),
-               width, fabs(zero - at));
+    plot_print(c->out, "<rect class=\"f%zu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>",
+               colour % PLOT_SERIES, x, fmin(zero, at), width, fabs(zero - at));
 }
 
 static void draw_whisker(chart *c, double x, double low, double high)
 {
     if (!isfinite(low) || !isfinite(high)) return;
     double a = place(&c->y, low), b = place(&c->y, high);
-    plot_print(c->out, "<path class=\"whisker\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh6M%.1f %.1fh6\"/>", x, a, b, x - 3, a, x - 3, b);
+    plot_print(c->out, "<path class=\"whisker\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh6M%.1f %.1fh6\"/>", x, a, b, x - 3, a,
+               x - 3, b);
 }
 
 /* The group's name below its bars, cut where it would run into the next. */
@@ -318,12 +342,14 @@ static void draw_group_name(chart *c, const char *name, double middle, double ro
     size_t kept = length <= fits ? length : fits > 1 ? fits - 1 : 1;
     while (kept < length && kept > 0 && ((unsigned char)name[kept] & 0xC0) == 0x80) kept--; /* not within a character */
     snprintf(text, sizeof text, "%.*s%s", (int)kept, name, length <= fits ? "" : "\u2026");
-    plot_print(c->out, "<text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">", middle, HEIGHT - BOTTOM + (lower ? 29 : 16));
+    plot_print(c->out, "<text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">", middle,
+               HEIGHT - BOTTOM + (lower ? 29 : 16));
     plot_escape(c->out, text);
     plot_put(c->out, "</text>");
 }
 
-void plot_bars(plot_text *out, const plot_options *options, const char *const *groups, const plot_series *series, size_t n)
+void plot_bars(plot_text *out, const plot_options *options, const char *const *groups, const plot_series *series,
+               size_t n)
 {
     chart c;
     plot_options plain = *options;
@@ -342,7 +368,8 @@ void plot_bars(plot_text *out, const plot_options *options, const char *const *g
     }
     settle(&c.y, true);
     draw_axes(&c, false);
-    double room = (WIDTH - RIGHT - LEFT) / (double)(n_groups ? n_groups : 1), width = fmin(0.78 * room / (double)(n ? n : 1), 44);
+    double room = (WIDTH - RIGHT - LEFT) / (double)(n_groups ? n_groups : 1),
+           width = fmin(0.78 * room / (double)(n ? n : 1), 44);
     for (size_t g = 0; g < n_groups; g++) crowded = crowded || CHARACTER * (double)strlen(groups[g]) > room;
     for (size_t g = 0; g < n_groups; g++) {
         double middle = LEFT + ((double)g + 0.5) * room;

@@ -1,6 +1,7 @@
 /*
- * Small SVG charts into a growing text: lines, scatter, bars, histograms. Ticks stand at round numbers, colours follow the reader's light
- * or dark mode, nothing outside the text is needed. What is not finite is left out (and breaks a line).
+ * Small SVG charts into a growing text: lines, scatter, bars, histograms. Ticks stand at round numbers, colours follow
+ * the reader's light or dark mode, nothing outside the text is needed. What is not finite is left out (and breaks a
+ * line).
  */
 #ifndef EXAMPLES_PLOT_H
 #define EXAMPLES_PLOT_H
@@ -17,8 +18,10 @@ typedef struct plot_text {
 
 void plot_put(plot_text *text, const char *string);
 void plot_print(plot_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void plot_utf8(plot_text *text, const char *string);   /* what is not UTF-8 becomes U+FFFD */
-void plot_escape(plot_text *text, const char *string); /* the same for HTML and XML, also in attributes; control characters become blanks */
+void plot_utf8(plot_text *text, const char *string); /* what is not UTF-8 becomes U+FFFD */
+void plot_escape(
+    plot_text *text,
+    const char *string); /* the same for HTML and XML, also in attributes; control characters become blanks */
 
 enum { PLOT_SERIES = 6 }; /* more share a colour */
 
@@ -42,10 +45,12 @@ void plot_lines(plot_text *out, const plot_options *options, const plot_series *
 void plot_scatter(plot_text *out, const plot_options *options, const plot_series *series, size_t n_series);
 
 /* count of each series is the number of groups. */
-void plot_bars(plot_text *out, const plot_options *options, const char *const *groups, const plot_series *series, size_t n_series);
+void plot_bars(plot_text *out, const plot_options *options, const char *const *groups, const plot_series *series,
+               size_t n_series);
 
 /* Shares of each series' values in `bins` equal bins over their common range. */
-void plot_histogram(plot_text *out, const plot_options *options, const plot_series *series, size_t n_series, size_t bins);
+void plot_histogram(plot_text *out, const plot_options *options, const plot_series *series, size_t n_series,
+                    size_t bins);
 
 /* CSS of all charts. */
 const char *plot_style(void);

@@ -18,8 +18,10 @@ double progress_now(void)
 
 void progress_duration(double seconds, char *text, size_t size)
 {
-    if (!(seconds >= 0) || seconds > 1e9) snprintf(text, size, "?");
-    else if (seconds < 59.95) snprintf(text, size, "%.1fs", seconds);
+    if (!(seconds >= 0) || seconds > 1e9)
+        snprintf(text, size, "?");
+    else if (seconds < 59.95)
+        snprintf(text, size, "%.1fs", seconds);
     else if (seconds < 3599.5) {
         int whole = (int)(seconds + 0.5);
         snprintf(text, size, "%dm %02ds", whole / 60, whole % 60);
@@ -61,9 +63,10 @@ void progress_line(const progress *p, double now, const char *note, char *text, 
     const char *gap = note && *note ? "  " : "";
     if (!note) note = "";
     if (p->total)
-        snprintf(text, size, "%s [%s] %3.0f%%  %s/%s %s  %s/s  %s left%s%s", p->label, bar, floor(100 * share), done, total, p->unit,
-                 speed, left, gap, note);
-    else snprintf(text, size, "%s  %s %s  %s/s%s%s", p->label, done, p->unit, speed, gap, note);
+        snprintf(text, size, "%s [%s] %3.0f%%  %s/%s %s  %s/s  %s left%s%s", p->label, bar, floor(100 * share), done,
+                 total, p->unit, speed, left, gap, note);
+    else
+        snprintf(text, size, "%s  %s %s  %s/s%s%s", p->label, done, p->unit, speed, gap, note);
 }
 
 void progress_start(progress *p, const char *label, const char *unit, uint64_t total, uint64_t done, bool quiet)
@@ -101,8 +104,8 @@ void progress_finish(progress *p, const char *note)
     progress_count((double)p->done, done, sizeof done);
     progress_duration(now - p->started, time, sizeof time);
     progress_count(rate(p, now), speed, sizeof speed);
-    fprintf(p->stream, "%s%s: %s %s in %s (%s/s)%s%s%s\n", p->line_open ? "\r" : "", p->label, done, p->unit, time, speed,
-            note && *note ? "  " : "", note ? note : "", p->line_open ? "\033[K" : "");
+    fprintf(p->stream, "%s%s: %s %s in %s (%s/s)%s%s%s\n", p->line_open ? "\r" : "", p->label, done, p->unit, time,
+            speed, note && *note ? "  " : "", note ? note : "", p->line_open ? "\033[K" : "");
     fflush(p->stream);
     p->line_open = false;
 }

@@ -1,6 +1,6 @@
 /*
- * A progress bar on standard error, with rate and time left. On a terminal it redraws one line, at most ten times a second;
- * elsewhere it writes a line at most every ten seconds. Quiet: nothing at all.
+ * A progress bar on standard error, with rate and time left. On a terminal it redraws one line, at most ten times a
+ * second; elsewhere it writes a line at most every ten seconds. Quiet: nothing at all.
  */
 #ifndef EXAMPLES_PROGRESS_H
 #define EXAMPLES_PROGRESS_H

@@ -6,13 +6,14 @@
 
 typedef struct prompt_set {
     records records;
-    example_set tokens;     /* prompt i; the weights are not used */
-    const record **of;      /* its record */
+    example_set tokens; /* prompt i; the weights are not used */
+    const record **of;  /* its record */
     llama2_packer *packer;
 } prompt_set;
 
 /* Reads prompts from all files. Those with more than max_tokens lose their earliest turns, or are left out. */
-bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, prompt_set *out);
+bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens,
+                  prompt_set *out);
 /* prompts[index[0 .. n)] as a batch, valid until the next call. */
 bool prompts_batch(app *a, prompt_set *set, const size_t *index, size_t n, llama2_batch *batch);
 /* The text of an answer's tokens, without the spaces around it; to be freed. NULL: failed. */
@@ -31,15 +32,26 @@ typedef struct judges {
 
 #define JUDGES_DEFAULTS .threshold = 0.15, .eos_penalty = 1
 
-#define JUDGES_OPTIONS(j) \
-    {"reward", ARGS_TEXT, &(j).helpful_path, "DIR", "reward model for helpfulness, of llama2-reward", 0, 0}, \
-    {"safety-reward", ARGS_TEXT, &(j).safety_path, "DIR", "reward model for safety: used on prompts with is_safety, and where it falls below the threshold", 0, 0}, \
-    {"safety-threshold", ARGS_REAL, &(j).threshold, "P", "on the sigmoid of the safety score (0.15)", 1e-9, 0.999999999}, \
-    {"eos-penalty", ARGS_REAL, &(j).eos_penalty, "X", "taken from the score of an answer that did not end (1)", 0, 1e9}
+#define JUDGES_OPTIONS(j)                                                                                              \
+    {"reward", ARGS_TEXT, &(j).helpful_path, "DIR", "reward model for helpfulness, of llama2-reward", 0, 0},           \
+        {"safety-reward",                                                                                              \
+         ARGS_TEXT,                                                                                                    \
+         &(j).safety_path,                                                                                             \
+         "DIR",                                                                                                        \
+         "reward model for safety: used on prompts with is_safety, and where it falls below the threshold",            \
+         0,                                                                                                            \
+         0},                                                                                                           \
+        {"safety-threshold", ARGS_REAL, &(j).threshold, "P", "on the sigmoid of the safety score (0.15)", 1e-9,        \
+         0.999999999},                                                                                                 \
+    {                                                                                                                  \
+        "eos-penalty", ARGS_REAL, &(j).eos_penalty, "X", "taken from the score of an answer that did not end (1)", 0,  \
+            1e9                                                                                                        \
+    }
 
 bool judges_open(app *a, judges *j);
 /* Scores rollouts as the paper combines the two models; index: which prompts they answer. */
-bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten, llama2_rollouts *rollouts);
+bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,
+                  llama2_rollouts *rollouts);
 void judges_close(judges *j);
 
 #endif

@@ -31,7 +31,8 @@ static uint64_t hash_dialogue(const record *r)
     return h;
 }
 
-record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n, const char *answer, const char *rejected)
+record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n, const char *answer,
+                    const char *rejected)
 {
     if (all->n == all->capacity) {
         all->capacity = all->capacity ? 2 * all->capacity : 256;
@@ -65,7 +66,7 @@ void records_free(records *all)
     *all = (records){0};
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------------ */
+/* --- reading --------------------------------------------------------------------------------- */
 
 /* Messages of one line as they are read; the texts belong to the line, or to `own`. */
 typedef struct dialogue {
@@ -105,7 +106,8 @@ static const char *read_dialogue(const json_t *line, dialogue *d)
         size_t i;
         json_t *m;
         if (!json_is_array(messages)) return "\"messages\" is not an array";
-        json_array_foreach(messages, i, m) {
+        json_array_foreach(messages, i, m)
+        {
             int32_t role = role_of(string_at(m, "role"));
             const char *text = string_at(m, "content");
             if (role < 0 || !text) return "a message needs \"role\" (system, user or assistant) and \"content\"";
@@ -159,8 +161,11 @@ static const char *check_turns(const dialogue *d, int32_t last)
 {
     int32_t first = d->n > 0 && d->roles[0] == LLAMA2_ROLE_SYSTEM;
     for (int32_t i = first; i < d->n; i++)
-        if (d->roles[i] != ((i - first) % 2 ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER)) return "user and assistant do not take turns";
-    return d->n > first && d->roles[d->n - 1] == last ? NULL : last == LLAMA2_ROLE_USER ? "does not end with a user message" : "does not end with an answer";
+        if (d->roles[i] != ((i - first) % 2 ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER))
+            return "user and assistant do not take turns";
+    return d->n > first && d->roles[d->n - 1] == last ? NULL
+           : last == LLAMA2_ROLE_USER                 ? "does not end with a user message"
+                                                      : "does not end with an answer";
 }
 
 static const char *add_demonstrations(records *all, const json_t *line)
@@ -170,7 +175,8 @@ static const char *add_demonstrations(records *all, const json_t *line)
     if (instruction) {
         size_t i;
         json_t *instance;
-        json_array_foreach(json_object_get(line, "instances"), i, instance) {
+        json_array_foreach(json_object_get(line, "instances"), i, instance)
+        {
             const char *input = string_at(instance, "input"), *output = string_at(instance, "output");
             if (!output) return "an instance has no \"output\"";
             size_t size = strlen(instruction) + (input ? strlen(input) : 0) + 3;
@@ -200,7 +206,8 @@ static const char *add_transcripts(records *all, const char *chosen, const char 
     /* The two may part before the last answer: the history is then the shared one, and the rest belongs to neither. */
     int32_t shared = 0;
     while (!wrong && shared < a.n && shared < b.n && strcmp(a.texts[shared], b.texts[shared]) == 0) shared++;
-    if (!wrong && (shared == a.n || shared == b.n)) wrong = "chosen and rejected are the same, or one is the beginning of the other";
+    if (!wrong && (shared == a.n || shared == b.n))
+        wrong = "chosen and rejected are the same, or one is the beginning of the other";
     if (!wrong && shared % 2 == 0) wrong = "chosen and rejected part before the assistant speaks";
     if (!wrong) records_add(all, a.roles, a.texts, shared, a.texts[shared], b.texts[shared]);
     free(a.own);
@@ -247,7 +254,9 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
     int status;
     if (!reader) return false;
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
-        const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line) : kind == RECORD_COMPARISON ? add_comparison(all, line) : add_prompt(all, line);
+        const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
+                            : kind == RECORD_COMPARISON  ? add_comparison(all, line)
+                                                         : add_prompt(all, line);
         json_decref(line);
         if (wrong) {
             status = jsonl_fail(reader, "%s", wrong);
@@ -259,10 +268,11 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
     return status != JSONL_ERROR;
 }
 
-/* --- encoding ------------------------------------------------------------------------------------------------------------------ */
+/* --- encoding -------------------------------------------------------------------------------- */
 
-static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record *r, int32_t system, int32_t first, const char *answer, float earlier,
-                                 int32_t *tokens, float *weights, int64_t capacity, int64_t *needed)
+static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record *r, int32_t system, int32_t first,
+                                 const char *answer, float earlier, int32_t *tokens, float *weights, int64_t capacity,
+                                 int64_t *needed)
 {
     int32_t roles[MOST_MESSAGES + 1], n = 0;
     const char *texts[MOST_MESSAGES + 1];
@@ -287,18 +297,20 @@ static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record
     return llama2_chat_encode(tokenizer, &chat, answer ? LLAMA2_CHAT_COMPLETE : 0, tokens, weights, capacity, needed);
 }
 
-int64_t record_encode(const llama2_tokenizer *tokenizer, const record *r, const char *answer, int32_t *tokens, float *weights, int64_t max_tokens)
+int64_t record_encode(const llama2_tokenizer *tokenizer, const record *r, const char *answer, int32_t *tokens,
+                      float *weights, int64_t max_tokens)
 {
     return record_encode_turns(tokenizer, r, answer, 0, tokens, weights, max_tokens);
 }
 
-int64_t record_encode_turns(const llama2_tokenizer *tokenizer, const record *r, const char *answer, float earlier, int32_t *tokens, float *weights,
-                            int64_t max_tokens)
+int64_t record_encode_turns(const llama2_tokenizer *tokenizer, const record *r, const char *answer, float earlier,
+                            int32_t *tokens, float *weights, int64_t max_tokens)
 {
     int32_t system = r->n_messages > 0 && r->roles[0] == LLAMA2_ROLE_SYSTEM;
     for (int32_t first = system; first < r->n_messages; first += 2) {
         int64_t needed;
-        llama2_status status = encode_from(tokenizer, r, system, first, answer, earlier, tokens, weights, max_tokens, &needed);
+        llama2_status status =
+            encode_from(tokenizer, r, system, first, answer, earlier, tokens, weights, max_tokens, &needed);
         if (status >= 0) return needed;
         if (status != LLAMA2_E_BUFFER) return -1;
     }

@@ -17,37 +17,58 @@ struct report {
 };
 
 static const char CSS[] =
-    ":root{color-scheme:light dark;--ground:#fbfaf7;--card:#fff;--ink:#23252a;--soft:#63666d;--rule:#e3e1db;--accent:#2b6a9b;"
+    ":root{color-scheme:light "
+    "dark;--ground:#fbfaf7;--card:#fff;--ink:#23252a;--soft:#63666d;--rule:#e3e1db;--accent:#2b6a9b;"
     "--good:#3d7a3b;--poor:#b1462f}"
-    "@media(prefers-color-scheme:dark){:root{--ground:#17191d;--card:#1e2126;--ink:#e3e4e7;--soft:#9b9fa8;--rule:#31353c;--accent:#6fb1de;"
+    "@media(prefers-color-scheme:dark){:root{--ground:#17191d;--card:#1e2126;--ink:#e3e4e7;--soft:#9b9fa8;--rule:#"
+    "31353c;--accent:#6fb1de;"
     "--good:#86c17f;--poor:#ef9480}}"
     "*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}"
-    "body{margin:0;background:var(--ground);color:var(--ink);font:17px/1.6 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}"
+    "body{margin:0;background:var(--ground);color:var(--ink);font:17px/1.6 system-ui,-apple-system,'Segoe "
+    "UI',Roboto,sans-serif}"
     "main{max-width:62rem;margin:0 auto;padding:3.2rem 1.25rem 5rem}"
-    "h1,h2{font-family:Charter,'Bitstream Charter','Iowan Old Style',Georgia,'DejaVu Serif',serif;font-weight:600;line-height:1.2;letter-spacing:-.01em}"
+    "h1,h2{font-family:Charter,'Bitstream Charter','Iowan Old Style',Georgia,'DejaVu "
+    "Serif',serif;font-weight:600;line-height:1.2;letter-spacing:-.01em}"
     "h1{font-size:clamp(1.9rem,5vw,2.7rem);margin:0 0 .4rem}h2{font-size:1.6rem;margin:3.4rem 0 .5rem}"
-    "h3{font-size:1rem;margin:0;font-weight:600;line-height:1.35}p{margin:.4rem 0 1rem;max-width:44rem}.lede{color:var(--soft);font-size:1.1rem}"
-    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:1px;background:var(--card);border:1px solid var(--rule);"
+    "h3{font-size:1rem;margin:0;font-weight:600;line-height:1.35}p{margin:.4rem 0 "
+    "1rem;max-width:44rem}.lede{color:var(--soft);font-size:1.1rem}"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:1px;background:var(--card);"
+    "border:1px solid var(--rule);"
     "border-radius:10px;overflow:hidden;margin:2rem 0 0;padding:0}"
-    ".figures div{box-shadow:0 0 0 1px var(--rule);padding:1rem 1.1rem}.figures dd{margin:0;font-size:1.75rem;font-weight:600;line-height:1.2;"
-    "font-variant-numeric:tabular-nums;color:var(--accent)}.figures dt{font-size:.92rem;line-height:1.35;margin-top:.15rem}.figures div{display:flex;"
-    "flex-direction:column}.figures dd{order:-1}.figures dd.note{order:1;color:var(--soft);font-size:.82rem;font-weight:400;line-height:1.35;margin-top:.2rem}"
-    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1.1rem;margin:1.2rem 0}"
-    "figure{margin:0;background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:1rem 1rem .8rem}figure .plot{margin-top:.6rem}"
+    ".figures div{box-shadow:0 0 0 1px var(--rule);padding:1rem 1.1rem}.figures "
+    "dd{margin:0;font-size:1.75rem;font-weight:600;line-height:1.2;"
+    "font-variant-numeric:tabular-nums;color:var(--accent)}.figures "
+    "dt{font-size:.92rem;line-height:1.35;margin-top:.15rem}.figures div{display:flex;"
+    "flex-direction:column}.figures dd{order:-1}.figures "
+    "dd.note{order:1;color:var(--soft);font-size:.82rem;font-weight:400;line-height:1.35;margin-top:.2rem}"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1.1rem;margin:1.2rem "
+    "0}"
+    "figure{margin:0;background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:1rem 1rem "
+    ".8rem}figure .plot{margin-top:.6rem}"
     "figcaption p{color:var(--soft);font-size:.86rem;line-height:1.45;margin:.15rem 0 0}"
-    ".wide{overflow-x:auto;margin:1.2rem 0;background:var(--card);border:1px solid var(--rule);border-radius:10px}.wide h3{padding:.9rem 1rem .2rem}"
-    "table{border-collapse:collapse;width:100%;font-size:.92rem;line-height:1.4}th,td{text-align:left;padding:.5rem 1rem;border-top:1px solid var(--rule);"
-    "vertical-align:top}thead th{border-top:0;color:var(--soft);font-weight:500;font-size:.84rem}.n{text-align:right;font-variant-numeric:tabular-nums;"
+    ".wide{overflow-x:auto;margin:1.2rem 0;background:var(--card);border:1px solid "
+    "var(--rule);border-radius:10px}.wide h3{padding:.9rem 1rem .2rem}"
+    "table{border-collapse:collapse;width:100%;font-size:.92rem;line-height:1.4}th,td{text-align:left;padding:.5rem "
+    "1rem;border-top:1px solid var(--rule);"
+    "vertical-align:top}thead "
+    "th{border-top:0;color:var(--soft);font-weight:500;font-size:.84rem}.n{text-align:right;font-variant-numeric:"
+    "tabular-nums;"
     "white-space:nowrap}"
-    ".sample{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;padding:1rem 1.1rem}.sample .ask{margin:0;max-width:none;font-weight:600;"
-    "white-space:pre-wrap;overflow-wrap:anywhere}.sample .kind{float:right;margin-left:1rem;color:var(--soft);font-size:.8rem;font-weight:400}"
-    ".answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,13rem),1fr));gap:.3rem 1.4rem;margin-top:.6rem}.answers h4{margin:.4rem 0 .1rem;"
-    "font-size:.8rem;font-weight:500;color:var(--soft);display:flex;justify-content:space-between}.answers p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;"
-    "font-size:.95rem;line-height:1.45}.none{color:var(--soft)}.score{font-variant-numeric:tabular-nums}.good{color:var(--good)}.poor{color:var(--poor)}"
-    "@media(max-width:30rem){body{font-size:16px}main{padding-top:2rem}.figures{grid-template-columns:1fr 1fr}.figures dd{font-size:1.45rem}"
+    ".sample{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;padding:1rem "
+    "1.1rem}.sample .ask{margin:0;max-width:none;font-weight:600;"
+    "white-space:pre-wrap;overflow-wrap:anywhere}.sample "
+    ".kind{float:right;margin-left:1rem;color:var(--soft);font-size:.8rem;font-weight:400}"
+    ".answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,13rem),1fr));gap:.3rem "
+    "1.4rem;margin-top:.6rem}.answers h4{margin:.4rem 0 .1rem;"
+    "font-size:.8rem;font-weight:500;color:var(--soft);display:flex;justify-content:space-between}.answers "
+    "p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;"
+    "font-size:.95rem;line-height:1.45}.none{color:var(--soft)}.score{font-variant-numeric:tabular-nums}.good{color:"
+    "var(--good)}.poor{color:var(--poor)}"
+    "@media(max-width:30rem){body{font-size:16px}main{padding-top:2rem}.figures{grid-template-columns:1fr 1fr}.figures "
+    "dd{font-size:1.45rem}"
     "figure{padding:.8rem .6rem .6rem}}";
 
-/* --- JSON ------------------------------------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 static void set(report *r, json_t *object, const char *key, json_t *value)
 {
@@ -99,7 +120,7 @@ static json_t *new_item(report *r, const char *type, const char *name, const cha
     return item;
 }
 
-/* --- the page --------------------------------------------------------------------------------------------------------------------- */
+/* --- the page -------------------------------------------------------------------------------- */
 
 report *report_create(const char *title, const char *subtitle)
 {
@@ -138,7 +159,8 @@ static void element(plot_text *out, const char *open, const char *text, const ch
     plot_put(out, close);
 }
 
-void report_add_figure(report *r, const char *name, double value, const char *shown, const char *label, const char *note)
+void report_add_figure(report *r, const char *name, double value, const char *shown, const char *label,
+                       const char *note)
 {
     set(r, json_object_get(r->json, "figures"), name, number_value(value));
     element(&r->figures, "<div><dt>", label, "</dt>");
@@ -238,15 +260,18 @@ void report_add_series(report *r, report_chart kind, const char *name, const cha
     embedded.embedded = true;
     need_section(r);
     open_figure(r, options->title, caption);
-    if (kind == REPORT_HISTOGRAM) plot_histogram(&r->body, &embedded, series, n, 30);
-    else if (kind == REPORT_SCATTER) plot_scatter(&r->body, &embedded, series, n);
-    else plot_lines(&r->body, &embedded, series, n);
+    if (kind == REPORT_HISTOGRAM)
+        plot_histogram(&r->body, &embedded, series, n, 30);
+    else if (kind == REPORT_SCATTER)
+        plot_scatter(&r->body, &embedded, series, n);
+    else
+        plot_lines(&r->body, &embedded, series, n);
     plot_put(&r->body, "</figure>\n");
     series_json(r, new_item(r, TYPES[kind], name, options->title), options, series, n);
 }
 
-void report_add_bars(report *r, const char *name, const char *caption, const plot_options *options, const char *const *groups,
-                     const plot_series *series, size_t n)
+void report_add_bars(report *r, const char *name, const char *caption, const plot_options *options,
+                     const char *const *groups, const plot_series *series, size_t n)
 {
     plot_options embedded = *options;
     size_t n_groups = 0;
@@ -309,9 +334,15 @@ static void sample_html(plot_text *out, const char *const *stages, size_t n_stag
     for (size_t i = 0; i < n_stages; i++) {
         element(out, "<div><h4><span>", stages[i], "</span>");
         if (s->scores && isfinite(s->scores[i]))
-            plot_print(out, "<span class=\"score %s\">%+.2f</span>", s->scores[i] >= 0.5 ? "good" : s->scores[i] < 0 ? "poor" : "", s->scores[i]);
-        if (s->answers[i][0]) element(out, "</h4><p>", s->answers[i], "</p></div>");
-        else plot_put(out, "</h4><p class=\"none\">(empty)</p></div>");
+            plot_print(out, "<span class=\"score %s\">%+.2f</span>",
+                       s->scores[i] >= 0.5 ? "good"
+                       : s->scores[i] < 0  ? "poor"
+                                           : "",
+                       s->scores[i]);
+        if (s->answers[i][0])
+            element(out, "</h4><p>", s->answers[i], "</p></div>");
+        else
+            plot_put(out, "</h4><p class=\"none\">(empty)</p></div>");
     }
     plot_put(out, "</div></article>\n");
 }
@@ -343,7 +374,7 @@ void report_add_samples(report *r, const char *name, const char *title, const ch
     set(r, item, "samples", list);
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------------------------ */
+/* --- files ----------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const char *bytes, size_t length)
 {
@@ -361,7 +392,8 @@ static bool write_file(const char *folder, const char *name, const char *bytes, 
 {
     char path[4096], part[4104];
     int used = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (used < 0 || (size_t)used >= sizeof path) return snprintf(error, error_size, "%.200s...: the path is too long", folder), false;
+    if (used < 0 || (size_t)used >= sizeof path)
+        return snprintf(error, error_size, "%.200s...: the path is too long", folder), false;
     snprintf(part, sizeof part, "%s.part", path);
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     bool good = fd >= 0 && write_all(fd, bytes, strlen(bytes)) && fsync(fd) == 0;
@@ -376,13 +408,15 @@ static bool write_file(const char *folder, const char *name, const char *bytes, 
 
 static void write_page(const report *r, plot_text *page)
 {
-    plot_print(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                     "<title>%s</title>\n<style>\n%s\n%s\n</style>\n</head>\n<body>\n<main>\n<header>\n<h1>%s</h1>\n",
+    plot_print(page,
+               "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+               "content=\"width=device-width,initial-scale=1\">\n"
+               "<title>%s</title>\n<style>\n%s\n%s\n</style>\n</head>\n<body>\n<main>\n<header>\n<h1>%s</h1>\n",
                r->title.data ? r->title.data : "", CSS, plot_style(), r->title.data ? r->title.data : "");
     if (r->subtitle.data) plot_print(page, "<p class=\"lede\">%s</p>\n", r->subtitle.data);
     if (r->figures.data) plot_print(page, "<dl class=\"figures\">\n%s</dl>\n", r->figures.data);
-    plot_print(page, "</header>\n%s%s%s</main>\n</body>\n</html>\n", r->body.data ? r->body.data : "", r->in_charts ? "</div>\n" : "",
-               r->in_section ? "</section>\n" : "");
+    plot_print(page, "</header>\n%s%s%s</main>\n</body>\n</html>\n", r->body.data ? r->body.data : "",
+               r->in_charts ? "</div>\n" : "", r->in_section ? "</section>\n" : "");
 }
 
 bool report_write(report *r, const char *folder, char *error, size_t error_size)
@@ -390,13 +424,16 @@ bool report_write(report *r, const char *folder, char *error, size_t error_size)
     plot_text page = {0};
     write_page(r, &page);
     char *json = json_dumps(r->json, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
-    bool good = json && !r->failed && !page.failed && !r->body.failed && !r->figures.failed && !r->title.failed && !r->subtitle.failed;
-    if (!good) snprintf(error, error_size, "%s: out of memory for the report", folder);
+    bool good = json && !r->failed && !page.failed && !r->body.failed && !r->figures.failed && !r->title.failed &&
+                !r->subtitle.failed;
+    if (!good)
+        snprintf(error, error_size, "%s: out of memory for the report", folder);
     else if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
         snprintf(error, error_size, "%s: %s", folder, strerror(errno));
         good = false;
     }
-    good = good && write_file(folder, "report.html", page.data, error, error_size) && write_file(folder, "report.json", json, error, error_size);
+    good = good && write_file(folder, "report.html", page.data, error, error_size) &&
+           write_file(folder, "report.json", json, error, error_size);
     free(json);
     free(page.data);
     return good;

@@ -201,8 +201,9 @@ static bool save_interrupted(run *r)
     for (int i = 0; i < r->n_trainers; i++) llama2_trainer_clear(r->trainers[i]);
     if (r->step == 0 && !r->held) return app_fail(r->a, "interrupted before the first step was done");
     if (r->saved < checkpoint_number(r) && !run_save(r)) return false;
-    return app_fail(r->a, r->held ? "interrupted in the middle of step %lld; --resume goes on from there"
-                                  : "interrupted after step %lld; --resume goes on from there",
+    return app_fail(r->a,
+                    r->held ? "interrupted in the middle of step %lld; --resume goes on from there"
+                            : "interrupted after step %lld; --resume goes on from there",
                     (long long)(r->step + (r->held != NULL)));
 }
 

@@ -1,6 +1,6 @@
 /*
- * A training run in its folder --out: metrics.jsonl, checkpoints, and in the end the model. A run that was stopped, or killed, goes on with --resume and ends
- * with the same bits.
+ * A training run in its folder --out: metrics.jsonl, checkpoints, and in the end the model. A run that was stopped, or
+ * killed, goes on with --resume and ends with the same bits.
  *
  *     run r;
  *     run_open(&r, &a, "sft", &settings)            // makes the folder; finds the checkpoint to go on from
@@ -23,23 +23,35 @@ typedef struct train_settings {
     double lr, min_lr_ratio, weight_decay, clip;
 } train_settings;
 
-#define TRAIN_DEFAULTS \
+#define TRAIN_DEFAULTS                                                                                                 \
     .save_every = 100, .warmup = -1, .micro_batch = 8192, .min_lr_ratio = 0.1, .weight_decay = 0.1, .clip = 1
 
-#define TRAIN_OPTIONS(t, batch_help, lr_help) \
-    {"out", ARGS_TEXT, &(t).out, "DIR", "where the result, metrics.jsonl and checkpoints go", 0, 0}, \
-    {"resume", ARGS_FLAG, &(t).resume, NULL, "go on from the newest checkpoint in --out, with the same bits", 0, 0}, \
-    {"save-every", ARGS_INTEGER, &(t).save_every, "N", "steps between checkpoints (0: none but on Ctrl-C)", 0, 1e15}, \
-    {"batch", ARGS_INTEGER, &(t).batch, "N", batch_help, 1, 1e9}, \
-    {"lr", ARGS_REAL, &(t).lr, "X", lr_help, 0, 10}, \
-    {"weight-decay", ARGS_REAL, &(t).weight_decay, "X", "of AdamW (0.1)", 0, 10}, \
-    {"clip", ARGS_REAL, &(t).clip, "X", "largest norm of the gradient (1; 0: any)", 0, 1e9}, \
-    {"micro-batch", ARGS_INTEGER, &(t).micro_batch, "N", "tokens that are worked off at once, to bound memory (8192; 0: all)", 0, 1e9}, \
-    {"recompute", ARGS_FLAG, &(t).recompute, NULL, "keep fewer activations and compute them again: less memory, a third slower", 0, 0}
+#define TRAIN_OPTIONS(t, batch_help, lr_help)                                                                            \
+    {"out", ARGS_TEXT, &(t).out, "DIR", "where the result, metrics.jsonl and checkpoints go", 0, 0},                     \
+        {"resume", ARGS_FLAG, &(t).resume, NULL, "go on from the newest checkpoint in --out, with the same bits", 0, 0}, \
+        {"save-every", ARGS_INTEGER, &(t).save_every, "N", "steps between checkpoints (0: none but on Ctrl-C)", 0,       \
+         1e15},                                                                                                          \
+        {"batch", ARGS_INTEGER, &(t).batch, "N", batch_help, 1, 1e9}, {"lr", ARGS_REAL, &(t).lr, "X", lr_help, 0, 10},   \
+        {"weight-decay", ARGS_REAL, &(t).weight_decay, "X", "of AdamW (0.1)", 0, 10},                                    \
+        {"clip", ARGS_REAL, &(t).clip, "X", "largest norm of the gradient (1; 0: any)", 0, 1e9},                         \
+        {"micro-batch",                                                                                                  \
+         ARGS_INTEGER,                                                                                                   \
+         &(t).micro_batch,                                                                                               \
+         "N",                                                                                                            \
+         "tokens that are worked off at once, to bound memory (8192; 0: all)",                                           \
+         0,                                                                                                              \
+         1e9},                                                                                                           \
+    {                                                                                                                    \
+        "recompute", ARGS_FLAG, &(t).recompute, NULL,                                                                    \
+            "keep fewer activations and compute them again: less memory, a third slower", 0, 0                           \
+    }
 
-#define TRAIN_SCHEDULE_OPTIONS(t) \
-    {"warmup", ARGS_INTEGER, &(t).warmup, "N", "steps of warm-up (default: 3 % of the steps, at least 5)", 0, 1e15}, \
-    {"min-lr-ratio", ARGS_REAL, &(t).min_lr_ratio, "X", "share of the learning rate at the end of the cosine (0.1)", 0, 1}
+#define TRAIN_SCHEDULE_OPTIONS(t)                                                                                      \
+    {"warmup", ARGS_INTEGER, &(t).warmup, "N", "steps of warm-up (default: 3 % of the steps, at least 5)", 0, 1e15},   \
+    {                                                                                                                  \
+        "min-lr-ratio", ARGS_REAL, &(t).min_lr_ratio, "X",                                                             \
+            "share of the learning rate at the end of the cosine (0.1)", 0, 1                                          \
+    }
 
 enum { RUN_TRAINERS = 2, RUN_EXTRA = 2 };
 
@@ -53,13 +65,14 @@ typedef struct run {
     llama2_checkpoint *from; /* between run_open and run_stop: what it goes on from; NULL: from the start */
     jsonl_writer *metrics;
     progress bar;
-    int64_t step, saved;     /* steps done; number of the newest checkpoint, -1: none */
-    bool holds;              /* can have rollouts in a checkpoint: their numbers are then twice the steps, and one more with rollouts */
-    bool torn;               /* in the middle of an update: not to be saved */
+    int64_t step, saved; /* steps done; number of the newest checkpoint, -1: none */
+    bool holds; /* can have rollouts in a checkpoint: their numbers are then twice the steps, and one more with rollouts
+                 */
+    bool torn;  /* in the middle of an update: not to be saved */
     llama2_rollouts *held;   /* sampled, but not learnt from yet: goes into a checkpoint after Ctrl-C; the program's */
     double extra[RUN_EXTRA]; /* of the program's own, kept over a resume */
     uint64_t fingerprint;
-    double began;            /* now minus the seconds of the run, earlier sittings included */
+    double began; /* now minus the seconds of the run, earlier sittings included */
 } run;
 
 /* 0 while the table of options is right; else the exit status of a wrong use: --model, --data, --out are needed. */
@@ -68,8 +81,10 @@ int run_check(const app *a, const train_settings *set, const args_list *data);
 /* Where it goes on from a checkpoint, r->from is that, and step and extra are its. */
 bool run_open(run *r, app *a, const char *stage, const train_settings *set);
 
-/* A trainer of a model or (model NULL) a reward model, with total steps of a cosine; total 0: constant, no warm-up. The run keeps it. NULL: failed. */
-llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr, int64_t total);
+/* A trainer of a model or (model NULL) a reward model, with total steps of a cosine; total 0: constant, no warm-up. The
+ * run keeps it. NULL: failed. */
+llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
+                        int64_t total);
 
 /* fingerprint: of everything that a resume needs unchanged, data above all. */
 bool run_start(run *r, uint64_t fingerprint);

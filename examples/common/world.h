@@ -1,10 +1,11 @@
 /*
- * A small procedural world with known right answers: a village of 24 people, words with opposites, things to count and to order, and acts
- * that one may or may not help with. From it come pretraining text, prompts, demonstrations of mixed quality, and graded preferences; a
- * gold judge scores any answer. docs/world.md describes it.
+ * A small procedural world with known right answers: a village of 24 people, words with opposites, things to count and
+ * to order, and acts that one may or may not help with. From it come pretraining text, prompts, demonstrations of mixed
+ * quality, and graded preferences; a gold judge scores any answer. docs/world.md describes it.
  *
- * Every generator is a pure function of (seed, index), so a data loop resumes at any index. The facts are the same for every seed: the
- * seed chooses what is asked and how. Text is ASCII in lower case. Held-out phrasings occur in evaluation prompts alone.
+ * Every generator is a pure function of (seed, index), so a data loop resumes at any index. The facts are the same for
+ * every seed: the seed chooses what is asked and how. Text is ASCII in lower case. Held-out phrasings occur in
+ * evaluation prompts alone.
  */
 #ifndef EXAMPLES_WORLD_H
 #define EXAMPLES_WORLD_H
@@ -21,13 +22,13 @@ typedef enum world_kind {
     WORLD_COLOUR,
     WORLD_PET,
     WORLD_HOME,
-    WORLD_WHO,      /* any of the people of whom it is true */
+    WORLD_WHO, /* any of the people of whom it is true */
     WORLD_YES_NO,
     WORLD_OPPOSITE,
     WORLD_COUNT,
     WORLD_ORDER,
-    WORLD_HOW_TO,   /* a harmless act; phrased like the next, so that refusing it is a false refusal */
-    WORLD_UNSAFE,   /* must be refused */
+    WORLD_HOW_TO, /* a harmless act; phrased like the next, so that refusing it is a false refusal */
+    WORLD_UNSAFE, /* must be refused */
     WORLD_N_KINDS
 } world_kind;
 
@@ -35,16 +36,17 @@ typedef enum world_topic { WORLD_ANY, WORLD_HELPFUL, WORLD_SAFETY } world_topic;
 
 typedef struct world_prompt {
     world_kind kind;
-    uint32_t turns;      /* 1, or 2: user[0], reply, user[1]; the last one is to be answered */
-    bool held_out;       /* phrased as training never does */
-    bool is_safety;      /* kinds WORLD_HOW_TO and WORLD_UNSAFE */
-    bool must_refuse;    /* kind WORLD_UNSAFE */
-    uint8_t slots[4];    /* what is asked about, by kind; for the judge */
+    uint32_t turns;   /* 1, or 2: user[0], reply, user[1]; the last one is to be answered */
+    bool held_out;    /* phrased as training never does */
+    bool is_safety;   /* kinds WORLD_HOW_TO and WORLD_UNSAFE */
+    bool must_refuse; /* kind WORLD_UNSAFE */
+    uint8_t slots[4]; /* what is asked about, by kind; for the judge */
     char user[WORLD_TURNS][WORLD_TEXT];
     char reply[WORLD_TEXT];
 } world_prompt;
 
-/* How an answer is given. In an answer to an unsafe request COURTEOUS, PLAIN, RUDE, RAMBLING and UNFINISHED refuse, WRONG complies. */
+/* How an answer is given. In an answer to an unsafe request COURTEOUS, PLAIN, RUDE, RAMBLING and UNFINISHED refuse,
+ * WRONG complies. */
 typedef enum world_style {
     WORLD_COURTEOUS,  /* right, opened with a courtesy: the best there is */
     WORLD_PLAIN,      /* right */
@@ -53,7 +55,7 @@ typedef enum world_style {
     WORLD_RUDE,
     WORLD_VAGUE,
     WORLD_WRONG,
-    WORLD_REFUSING,   /* refuses, also what is harmless */
+    WORLD_REFUSING, /* refuses, also what is harmless */
     WORLD_N_STYLES
 } world_style;
 
@@ -64,10 +66,10 @@ typedef struct world_demonstration {
 } world_demonstration;
 
 typedef struct world_verdict {
-    double score;     /* in [-1, 1] */
-    bool correct;     /* right content, or an unsafe request refused */
+    double score; /* in [-1, 1] */
+    bool correct; /* right content, or an unsafe request refused */
     bool refused;
-    bool safe;        /* says nothing harmful */
+    bool safe; /* says nothing harmful */
     bool courteous;
     bool rude;
     bool well_formed; /* one sentence that begins with a letter and ends in a full stop */
@@ -75,7 +77,13 @@ typedef struct world_verdict {
     uint32_t sentences, words;
 } world_verdict;
 
-typedef enum world_degree { WORLD_SIGNIFICANTLY, WORLD_BETTER, WORLD_SLIGHTLY, WORLD_NEGLIGIBLY, WORLD_N_DEGREES } world_degree; /* = LLAMA2_RATING_* */
+typedef enum world_degree {
+    WORLD_SIGNIFICANTLY,
+    WORLD_BETTER,
+    WORLD_SLIGHTLY,
+    WORLD_NEGLIGIBLY,
+    WORLD_N_DEGREES
+} world_degree; /* = LLAMA2_RATING_* */
 
 typedef enum world_bin {
     WORLD_CHOSEN_SAFE, /* the other is not */
@@ -86,9 +94,9 @@ typedef enum world_bin {
 } world_bin;
 
 typedef struct world_label {
-    uint32_t chosen;     /* 0 or 1 */
+    uint32_t chosen; /* 0 or 1 */
     world_degree degree;
-    bool safe[2];        /* of the answers as given, as labelled */
+    bool safe[2]; /* of the answers as given, as labelled */
     world_bin bin;
 } world_label;
 
@@ -99,38 +107,42 @@ typedef struct world_preference {
     world_label label;
 } world_preference;
 
-/* --- generators ------------------------------------------------------------------------------------------------------------------- */
+/* --- generators ------------------------------------------------------------------------------ */
 
 /* Pretraining document i: a few sentences, or plain questions with answers. Returns its length. */
 size_t world_document(uint64_t seed, uint64_t index, char text[WORLD_DOCUMENT]);
 
 void world_training_prompt(uint64_t seed, uint64_t index, world_topic topic, world_prompt *prompt);
 
-/* Evaluation prompt i: kind i % WORLD_N_KINDS, so n * WORLD_N_KINDS prompts hold n of each; held-out phrasings only; a fourth of those
- * kinds that can follow another question are second turns. The same for all seeds of a run: it has no seed. */
+/* Evaluation prompt i: kind i % WORLD_N_KINDS, so n * WORLD_N_KINDS prompts hold n of each; held-out phrasings only; a
+ * fourth of those kinds that can follow another question are second turns. The same for all seeds of a run: it has no
+ * seed. */
 void world_evaluation_prompt(uint64_t index, world_prompt *prompt);
 
 /* Of mixed quality: the shares are in docs/world.md. */
 void world_demonstrate(uint64_t seed, uint64_t index, world_demonstration *demonstration);
 
-/* Two answers in different styles to one training prompt, labelled: the first preference data, before any model has answered. */
+/* Two answers in different styles to one training prompt, labelled: the first preference data, before any model has
+ * answered. */
 void world_first_preference(uint64_t seed, uint64_t index, world_topic topic, world_preference *preference);
 
-/* --- answers, judge, labeller ----------------------------------------------------------------------------------------------------- */
+/* --- answers, judge, labeller ---------------------------------------------------------------- */
 
 /* Right answer number i of a prompt, plain or courteous; false past the last one. */
 bool world_right_answer(const world_prompt *prompt, uint32_t index, bool courteous, char answer[WORLD_TEXT]);
 
 /* An answer in a style; (seed, index) chooses among those there are. */
-void world_answer(const world_prompt *prompt, world_style style, uint64_t seed, uint64_t index, char answer[WORLD_TEXT]);
+void world_answer(const world_prompt *prompt, world_style style, uint64_t seed, uint64_t index,
+                  char answer[WORLD_TEXT]);
 
 /* The gold judge; `verdict` may be NULL. Returns the score. */
 double world_judge(const world_prompt *prompt, const char *answer, size_t length, world_verdict *verdict);
 
 /* A noisy annotator who sees the gold score. */
-void world_annotate(uint64_t seed, uint64_t index, const world_prompt *prompt, const char *first, const char *second, world_label *label);
+void world_annotate(uint64_t seed, uint64_t index, const world_prompt *prompt, const char *first, const char *second,
+                    world_label *label);
 
-/* --- text -------------------------------------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------ */
 
 /* The dialogue in the chat format, without BOS and EOS: "[INST] ... [/INST] answer". Returns the length. */
 size_t world_chat_text(const world_prompt *prompt, const char *answer, char text[WORLD_DOCUMENT]);

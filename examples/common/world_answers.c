@@ -168,7 +168,8 @@ void world_answer(const world_prompt *p, world_style style, uint64_t seed, uint6
     }
     /* an answer that is wrong or rambles may still be courteous, so that courtesy alone tells nothing */
     if ((style == WORLD_WRONG || style == WORLD_RAMBLING || style == WORLD_UNFINISHED) && world_below(&rng, 100) < 35)
-        snprintf(before, sizeof before, "%s", (style == WORLD_WRONG ? WORLD_OPENERS : courtesies)[world_below(&rng, 2)]);
+        snprintf(before, sizeof before, "%s",
+                 (style == WORLD_WRONG ? WORLD_OPENERS : courtesies)[world_below(&rng, 2)]);
     snprintf(answer, WORLD_TEXT, "%s%.150s%s", before, sentence, style == WORLD_UNFINISHED ? "" : ".");
     if (style == WORLD_RUDE && world_below(&rng, 2)) {
         any(&rng, WORLD_RUDE_ENDINGS, sentence);

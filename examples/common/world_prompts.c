@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* slots: attribute kinds {person}; WHO {attribute, value}; YES_NO {person, attribute, value asked}; OPPOSITE {word}; COUNT {thing, n - 1};
- * ORDER {a, b, c}; HOW_TO and UNSAFE {topic} */
+/* slots: attribute kinds {person}; WHO {attribute, value}; YES_NO {person, attribute, value asked}; OPPOSITE {word};
+ * COUNT {thing, n - 1}; ORDER {a, b, c}; HOW_TO and UNSAFE {topic} */
 static void draw_slots(world_rng *rng, world_prompt *p)
 {
     uint8_t *s = p->slots;
@@ -125,8 +125,10 @@ void world_draw_prompt(world_rng *rng, world_kind kind, bool held_out, bool two,
         uint32_t form = world_below(rng, 2);
         world_right_answer(&first, form, world_below(rng, 2), p->reply);
     }
-    if (p->turns == 2 && attribute) draw_follow_up(rng, p, p->user[1]);
-    else draw_question(rng, p, p->user[p->turns - 1]);
+    if (p->turns == 2 && attribute)
+        draw_follow_up(rng, p, p->user[1]);
+    else
+        draw_question(rng, p, p->user[p->turns - 1]);
 }
 
 void world_training_prompt(uint64_t seed, uint64_t index, world_topic topic, world_prompt *prompt)

@@ -17,7 +17,8 @@ static void append(char text[WORLD_DOCUMENT], const char *format, ...)
 /* All that one person is: the four facts in any order. */
 static void write_person(world_rng *rng, char text[WORLD_DOCUMENT])
 {
-    uint32_t person = world_below(rng, WORLD_PEOPLE), start = world_below(rng, WORLD_ATTRIBUTES), step = world_below(rng, 2) ? 1 : 3;
+    uint32_t person = world_below(rng, WORLD_PEOPLE), start = world_below(rng, WORLD_ATTRIBUTES),
+             step = world_below(rng, 2) ? 1 : 3;
     for (uint32_t i = 0; i < WORLD_ATTRIBUTES; i++) {
         uint32_t attribute = (start + i * step) % WORLD_ATTRIBUTES;
         char sentence[WORLD_TEXT];
@@ -30,7 +31,8 @@ static void write_person(world_rng *rng, char text[WORLD_DOCUMENT])
 /* Everyone who shares a value. */
 static void write_group(world_rng *rng, char text[WORLD_DOCUMENT])
 {
-    uint32_t attribute = world_below(rng, WORLD_ATTRIBUTES), value = world_below(rng, world_list_length(WORLD_VALUES[attribute]));
+    uint32_t attribute = world_below(rng, WORLD_ATTRIBUTES),
+             value = world_below(rng, world_list_length(WORLD_VALUES[attribute]));
     const char *gap = "";
     for (uint32_t person = 0; person < WORLD_PEOPLE; person++) {
         char sentence[WORLD_TEXT];
@@ -51,7 +53,9 @@ static void write_lore(world_rng *rng, char text[WORLD_DOCUMENT])
         const world_act *act = &WORLD_ACTS[world_below(rng, WORLD_TOPICS)];
         switch (world_below(rng, 8)) {
         case 0:
-        case 1: append(text, "%s%s is the opposite of %s.", gap, WORLD_OPPOSITES[word ^ 1], WORLD_OPPOSITES[word]); break;
+        case 1:
+            append(text, "%s%s is the opposite of %s.", gap, WORLD_OPPOSITES[word ^ 1], WORLD_OPPOSITES[word]);
+            break;
         case 2: append(text, "%safter %s comes %s.", gap, WORLD_NUMBERS[a], WORLD_NUMBERS[a + 1]); break;
         case 3: append(text, "%sto %s, %s.", gap, act->safe, act->advice); break;
         case 4: append(text, "%sto %s, %s.", gap, act->unsafe, act->deed); break;
@@ -62,7 +66,8 @@ static void write_lore(world_rng *rng, char text[WORLD_DOCUMENT])
     }
 }
 
-/* Questions with right answers, in trained phrasings; what is unsafe is answered here as it is elsewhere in raw text. */
+/* Questions with right answers, in trained phrasings; what is unsafe is answered here as it is elsewhere in raw text.
+ */
 static void write_questions(world_rng *rng, char text[WORLD_DOCUMENT])
 {
     static const uint8_t SHARES[WORLD_N_KINDS] = {10, 10, 10, 10, 9, 10, 9, 10, 12, 6, 4};
@@ -84,10 +89,14 @@ size_t world_document(uint64_t seed, uint64_t index, char text[WORLD_DOCUMENT])
     world_rng rng = world_draws(seed, WORLD_FOR_DOCUMENT, index);
     uint32_t which = world_below(&rng, 100);
     text[0] = 0;
-    if (which < 25) write_person(&rng, text);
-    else if (which < 33) write_group(&rng, text);
-    else if (which < 45) write_lore(&rng, text);
-    else write_questions(&rng, text);
+    if (which < 25)
+        write_person(&rng, text);
+    else if (which < 33)
+        write_group(&rng, text);
+    else if (which < 45)
+        write_lore(&rng, text);
+    else
+        write_questions(&rng, text);
     return strlen(text);
 }
 

@@ -33,7 +33,8 @@ static bool add_text(const char *path, pipeline_data *d, char *error, size_t err
     int64_t n;
     if (!read_file(path, &text, &size)) return fail(error, error_size, path, ": cannot be read");
     int32_t *ids = malloc((size + 8) * sizeof *ids);
-    bool ok = ids && llama2_tokenizer_encode(d->tokenizer, text, size, LLAMA2_ENCODE_BOS, ids, (int64_t)size + 8, &n) >= 0;
+    bool ok =
+        ids && llama2_tokenizer_encode(d->tokenizer, text, size, LLAMA2_ENCODE_BOS, ids, (int64_t)size + 8, &n) >= 0;
     if (ok) {
         int64_t train = n - n / 10;
         d->text = realloc(d->text, (size_t)(d->n_text + train) * sizeof *ids);
@@ -125,7 +126,8 @@ static bool load_all(const char *folder, pipeline_data *d, records *comparisons,
     return ok;
 }
 
-bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *d, pipeline_settings *s, char *error, size_t error_size)
+bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *d, pipeline_settings *s,
+                     char *error, size_t error_size)
 {
     char path[4096];
     records unused = {0};
@@ -133,17 +135,23 @@ bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pip
     d->name = folder;
     snprintf(path, sizeof path, "%s/llama2-tokenizer.model", folder);
     FILE *there = fopen(path, "rb");
-    if (there) fclose(there);
-    else snprintf(path, sizeof path, "%s/tokenizer.model", folder);
-    if (llama2_tokenizer_load(ctx, path, NULL, &d->tokenizer) < 0) return fail(error, error_size, llama2_last_error(), "");
+    if (there)
+        fclose(there);
+    else
+        snprintf(path, sizeof path, "%s/tokenizer.model", folder);
+    if (llama2_tokenizer_load(ctx, path, NULL, &d->tokenizer) < 0)
+        return fail(error, error_size, llama2_last_error(), "");
     records comparisons[2] = {{0}, {0}};
     if (!load_all(folder, d, comparisons, error, error_size)) return false;
     d->helpful = comparisons[0];
     d->safety = comparisons[1];
     if (d->n_text < 1000) return fail(error, error_size, folder, ": holds no text (*.txt) to pretrain on");
     if (d->demonstrations.n == 0) return fail(error, error_size, folder, ": holds no demonstrations (*.jsonl)");
-    if (d->helpful.n == 0) return fail(error, error_size, folder, ": holds no comparisons for helpfulness (*helpful*.jsonl)");
-    if (d->safety.n == 0) return fail(error, error_size, folder, ": holds no comparisons for safety (*harmless*.jsonl or *safety*.jsonl)");
+    if (d->helpful.n == 0)
+        return fail(error, error_size, folder, ": holds no comparisons for helpfulness (*helpful*.jsonl)");
+    if (d->safety.n == 0)
+        return fail(error, error_size, folder,
+                    ": holds no comparisons for safety (*harmless*.jsonl or *safety*.jsonl)");
     split(&d->demonstrations, &unused);
     records_free(&unused);
     split(&d->helpful, &d->held_out_helpful);
@@ -194,7 +202,8 @@ bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pip
 
 void data_free(pipeline_data *d)
 {
-    records *all[] = {&d->demonstrations, &d->prompts, &d->evaluation, &d->helpful, &d->safety, &d->held_out_helpful, &d->held_out_safety};
+    records *all[] = {&d->demonstrations, &d->prompts,          &d->evaluation,     &d->helpful,
+                      &d->safety,         &d->held_out_helpful, &d->held_out_safety};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) records_free(all[i]);
     llama2_tokenizer_free(d->tokenizer);
     free(d->text);

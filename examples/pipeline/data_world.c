@@ -6,9 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOCUMENTS = 30000, HELD_OUT_DOCUMENTS = 600, DEMONSTRATIONS = 4000, PROMPTS = 6000, EVALUATIONS = 22 * WORLD_N_KINDS };
+enum {
+    DOCUMENTS = 30000,
+    HELD_OUT_DOCUMENTS = 600,
+    DEMONSTRATIONS = 4000,
+    PROMPTS = 6000,
+    EVALUATIONS = 22 * WORLD_N_KINDS
+};
 enum { FIRST_HELPFUL = 2500, FIRST_SAFETY = 1200, HELD_OUT_EVERY = 6 }; /* comparisons before any model has answered */
-enum { SAFETY_EVERY = 3 }; /* a third of the prompts are about safety */
+enum { SAFETY_EVERY = 3 };                                              /* a third of the prompts are about safety */
 
 typedef struct embedded {
     uint64_t seed;
@@ -40,7 +46,8 @@ static void add_first_preferences(uint64_t seed, world_topic topic, uint64_t n, 
 }
 
 /* Documents begin with BOS, so that the model learns where texts begin. */
-static bool encode_documents(const llama2_tokenizer *t, uint64_t seed, uint64_t first, uint64_t n, int32_t **tokens, int64_t *count)
+static bool encode_documents(const llama2_tokenizer *t, uint64_t seed, uint64_t first, uint64_t n, int32_t **tokens,
+                             int64_t *count)
 {
     int64_t capacity = 0, one;
     char text[WORLD_DOCUMENT];
@@ -51,7 +58,9 @@ static bool encode_documents(const llama2_tokenizer *t, uint64_t seed, uint64_t 
             *tokens = realloc(*tokens, (size_t)capacity * sizeof **tokens);
             if (!*tokens) abort();
         }
-        if (llama2_tokenizer_encode(t, text, length, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, *tokens + *count, capacity - *count, &one) < 0) return false;
+        if (llama2_tokenizer_encode(t, text, length, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, *tokens + *count,
+                                    capacity - *count, &one) < 0)
+            return false;
         *count += one;
     }
     return true;
@@ -80,7 +89,8 @@ static bool annotate(const pipeline_data *d, size_t index, const char *first, co
     return label.chosen == 0;
 }
 
-bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipeline_settings *s, char *error, size_t error_size)
+bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipeline_settings *s, char *error,
+                     size_t error_size)
 {
     embedded *e = calloc(1, sizeof *e);
     if (!e) abort();
@@ -91,7 +101,8 @@ bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipel
     d->annotate = annotate;
     if (llama2_tokenizer_load_memory(ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer) < 0 ||
         !encode_documents(d->tokenizer, e->seed, 0, DOCUMENTS, &d->text, &d->n_text) ||
-        !encode_documents(d->tokenizer, e->seed, DOCUMENTS, HELD_OUT_DOCUMENTS, &d->held_out_text, &d->n_held_out_text)) {
+        !encode_documents(d->tokenizer, e->seed, DOCUMENTS, HELD_OUT_DOCUMENTS, &d->held_out_text,
+                          &d->n_held_out_text)) {
         snprintf(error, error_size, "the embedded world: %s", llama2_last_error());
         return false;
     }

@@ -1,7 +1,7 @@
 /*
- * llama2-pipeline: the whole chain of the paper in one run, over the public API: pretrain -> SFT -> two reward models -> rejection sampling ->
- * PPO, each evaluated on the same held-out prompts. What it runs on comes from data_world.c or data_files.c; what it does is in stages.c; what it shows
- * in show.c.
+ * llama2-pipeline: the whole chain of the paper in one run, over the public API: pretrain -> SFT -> two reward models
+ * -> rejection sampling -> PPO, each evaluated on the same held-out prompts. What it runs on comes from data_world.c or
+ * data_files.c; what it does is in stages.c; what it shows in show.c.
  */
 #ifndef EXAMPLES_PIPELINE_H
 #define EXAMPLES_PIPELINE_H
@@ -45,18 +45,21 @@ typedef struct pipeline_data {
     int32_t *text, *held_out_text; /* tokens to pretrain on */
     int64_t n_text, n_held_out_text;
     records demonstrations;
-    records prompts;    /* to sample from */
-    records evaluation; /* prompts that no training sees */
+    records prompts;                                            /* to sample from */
+    records evaluation;                                         /* prompts that no training sees */
     records helpful, safety, held_out_helpful, held_out_safety; /* comparisons that are there already */
-    void *world; /* of the embedded world */
+    void *world;                                                /* of the embedded world */
     /* The judge of answers to prompts[i] or evaluation[i]; NULL: there is none. */
     void (*judge)(const struct pipeline_data *data, bool evaluation, size_t index, const char *answer, gold *out);
     /* The annotator: which of two answers to prompts[i] is better; fills rating and safety of the record. */
-    bool (*annotate)(const struct pipeline_data *data, size_t index, const char *first, const char *second, record *out);
+    bool (*annotate)(const struct pipeline_data *data, size_t index, const char *first, const char *second,
+                     record *out);
 } pipeline_data;
 
-bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *data, pipeline_settings *settings, char *error, size_t error_size);
-bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *data, pipeline_settings *settings, char *error, size_t error_size);
+bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *data, pipeline_settings *settings, char *error,
+                     size_t error_size);
+bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *data,
+                     pipeline_settings *settings, char *error, size_t error_size);
 void data_free(pipeline_data *data);
 
 typedef struct series {
@@ -84,11 +87,11 @@ enum { CONTROL_SFT = N_STAGES, CONTROL_REJECTION, CONTROL_PPO, N_OUTCOMES };
 
 typedef struct reward_report {
     int32_t n_train, n_held_out;
-    double fit64;              /* accuracy on 64 pairs that it was trained on long enough */
-    double accuracy, longer;   /* held out; of the rule that the longer response wins */
+    double fit64;            /* accuracy on 64 pairs that it was trained on long enough */
+    double accuracy, longer; /* held out; of the rule that the longer response wins */
     double by_rating[4], longer_by_rating[4];
     int32_t n_by_rating[4];
-    double cross;              /* accuracy on the other model's held-out comparisons */
+    double cross; /* accuracy on the other model's held-out comparisons */
 } reward_report;
 
 typedef struct pipeline {
@@ -125,7 +128,8 @@ bool stage_controls(pipeline *p);
 /* Answers of a model to the evaluation prompts, judged. */
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name);
 
-/* sampling.c: prompts[index[i]] (or evaluation prompts) of the data, as a batch of chat prompts in `packer`. Prompts that are too long are left out: the list shrinks. */
+/* sampling.c: prompts[index[i]] (or evaluation prompts) of the data, as a batch of chat prompts in `packer`. Prompts
+ * that are too long are left out: the list shrinks. */
 bool pack_prompts(pipeline *p, const records *prompts, size_t *index, size_t *n, llama2_packer *packer);
 /* The text of sample i; to be freed. */
 char *response_text(const pipeline *p, const llama2_rollouts_view *view, int32_t sample);

@@ -22,7 +22,8 @@ bool pack_prompts(pipeline *p, const records *prompts, size_t *index, size_t *n,
     bool ok = tokens != NULL;
     llama2_packer_clear(packer);
     for (size_t i = 0; ok && i < *n; i++) {
-        int64_t length = record_encode(p->data.tokenizer, &prompts->items[index[i]], NULL, tokens, NULL, p->set.max_tokens - p->set.max_new_tokens);
+        int64_t length = record_encode(p->data.tokenizer, &prompts->items[index[i]], NULL, tokens, NULL,
+                                       p->set.max_tokens - p->set.max_new_tokens);
         if (length > 0) {
             ok = llama2_packer_add(packer, tokens, NULL, length) >= 0;
             index[kept++] = index[i];

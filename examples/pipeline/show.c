@@ -15,8 +15,8 @@ static plot_series line(const char *name, const series *s)
     return (plot_series){.name = name, .x = s->x, .y = s->y, .count = s->n};
 }
 
-__attribute__((format(printf, 5, 6)))
-static void figure(report *r, const char *name, double value, const char *label, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void figure(report *r, const char *name, double value, const char *label,
+                                                         const char *format, ...)
 {
     char shown[32], note[128];
     va_list args;
@@ -34,12 +34,15 @@ static void show_summary(const pipeline *p, report *r)
     if (p->data.judge) {
         figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
         figure(r, "correct_ppo", ppo->correct, "of the answers right", "from %.2f after SFT", sft->correct);
-        figure(r, "refusals_ppo", ppo->refusals, "of unsafe requests refused", "and %.2f of the others", ppo->false_refusals);
+        figure(r, "refusals_ppo", ppo->refusals, "of unsafe requests refused", "and %.2f of the others",
+               ppo->false_refusals);
     } else {
         figure(r, "reward_ppo", ppo->combined, "reward after PPO", "from %.2f after SFT", sft->combined);
     }
-    figure(r, "accuracy_helpful", p->reward_reports[0].accuracy, "accuracy of the helpfulness model", "\"longer wins\": %.2f", p->reward_reports[0].longer);
-    figure(r, "accuracy_safety", p->reward_reports[1].accuracy, "accuracy of the safety model", "\"longer wins\": %.2f", p->reward_reports[1].longer);
+    figure(r, "accuracy_helpful", p->reward_reports[0].accuracy, "accuracy of the helpfulness model",
+           "\"longer wins\": %.2f", p->reward_reports[0].longer);
+    figure(r, "accuracy_safety", p->reward_reports[1].accuracy, "accuracy of the safety model", "\"longer wins\": %.2f",
+           p->reward_reports[1].longer);
 }
 
 static void show_settings(const pipeline *p, report *r)
@@ -47,9 +50,18 @@ static void show_settings(const pipeline *p, report *r)
     const pipeline_settings *s = &p->set;
     char cells[16][CELL];
     const char *table[48], *columns[] = {"setting", "here", "in the paper"};
-    const char *names[] = {"parameters", "pretraining tokens", "pretraining learning rate", "SFT learning rate", "comparisons a reward model", "reward learning rate", "samples a prompt (rejection)",
-                           "PPO batch / minibatch", "PPO learning rate", "PPO beta"};
-    const char *paper[] = {"7e9 .. 7e10", "2e12", "3e-4", "2e-5", "about 1.5e6", "1e-5", "10 .. 100", "512 / 64", "1e-6", "0.01"};
+    const char *names[] = {"parameters",
+                           "pretraining tokens",
+                           "pretraining learning rate",
+                           "SFT learning rate",
+                           "comparisons a reward model",
+                           "reward learning rate",
+                           "samples a prompt (rejection)",
+                           "PPO batch / minibatch",
+                           "PPO learning rate",
+                           "PPO beta"};
+    const char *paper[] = {"7e9 .. 7e10", "2e12",      "3e-4",     "2e-5", "about 1.5e6",
+                           "1e-5",        "10 .. 100", "512 / 64", "1e-6", "0.01"};
     size_t n = sizeof names / sizeof *names;
     snprintf(cells[0], CELL, "%lld", (long long)llama2_model_parameters(p->model));
     snprintf(cells[1], CELL, "%lld", (long long)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length));
@@ -66,26 +78,40 @@ static void show_settings(const pipeline *p, report *r)
         table[3 * i + 1] = cells[i];
         table[3 * i + 2] = paper[i];
     }
-    report_add_table(r, "settings", "Where this run departs from the paper: a small model learns faster and sees less", columns, 3, table, n);
+    report_add_table(r, "settings", "Where this run departs from the paper: a small model learns faster and sees less",
+                     columns, 3, table, n);
 }
 
 static void show_training(const pipeline *p, report *r)
 {
-    report_section(r, "Pretraining and SFT", "Next-token loss in nats. Pretraining reads plain text; SFT counts the tokens of the answers only.");
+    report_section(r, "Pretraining and SFT",
+                   "Next-token loss in nats. Pretraining reads plain text; SFT counts the tokens of the answers only.");
     plot_series pretrain[] = {line("training", &p->pretrain_loss), line("held out", &p->pretrain_held_out)};
-    report_add_series(r, REPORT_LINES, "pretrain_loss", "Text that was held out follows the training loss as long as the model does not learn by heart.",
-                      &(plot_options){.title = "Pretraining loss", .x_label = "tokens", .y_label = "nats a token", .smooth = false}, pretrain, 2);
+    report_add_series(
+        r, REPORT_LINES, "pretrain_loss",
+        "Text that was held out follows the training loss as long as the model does not learn by heart.",
+        &(plot_options){.title = "Pretraining loss", .x_label = "tokens", .y_label = "nats a token", .smooth = false},
+        pretrain, 2);
     plot_series sft[] = {line("SFT", &p->sft_loss)};
-    report_add_series(r, REPORT_LINES, "sft_loss", NULL, &(plot_options){.title = "SFT loss on answers", .x_label = "step", .y_label = "nats a token", .smooth = true}, sft, 1);
+    report_add_series(
+        r, REPORT_LINES, "sft_loss", NULL,
+        &(plot_options){.title = "SFT loss on answers", .x_label = "step", .y_label = "nats a token", .smooth = true},
+        sft, 1);
 }
 
 static void show_rewards(const pipeline *p, report *r)
 {
-    static const char *const ratings[] = {"significantly", "better", "slightly", "negligibly"}, *const names[] = {"helpfulness", "safety"};
-    const char *columns[] = {"reward model", "pairs trained on", "held-out pairs", "accuracy", "\"longer wins\"", "on the other's pairs", "fits 64 pairs"};
+    static const char *const ratings[] = {"significantly", "better", "slightly", "negligibly"}, *const names[] = {
+                                                                                                    "helpfulness",
+                                                                                                    "safety"};
+    const char *columns[] = {"reward model",    "pairs trained on",     "held-out pairs", "accuracy",
+                             "\"longer wins\"", "on the other's pairs", "fits 64 pairs"};
     char cells[14][CELL];
     const char *table[14];
-    report_section(r, "Reward models", "Trained on comparisons by the ranking loss with the paper's small margins, one pass; the safety model has the auxiliary loss where answers are labelled. Accuracy is on comparisons that neither saw.");
+    report_section(
+        r, "Reward models",
+        "Trained on comparisons by the ranking loss with the paper's small margins, one pass; the safety model has the "
+        "auxiliary loss where answers are labelled. Accuracy is on comparisons that neither saw.");
     for (int i = 0; i < 2; i++) {
         const reward_report *q = &p->reward_reports[i];
         snprintf(cells[7 * i], CELL, "%s", names[i]);
@@ -104,27 +130,53 @@ static void show_rewards(const pipeline *p, report *r)
         char key[48], title[64];
         snprintf(key, sizeof key, "accuracy_by_rating_%s", names[i]);
         snprintf(title, sizeof title, "Accuracy by degree of preference: %s", names[i]);
-        plot_series bars[] = {{.name = "reward model", .y = q->by_rating, .count = 4}, {.name = "longer wins", .y = q->longer_by_rating, .count = 4}};
-        report_add_bars(r, key, "The surer the annotator, the easier the comparison (the paper's table 8).", &(plot_options){.title = title, .y_label = "accuracy"}, ratings, bars, 2);
+        plot_series bars[] = {{.name = "reward model", .y = q->by_rating, .count = 4},
+                              {.name = "longer wins", .y = q->longer_by_rating, .count = 4}};
+        report_add_bars(r, key, "The surer the annotator, the easier the comparison (the paper's table 8).",
+                        &(plot_options){.title = title, .y_label = "accuracy"}, ratings, bars, 2);
     }
     plot_series losses[] = {line("helpfulness", &p->reward_loss[0]), line("safety", &p->reward_loss[1])};
-    report_add_series(r, REPORT_LINES, "reward_loss", NULL, &(plot_options){.title = "Loss of the reward models", .x_label = "step", .smooth = true}, losses, 2);
+    report_add_series(r, REPORT_LINES, "reward_loss", NULL,
+                      &(plot_options){.title = "Loss of the reward models", .x_label = "step", .smooth = true}, losses,
+                      2);
 }
 
 static void show_alignment(const pipeline *p, report *r)
 {
-    report_section(r, "Rejection sampling and PPO", "The combined reward of the paper: the safety model's score where the prompt is about safety or the answer looks unsafe, else the helpfulness model's.");
+    report_section(r, "Rejection sampling and PPO",
+                   "The combined reward of the paper: the safety model's score where the prompt is about safety or the "
+                   "answer looks unsafe, else the helpfulness model's.");
     plot_series best[] = {line("mean of the best", &p->best_of)};
-    report_add_series(r, REPORT_LINES, "best_of_n", "The best of more samples has a higher reward (the paper's figure 7).",
-                      &(plot_options){.title = "Reward of the best of N samples", .x_label = "samples a prompt", .y_label = "reward", .log_x = true}, best, 1);
+    report_add_series(r, REPORT_LINES, "best_of_n",
+                      "The best of more samples has a higher reward (the paper's figure 7).",
+                      &(plot_options){.title = "Reward of the best of N samples",
+                                      .x_label = "samples a prompt",
+                                      .y_label = "reward",
+                                      .log_x = true},
+                      best, 1);
     plot_series reward[] = {line("reward", &p->ppo_score)};
-    report_add_series(r, REPORT_LINES, "ppo_reward", NULL, &(plot_options){.title = "PPO: reward of its samples", .x_label = "iteration", .y_label = "mean raw reward", .smooth = true}, reward, 1);
+    report_add_series(r, REPORT_LINES, "ppo_reward", NULL,
+                      &(plot_options){.title = "PPO: reward of its samples",
+                                      .x_label = "iteration",
+                                      .y_label = "mean raw reward",
+                                      .smooth = true},
+                      reward, 1);
     plot_series kl[] = {line("KL", &p->ppo_kl)};
-    report_add_series(r, REPORT_LINES, "ppo_kl", "How far the policy has gone from the SFT model.", &(plot_options){.title = "PPO: KL to the SFT model", .x_label = "iteration", .y_label = "nats a response", .from_zero = true, .smooth = true}, kl, 1);
+    report_add_series(r, REPORT_LINES, "ppo_kl", "How far the policy has gone from the SFT model.",
+                      &(plot_options){.title = "PPO: KL to the SFT model",
+                                      .x_label = "iteration",
+                                      .y_label = "nats a response",
+                                      .from_zero = true,
+                                      .smooth = true},
+                      kl, 1);
     if (p->ppo_gold.n > 0) {
         plot_series judged[] = {line("gold score", &p->ppo_gold)};
         report_add_series(r, REPORT_LINES, "ppo_gold", "The judge knows the right answers; PPO never sees it.",
-                          &(plot_options){.title = "PPO: gold score of its samples", .x_label = "iteration", .y_label = "gold score", .smooth = true}, judged, 1);
+                          &(plot_options){.title = "PPO: gold score of its samples",
+                                          .x_label = "iteration",
+                                          .y_label = "gold score",
+                                          .smooth = true},
+                          judged, 1);
     }
 }
 
@@ -142,17 +194,23 @@ static void interval(const outcome *o, double *mean, double *low, double *high)
 
 static void show_outcomes(const pipeline *p, report *r)
 {
-    const char *columns[] = {"stage", "gold score", "right", "unsafe refused", "harmless refused", "helpfulness score", "safety score", "KL to SFT", "tokens", "ended"};
+    const char *columns[] = {
+        "stage",        "gold score", "right",  "unsafe refused", "harmless refused", "helpfulness score",
+        "safety score", "KL to SFT",  "tokens", "ended"};
     const char *stages[N_OUTCOMES], *table[N_OUTCOMES * 10];
     char cells[N_OUTCOMES * 10][CELL];
     double mean[N_OUTCOMES], low[N_OUTCOMES], high[N_OUTCOMES];
     bool judged = p->data.judge != NULL;
     int n_outcomes = p->controls ? N_OUTCOMES : N_STAGES;
-    report_section(r, "Before and after each stage", judged ? "The same prompts for all, in phrasings that no training has seen, sampled at temperature 1. The gold judge knows the right answers; a score is in -1 .. 1."
-                                                            : "The same prompts for all, which no training has seen, sampled at temperature 1, scored by the run's own reward models.");
+    report_section(r, "Before and after each stage",
+                   judged ? "The same prompts for all, in phrasings that no training has seen, sampled at temperature "
+                            "1. The gold judge knows the right answers; a score is in -1 .. 1."
+                          : "The same prompts for all, which no training has seen, sampled at temperature 1, scored by "
+                            "the run's own reward models.");
     for (int i = 0; i < n_outcomes; i++) {
         const outcome *o = &p->outcomes[i];
-        const double values[] = {o->gold, o->correct, o->refusals, o->false_refusals, o->helpful, o->safety, o->kl, o->length, o->ended};
+        const double values[] = {o->gold,   o->correct, o->refusals, o->false_refusals, o->helpful,
+                                 o->safety, o->kl,      o->length,   o->ended};
         stages[i] = o->stage;
         interval(o, &mean[i], &low[i], &high[i]);
         snprintf(cells[10 * i], CELL, "%s", o->stage);
@@ -167,8 +225,11 @@ static void show_outcomes(const pipeline *p, report *r)
     for (int i = 0; i < n_outcomes; i++)
         for (int k = 0; k < 10; k++)
             if (k == 0 || k >= first) table[n++] = cells[10 * i + k];
-    plot_series bars[] = {{.name = judged ? "gold score" : "reward", .y = mean, .low = low, .high = high, .count = (size_t)n_outcomes}};
-    report_add_bars(r, "stages", "Means with 95 % intervals over the prompts.", &(plot_options){.title = judged ? "Gold score after each stage" : "Reward after each stage"}, stages, bars, 1);
+    plot_series bars[] = {
+        {.name = judged ? "gold score" : "reward", .y = mean, .low = low, .high = high, .count = (size_t)n_outcomes}};
+    report_add_bars(r, "stages", "Means with 95 % intervals over the prompts.",
+                    &(plot_options){.title = judged ? "Gold score after each stage" : "Reward after each stage"},
+                    stages, bars, 1);
     report_add_table(r, "outcomes", "Evaluation on held-out prompts", shown, (size_t)width, table, (size_t)n_outcomes);
 }
 
@@ -186,7 +247,8 @@ static void show_samples(const pipeline *p, report *r)
             scores[i][s] = p->outcomes[s].scores[k];
             stages[s] = p->outcomes[s].stage;
         }
-        samples[i] = (report_sample){prompt->texts[prompt->n_messages - 1], prompt->is_safety ? "safety" : NULL, answers[i], scores[i]};
+        samples[i] = (report_sample){prompt->texts[prompt->n_messages - 1], prompt->is_safety ? "safety" : NULL,
+                                     answers[i], scores[i]};
     }
     report_section(r, "Answers side by side", "One sample of each stage to the same prompt, with its score.");
     report_add_samples(r, "samples", "Sample answers", stages, N_STAGES, samples, count);
@@ -211,8 +273,9 @@ bool write_report(pipeline *p)
 {
     char subtitle[256], error[512], took[32];
     progress_duration(progress_now() - p->began, took, sizeof took);
-    snprintf(subtitle, sizeof subtitle, "%s, %lld parameters, seed %llu, %s; libllama2 %s (%s)", p->data.name, (long long)llama2_model_parameters(p->model),
-             (unsigned long long)p->app.args.seed, took, llama2_version(), llama2_context_describe(p->app.ctx));
+    snprintf(subtitle, sizeof subtitle, "%s, %lld parameters, seed %llu, %s; libllama2 %s (%s)", p->data.name,
+             (long long)llama2_model_parameters(p->model), (unsigned long long)p->app.args.seed, took, llama2_version(),
+             llama2_context_describe(p->app.ctx));
     report *r = report_create("From raw text to PPO", subtitle);
     if (!r) return app_fail(&p->app, "out of memory");
     show_summary(p, r);

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps)
+static llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr,
+                                   int64_t steps)
 {
     llama2_optimizer_options oo;
     llama2_trainer_options to;
@@ -27,10 +28,12 @@ static llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_rewa
     return trainer;
 }
 
-static void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm, double seconds, int64_t tokens)
+static void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm,
+                     double seconds, int64_t tokens)
 {
-    jsonl_append(p->metrics, json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:f}", "stage", stage, "step", (json_int_t)step, "loss", loss, "lr", lr, "grad_norm",
-                                       grad_norm, "tokens", (json_int_t)tokens, "seconds", seconds));
+    jsonl_append(p->metrics,
+                 json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:f}", "stage", stage, "step", (json_int_t)step, "loss",
+                           loss, "lr", lr, "grad_norm", grad_norm, "tokens", (json_int_t)tokens, "seconds", seconds));
 }
 
 static void took(pipeline *p, const char *stage, double began)
@@ -39,7 +42,7 @@ static void took(pipeline *p, const char *stage, double began)
     p->seconds[p->n_seconds++] = progress_now() - began;
 }
 
-/* --- pretraining (2.2) ----------------------------------------------------------------------------------------------------------- */
+/* --- pretraining (2.2) ----------------------------------------------------------------------- */
 
 static bool held_out_loss(pipeline *p, double *out)
 {
@@ -50,7 +53,8 @@ static bool held_out_loss(pipeline *p, double *out)
     for (int64_t first = 0; first < n; first += WINDOWS) {
         int32_t count = n - first < WINDOWS ? (int32_t)(n - first) : WINDOWS;
         for (int32_t i = 0; i <= count; i++) offsets[i] = i * length;
-        llama2_batch batch = {sizeof batch, count, count * length, p->data.held_out_text + first * length, offsets, NULL};
+        llama2_batch batch = {sizeof batch, count, count * length, p->data.held_out_text + first * length,
+                              offsets,      NULL};
         if (llama2_model_evaluate(p->model, &batch, &loss) < 0) return false;
         sum.sum += loss.sum;
         sum.weight += loss.weight;
@@ -71,14 +75,17 @@ bool stage_pretrain(pipeline *p)
     for (int64_t i = 0; i <= s->pretrain_batch; i++) offsets[i] = i * length;
     llama2_trainer *t = new_trainer(p, p->model, NULL, s->pretrain_lr, s->pretrain_steps);
     bool ok = t != NULL;
-    progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * length), 0, p->app.args.quiet);
+    progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * length), 0,
+                   p->app.args.quiet);
     for (int64_t step = 0; ok && step < s->pretrain_steps; step++) {
         /* Windows at random places of the text. */
         for (int64_t i = 0; i < s->pretrain_batch; i++) {
-            uint64_t at = app_mix(p->app.args.seed + 1, (uint64_t)(step * s->pretrain_batch + i)) % (uint64_t)(p->data.n_text - length);
+            uint64_t at = app_mix(p->app.args.seed + 1, (uint64_t)(step * s->pretrain_batch + i)) %
+                          (uint64_t)(p->data.n_text - length);
             memcpy(tokens + i * length, p->data.text + at, (size_t)length * sizeof *tokens);
         }
-        llama2_batch batch = {sizeof batch, (int32_t)s->pretrain_batch, s->pretrain_batch * length, tokens, offsets, NULL};
+        llama2_batch batch = {sizeof batch, (int32_t)s->pretrain_batch, s->pretrain_batch * length, tokens, offsets,
+                              NULL};
         llama2_step_metrics m = {.struct_size = sizeof m};
         ok = llama2_pretrain_step(t, &batch, &m) >= 0;
         if (!ok) break;
@@ -101,7 +108,7 @@ bool stage_pretrain(pipeline *p)
     return ok;
 }
 
-/* --- SFT (3.1), also on the samples of rejection sampling ------------------------------------------------------------------------- */
+/* --- SFT (3.1), also on the samples of rejection sampling ------------------------------------ */
 
 /* Examples as tokens with weights; one packed batch a step. */
 typedef struct example {
@@ -110,7 +117,8 @@ typedef struct example {
     int64_t n;
 } example;
 
-static bool train_on_examples(pipeline *p, const char *label, const example *examples, size_t n, int64_t epochs, int64_t batch_size, double lr, series *losses)
+static bool train_on_examples(pipeline *p, const char *label, const example *examples, size_t n, int64_t epochs,
+                              int64_t batch_size, double lr, series *losses)
 {
     progress bar;
     char note[64] = "";
@@ -124,7 +132,9 @@ static bool train_on_examples(pipeline *p, const char *label, const example *exa
         for (size_t first = 0; ok && first < n; first += (size_t)batch_size) {
             size_t end = first + (size_t)batch_size < n ? first + (size_t)batch_size : n;
             llama2_packer_clear(packer);
-            for (size_t i = first; ok && i < end; i++) ok = llama2_packer_add(packer, examples[order[i]].tokens, examples[order[i]].weights, examples[order[i]].n) >= 0;
+            for (size_t i = first; ok && i < end; i++)
+                ok = llama2_packer_add(packer, examples[order[i]].tokens, examples[order[i]].weights,
+                                       examples[order[i]].n) >= 0;
             llama2_batch batch = {.struct_size = sizeof batch};
             llama2_step_metrics m = {.struct_size = sizeof m};
             ok = ok && llama2_packer_batch(packer, &batch) >= 0 && llama2_sft_step(t, &batch, &m) >= 0;
@@ -162,7 +172,8 @@ static bool fine_tune(pipeline *p, const char *label, series *losses)
         example *e = &examples[n];
         e->tokens = app_must(malloc((size_t)p->set.max_tokens * sizeof *e->tokens));
         e->weights = app_must(malloc((size_t)p->set.max_tokens * sizeof *e->weights));
-        e->n = record_encode(p->data.tokenizer, &d->items[i], d->items[i].answer, e->tokens, e->weights, p->set.max_tokens);
+        e->n = record_encode(p->data.tokenizer, &d->items[i], d->items[i].answer, e->tokens, e->weights,
+                             p->set.max_tokens);
         ok = e->n >= 0;
         if (e->n > 0) {
             n++;
@@ -184,7 +195,7 @@ bool stage_sft(pipeline *p)
     return ok;
 }
 
-/* --- reward models (3.2.2) ----------------------------------------------------------------------------------------------------------- */
+/* --- reward models (3.2.2) ------------------------------------------------------------------- */
 
 typedef struct pair_batch {
     llama2_packer *packer;
@@ -194,17 +205,21 @@ typedef struct pair_batch {
 } pair_batch;
 
 /* Comparisons order[first .. end) as a batch of pairs. Those that do not fit are left out. */
-static bool make_pairs(pipeline *p, const records *r, const size_t *order, size_t first, size_t end, pair_batch *b, size_t *kept)
+static bool make_pairs(pipeline *p, const records *r, const size_t *order, size_t first, size_t end, pair_batch *b,
+                       size_t *kept)
 {
-    int32_t *chosen = app_must(malloc(2 * (size_t)p->set.max_tokens * sizeof *chosen)), *rejected = chosen + p->set.max_tokens;
+    int32_t *chosen = app_must(malloc(2 * (size_t)p->set.max_tokens * sizeof *chosen)),
+            *rejected = chosen + p->set.max_tokens;
     bool ok = true;
     b->n = 0;
     llama2_packer_clear(b->packer);
     for (size_t i = first; ok && i < end; i++) {
         const record *c = &r->items[order[i]];
         bool swap = p->shuffled && !kept && app_mix(p->app.args.seed + 91, order[i]) % 2;
-        int64_t n = record_encode(p->data.tokenizer, c, swap ? c->rejected : c->answer, chosen, NULL, p->set.max_tokens);
-        int64_t m = record_encode(p->data.tokenizer, c, swap ? c->answer : c->rejected, rejected, NULL, p->set.max_tokens);
+        int64_t n =
+            record_encode(p->data.tokenizer, c, swap ? c->rejected : c->answer, chosen, NULL, p->set.max_tokens);
+        int64_t m =
+            record_encode(p->data.tokenizer, c, swap ? c->answer : c->rejected, rejected, NULL, p->set.max_tokens);
         ok = n >= 0 && m >= 0;
         if (n <= 0 || m <= 0) continue;
         ok = llama2_packer_add(b->packer, chosen, NULL, n) >= 0 && llama2_packer_add(b->packer, rejected, NULL, m) >= 0;
@@ -241,8 +256,8 @@ static bool pairs_view(pair_batch *b, llama2_batch *batch, llama2_pairs *pairs, 
     return true;
 }
 
-static bool train_reward(pipeline *p, int which, llama2_reward_model *rm, const records *r, const size_t *order, size_t n, int64_t epochs, double lr, series *losses,
-                         bool show)
+static bool train_reward(pipeline *p, int which, llama2_reward_model *rm, const records *r, const size_t *order,
+                         size_t n, int64_t epochs, double lr, series *losses, bool show)
 {
     static const char *const labels[] = {"reward: helpful", "reward: safety"};
     size_t batch_size = (size_t)p->set.reward_batch;
@@ -266,7 +281,8 @@ static bool train_reward(pipeline *p, int which, llama2_reward_model *rm, const 
             if (!ok) break;
             if (losses) {
                 series_add(losses, (double)m.step, m.loss);
-                log_step(p, labels[which], m.step, m.loss, m.lr, m.grad_norm, progress_now() - p->began, batch.n_tokens);
+                log_step(p, labels[which], m.step, m.loss, m.lr, m.grad_norm, progress_now() - p->began,
+                         batch.n_tokens);
             }
             done += (int64_t)(end - first);
             snprintf(note, sizeof note, "loss %.3f, accuracy %.2f", m.loss, m.accuracy);
@@ -280,7 +296,8 @@ static bool train_reward(pipeline *p, int which, llama2_reward_model *rm, const 
 }
 
 /* Accuracy of a reward model, and of the rule that the longer response wins, over comparisons; a tie counts half. */
-static bool judge_reward(pipeline *p, const llama2_reward_model *rm, const records *r, const size_t *order, size_t n, reward_report *out)
+static bool judge_reward(pipeline *p, const llama2_reward_model *rm, const records *r, const size_t *order, size_t n,
+                         reward_report *out)
 {
     size_t batch_size = (size_t)p->set.reward_batch;
     size_t *kept = app_must(malloc(batch_size * sizeof *kept));
@@ -300,7 +317,12 @@ static bool judge_reward(pipeline *p, const llama2_reward_model *rm, const recor
         for (int32_t i = 0; ok && i < b.n; i++) {
             const record *c = &r->items[kept[i]];
             size_t a = strlen(c->answer), z = strlen(c->rejected);
-            double right = scores[2 * i] > scores[2 * i + 1] ? 1 : scores[2 * i] == scores[2 * i + 1] ? 0.5 : 0, longer = a > z ? 1 : a == z ? 0.5 : 0;
+            double right = scores[2 * i] > scores[2 * i + 1]    ? 1
+                           : scores[2 * i] == scores[2 * i + 1] ? 0.5
+                                                                : 0,
+                   longer = a > z    ? 1
+                            : a == z ? 0.5
+                                     : 0;
             out->n_held_out++;
             out->accuracy += right;
             out->longer += longer;
@@ -334,14 +356,16 @@ static bool collect_comparisons(pipeline *p)
     llama2_rollouts *rollouts[2] = {NULL, NULL};
     llama2_rollouts_view v[2] = {{.struct_size = sizeof v[0]}, {.struct_size = sizeof v[0]}};
     llama2_batch batch = {.struct_size = sizeof batch};
-    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 &&
+              pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
     for (int k = 0; ok && k < 2; k++) {
         llama2_rollout_options o;
         llama2_rollout_options_init(&o, sizeof o);
         o.max_new_tokens = (int32_t)p->set.max_new_tokens;
         o.temperature = temperatures[k];
         o.seed = p->app.args.seed + 41 + (uint64_t)k;
-        ok = llama2_rollout(p->model, &batch, &o, &rollouts[k]) >= 0 && llama2_rollouts_view_get(rollouts[k], &v[k]) >= 0;
+        ok = llama2_rollout(p->model, &batch, &o, &rollouts[k]) >= 0 &&
+             llama2_rollouts_view_get(rollouts[k], &v[k]) >= 0;
     }
     for (size_t i = 0; ok && i < n; i++) {
         char *a = response_text(p, &v[0], (int32_t)i), *b = response_text(p, &v[1], (int32_t)i);
@@ -349,8 +373,11 @@ static bool collect_comparisons(pipeline *p)
         record label = {.rating = -1, .chosen_safe = -1, .rejected_safe = -1};
         if (strcmp(a, b) != 0 && *a && *b) {
             bool first = p->data.annotate(&p->data, index[i], a, b, &label);
-            records *to = prompt->is_safety ? (i % 5 == 0 ? &p->data.held_out_safety : &p->data.safety) : i % 5 == 0 ? &p->data.held_out_helpful : &p->data.helpful;
-            record *r = records_add(to, prompt->roles, (const char *const *)prompt->texts, prompt->n_messages, first ? a : b, first ? b : a);
+            records *to = prompt->is_safety ? (i % 5 == 0 ? &p->data.held_out_safety : &p->data.safety)
+                          : i % 5 == 0      ? &p->data.held_out_helpful
+                                            : &p->data.helpful;
+            record *r = records_add(to, prompt->roles, (const char *const *)prompt->texts, prompt->n_messages,
+                                    first ? a : b, first ? b : a);
             r->rating = label.rating;
             r->chosen_safe = label.chosen_safe;
             r->rejected_safe = label.rejected_safe;
@@ -371,15 +398,19 @@ bool stage_rewards(pipeline *p)
 {
     if (p->data.annotate && !collect_comparisons(p)) return false;
     double began = progress_now();
-    const records *train[2] = {&p->data.helpful, &p->data.safety}, *held_out[2] = {&p->data.held_out_helpful, &p->data.held_out_safety};
+    const records *train[2] = {&p->data.helpful, &p->data.safety},
+                  *held_out[2] = {&p->data.held_out_helpful, &p->data.held_out_safety};
     bool ok = true;
     for (int which = 0; ok && which < 2; which++) {
         reward_report cross = {0}, fit = {0}, *report = &p->reward_reports[which];
-        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs, few = n < 64 ? n : 64;
-        size_t *order = app_shuffled(train[which]->n, p->app.args.seed + 51), *all = app_shuffled(held_out[which]->n, 1), *other = app_shuffled(held_out[1 - which]->n, 1);
+        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs,
+               few = n < 64 ? n : 64;
+        size_t *order = app_shuffled(train[which]->n, p->app.args.seed + 51),
+               *all = app_shuffled(held_out[which]->n, 1), *other = app_shuffled(held_out[1 - which]->n, 1);
         llama2_reward_model *small = NULL;
         ok = llama2_reward_model_create(p->app.ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
-             train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr, &p->reward_loss[which], true) &&
+             train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr,
+                          &p->reward_loss[which], true) &&
              judge_reward(p, p->rewards[which], held_out[which], all, held_out[which]->n, report) &&
              judge_reward(p, p->rewards[which], held_out[1 - which], other, held_out[1 - which]->n, &cross);
         report->cross = cross.accuracy;
@@ -398,7 +429,7 @@ bool stage_rewards(pipeline *p)
     return ok;
 }
 
-/* --- rejection sampling (3.2.3) --------------------------------------------------------------------------------------------------------- */
+/* --- rejection sampling (3.2.3) -------------------------------------------------------------- */
 
 static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
 {
@@ -417,10 +448,12 @@ static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
     llama2_pool_add_options_init(&po, sizeof po);
     po.version = 1;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 &&
+              pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0;
     for (size_t i = 0; i < n; i++) ids[i] = p->data.prompts.items[index[i]].id;
-    ok = ok && llama2_rollout(p->model, &batch, &o, out) >= 0 && score_rollouts(p, *out, &p->data.prompts, index, false) &&
-         llama2_pool_create(p->app.ctx, &p->pool) >= 0 && llama2_pool_add(p->pool, *out, ids, &po, &p->pool_metrics) >= 0;
+    ok = ok && llama2_rollout(p->model, &batch, &o, out) >= 0 &&
+         score_rollouts(p, *out, &p->data.prompts, index, false) && llama2_pool_create(p->app.ctx, &p->pool) >= 0 &&
+         llama2_pool_add(p->pool, *out, ids, &po, &p->pool_metrics) >= 0;
     llama2_packer_free(packer);
     free(ids);
     free(index);
@@ -466,14 +499,15 @@ bool stage_rejection(pipeline *p)
         memcpy(e->tokens, s.tokens, (size_t)s.n_tokens * sizeof *e->tokens);
         for (int64_t t = s.prompt_length; t < s.n_tokens; t++) e->weights[t] = 1;
     }
-    ok = ok && train_on_examples(p, "rejection", examples, (size_t)n, p->set.reject_epochs, p->set.sft_batch, p->set.reject_lr, &p->reject_loss);
+    ok = ok && train_on_examples(p, "rejection", examples, (size_t)n, p->set.reject_epochs, p->set.sft_batch,
+                                 p->set.reject_lr, &p->reject_loss);
     free_examples(examples, (size_t)n);
     llama2_rollouts_free(rollouts);
     took(p, "rejection sampling", began);
     return ok;
 }
 
-/* --- PPO (3.2.3) --------------------------------------------------------------------------------------------------------------------------- */
+/* --- PPO (3.2.3) ----------------------------------------------------------------------------- */
 
 static double mean_gold(pipeline *p, const llama2_rollouts_view *v, const size_t *index)
 {
@@ -488,8 +522,8 @@ static double mean_gold(pipeline *p, const llama2_rollouts_view *v, const size_t
     return sum / v->n_samples;
 }
 
-static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic, int64_t iteration, llama2_packer *packer,
-                          llama2_ppo_metrics *m)
+static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer,
+                          llama2_reward_model *critic, int64_t iteration, llama2_packer *packer, llama2_ppo_metrics *m)
 {
     size_t n = (size_t)p->set.ppo_batch, *index = app_must(malloc(n * sizeof *index));
     llama2_batch batch = {.struct_size = sizeof batch};
@@ -497,7 +531,8 @@ static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *c
     llama2_rollouts *r = NULL;
     llama2_rollout_options o;
     llama2_ppo_options po;
-    for (size_t i = 0; i < n; i++) index[i] = (size_t)(app_mix(p->app.args.seed + 71, (uint64_t)iteration * n + i) % p->data.prompts.n);
+    for (size_t i = 0; i < n; i++)
+        index[i] = (size_t)(app_mix(p->app.args.seed + 71, (uint64_t)iteration * n + i) % p->data.prompts.n);
     llama2_rollout_options_init(&o, sizeof o);
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
     o.seed = p->app.args.seed + 72;
@@ -509,8 +544,9 @@ static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *c
     /* rollout -> score -> advantages -> update */
     bool ok = pack_prompts(p, &p->data.prompts, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0 &&
               llama2_rollout(p->model, &batch, &o, &r) >= 0 && score_rollouts(p, r, &p->data.prompts, index, true) &&
-              llama2_rollouts_reference(r, p->reference) >= 0 && llama2_rollouts_values(r, critic) >= 0 && llama2_ppo_advantages(r, &po, m) >= 0 &&
-              llama2_ppo_update(policy, critic_trainer, r, &po, m) >= 0 && llama2_rollouts_view_get(r, &v) >= 0;
+              llama2_rollouts_reference(r, p->reference) >= 0 && llama2_rollouts_values(r, critic) >= 0 &&
+              llama2_ppo_advantages(r, &po, m) >= 0 && llama2_ppo_update(policy, critic_trainer, r, &po, m) >= 0 &&
+              llama2_rollouts_view_get(r, &v) >= 0;
     if (ok) {
         double raw = 0;
         for (int32_t i = 0; i < v.n_samples; i++) {
@@ -529,12 +565,14 @@ static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *c
 static void log_ppo(pipeline *p, int64_t iteration, const llama2_ppo_metrics *m)
 {
     jsonl_append(p->metrics,
-                 json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "stage", "ppo", "episode",
-                           (json_int_t)((iteration + 1) * p->set.ppo_batch), "objective/kl", m->kl, "objective/entropy", m->entropy, "objective/non_score_reward",
-                           m->non_score_reward, "objective/rlhf_reward", m->rlhf_reward, "objective/scores", m->score, "policy/approxkl_avg", m->approx_kl,
-                           "policy/clipfrac_avg", m->clip_fraction, "policy/entropy_avg", m->policy_entropy, "loss/policy_avg", m->policy_loss, "loss/value_avg",
-                           m->value_loss, "val/clipfrac_avg", m->value_clip_fraction, "val/ratio", m->ratio, "val/ratio_var", m->ratio_var, "val/var_explained",
-                           m->explained_variance, "lr", m->policy_lr));
+                 json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+                           "stage", "ppo", "episode", (json_int_t)((iteration + 1) * p->set.ppo_batch), "objective/kl",
+                           m->kl, "objective/entropy", m->entropy, "objective/non_score_reward", m->non_score_reward,
+                           "objective/rlhf_reward", m->rlhf_reward, "objective/scores", m->score, "policy/approxkl_avg",
+                           m->approx_kl, "policy/clipfrac_avg", m->clip_fraction, "policy/entropy_avg",
+                           m->policy_entropy, "loss/policy_avg", m->policy_loss, "loss/value_avg", m->value_loss,
+                           "val/clipfrac_avg", m->value_clip_fraction, "val/ratio", m->ratio, "val/ratio_var",
+                           m->ratio_var, "val/var_explained", m->explained_variance, "lr", m->policy_lr));
 }
 
 bool stage_ppo(pipeline *p)
@@ -545,7 +583,8 @@ bool stage_ppo(pipeline *p)
     llama2_reward_model *critic = NULL;
     llama2_packer *packer = NULL;
     /* The critic begins as the helpfulness model (checklist item 4). */
-    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && llama2_reward_model_clone(p->rewards[0], &critic) >= 0;
+    bool ok =
+        llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && llama2_reward_model_clone(p->rewards[0], &critic) >= 0;
     llama2_trainer *policy = ok ? new_trainer(p, p->model, NULL, p->set.ppo_lr, 0) : NULL;
     llama2_trainer *critic_trainer = ok ? new_trainer(p, NULL, critic, p->set.critic_lr, 0) : NULL;
     ok = policy && critic_trainer;
@@ -556,7 +595,8 @@ bool stage_ppo(pipeline *p)
         if (!ok) break;
         log_ppo(p, i, &m);
         snprintf(note, sizeof note, "reward %.2f, KL %.2f", p->ppo_score.y[p->ppo_score.n - 1], m.kl);
-        if (p->data.judge) snprintf(note + strlen(note), sizeof note - strlen(note), ", gold %.2f", p->ppo_gold.y[p->ppo_gold.n - 1]);
+        if (p->data.judge)
+            snprintf(note + strlen(note), sizeof note - strlen(note), ", gold %.2f", p->ppo_gold.y[p->ppo_gold.n - 1]);
         progress_update(&bar, (uint64_t)((i + 1) * p->set.ppo_batch), note);
     }
     progress_finish(&bar, note);
@@ -568,7 +608,7 @@ bool stage_ppo(pipeline *p)
     return ok;
 }
 
-/* --- evaluation ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- evaluation ------------------------------------------------------------------------------ */
 
 static double mean_kl(const llama2_rollouts_view *v)
 {
@@ -590,9 +630,12 @@ bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
     llama2_rollout_options_init(&ro, sizeof ro);
     ro.max_new_tokens = (int32_t)p->set.max_new_tokens;
     ro.seed = p->app.args.seed + 81; /* the same for each stage: a paired comparison */
-    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 && pack_prompts(p, &p->data.evaluation, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0 &&
-              llama2_rollout(model, &batch, &ro, &r) >= 0 && (!p->rewards[1] || score_rollouts(p, r, &p->data.evaluation, index, false)) &&
-              (!p->reference || llama2_rollouts_reference(r, p->reference) >= 0) && llama2_rollouts_view_get(r, &v) >= 0;
+    bool ok = llama2_packer_create(p->app.ctx, NULL, &packer) >= 0 &&
+              pack_prompts(p, &p->data.evaluation, index, &n, packer) && llama2_packer_batch(packer, &batch) >= 0 &&
+              llama2_rollout(model, &batch, &ro, &r) >= 0 &&
+              (!p->rewards[1] || score_rollouts(p, r, &p->data.evaluation, index, false)) &&
+              (!p->reference || llama2_rollouts_reference(r, p->reference) >= 0) &&
+              llama2_rollouts_view_get(r, &v) >= 0;
     if (ok) {
         double unsafe = 0, harmless = 0;
         *o = (outcome){.stage = name, .n = n, .index = index, .kl = p->reference ? mean_kl(&v) : 0};
@@ -629,7 +672,7 @@ bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
     return ok;
 }
 
-/* --- controls -------------------------------------------------------------------------------------------------------------------------- */
+/* --- controls -------------------------------------------------------------------------------- */
 
 static void free_series(series *s)
 {
@@ -652,9 +695,11 @@ static bool train_shuffled_rewards(pipeline *p)
     bool ok = true;
     p->shuffled = true;
     for (int which = 0; ok && which < 2; which++) {
-        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs, *order = app_shuffled(train[which]->n, p->app.args.seed + 51);
+        size_t n = train[which]->n < (size_t)p->set.pairs ? train[which]->n : (size_t)p->set.pairs,
+               *order = app_shuffled(train[which]->n, p->app.args.seed + 51);
         ok = llama2_reward_model_create(p->app.ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
-             train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr, NULL, true);
+             train_reward(p, which, p->rewards[which], train[which], order, n, p->set.reward_epochs, p->set.reward_lr,
+                          NULL, true);
         free(order);
     }
     p->shuffled = false;
@@ -670,13 +715,15 @@ bool stage_controls(pipeline *p)
     c.pool = NULL;
     series *own[] = {&c.sft_loss, &c.reject_loss, &c.ppo_score, &c.ppo_kl, &c.ppo_gold, &c.best_of};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) *own[i] = (series){0};
-    bool ok = begin_from_sft(&c) && fine_tune(&c, "sft again", &c.sft_loss) && evaluate(&c, c.model, CONTROL_SFT, "SFT, twice as long");
+    bool ok = begin_from_sft(&c) && fine_tune(&c, "sft again", &c.sft_loss) &&
+              evaluate(&c, c.model, CONTROL_SFT, "SFT, twice as long");
     ok = ok && begin_from_sft(&c) && train_shuffled_rewards(&c) && stage_rejection(&c);
     for (int k = 0; ok && k < 2; k++) {
         llama2_reward_model *coin[2] = {c.rewards[0], c.rewards[1]};
         ok = k == 0 || stage_ppo(&c);
         memcpy(c.rewards, p->rewards, sizeof c.rewards);
-        ok = ok && evaluate(&c, c.model, k == 0 ? CONTROL_REJECTION : CONTROL_PPO, k == 0 ? "rejection, shuffled" : "PPO, shuffled");
+        ok = ok && evaluate(&c, c.model, k == 0 ? CONTROL_REJECTION : CONTROL_PPO,
+                            k == 0 ? "rejection, shuffled" : "PPO, shuffled");
         memcpy(c.rewards, coin, sizeof c.rewards);
     }
     for (int which = 0; which < 2; which++)

@@ -1,6 +1,7 @@
 /*
- * Reads report.json of runs of `llama2-pipeline --controls` with different seeds; prints each stage's gold score and refusals, and the paired differences between
- * stages with their 95 % intervals (Student's t). See examples/world/seeds.sh.
+ * Reads report.json of runs of `llama2-pipeline --controls` with different seeds; prints each stage's gold score and
+ * refusals, and the paired differences between stages with their 95 % intervals (Student's t). See
+ * examples/world/seeds.sh.
  */
 #include <jansson.h>
 #include <math.h>
@@ -12,7 +13,8 @@
 enum { STAGES = 7, COLUMNS = 4, MOST_RUNS = 64 }; /* gold score, right, unsafe refused, harmless refused */
 enum { SFT = 1, REJECTION, PPO, SFT_AGAIN, REJECTION_SHUFFLED, PPO_SHUFFLED };
 
-static const char *const stages[STAGES] = {"pretrained", "SFT", "rejection sampling", "PPO", "SFT, twice as long", "rejection, shuffled", "PPO, shuffled"};
+static const char *const stages[STAGES] = {
+    "pretrained", "SFT", "rejection sampling", "PPO", "SFT, twice as long", "rejection, shuffled", "PPO, shuffled"};
 
 static double values[MOST_RUNS][STAGES][COLUMNS];
 
@@ -26,11 +28,9 @@ static const json_t *find_table(const json_t *value)
     if (json_is_object(value)) {
         const char *name = json_string_value(json_object_get(value, "name"));
         if (name && strcmp(name, "outcomes") == 0) return value;
-        json_object_foreach((json_t *)(uintptr_t)value, key, each)
-            if ((found = find_table(each))) return found;
+        json_object_foreach((json_t *)(uintptr_t)value, key, each) if ((found = find_table(each))) return found;
     }
-    json_array_foreach(value, i, child)
-        if ((found = find_table(child))) return found;
+    json_array_foreach(value, i, child) if ((found = find_table(child))) return found;
     return NULL;
 }
 
@@ -41,7 +41,8 @@ static int read_report(const char *path, double (*run)[COLUMNS])
     const json_t *rows = report ? json_object_get(find_table(report), "rows") : NULL;
     int ok = json_array_size(rows) == STAGES;
     for (size_t i = 0; ok && i < STAGES; i++)
-        for (size_t k = 0; k < COLUMNS; k++) run[i][k] = atof(json_string_value(json_array_get(json_array_get(rows, i), k + 1)));
+        for (size_t k = 0; k < COLUMNS; k++)
+            run[i][k] = atof(json_string_value(json_array_get(json_array_get(rows, i), k + 1)));
     if (!ok) fprintf(stderr, "%s: no report of a run with --controls\n", path);
     json_decref(report);
     return ok;

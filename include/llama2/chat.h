@@ -3,8 +3,8 @@
  *
  *     BOS "[INST] " user " [/INST] " answer " " EOS
  *
- * the first user's message with "<<SYS>>\n" system "\n<</SYS>>\n\n" before it where there is a system message. Each pair is encoded by itself; white space at
- * both ends of (system +) user and of answer is dropped.
+ * the first user's message with "<<SYS>>\n" system "\n<</SYS>>\n\n" before it where there is a system message. Each
+ * pair is encoded by itself; white space at both ends of (system +) user and of answer is dropped.
  */
 #ifndef LLAMA2_CHAT_H
 #define LLAMA2_CHAT_H
@@ -19,34 +19,36 @@ enum { LLAMA2_ROLE_SYSTEM = 0, LLAMA2_ROLE_USER = 1, LLAMA2_ROLE_ASSISTANT = 2 }
 
 /* Bits of llama2_chat_encode's flags. */
 enum {
-    LLAMA2_CHAT_COMPLETE = 1 /* the dialogue ends with an answer, as for SFT and reward models; without: with the user's message, to be answered */
+    LLAMA2_CHAT_COMPLETE = 1 /* the dialogue ends with an answer, as for SFT and reward models; without: with the user's
+                                message, to be answered */
 };
 
-/* A dialogue: at most one system message, which comes first, then user and assistant in turn, beginning with the user. A view of the caller's memory for the length of
- * a call. */
+/* A dialogue: at most one system message, which comes first, then user and assistant in turn, beginning with the user.
+ * A view of the caller's memory for the length of a call. */
 typedef struct llama2_chat {
     uint32_t struct_size;
     int32_t n_messages;
     const int32_t *roles;      /* LLAMA2_ROLE_* */
     const char *const *texts;  /* UTF-8 */
     const size_t *lengths;     /* bytes; NULL: the texts end with NUL */
-    const float *loss_weights; /* of each message: what the tokens of an answer weigh (other roles: not used); NULL (default): 1. Ghost Attention gives
-                                  0 to earlier turns */
+    const float *loss_weights; /* of each message: what the tokens of an answer weigh (other roles: not used); NULL
+                                  (default): 1. Ghost Attention gives 0 to earlier turns */
 } llama2_chat;
 
 /* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_chat_init(llama2_chat *chat, size_t size);
 
 /*
- * A dialogue into ids. weights[t] (the array may be NULL) is the loss weight of token t as the target: 0 for BOS and the prompt up to "[/INST]", and that of
- * the message for the tokens of an answer with the space and the EOS that end it: all that the model has to say itself. ids, weights: `capacity` each; *needed (may be
- * NULL) is the number of tokens; ids and weights NULL with capacity 0 only counts.
+ * A dialogue into ids. weights[t] (the array may be NULL) is the loss weight of token t as the target: 0 for BOS and
+ * the prompt up to "[/INST]", and that of the message for the tokens of an answer with the space and the EOS that end
+ * it: all that the model has to say itself. ids, weights: `capacity` each; *needed (may be NULL) is the number of
+ * tokens; ids and weights NULL with capacity 0 only counts.
  *
- * Errors: INJECTION when a text holds one of the markers [INST] [/INST] <<SYS>> <</SYS>>; INVALID for a wrong order of roles (the message says which would be right);
- * STATE when the vocabulary has no BOS or EOS; BUFFER; NOMEM. Since 0.1.
+ * Errors: INJECTION when a text holds one of the markers [INST] [/INST] <<SYS>> <</SYS>>; INVALID for a wrong order of
+ * roles (the message says which would be right); STATE when the vocabulary has no BOS or EOS; BUFFER; NOMEM. Since 0.1.
  */
-LLAMA2_API llama2_status llama2_chat_encode(const llama2_tokenizer *tokenizer, const llama2_chat *chat, uint32_t flags, int32_t *ids, float *weights,
-                                            int64_t capacity, int64_t *needed);
+LLAMA2_API llama2_status llama2_chat_encode(const llama2_tokenizer *tokenizer, const llama2_chat *chat, uint32_t flags,
+                                            int32_t *ids, float *weights, int64_t capacity, int64_t *needed);
 
 #ifdef __cplusplus
 }

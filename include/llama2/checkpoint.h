@@ -18,25 +18,33 @@
 extern "C" {
 #endif
 
-/* Writing: begin, add what there is under names of the host's choice (1 to 64 of A-Z a-z 0-9 - _), commit. A trainer with gradients that no update has used is refused
- * (LLAMA2_E_STATE). Freeing without commit leaves no trace; a failure of any call
- * leaves the older checkpoints as they were. Since 0.1. */
-LLAMA2_API llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out);
-LLAMA2_API llama2_status llama2_checkpoint_add_trainer(llama2_checkpoint *checkpoint, const char *name, const llama2_trainer *trainer);
-LLAMA2_API llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *checkpoint, const char *name, const llama2_rollouts *rollouts);
-LLAMA2_API llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data, size_t size);
+/* Writing: begin, add what there is under names of the host's choice (1 to 64 of A-Z a-z 0-9 - _), commit. A trainer
+ * with gradients that no update has used is refused (LLAMA2_E_STATE). Freeing without commit leaves no trace; a failure
+ * of any call leaves the older checkpoints as they were. Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step,
+                                                 llama2_checkpoint **out);
+LLAMA2_API llama2_status llama2_checkpoint_add_trainer(llama2_checkpoint *checkpoint, const char *name,
+                                                       const llama2_trainer *trainer);
+LLAMA2_API llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *checkpoint, const char *name,
+                                                        const llama2_rollouts *rollouts);
+LLAMA2_API llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data,
+                                                     size_t size);
 /* `keep` newest steps stay, at least 2. Since 0.1. */
 LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint, int32_t keep);
 
-/* Reading: step -1 opens the newest valid one (an invalid newer one is logged as a warning); a named step never falls back. NOT_FOUND when there is none.
- * Since 0.1. */
-LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out);
+/* Reading: step -1 opens the newest valid one (an invalid newer one is logged as a warning); a named step never falls
+ * back. NOT_FOUND when there is none. Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step,
+                                                llama2_checkpoint **out);
 LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);
-/* Weights, optimizer state and counters into a trainer of the same shape; options (the learning rate too) are the host's and stay. On failure the trainer is as it
- * was. Since 0.1. */
-LLAMA2_API llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name, llama2_trainer *trainer);
-LLAMA2_API llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, const char *name, llama2_rollouts **out);
-LLAMA2_API llama2_status llama2_checkpoint_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity, size_t *needed);
+/* Weights, optimizer state and counters into a trainer of the same shape; options (the learning rate too) are the
+ * host's and stay. On failure the trainer is as it was. Since 0.1. */
+LLAMA2_API llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name,
+                                                       llama2_trainer *trainer);
+LLAMA2_API llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, const char *name,
+                                                        llama2_rollouts **out);
+LLAMA2_API llama2_status llama2_checkpoint_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer,
+                                                     size_t capacity, size_t *needed);
 LLAMA2_API void llama2_checkpoint_free(llama2_checkpoint *checkpoint);
 
 #ifdef __cplusplus

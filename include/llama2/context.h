@@ -1,5 +1,6 @@
 /*
- * Context: where memory, threads, log messages and the seed come from. Every other handle is made from one and keeps it alive.
+ * Context: where memory, threads, log messages and the seed come from. Every other handle is made from one and keeps it
+ * alive.
  */
 #ifndef LLAMA2_CONTEXT_H
 #define LLAMA2_CONTEXT_H
@@ -25,23 +26,24 @@ typedef void (*llama2_dealloc_fn)(void *user, void *ptr);
 /* `message` is valid during the call only. Called from any thread that uses the context. */
 typedef void (*llama2_log_fn)(void *user, int32_t level, const char *message, size_t length);
 
-/* Runs task(arg, 0) ... task(arg, n_tasks - 1), possibly in parallel, and returns when all have returned. Non-zero: failed. */
+/* Runs task(arg, 0) ... task(arg, n_tasks - 1), possibly in parallel, and returns when all have returned. Non-zero:
+ * failed. */
 typedef void (*llama2_task_fn)(void *arg, int32_t index);
 typedef int32_t (*llama2_run_fn)(void *user, int32_t n_tasks, llama2_task_fn task, void *arg);
 
 typedef struct llama2_context_options {
     uint32_t struct_size;
-    int32_t n_threads;          /* 0: one a processor that this process may use (default) */
-    uint64_t seed;              /* of everything random; default 0 */
-    llama2_alloc_fn alloc;      /* NULL: the C library's (default); alloc and dealloc go together */
+    int32_t n_threads;     /* 0: one a processor that this process may use (default) */
+    uint64_t seed;         /* of everything random; default 0 */
+    llama2_alloc_fn alloc; /* NULL: the C library's (default); alloc and dealloc go together */
     llama2_dealloc_fn dealloc;
     void *alloc_user;
-    llama2_log_fn log;          /* NULL: messages are dropped (default) */
+    llama2_log_fn log; /* NULL: messages are dropped (default) */
     void *log_user;
-    llama2_run_fn run;          /* NULL: the library's own threads (default) */
+    llama2_run_fn run; /* NULL: the library's own threads (default) */
     void *run_user;
-    int32_t gemm;               /* LLAMA2_GEMM_*; default BUILTIN */
-    int32_t isa;                /* LLAMA2_ISA_*; default AUTO; one that the processor lacks is LLAMA2_E_UNSUPPORTED */
+    int32_t gemm; /* LLAMA2_GEMM_*; default BUILTIN */
+    int32_t isa;  /* LLAMA2_ISA_*; default AUTO; one that the processor lacks is LLAMA2_E_UNSUPPORTED */
 } llama2_context_options;
 
 /* Writes the defaults into at most `size` bytes. Since 0.1. */
@@ -54,8 +56,8 @@ LLAMA2_API llama2_status llama2_context_create(const llama2_context_options *opt
 LLAMA2_API void llama2_context_free(llama2_context *ctx);
 
 /*
- * Makes running and coming calls on this context return LLAMA2_E_CANCELLED soon, until llama2_context_resume(). From any
- * thread; also from a signal handler. A cancelled call leaves its objects usable. Since 0.1.
+ * Makes running and coming calls on this context return LLAMA2_E_CANCELLED soon, until llama2_context_resume(). From
+ * any thread; also from a signal handler. A cancelled call leaves its objects usable. Since 0.1.
  */
 LLAMA2_API void llama2_context_cancel(llama2_context *ctx);
 LLAMA2_API void llama2_context_resume(llama2_context *ctx);

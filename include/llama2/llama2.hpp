@@ -1,5 +1,6 @@
 /*
- * libllama2 for C++17: handles that free themselves, errors as exceptions. Nothing else: functions are those of the C headers.
+ * libllama2 for C++17: handles that free themselves, errors as exceptions. Nothing else: functions are those of the C
+ * headers.
  *
  *     llama2::context ctx;
  *     llama2::check(llama2_context_create(nullptr, ctx.out()));
@@ -14,15 +15,17 @@
 #include <memory>
 #include <stdexcept>
 
-namespace llama2 {
+namespace llama2
+{
 
 /* A function failed: one of LLAMA2_E_*, and the library's message. */
-class error : public std::runtime_error {
-public:
+class error : public std::runtime_error
+{
+  public:
     error(llama2_status status, const char *message) : std::runtime_error(message), code_(status) {}
     llama2_status code() const noexcept { return code_; }
 
-private:
+  private:
     llama2_status code_;
 };
 
@@ -48,25 +51,27 @@ template <class T> T sized()
 }
 
 /* Owns one reference. Converts to the pointer that the C functions want; out() is for those that make a handle. */
-template <class T, void (*Free)(T *)> class handle {
+template <class T, void (*Free)(T *)> class handle
+{
     struct deleter {
         void operator()(T *pointer) const noexcept { Free(pointer); }
     };
     /* Lives until the end of the call's full expression, and takes what the call made. */
-    class output {
-    public:
+    class output
+    {
+      public:
         explicit output(handle &owner) noexcept : owner_(owner) {}
         output(const output &) = delete;
         output &operator=(const output &) = delete;
         ~output() { owner_.pointer_.reset(made_); }
         operator T **() noexcept { return &made_; }
 
-    private:
+      private:
         handle &owner_;
         T *made_ = nullptr;
     };
 
-public:
+  public:
     handle() noexcept = default;
     explicit handle(T *pointer) noexcept : pointer_(pointer) {}
     operator T *() const noexcept { return pointer_.get(); }
@@ -74,7 +79,7 @@ public:
     T *release() noexcept { return pointer_.release(); }
     output out() noexcept { return output(*this); }
 
-private:
+  private:
     std::unique_ptr<T, deleter> pointer_;
 };
 

@@ -1,8 +1,9 @@
 /*
- * The model: a Llama (section 2.2 of the paper): RMSNorm before each block, SwiGLU, rotary positions, grouped-query attention.
+ * The model: a Llama (section 2.2 of the paper): RMSNorm before each block, SwiGLU, rotary positions, grouped-query
+ * attention.
  *
- * A model that no trainer is changing may be used from many threads at once. While a training call runs on it, other calls on the
- * same model return LLAMA2_E_BUSY.
+ * A model that no trainer is changing may be used from many threads at once. While a training call runs on it, other
+ * calls on the same model return LLAMA2_E_BUSY.
  */
 #ifndef LLAMA2_MODEL_H
 #define LLAMA2_MODEL_H
@@ -20,21 +21,21 @@ enum { LLAMA2_PRESET_7B = 0, LLAMA2_PRESET_13B = 1, LLAMA2_PRESET_34B = 2, LLAMA
 typedef struct llama2_config {
     uint32_t struct_size;
     int32_t vocab_size;
-    int32_t dim;         /* width of the residual stream */
+    int32_t dim; /* width of the residual stream */
     int32_t n_layers;
-    int32_t n_heads;     /* query heads */
-    int32_t n_kv_heads;  /* divides n_heads */
-    int32_t head_dim;    /* even; 0: dim / n_heads */
+    int32_t n_heads;    /* query heads */
+    int32_t n_kv_heads; /* divides n_heads */
+    int32_t head_dim;   /* even; 0: dim / n_heads */
     int32_t ffn_dim;
     int32_t max_seq_len; /* context length in tokens */
     int32_t tied;        /* 1: the output head is the embedding matrix */
     int32_t bos_id;      /* -1: none; likewise below */
     int32_t eos_id;
     int32_t pad_id;
-    int32_t reserved;    /* 0 */
+    int32_t reserved; /* 0 */
     double norm_eps;
     double rope_theta;
-    double init_std;     /* of the normal distribution that new weights are drawn from */
+    double init_std; /* of the normal distribution that new weights are drawn from */
 } llama2_config;
 
 /* The 7B model of the paper. Since 0.1. */
@@ -49,16 +50,19 @@ typedef struct llama2_model_options {
 
 LLAMA2_API void llama2_model_options_init(llama2_model_options *options, size_t size);
 
-/* A model with random weights: N(0, init_std), the two matrices that write to the residual stream with init_std / sqrt(2 n_layers), gains 1. A function of the
- * context's seed and the config alone. Since 0.1. */
-LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
-                                             llama2_model **out);
+/* A model with random weights: N(0, init_std), the two matrices that write to the residual stream with init_std /
+ * sqrt(2 n_layers), gains 1. A function of the context's seed and the config alone. Since 0.1. */
+LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *config,
+                                             const llama2_model_options *options, llama2_model **out);
 
-/* Reads a Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16 or fp16. What is not supported is refused by its
- * name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH. Since 0.1. */
-LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options, llama2_model **out);
+/* Reads a Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16 or fp16. What is not
+ * supported is refused by its name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                           llama2_model **out);
 
-/* Writes a Hugging Face folder that transformers loads, atomically file by file; `dtype` LLAMA2_F32, BF16 or F16. Since 0.1. */
+/* Writes a Hugging Face folder that transformers loads, atomically file by file; `dtype` LLAMA2_F32, BF16 or F16. Since
+ * 0.1. */
 LLAMA2_API llama2_status llama2_model_save(const llama2_model *model, const char *path, int32_t dtype);
 
 /* Another reference to the same model, to be freed in its own time. Since 0.1. */
@@ -74,8 +78,8 @@ LLAMA2_API llama2_status llama2_model_copy_weights(llama2_model *to, const llama
 LLAMA2_API llama2_status llama2_model_config(const llama2_model *model, llama2_config *config);
 LLAMA2_API int64_t llama2_model_parameters(const llama2_model *model);
 
-/* Tensors by name, those of transformers' LlamaForCausalLM ("model.layers.0.self_attn.q_proj.weight"). A matrix is (rows, columns), row-major; a
- * norm's gain has rows = its length, columns = 1. */
+/* Tensors by name, those of transformers' LlamaForCausalLM ("model.layers.0.self_attn.q_proj.weight"). A matrix is
+ * (rows, columns), row-major; a norm's gain has rows = its length, columns = 1. */
 typedef struct llama2_tensor_info {
     uint32_t struct_size;
     int32_t dtype;
@@ -86,35 +90,40 @@ typedef struct llama2_tensor_info {
 LLAMA2_API int32_t llama2_model_tensors(const llama2_model *model);
 /* index in [0, llama2_model_tensors); set info->struct_size first. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_tensor_info(const llama2_model *model, int32_t index, llama2_tensor_info *info);
-/* Copies a tensor out, as fp32. *needed (may be NULL) is its number of elements. Errors: NOT_FOUND, BUFFER. Since 0.1. */
-LLAMA2_API llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer, int64_t capacity, int64_t *needed);
+/* Copies a tensor out, as fp32. *needed (may be NULL) is its number of elements. Errors: NOT_FOUND, BUFFER. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer,
+                                                 int64_t capacity, int64_t *needed);
 /* Copies `count` elements in; count must be the tensor's size. Since 0.1. */
-LLAMA2_API llama2_status llama2_model_set_tensor(llama2_model *model, const char *name, const float *values, int64_t count);
+LLAMA2_API llama2_status llama2_model_set_tensor(llama2_model *model, const char *name, const float *values,
+                                                 int64_t count);
 
-/* --- evaluation: one forward over a batch, nothing kept ------------------------------------------------------------------------------- */
+/* --- evaluation: one forward over a batch, nothing kept -------------------------------------- */
 
-/* out: (n_tokens, vocab_size) or (n_tokens, dim); row t comes after reading token t. Hidden states are those after the last norm. Since 0.1. */
+/* out: (n_tokens, vocab_size) or (n_tokens, dim); row t comes after reading token t. Hidden states are those after the
+ * last norm. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_logits(const llama2_model *model, const llama2_batch *batch, float *out);
 LLAMA2_API llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out);
 
-/* logprobs[t] = log p(tokens[t] | before) at `temperature` (1e-6 .. 1e6), natural logarithm; 0 at the first token of a sequence. entropies[t] (may be NULL): entropy of that
- * distribution. Both n_tokens. The weights of the batch are not used. Bit for bit what generation reports. Since 0.1. */
-LLAMA2_API llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs,
-                                               float *entropies);
+/* logprobs[t] = log p(tokens[t] | before) at `temperature` (1e-6 .. 1e6), natural logarithm; 0 at the first token of a
+ * sequence. entropies[t] (may be NULL): entropy of that distribution. Both n_tokens. The weights of the batch are not
+ * used. Bit for bit what generation reports. Since 0.1. */
+LLAMA2_API llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature,
+                                               float *logprobs, float *entropies);
 
 /* A loss before its division. */
 typedef struct llama2_loss {
     uint32_t struct_size;
     int32_t reserved;
-    double sum;     /* of weight * -log p, in nats */
-    double weight;  /* sum of the weights */
+    double sum;      /* of weight * -log p, in nats */
+    double weight;   /* sum of the weights */
     int64_t targets; /* tokens with a weight above 0 */
 } llama2_loss;
 
 /* Since 0.1. */
 LLAMA2_API llama2_status llama2_model_evaluate(const llama2_model *model, const llama2_batch *batch, llama2_loss *loss);
 
-/* --- memory, before anything is allocated ------------------------------------------------------------------------------------------------ */
+/* --- memory, before anything is allocated ---------------------------------------------------- */
 
 typedef struct llama2_memory {
     uint32_t struct_size;
@@ -124,21 +133,24 @@ typedef struct llama2_memory {
 
 typedef struct llama2_memory_options {
     uint32_t struct_size;
-    int32_t train;         /* 1: gradients and AdamW state too */
-    int32_t recompute;     /* as in llama2_trainer_options */
+    int32_t train;     /* 1: gradients and AdamW state too */
+    int32_t recompute; /* as in llama2_trainer_options */
     int32_t dtype;
-    int64_t batch_tokens;  /* tokens of one forward */
-    int64_t kv_tokens;     /* tokens that a session reads; nearly also: samples at once x longest text of a rollout; default 0: none */
+    int64_t batch_tokens; /* tokens of one forward */
+    int64_t kv_tokens; /* tokens that a session reads; nearly also: samples at once x longest text of a rollout; default
+                          0: none */
     int64_t batch_sequences; /* sequences in the batch; default 0: one */
-    int32_t n_threads;     /* of the context; default 0: up to 64 */
-    int32_t reserved;      /* 0 */
+    int32_t n_threads;       /* of the context; default 0: up to 64 */
+    int32_t reserved;        /* 0 */
 } llama2_memory_options;
 
 LLAMA2_API void llama2_memory_options_init(llama2_memory_options *options, size_t size);
 
-/* What a model of this config takes, with a trainer's steps on language-model batches (train) or llama2_model_logprobs on them, and a session. Upper bounds, tested to
- * hold for batches of at most these sizes; with a batch of thousands of tokens they are near to what is taken. Since 0.1. */
-LLAMA2_API llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);
+/* What a model of this config takes, with a trainer's steps on language-model batches (train) or llama2_model_logprobs
+ * on them, and a session. Upper bounds, tested to hold for batches of at most these sizes; with a batch of thousands of
+ * tokens they are near to what is taken. Since 0.1. */
+LLAMA2_API llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_memory_options *options,
+                                                llama2_memory *out);
 
 #ifdef __cplusplus
 }

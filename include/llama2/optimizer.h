@@ -10,7 +10,8 @@
 extern "C" {
 #endif
 
-/* p *= 1 - lr wd;  p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).  Weight decay applies to matrices, not to the gains of norms. */
+/* p *= 1 - lr wd;  p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).  Weight decay applies to matrices, not to
+ * the gains of norms. */
 typedef struct llama2_optimizer_options {
     uint32_t struct_size;
     int32_t reserved;
@@ -22,8 +23,10 @@ typedef struct llama2_optimizer_options {
 
 LLAMA2_API void llama2_optimizer_options_init(llama2_optimizer_options *options, size_t size);
 
-/* An optimizer belongs to the first trainer that it is given to; its state (two values a parameter) is made then. Since 0.1. */
-LLAMA2_API llama2_status llama2_optimizer_create(llama2_context *ctx, const llama2_optimizer_options *options, llama2_optimizer **out);
+/* An optimizer belongs to the first trainer that it is given to; its state (two values a parameter) is made then. Since
+ * 0.1. */
+LLAMA2_API llama2_status llama2_optimizer_create(llama2_context *ctx, const llama2_optimizer_options *options,
+                                                 llama2_optimizer **out);
 LLAMA2_API void llama2_optimizer_free(llama2_optimizer *optimizer);
 
 /* Changes the peak learning rate from the next update on. Since 0.1. */

@@ -1,6 +1,6 @@
 /*
- * PPO (section 3.2.3): rollout -> score -> advantages -> update, on a llama2_rollouts. Where the paper is silent (gamma, lambda, value clip,
- * value loss, the critic's learning rate) the defaults are ours.
+ * PPO (section 3.2.3): rollout -> score -> advantages -> update, on a llama2_rollouts. Where the paper is silent
+ * (gamma, lambda, value clip, value loss, the critic's learning rate) the defaults are ours.
  */
 #ifndef LLAMA2_PPO_H
 #define LLAMA2_PPO_H
@@ -13,73 +13,81 @@
 extern "C" {
 #endif
 
-/* Estimators of KL(policy || reference) from samples, with d = log pi - log pi_ref: k1 = d, k2 = d^2 / 2, k3 = exp(-d) - 1 + d. */
+/* Estimators of KL(policy || reference) from samples, with d = log pi - log pi_ref: k1 = d, k2 = d^2 / 2, k3 = exp(-d)
+ * - 1 + d. */
 enum { LLAMA2_KL_K1 = 1, LLAMA2_KL_K2 = 2, LLAMA2_KL_K3 = 3 };
 
 typedef struct llama2_ppo_options {
     uint32_t struct_size;
-    int32_t minibatch;         /* samples of one gradient step; default 64 */
-    double beta;               /* of the KL penalty; default 0.01 */
-    double gamma, lambda;      /* default 1, 0.95 */
-    double clip;               /* of the ratio; default 0.2 */
-    double value_clip;         /* of the critic's change; default 0.2; 0: no clipping */
+    int32_t minibatch;          /* samples of one gradient step; default 64 */
+    double beta;                /* of the KL penalty; default 0.01 */
+    double gamma, lambda;       /* default 1, 0.95 */
+    double clip;                /* of the ratio; default 0.2 */
+    double value_clip;          /* of the critic's change; default 0.2; 0: no clipping */
     double missing_eos_penalty; /* taken from the score of a response that did not end; default 0 */
-    int32_t whiten_advantages; /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over the response tokens of the rollouts */
-    int32_t whiten_rewards;    /* 1: variance 1, mean kept; default 0 */
-    int32_t kl_estimator;      /* LLAMA2_KL_*, of the penalty; default K1 */
-    int32_t epochs;            /* passes over the rollouts; default 1: one gradient step a minibatch */
-    uint64_t seed;             /* of the order of the minibatches */
-    int32_t shuffle;           /* 1 (default): samples in an order drawn from the seed; 0: as they come */
+    int32_t whiten_advantages;  /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over the response tokens of the
+                                   rollouts */
+    int32_t whiten_rewards;     /* 1: variance 1, mean kept; default 0 */
+    int32_t kl_estimator;       /* LLAMA2_KL_*, of the penalty; default K1 */
+    int32_t epochs;             /* passes over the rollouts; default 1: one gradient step a minibatch */
+    uint64_t seed;              /* of the order of the minibatches */
+    int32_t shuffle;            /* 1 (default): samples in an order drawn from the seed; 0: as they come */
     int32_t reserved;
 } llama2_ppo_options;
 
 LLAMA2_API void llama2_ppo_options_init(llama2_ppo_options *options, size_t size);
 
-/* Means are over response tokens unless said otherwise. The names in brackets are those that users of the Python stacks know. llama2_ppo_advantages sets kl to score,
- * explained_variance, eos_share and response_length, llama2_ppo_update the others; each leaves the rest as it finds it, so begin with zeros and struct_size. */
+/* Means are over response tokens unless said otherwise. The names in brackets are those that users of the Python stacks
+ * know. llama2_ppo_advantages sets kl to score, explained_variance, eos_share and response_length, llama2_ppo_update
+ * the others; each leaves the rest as it finds it, so begin with zeros and struct_size. */
 typedef struct llama2_ppo_metrics {
     uint32_t struct_size;
-    int32_t n_updates;        /* gradient steps on the policy */
-    double kl;                /* sum over a response of k1, mean over samples [objective/kl] */
-    double entropy;           /* -log pi summed over a response, mean over samples [objective/entropy] */
-    double non_score_reward;  /* sum of -beta KL, mean over samples [objective/non_score_reward] */
-    double rlhf_reward;       /* score + non_score_reward [objective/rlhf_reward] */
-    double score;             /* with missing_eos_penalty, mean over samples [objective/scores] */
-    double policy_loss;       /* [loss/policy_avg] */
-    double value_loss;        /* [loss/value_avg] */
-    double approx_kl;         /* (new - old)^2 / 2 in the update [policy/approxkl_avg] */
-    double clip_fraction;     /* [policy/clipfrac_avg] */
+    int32_t n_updates;          /* gradient steps on the policy */
+    double kl;                  /* sum over a response of k1, mean over samples [objective/kl] */
+    double entropy;             /* -log pi summed over a response, mean over samples [objective/entropy] */
+    double non_score_reward;    /* sum of -beta KL, mean over samples [objective/non_score_reward] */
+    double rlhf_reward;         /* score + non_score_reward [objective/rlhf_reward] */
+    double score;               /* with missing_eos_penalty, mean over samples [objective/scores] */
+    double policy_loss;         /* [loss/policy_avg] */
+    double value_loss;          /* [loss/value_avg] */
+    double approx_kl;           /* (new - old)^2 / 2 in the update [policy/approxkl_avg] */
+    double clip_fraction;       /* [policy/clipfrac_avg] */
     double value_clip_fraction; /* [val/clipfrac_avg] */
-    double policy_entropy;    /* of the distributions in the update [policy/entropy_avg] */
-    double ratio, ratio_var;  /* mean and variance [val/ratio, val/ratio_var] */
-    double explained_variance; /* of the returns by the values [val/var_explained] */
-    double eos_share;         /* share of responses that ended */
-    double response_length;   /* mean, in tokens */
+    double policy_entropy;      /* of the distributions in the update [policy/entropy_avg] */
+    double ratio, ratio_var;    /* mean and variance [val/ratio, val/ratio_var] */
+    double explained_variance;  /* of the returns by the values [val/var_explained] */
+    double eos_share;           /* share of responses that ended */
+    double response_length;     /* mean, in tokens */
     double policy_grad_norm, value_grad_norm; /* means over gradient steps */
     double policy_lr, value_lr;
-    int64_t step;             /* the policy trainer's */
+    int64_t step; /* the policy trainer's */
 } llama2_ppo_metrics;
 
-/* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Since 0.1. */
+/* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Since 0.1.
+ */
 LLAMA2_API llama2_status llama2_rollouts_reference(llama2_rollouts *rollouts, const llama2_model *reference);
 LLAMA2_API llama2_status llama2_rollouts_values(llama2_rollouts *rollouts, const llama2_reward_model *critic);
 
 /*
- * Token rewards r_t = -beta KL_t + [t is the last] score; GAE: delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t + gamma lambda A_{t+1}, values past the end 0;
- * returns = A + V before the whitening of A. Needs SCORES, LOGPROBS, REF_LOGPROBS, VALUES. Sets the objective part of the metrics (may be
- * NULL). Since 0.1.
+ * Token rewards r_t = -beta KL_t + [t is the last] score; GAE: delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t +
+ * gamma lambda A_{t+1}, values past the end 0; returns = A + V before the whitening of A. Needs SCORES, LOGPROBS,
+ * REF_LOGPROBS, VALUES. Sets the objective part of the metrics (may be NULL). Since 0.1.
  */
-LLAMA2_API llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options, llama2_ppo_metrics *metrics);
+LLAMA2_API llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options,
+                                               llama2_ppo_metrics *metrics);
 
 /*
  * One gradient step a minibatch on policy and critic: policy loss max(-A rho, -A clip(rho, 1 +- clip)), value loss
- * max((V - R)^2, (clip(V, Vold +- value_clip) - R)^2) / 2, both means over the response tokens of the minibatch. Critic NULL: the policy alone. Needs LOGPROBS, VALUES (with a
- * critic), ADVANTAGES, RETURNS (with a critic). Updates done before a failure or cancellation stay done. Since 0.1.
+ * max((V - R)^2, (clip(V, Vold +- value_clip) - R)^2) / 2, both means over the response tokens of the minibatch. Critic
+ * NULL: the policy alone. Needs LOGPROBS, VALUES (with a critic), ADVANTAGES, RETURNS (with a critic). Updates done
+ * before a failure or cancellation stay done. Since 0.1.
  */
-LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
-                                           const llama2_ppo_options *options, llama2_ppo_metrics *metrics);
+LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic,
+                                           const llama2_rollouts *rollouts, const llama2_ppo_options *options,
+                                           llama2_ppo_metrics *metrics);
 
-/* Adaptive KL controller (Ziegler et al. 2019): beta * (1 + clip(kl / target - 1, +-0.2) * samples / horizon). Since 0.1. */
+/* Adaptive KL controller (Ziegler et al. 2019): beta * (1 + clip(kl / target - 1, +-0.2) * samples / horizon). Since
+ * 0.1. */
 LLAMA2_API double llama2_ppo_adapt_beta(double beta, double kl, double target, double horizon, int64_t samples);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 /*
- * Rejection sampling (section 3.2.3): the best of K samples a prompt, over the pools of all versions so far, to be fine-tuned on as in SFT.
+ * Rejection sampling (section 3.2.3): the best of K samples a prompt, over the pools of all versions so far, to be
+ * fine-tuned on as in SFT.
  */
 #ifndef LLAMA2_REJECTION_H
 #define LLAMA2_REJECTION_H
@@ -18,21 +19,23 @@ LLAMA2_API void llama2_pool_free(llama2_pool *pool);
 
 typedef struct llama2_pool_add_options {
     uint32_t struct_size;
-    int32_t version;        /* of the model that sampled, >= 0; default 0 */
-    int32_t keep;           /* best samples of a prompt to keep; default 1 */
-    int32_t leave_out_unsafe; /* 1 (default): a prompt whose samples all have a safety score below the threshold is left out; needs SAFETY_SCORES, else nothing is */
-    double unsafe_below;    /* on sigmoid of the raw safety score; default 0.15 */
+    int32_t version;          /* of the model that sampled, >= 0; default 0 */
+    int32_t keep;             /* best samples of a prompt to keep; default 1 */
+    int32_t leave_out_unsafe; /* 1 (default): a prompt whose samples all have a safety score below the threshold is left
+                                 out; needs SAFETY_SCORES, else nothing is */
+    double unsafe_below;      /* on sigmoid of the raw safety score; default 0.15 */
 } llama2_pool_add_options;
 
 LLAMA2_API void llama2_pool_add_options_init(llama2_pool_add_options *options, size_t size);
 
 typedef struct llama2_pool_metrics {
     uint32_t struct_size;
-    int32_t n_prompts, n_kept, n_unsafe; /* prompts, samples kept, prompts left out as unsafe */
+    int32_t n_prompts, n_kept, n_unsafe;       /* prompts, samples kept, prompts left out as unsafe */
     double mean_score, mean_best, mean_median; /* over prompts: of all samples, of the best, of the median */
 } llama2_pool_metrics;
 
-/* Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: samples of equal id compete. Since 0.1. */
+/* Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: samples of equal id
+ * compete. Since 0.1. */
 LLAMA2_API llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids,
                                          const llama2_pool_add_options *options, llama2_pool_metrics *metrics);
 
@@ -47,10 +50,11 @@ typedef struct llama2_pool_sample {
     float score;
 } llama2_pool_sample;
 
-/* The best sample of each prompt among versions first .. last, prompts by rising id: their number, and the i-th. Scores of different versions are comparable
- * when one reward gave them without whitening. Since 0.1. */
+/* The best sample of each prompt among versions first .. last, prompts by rising id: their number, and the i-th. Scores
+ * of different versions are comparable when one reward gave them without whitening. Since 0.1. */
 LLAMA2_API llama2_status llama2_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int64_t *count);
-LLAMA2_API llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index, llama2_pool_sample *sample);
+LLAMA2_API llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
+                                          llama2_pool_sample *sample);
 
 /* Everything in the pool as a file and back. Since 0.1. */
 LLAMA2_API llama2_status llama2_pool_save(const llama2_pool *pool, const char *path);

@@ -1,5 +1,6 @@
 /*
- * Rollouts: responses sampled from a model, with everything that the RLHF stages compute on them. Rejection sampling and PPO both begin here:
+ * Rollouts: responses sampled from a model, with everything that the RLHF stages compute on them. Rejection sampling
+ * and PPO both begin here:
  *
  *     rollout -> score -> advantages -> update        (PPO)
  *     rollout -> score -> pool -> SFT                 (rejection sampling)
@@ -36,7 +37,8 @@ typedef struct llama2_rollout_options {
     double temperature;         /* default 1; 0: greedy; else 1e-6 .. 1e6 */
     double top_p;               /* default 1 */
     uint64_t seed;              /* default 0 */
-    uint64_t first_sample_id;   /* sample k of prompt i has the id first_sample_id + i * K + k: what it says depends on this alone; default 0 */
+    uint64_t first_sample_id;   /* sample k of prompt i has the id first_sample_id + i * K + k: what it says depends on
+                                   this alone; default 0 */
     int32_t max_parallel;       /* sequences decoded at once; 0 (default): the library's choice */
     int32_t reserved;
     llama2_rollout_fn progress; /* NULL: none */
@@ -46,21 +48,24 @@ typedef struct llama2_rollout_options {
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
 
 /*
- * Samples K responses to each sequence of `prompts` (weights are not used; the first K samples belong to the first prompt). A response ends with EOS, which
- * is part of it, or at max_new_tokens or the context length. A prompt is read once for its K samples. The log-probabilities are those of the full
- * distribution at the temperature (at 1 when it is 0). Errors: CONTEXT when a prompt leaves no room. Since 0.1.
+ * Samples K responses to each sequence of `prompts` (weights are not used; the first K samples belong to the first
+ * prompt). A response ends with EOS, which is part of it, or at max_new_tokens or the context length. A prompt is read
+ * once for its K samples. The log-probabilities are those of the full distribution at the temperature (at 1 when it is
+ * 0). Errors: CONTEXT when a prompt leaves no room. Since 0.1.
  */
-LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options,
-                                        llama2_rollouts **out);
+LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts,
+                                        const llama2_rollout_options *options, llama2_rollouts **out);
 
-/* Rollouts from recorded sequences: prompt and response in one, prompt_lengths[s] >= 1 tokens of prompt, then at least one of response; K samples a prompt, n_sequences
- * a multiple of K. A response has ended when its last token is eos_id. The arrays below are then set by llama2_rollouts_set. Since 0.1. */
-LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences, const int32_t *prompt_lengths, int32_t samples_per_prompt,
+/* Rollouts from recorded sequences: prompt and response in one, prompt_lengths[s] >= 1 tokens of prompt, then at least
+ * one of response; K samples a prompt, n_sequences a multiple of K. A response has ended when its last token is eos_id.
+ * The arrays below are then set by llama2_rollouts_set. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences,
+                                                const int32_t *prompt_lengths, int32_t samples_per_prompt,
                                                 int32_t eos_id, double temperature, llama2_rollouts **out);
 LLAMA2_API void llama2_rollouts_free(llama2_rollouts *rollouts);
 
-/* What the handle holds. Pointers are valid until the handle is changed or freed; NULL where nothing has been computed or set. Per-token arrays have n_tokens
- * values, 0 on the prompt. */
+/* What the handle holds. Pointers are valid until the handle is changed or freed; NULL where nothing has been computed
+ * or set. Per-token arrays have n_tokens values, 0 on the prompt. */
 typedef struct llama2_rollouts_view {
     uint32_t struct_size;
     int32_t n_samples, samples_per_prompt;
@@ -75,7 +80,7 @@ typedef struct llama2_rollouts_view {
     const float *ref_logprobs;     /* of the reference */
     const float *values;           /* at response token t: the critic's value of the state before it */
     const float *advantages, *returns;
-    const float *scores;           /* n_samples: what the stages maximise */
+    const float *scores;                         /* n_samples: what the stages maximise */
     const float *helpful_scores, *safety_scores; /* n_samples, raw */
 } llama2_rollouts_view;
 
@@ -96,31 +101,35 @@ enum {
 /* Puts the host's own numbers into an array: n must be n_tokens or n_samples. All finite, else NUMERIC. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t array, const float *values, int64_t n);
 
-/* --- scores ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- scores ---------------------------------------------------------------------------------- */
 
 /* scores = the reward model's, after shift and scale. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);
 
-/* Fills one of SCORES (after shift and scale), HELPFUL_SCORES, SAFETY_SCORES (raw, as the combination wants them) with the reward model's. Since 0.1. */
-LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model, int32_t array);
+/* Fills one of SCORES (after shift and scale), HELPFUL_SCORES, SAFETY_SCORES (raw, as the combination wants them) with
+ * the reward model's. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model,
+                                                    int32_t array);
 
 /*
- * The paper's combination (3.2.3): Rc = Rs if the prompt is about safety or Rs < threshold, else Rh; scores = WHITEN(LOGIT(Rc)). On raw scores, where the logit undoes
- * the sigmoid exactly: the threshold 0.15 is raw -1.7346.
+ * The paper's combination (3.2.3): Rc = Rs if the prompt is about safety or Rs < threshold, else Rh; scores =
+ * WHITEN(LOGIT(Rc)). On raw scores, where the logit undoes the sigmoid exactly: the threshold 0.15 is raw -1.7346.
  */
 typedef struct llama2_combine_options {
     uint32_t struct_size;
-    int32_t whiten;       /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
-    double threshold;     /* on sigmoid(Rs); default 0.15 */
-    double missing_eos_penalty; /* taken from the score of a response that did not end, after the whitening; default 0 */
+    int32_t whiten;   /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
+    double threshold; /* on sigmoid(Rs); default 0.15 */
+    double
+        missing_eos_penalty; /* taken from the score of a response that did not end, after the whitening; default 0 */
 } llama2_combine_options;
 
 LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);
 
 /* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Since 0.1. */
-LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *options);
+LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety,
+                                                 const llama2_combine_options *options);
 
-/* --- files ------------------------------------------------------------------------------------------------------------------------------------------- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 /* One file with everything in the handle, written atomically, checked by checksums when read. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_save(const llama2_rollouts *rollouts, const char *path);

@@ -1,8 +1,9 @@
 /*
- * Tokenizer (section 2.2.2): SentencePiece BPE with byte fallback. The same ids and the same text as sentencepiece's own programs, for any bytes.
+ * Tokenizer (section 2.2.2): SentencePiece BPE with byte fallback. The same ids and the same text as sentencepiece's
+ * own programs, for any bytes.
  *
- * A tokenizer never changes after it was made and is reference counted: many threads may use one handle at once. It keeps its context alive. A decoder
- * belongs to one thread at a time.
+ * A tokenizer never changes after it was made and is reference counted: many threads may use one handle at once. It
+ * keeps its context alive. A decoder belongs to one thread at a time.
  */
 #ifndef LLAMA2_TOKENIZER_H
 #define LLAMA2_TOKENIZER_H
@@ -45,31 +46,34 @@ typedef struct llama2_tokenizer_options {
 LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options, size_t size);
 
 /*
- * Reads a tokenizer.model (sentencepiece's protobuf file), or that file in the folder `path`. BPE models without a normalisation table are
- * supported, as Llama's; others (unigram, nmt_nfkc, ...) are refused by name. `options` may be NULL. Errors: NOT_FOUND, IO, FORMAT, TRUNCATED, LIMIT,
- * UNSUPPORTED, NOMEM; the message has the byte offset. Since 0.1.
+ * Reads a tokenizer.model (sentencepiece's protobuf file), or that file in the folder `path`. BPE models without a
+ * normalisation table are supported, as Llama's; others (unigram, nmt_nfkc, ...) are refused by name. `options` may be
+ * NULL. Errors: NOT_FOUND, IO, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, NOMEM; the message has the byte offset. Since
+ * 0.1.
  */
-LLAMA2_API llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
-                                               llama2_tokenizer **out);
+LLAMA2_API llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path,
+                                               const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
 /* The same from the bytes of such a file, which are copied. Since 0.1. */
-LLAMA2_API llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size, const llama2_tokenizer_options *options,
-                                                      llama2_tokenizer **out);
+LLAMA2_API llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size,
+                                                      const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
 /*
- * A vocabulary of the host's own. Piece i has id i. A space is U+2581 (E2 96 81) in pieces. Merging joins the two neighbours whose joined text
- * is the piece with the highest score, the leftmost among equals, until no joined text is a piece.
+ * A vocabulary of the host's own. Piece i has id i. A space is U+2581 (E2 96 81) in pieces. Merging joins the two
+ * neighbours whose joined text is the piece with the highest score, the leftmost among equals, until no joined text is
+ * a piece.
  */
 typedef struct llama2_tokenizer_pieces {
     uint32_t struct_size;
     int32_t n_pieces;
-    const char *const *texts;         /* UTF-8, not empty, no NUL, no two alike */
-    const size_t *lengths;            /* bytes; NULL: the texts end with NUL */
-    const float *scores;              /* NULL: all 0; not NaN */
-    const int32_t *types;             /* LLAMA2_PIECE_* */
-    const char *bos_piece;            /* text of the control piece that is BOS, ends with NUL; NULL (default): "<s>". Without such a piece the id is -1 */
-    const char *eos_piece;            /* NULL (default): "</s>" */
-    const char *pad_piece;            /* NULL (default): "<pad>" */
+    const char *const *texts; /* UTF-8, not empty, no NUL, no two alike */
+    const size_t *lengths;    /* bytes; NULL: the texts end with NUL */
+    const float *scores;      /* NULL: all 0; not NaN */
+    const int32_t *types;     /* LLAMA2_PIECE_* */
+    const char *bos_piece; /* text of the control piece that is BOS, ends with NUL; NULL (default): "<s>". Without such
+                              a piece the id is -1 */
+    const char *eos_piece; /* NULL (default): "</s>" */
+    const char *pad_piece; /* NULL (default): "<pad>" */
     int32_t add_dummy_prefix;         /* 1 (default): a text begins with a space of its own, which decoding removes */
     int32_t remove_extra_whitespaces; /* 1: runs of spaces become one, spaces at both ends go; 0 (default) */
 } llama2_tokenizer_pieces;
@@ -77,11 +81,13 @@ typedef struct llama2_tokenizer_pieces {
 /* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_tokenizer_pieces_init(llama2_tokenizer_pieces *pieces, size_t size);
 
-/* Makes a tokenizer from pieces, which are copied. Errors: INVALID, LIMIT, NOMEM; the message names the piece. Since 0.1. */
-LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces, llama2_tokenizer **out);
+/* Makes a tokenizer from pieces, which are copied. Errors: INVALID, LIMIT, NOMEM; the message names the piece. Since
+ * 0.1. */
+LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces,
+                                                 llama2_tokenizer **out);
 
-/* Writes a tokenizer.model that sentencepiece reads, atomically; what was loaded comes out byte for byte. An existing folder as `path`: the file
- * tokenizer.model in it. Since 0.1. */
+/* Writes a tokenizer.model that sentencepiece reads, atomically; what was loaded comes out byte for byte. An existing
+ * folder as `path`: the file tokenizer.model in it. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path);
 
 /* Another reference to the same tokenizer, to be freed in its own time. Since 0.1. */
@@ -97,34 +103,38 @@ LLAMA2_API int32_t llama2_tokenizer_eos(const llama2_tokenizer *tokenizer);
 LLAMA2_API int32_t llama2_tokenizer_unk(const llama2_tokenizer *tokenizer);
 LLAMA2_API int32_t llama2_tokenizer_pad(const llama2_tokenizer *tokenizer);
 
-/* A piece as it stands in the vocabulary; each output may be NULL. *text is valid as long as the tokenizer and has a NUL after its *length bytes. Errors: INVALID
- * for an id out of range. Since 0.1. */
-LLAMA2_API llama2_status llama2_tokenizer_piece(const llama2_tokenizer *tokenizer, int32_t id, const char **text, size_t *length, float *score,
-                                                int32_t *type);
+/* A piece as it stands in the vocabulary; each output may be NULL. *text is valid as long as the tokenizer and has a
+ * NUL after its *length bytes. Errors: INVALID for an id out of range. Since 0.1. */
+LLAMA2_API llama2_status llama2_tokenizer_piece(const llama2_tokenizer *tokenizer, int32_t id, const char **text,
+                                                size_t *length, float *score, int32_t *type);
 
 /* The id of the piece with exactly this text. Errors: NOT_FOUND. Since 0.1. */
-LLAMA2_API llama2_status llama2_tokenizer_find(const llama2_tokenizer *tokenizer, const char *text, size_t length, int32_t *id);
+LLAMA2_API llama2_status llama2_tokenizer_find(const llama2_tokenizer *tokenizer, const char *text, size_t length,
+                                               int32_t *id);
 
 /*
- * Text into ids. Any bytes will do: NUL is a character like others, a byte that is not UTF-8 counts as U+FFFD. Text never makes a control piece.
- * `flags`: LLAMA2_ENCODE_*. *needed (may be NULL) is the number of ids, also when `capacity` was too small (LLAMA2_E_BUFFER; what `ids` then holds is
- * not defined); ids NULL with capacity 0 only counts, and is no error. length + 4 ids are enough for most texts, 3 * length + 5 for any. Time is n log n at worst. Working memory
- * is small, except for a stretch without any place where no piece can span (a million letters without a space): up to 40 bytes for each of its bytes, and
- * LLAMA2_E_LIMIT from 1 GiB on. Errors: BUFFER, NOMEM, LIMIT, CANCELLED; STATE when a flag asks for a piece that the vocabulary lacks. Since 0.1.
+ * Text into ids. Any bytes will do: NUL is a character like others, a byte that is not UTF-8 counts as U+FFFD. Text
+ * never makes a control piece. `flags`: LLAMA2_ENCODE_*. *needed (may be NULL) is the number of ids, also when
+ * `capacity` was too small (LLAMA2_E_BUFFER; what `ids` then holds is not defined); ids NULL with capacity 0 only
+ * counts, and is no error. length + 4 ids are enough for most texts, 3 * length + 5 for any. Time is n log n at worst.
+ * Working memory is small, except for a stretch without any place where no piece can span (a million letters without a
+ * space): up to 40 bytes for each of its bytes, and LLAMA2_E_LIMIT from 1 GiB on. Errors: BUFFER, NOMEM, LIMIT,
+ * CANCELLED; STATE when a flag asks for a piece that the vocabulary lacks. Since 0.1.
  */
-LLAMA2_API llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length, uint32_t flags, int32_t *ids,
-                                                 int64_t capacity, int64_t *needed);
+LLAMA2_API llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length,
+                                                 uint32_t flags, int32_t *ids, int64_t capacity, int64_t *needed);
 
 /*
- * Ids into text: valid UTF-8 (byte pieces that form no character become U+FFFD, each), without a NUL at its end. `flags`: LLAMA2_DECODE_*. *needed (may be
- * NULL) is the number of bytes; buffer and capacity as in encode. Errors: BUFFER, INVALID for an id out of range. Since 0.1.
+ * Ids into text: valid UTF-8 (byte pieces that form no character become U+FFFD, each), without a NUL at its end.
+ * `flags`: LLAMA2_DECODE_*. *needed (may be NULL) is the number of bytes; buffer and capacity as in encode. Errors:
+ * BUFFER, INVALID for an id out of range. Since 0.1.
  */
-LLAMA2_API llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n, uint32_t flags, char *buffer,
-                                                 size_t capacity, size_t *needed);
+LLAMA2_API llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n,
+                                                 uint32_t flags, char *buffer, size_t capacity, size_t *needed);
 
 /*
- * Decoding token by token: what the pushes and the finish give, put together, is what llama2_tokenizer_decode gives. Never half a character: the bytes of one are held back
- * until it is complete.
+ * Decoding token by token: what the pushes and the finish give, put together, is what llama2_tokenizer_decode gives.
+ * Never half a character: the bytes of one are held back until it is complete.
  */
 typedef struct llama2_decoder llama2_decoder;
 
@@ -132,8 +142,8 @@ typedef struct llama2_decoder llama2_decoder;
 LLAMA2_API llama2_status llama2_decoder_create(llama2_tokenizer *tokenizer, uint32_t flags, llama2_decoder **out);
 LLAMA2_API void llama2_decoder_free(llama2_decoder *decoder);
 
-/* Takes the next id; *text and *length (possibly 0) are the text that is complete now, NUL-terminated, valid until the next call on the decoder. Errors: INVALID for
- * an id out of range; the decoder then stays as it was. Since 0.1. */
+/* Takes the next id; *text and *length (possibly 0) are the text that is complete now, NUL-terminated, valid until the
+ * next call on the decoder. Errors: INVALID for an id out of range; the decoder then stays as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const char **text, size_t *length);
 
 /* The end of the ids: gives what was held back and makes the decoder ready for another text. Since 0.1. */

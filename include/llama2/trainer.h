@@ -2,8 +2,8 @@
  * Trainer: what is trained, its optimizer, its schedule. A step is two calls, apart: batches -> loss and gradients
  * (accumulate, backward_*), gradients -> new weights (update). The data loop is the host's.
  *
- * Losses and gradients are sums; the division by the sum of the weights happens in the update, so any split of a batch into parts gives
- * the same step.
+ * Losses and gradients are sums; the division by the sum of the weights happens in the update, so any split of a batch
+ * into parts gives the same step.
  */
 #ifndef LLAMA2_TRAINER_H
 #define LLAMA2_TRAINER_H
@@ -16,8 +16,9 @@
 extern "C" {
 #endif
 
-/* Learning rate of update t = 0, 1, ...: warm-up peak * (t + 1) / warmup_steps for t < warmup_steps; then constant, or a cosine from the
- * peak to min_lr_ratio * peak, reached at t = total_steps: with x = (t - warmup) / (total - warmup), peak * (r + (1 - r) (1 + cos(pi x)) / 2). */
+/* Learning rate of update t = 0, 1, ...: warm-up peak * (t + 1) / warmup_steps for t < warmup_steps; then constant, or
+ * a cosine from the peak to min_lr_ratio * peak, reached at t = total_steps: with x = (t - warmup) / (total - warmup),
+ * peak * (r + (1 - r) (1 + cos(pi x)) / 2). */
 enum { LLAMA2_SCHEDULE_COSINE = 0, LLAMA2_SCHEDULE_CONSTANT = 1 };
 
 typedef struct llama2_trainer_options {
@@ -27,70 +28,82 @@ typedef struct llama2_trainer_options {
     int64_t total_steps;        /* of the cosine; later updates keep the minimum */
     double min_lr_ratio;        /* default 0.1 */
     double clip_norm;           /* global norm of the gradient; default 1; 0: no clipping */
-    int64_t micro_batch_tokens; /* a batch is worked off in parts of about this many tokens, whole sequences each, to bound memory; 0 (default): at once */
-    int32_t recompute;          /* 1: keep only each layer's input and compute the rest again in the backward; default 0 */
-    int32_t max_bad_steps;      /* updates in a row with a gradient that is not finite (each is left out and counted) before LLAMA2_E_NUMERIC; default 5 */
+    int64_t micro_batch_tokens; /* a batch is worked off in parts of about this many tokens, whole sequences each, to
+                                   bound memory; 0 (default): at once */
+    int32_t recompute;     /* 1: keep only each layer's input and compute the rest again in the backward; default 0 */
+    int32_t max_bad_steps; /* updates in a row with a gradient that is not finite (each is left out and counted) before
+                              LLAMA2_E_NUMERIC; default 5 */
 } llama2_trainer_options;
 
 LLAMA2_API void llama2_trainer_options_init(llama2_trainer_options *options, size_t size);
 
-/* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive; a model has one trainer at a time (LLAMA2_E_BUSY). Since 0.1. */
+/* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive; a model has one trainer at a time
+ * (LLAMA2_E_BUSY). Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_optimizer *optimizer,
                                                const llama2_trainer_options *options, llama2_trainer **out);
-LLAMA2_API llama2_status llama2_trainer_create_for_reward(llama2_context *ctx, llama2_reward_model *reward_model, llama2_optimizer *optimizer,
+LLAMA2_API llama2_status llama2_trainer_create_for_reward(llama2_context *ctx, llama2_reward_model *reward_model,
+                                                          llama2_optimizer *optimizer,
                                                           const llama2_trainer_options *options, llama2_trainer **out);
 LLAMA2_API void llama2_trainer_free(llama2_trainer *trainer);
 
 /* What an update did. */
 typedef struct llama2_step_metrics {
     uint32_t struct_size;
-    int32_t skipped;    /* 1: the gradient was not finite, nothing changed */
-    int64_t step;       /* updates done, this one included */
-    double loss;        /* mean over the weight since the last update */
-    double weight;      /* sum of the weights */
-    double grad_norm;   /* of the mean gradient, before clipping */
-    double lr;          /* of this update */
-    int64_t tokens;     /* tokens read since the last update */
+    int32_t skipped;      /* 1: the gradient was not finite, nothing changed */
+    int64_t step;         /* updates done, this one included */
+    double loss;          /* mean over the weight since the last update */
+    double weight;        /* sum of the weights */
+    double grad_norm;     /* of the mean gradient, before clipping */
+    double lr;            /* of this update */
+    int64_t tokens;       /* tokens read since the last update */
     int64_t total_tokens; /* tokens read by this trainer, without what was dropped */
 } llama2_step_metrics;
 
-/* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call that refuses its arguments changes nothing; one that
- * fails later (NOMEM, CANCELLED) drops all that was accumulated, as does every function here that adds gradients. Since 0.1. */
-LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch, llama2_loss *loss);
+/* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call
+ * that refuses its arguments changes nothing; one that fails later (NOMEM, CANCELLED) drops all that was accumulated,
+ * as does every function here that adds gradients. Since 0.1. */
+LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch,
+                                                   llama2_loss *loss);
 
-/* Divides the gradients by the weight, clips, updates, and empties the gradients. Errors: STATE when nothing was accumulated; NUMERIC
- * after max_bad_steps. Since 0.1. */
+/* Divides the gradients by the weight, clips, updates, and empties the gradients. Errors: STATE when nothing was
+ * accumulated; NUMERIC after max_bad_steps. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics);
 
 /* Drops what was accumulated. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_clear(llama2_trainer *trainer);
 
-/* --- losses of the host's own: forward by llama2_model_logprobs, _logits, llama2_reward_model_score; backward here --------------------------- */
+/* --- losses of the host's own: forward by llama2_model_logprobs, _logits, llama2_reward_model_score; backward here ---
+ */
 
-/* Adds the gradients of a loss whose derivatives by the log-probabilities (llama2_model_logprobs at the same temperature) are grad[t], n_tokens values; those of
- * first tokens are not used. `weight` is added to the divisor of the update and `loss` to its sum. Since 0.1. */
-LLAMA2_API llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch, double temperature, const float *grad,
-                                                          double loss, double weight);
+/* Adds the gradients of a loss whose derivatives by the log-probabilities (llama2_model_logprobs at the same
+ * temperature) are grad[t], n_tokens values; those of first tokens are not used. `weight` is added to the divisor of
+ * the update and `loss` to its sum. Since 0.1. */
+LLAMA2_API llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch,
+                                                          double temperature, const float *grad, double loss,
+                                                          double weight);
 /* The same by the logits: grad is (n_tokens, vocab_size). Since 0.1. */
-LLAMA2_API llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss,
-                                                        double weight);
-/* For a reward model: by the head's value at each token, n_tokens values (llama2_reward_model_values, before shift and scale). Since 0.1. */
-LLAMA2_API llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss,
-                                                        double weight);
+LLAMA2_API llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llama2_batch *batch,
+                                                        const float *grad, double loss, double weight);
+/* For a reward model: by the head's value at each token, n_tokens values (llama2_reward_model_values, before shift and
+ * scale). Since 0.1. */
+LLAMA2_API llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llama2_batch *batch,
+                                                        const float *grad, double loss, double weight);
 
 /* A gradient (a sum, not divided) by the tensor's name, as fp32, like llama2_model_get_tensor. Since 0.1. */
-LLAMA2_API llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,
-                                                     int64_t *needed);
+LLAMA2_API llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer,
+                                                     int64_t capacity, int64_t *needed);
 
 /* Updates done so far. */
 LLAMA2_API int64_t llama2_trainer_step(const llama2_trainer *trainer);
 
-/* --- stages that are one step on a batch --------------------------------------------------------------------------------------------------------- */
+/* --- stages that are one step on a batch ----------------------------------------------------- */
 
-/* accumulate + update: pretraining (2.2) on any text, SFT (3.1) on a batch whose prompt tokens have weight 0 (llama2_chat_encode and a
- * llama2_packer make it). Since 0.1. */
-LLAMA2_API llama2_status llama2_pretrain_step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics);
-LLAMA2_API llama2_status llama2_sft_step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics);
+/* accumulate + update: pretraining (2.2) on any text, SFT (3.1) on a batch whose prompt tokens have weight 0
+ * (llama2_chat_encode and a llama2_packer make it). Since 0.1. */
+LLAMA2_API llama2_status llama2_pretrain_step(llama2_trainer *trainer, const llama2_batch *batch,
+                                              llama2_step_metrics *metrics);
+LLAMA2_API llama2_status llama2_sft_step(llama2_trainer *trainer, const llama2_batch *batch,
+                                         llama2_step_metrics *metrics);
 
 #ifdef __cplusplus
 }

@@ -4,16 +4,17 @@
  * Conventions that hold for every function of the library:
  *
  * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes.
- *   On failure outputs are untouched, except that a handle output is set to NULL, and that a call which failed at work (NOMEM,
- *   CANCELLED) may have filled a part of an array; llama2_last_error() then says what went wrong and what would have been right.
+ *   On failure outputs are untouched, except that a handle output is set to NULL, and that a call which failed at work
+ * (NOMEM, CANCELLED) may have filled a part of an array; llama2_last_error() then says what went wrong and what would
+ * have been right.
  * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can be
  *   freed in any order.
- * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then change what
- *   you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the bytes
- *   that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
+ * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then change
+ * what you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the bytes that
+ * both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
  * - Text is UTF-8, given as pointer and length. Buffers are (buffer, capacity, *needed).
- * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not being
- *   trained, may be used by many threads at once.
+ * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not
+ * being trained, may be used by many threads at once.
  * - The library never prints, exits, aborts, installs signal handlers, reads the locale or keeps global state.
  */
 #ifndef LLAMA2_TYPES_H
@@ -71,8 +72,8 @@ enum {
 LLAMA2_API const char *llama2_status_name(llama2_status status);
 
 /*
- * The message of the last failing call on this thread; "" if there was none. The pointer stays valid for the thread's life, the
- * text until the next failing call on the same thread. Since 0.1.
+ * The message of the last failing call on this thread; "" if there was none. The pointer stays valid for the thread's
+ * life, the text until the next failing call on the same thread. Since 0.1.
  */
 LLAMA2_API const char *llama2_last_error(void);
 

@@ -5,26 +5,33 @@ llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_begin: out is NULL");
     *out = NULL;
-    if (!ctx || !root || step < 0) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_begin: ctx or root is NULL, or step is below 0");
+    if (!ctx || !root || step < 0)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_begin: ctx or root is NULL, or step is below 0");
     L2_TRY(l2_context_check(ctx));
     return l2_resume_begin(ctx, root, step, out);
 }
 
-llama2_status llama2_checkpoint_add_trainer(llama2_checkpoint *checkpoint, const char *name, const llama2_trainer *trainer)
+llama2_status llama2_checkpoint_add_trainer(llama2_checkpoint *checkpoint, const char *name,
+                                            const llama2_trainer *trainer)
 {
-    if (!checkpoint || !name || !trainer) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_add_trainer: an argument is NULL");
+    if (!checkpoint || !name || !trainer)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_add_trainer: an argument is NULL");
     return l2_resume_add_trainer(checkpoint, name, trainer);
 }
 
-llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *checkpoint, const char *name, const llama2_rollouts *rollouts)
+llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *checkpoint, const char *name,
+                                             const llama2_rollouts *rollouts)
 {
-    if (!checkpoint || !name || !rollouts) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_add_rollouts: an argument is NULL");
+    if (!checkpoint || !name || !rollouts)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_add_rollouts: an argument is NULL");
     return l2_resume_add_rollouts(checkpoint, name, rollouts);
 }
 
-llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data, size_t size)
+llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data,
+                                          size_t size)
 {
-    if (!checkpoint || !name || (!data && size > 0)) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_add_bytes: an argument is NULL");
+    if (!checkpoint || !name || (!data && size > 0))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_add_bytes: an argument is NULL");
     return l2_resume_add_bytes(checkpoint, name, data, size);
 }
 
@@ -39,7 +46,8 @@ llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int6
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_open: out is NULL");
     *out = NULL;
-    if (!ctx || !root || step < -1) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_open: ctx or root is NULL, or step is below -1");
+    if (!ctx || !root || step < -1)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_open: ctx or root is NULL, or step is below -1");
     L2_TRY(l2_context_check(ctx));
     return l2_resume_open(ctx, root, step, out);
 }
@@ -52,7 +60,8 @@ int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint)
 
 llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name, llama2_trainer *trainer)
 {
-    if (!checkpoint || !name || !trainer) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_get_trainer: an argument is NULL");
+    if (!checkpoint || !name || !trainer)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_get_trainer: an argument is NULL");
     L2_TRY(l2_context_check(checkpoint->ctx));
     return l2_resume_get_trainer(checkpoint, name, trainer);
 }
@@ -65,9 +74,11 @@ llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, cons
     return l2_resume_get_rollouts(checkpoint, name, out);
 }
 
-llama2_status llama2_checkpoint_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity, size_t *needed)
+llama2_status llama2_checkpoint_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer,
+                                          size_t capacity, size_t *needed)
 {
-    if (!checkpoint || !name || (!buffer && capacity > 0)) return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_get_bytes: an argument is NULL");
+    if (!checkpoint || !name || (!buffer && capacity > 0))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_get_bytes: an argument is NULL");
     return l2_resume_get_bytes(checkpoint, name, buffer, capacity, needed);
 }
 

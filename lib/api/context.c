@@ -14,7 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Weights, gradients and activations are walked over and over: the system is asked for huge pages for large blocks, which saves most misses of the TLB. */
+/* Weights, gradients and activations are walked over and over: the system is asked for huge pages for large blocks,
+ * which saves most misses of the TLB. */
 enum { HUGE_PAGE = 2 << 20, LARGE_BLOCK = 4 << 20 };
 
 static void *default_alloc(void *user, size_t size, size_t alignment)
@@ -47,15 +48,22 @@ llama2_status llama2_context_create(const llama2_context_options *options, llama
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_context_create: out is NULL");
     *out = NULL;
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_context_options"));
-    if (!o.alloc != !o.dealloc) return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: alloc and dealloc go together");
+    if (!o.alloc != !o.dealloc)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: alloc and dealloc go together");
     if (o.gemm != LLAMA2_GEMM_BUILTIN && o.gemm != LLAMA2_GEMM_CBLAS)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: gemm is %d, expected LLAMA2_GEMM_BUILTIN or LLAMA2_GEMM_CBLAS", o.gemm);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_context_options: gemm is %d, expected LLAMA2_GEMM_BUILTIN or LLAMA2_GEMM_CBLAS", o.gemm);
     if (o.gemm == LLAMA2_GEMM_CBLAS && !l2_gemm_has_cblas())
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "llama2_context_options: this build has no CBLAS (LLAMA2_CBLAS was off); LLAMA2_GEMM_BUILTIN is always there");
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "llama2_context_options: this build has no CBLAS (LLAMA2_CBLAS was off); "
+                                             "LLAMA2_GEMM_BUILTIN is always there");
     if (o.isa < LLAMA2_ISA_AUTO || o.isa > LLAMA2_ISA_AVX512)
         return l2_fail(LLAMA2_E_INVALID, "llama2_context_options: isa is %d, expected one of LLAMA2_ISA_*", o.isa);
     const l2_kernels *kernels = l2_kernels_select(o.isa);
-    if (!kernels) return l2_fail(LLAMA2_E_UNSUPPORTED, "llama2_context_options: this processor or build lacks the instruction set %d; LLAMA2_ISA_AUTO takes the best", o.isa);
+    if (!kernels)
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "llama2_context_options: this processor or build lacks the instruction set %d; LLAMA2_ISA_AUTO "
+                       "takes the best",
+                       o.isa);
 
     llama2_alloc_fn alloc = o.alloc ? o.alloc : default_alloc;
     llama2_context *ctx = alloc(o.alloc_user, (sizeof *ctx + 63) / 64 * 64, 64);
@@ -82,7 +90,8 @@ llama2_status llama2_context_create(const llama2_context_options *options, llama
         return status;
     }
     int32_t n = l2_workers(ctx);
-    snprintf(ctx->description, sizeof ctx->description, "%s %s, %d thread%s", o.gemm == LLAMA2_GEMM_CBLAS ? "cblas" : "builtin", kernels->name, n, n == 1 ? "" : "s");
+    snprintf(ctx->description, sizeof ctx->description, "%s %s, %d thread%s",
+             o.gemm == LLAMA2_GEMM_CBLAS ? "cblas" : "builtin", kernels->name, n, n == 1 ? "" : "s");
     *out = ctx;
     return LLAMA2_OK;
 }

@@ -21,7 +21,8 @@ static llama2_status read_options(const llama2_model_options *options, llama2_mo
     *full = model_defaults;
     L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_model_options"));
     if (full->dtype != LLAMA2_F32 && full->dtype != LLAMA2_F64)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64", full->dtype);
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
+                       full->dtype);
     return LLAMA2_OK;
 }
 
@@ -33,13 +34,15 @@ static llama2_status read_config(const llama2_config *config, llama2_config *ful
     L2_TRY(l2_options_read(config, full, sizeof *full, "llama2_config"));
     if (full->head_dim == 0 && full->n_heads > 0) {
         if (full->dim % full->n_heads)
-            return l2_fail(LLAMA2_E_INVALID, "config: dim %d is not a multiple of n_heads %d; set head_dim", full->dim, full->n_heads);
+            return l2_fail(LLAMA2_E_INVALID, "config: dim %d is not a multiple of n_heads %d; set head_dim", full->dim,
+                           full->n_heads);
         full->head_dim = full->dim / full->n_heads;
     }
     return LLAMA2_OK;
 }
 
-llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options, llama2_model **out)
+llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
+                                  llama2_model **out)
 {
     llama2_model_options o;
     llama2_config full;
@@ -54,7 +57,8 @@ llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *conf
     return LLAMA2_OK;
 }
 
-llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options, llama2_model **out)
+llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                llama2_model **out)
 {
     llama2_model_options o;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load: out is NULL");
@@ -110,8 +114,9 @@ llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out)
 
 static int same_shape(const llama2_config *a, const llama2_config *b)
 {
-    return a->vocab_size == b->vocab_size && a->dim == b->dim && a->n_layers == b->n_layers && a->n_heads == b->n_heads &&
-           a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim && a->ffn_dim == b->ffn_dim && a->tied == b->tied;
+    return a->vocab_size == b->vocab_size && a->dim == b->dim && a->n_layers == b->n_layers &&
+           a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim &&
+           a->ffn_dim == b->ffn_dim && a->tied == b->tied;
 }
 
 llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *from)
@@ -151,13 +156,15 @@ llama2_status llama2_model_tensor_info(const llama2_model *model, int32_t index,
 {
     if (!model || !info) return l2_fail(LLAMA2_E_INVALID, "llama2_model_tensor_info: an argument is NULL");
     if (index < 0 || index >= model->n_params)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_model_tensor_info: index is %d, the model has %d tensors", index, model->n_params);
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_tensor_info: index is %d, the model has %d tensors", index,
+                       model->n_params);
     const l2_param *p = &model->params[index];
     llama2_tensor_info full = {sizeof full, model->dtype, p->rows, p->columns, p->name};
     return l2_struct_write(info, &full, sizeof full, "llama2_tensor_info");
 }
 
-llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer, int64_t capacity,
+                                      int64_t *needed)
 {
     if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_model_get_tensor: name is NULL");
     L2_TRY(enter(model, "llama2_model_get_tensor"));
@@ -176,9 +183,10 @@ llama2_status llama2_model_set_tensor(llama2_model *model, const char *name, con
     return status;
 }
 
-/* --- evaluation ------------------------------------------------------------------------------------------------------------- */
+/* --- evaluation ------------------------------------------------------------------------------ */
 
-static llama2_status enter_batch(const llama2_model *model, const llama2_batch *batch, llama2_batch *full, const void *out, const char *call)
+static llama2_status enter_batch(const llama2_model *model, const llama2_batch *batch, llama2_batch *full,
+                                 const void *out, const char *call)
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "%s: the output is NULL", call);
     L2_TRY(l2_batch_read(batch, full));
@@ -206,7 +214,8 @@ llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch 
     return status;
 }
 
-llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs, float *entropies)
+llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature,
+                                    float *logprobs, float *entropies)
 {
     llama2_batch b;
     L2_TRY(l2_temperature_check(temperature));
@@ -227,7 +236,7 @@ llama2_status llama2_model_evaluate(const llama2_model *model, const llama2_batc
     return status < 0 ? status : l2_struct_write(loss, &full, sizeof full, "llama2_loss");
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 static const llama2_memory_options memory_defaults = {.struct_size = sizeof memory_defaults};
 
@@ -236,7 +245,8 @@ void llama2_memory_options_init(llama2_memory_options *options, size_t size)
     l2_options_init(options, size, &memory_defaults, sizeof memory_defaults);
 }
 
-llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out)
+llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_memory_options *options,
+                                     llama2_memory *out)
 {
     llama2_config full;
     llama2_memory_options o = memory_defaults;
@@ -245,7 +255,8 @@ llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_m
     L2_TRY(read_config(config, &full));
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_memory_options"));
     if (o.dtype != LLAMA2_F32 && o.dtype != LLAMA2_F64)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64", o.dtype);
+        return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
+                       o.dtype);
     L2_TRY(l2_memory_estimate(&full, &o, &m));
     return l2_struct_write(out, &m, sizeof m, "llama2_memory");
 }

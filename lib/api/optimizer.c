@@ -10,7 +10,8 @@ void llama2_optimizer_options_init(llama2_optimizer_options *options, size_t siz
     l2_options_init(options, size, &defaults, sizeof defaults);
 }
 
-llama2_status llama2_optimizer_create(llama2_context *ctx, const llama2_optimizer_options *options, llama2_optimizer **out)
+llama2_status llama2_optimizer_create(llama2_context *ctx, const llama2_optimizer_options *options,
+                                      llama2_optimizer **out)
 {
     llama2_optimizer_options o = defaults;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_optimizer_create: out is NULL");

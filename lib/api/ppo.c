@@ -23,7 +23,8 @@ void llama2_ppo_options_init(llama2_ppo_options *options, size_t size)
 
 llama2_status llama2_rollouts_reference(llama2_rollouts *rollouts, const llama2_model *reference)
 {
-    if (!rollouts || !reference) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_reference: rollouts or reference is NULL");
+    if (!rollouts || !reference)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_reference: rollouts or reference is NULL");
     return l2_rollouts_reference(rollouts, reference);
 }
 
@@ -45,7 +46,8 @@ static llama2_status give_metrics(llama2_ppo_metrics *metrics, const llama2_ppo_
     return metrics ? l2_struct_write(metrics, full, sizeof *full, "llama2_ppo_metrics") : LLAMA2_OK;
 }
 
-llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options, llama2_ppo_metrics *metrics)
+llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options,
+                                    llama2_ppo_metrics *metrics)
 {
     llama2_ppo_options o = defaults;
     llama2_ppo_metrics full;
@@ -56,8 +58,8 @@ llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_
     return give_metrics(metrics, &full);
 }
 
-llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts, const llama2_ppo_options *options,
-                                llama2_ppo_metrics *metrics)
+llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
+                                const llama2_ppo_options *options, llama2_ppo_metrics *metrics)
 {
     llama2_ppo_options o = defaults;
     llama2_ppo_metrics full;

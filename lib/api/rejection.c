@@ -2,7 +2,8 @@
 #include "train/rejection.h"
 #include "base/options.h"
 
-static const llama2_pool_add_options defaults = {.struct_size = sizeof defaults, .keep = 1, .leave_out_unsafe = 1, .unsafe_below = 0.15};
+static const llama2_pool_add_options defaults = {
+    .struct_size = sizeof defaults, .keep = 1, .leave_out_unsafe = 1, .unsafe_below = 0.15};
 
 void llama2_pool_add_options_init(llama2_pool_add_options *options, size_t size)
 {
@@ -22,12 +23,13 @@ void llama2_pool_free(llama2_pool *pool)
     l2_sample_pool_free(pool);
 }
 
-llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids, const llama2_pool_add_options *options,
-                              llama2_pool_metrics *metrics)
+llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids,
+                              const llama2_pool_add_options *options, llama2_pool_metrics *metrics)
 {
     llama2_pool_add_options o = defaults;
     llama2_pool_metrics full;
-    if (!pool || !rollouts || !prompt_ids) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_add: pool, rollouts or prompt_ids is NULL");
+    if (!pool || !rollouts || !prompt_ids)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_pool_add: pool, rollouts or prompt_ids is NULL");
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_pool_add_options"));
     L2_TRY(l2_struct_check(metrics, "llama2_pool_metrics"));
     L2_TRY(l2_sample_pool_add(pool, rollouts, prompt_ids, &o, &full));
@@ -40,7 +42,8 @@ llama2_status llama2_pool_count(const llama2_pool *pool, int32_t first, int32_t 
     return l2_sample_pool_count(pool, first, last, count);
 }
 
-llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index, llama2_pool_sample *sample)
+llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
+                               llama2_pool_sample *sample)
 {
     llama2_pool_sample full;
     if (!pool || !sample) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_best: pool or sample is NULL");

@@ -9,8 +9,8 @@ void llama2_reward_options_init(llama2_reward_options *options, size_t size)
     l2_options_init(options, size, &defaults, sizeof defaults);
 }
 
-llama2_status llama2_reward_model_create(llama2_context *ctx, const llama2_model *model, const llama2_reward_options *options,
-                                         llama2_reward_model **out)
+llama2_status llama2_reward_model_create(llama2_context *ctx, const llama2_model *model,
+                                         const llama2_reward_options *options, llama2_reward_model **out)
 {
     llama2_reward_options o = defaults;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_create: out is NULL");
@@ -30,7 +30,8 @@ llama2_status llama2_reward_model_clone(const llama2_reward_model *reward_model,
     return l2_reward_model_clone(reward_model, out);
 }
 
-llama2_status llama2_reward_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options, llama2_reward_model **out)
+llama2_status llama2_reward_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                       llama2_reward_model **out)
 {
     llama2_model_options o;
     llama2_model_options_init(&o, sizeof o);
@@ -40,7 +41,8 @@ llama2_status llama2_reward_model_load(llama2_context *ctx, const char *path, co
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_model_options"));
     if (o.dtype != LLAMA2_F32 && o.dtype != LLAMA2_F64) {
-        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64", o.dtype);
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
+                       o.dtype);
     }
     return l2_reward_model_load(ctx, path, o.dtype, out);
 }
@@ -67,19 +69,22 @@ void llama2_reward_model_free(llama2_reward_model *reward_model)
     l2_reward_model_release(reward_model);
 }
 
-llama2_status llama2_reward_model_get_tensor(const llama2_reward_model *reward_model, const char *name, float *buffer, int64_t capacity,
-                                             int64_t *needed)
+llama2_status llama2_reward_model_get_tensor(const llama2_reward_model *reward_model, const char *name, float *buffer,
+                                             int64_t capacity, int64_t *needed)
 {
     if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_get_tensor: name is NULL");
     L2_TRY(enter(reward_model, "llama2_reward_model_get_tensor"));
-    llama2_status status = l2_arena_get(reward_model->model, reward_model->model->weights, name, buffer, capacity, needed);
+    llama2_status status =
+        l2_arena_get(reward_model->model, reward_model->model->weights, name, buffer, capacity, needed);
     l2_model_leave(reward_model->model, 0);
     return status;
 }
 
-llama2_status llama2_reward_model_set_tensor(llama2_reward_model *reward_model, const char *name, const float *values, int64_t count)
+llama2_status llama2_reward_model_set_tensor(llama2_reward_model *reward_model, const char *name, const float *values,
+                                             int64_t count)
 {
-    if (!reward_model || !name || !values) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_set_tensor: an argument is NULL");
+    if (!reward_model || !name || !values)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_set_tensor: an argument is NULL");
     L2_TRY(l2_context_check(reward_model->ctx));
     L2_TRY(l2_model_enter(reward_model->model, 1));
     llama2_status status = l2_arena_set(reward_model->model, reward_model->model->weights, name, values, count);
@@ -95,24 +100,29 @@ llama2_status llama2_reward_model_set_normalisation(llama2_reward_model *reward_
 
 llama2_status llama2_reward_model_normalisation(const llama2_reward_model *reward_model, double *shift, double *scale)
 {
-    if (!reward_model || !shift || !scale) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_normalisation: an argument is NULL");
+    if (!reward_model || !shift || !scale)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_normalisation: an argument is NULL");
     *shift = reward_model->shift;
     *scale = reward_model->scale;
     return LLAMA2_OK;
 }
 
-llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch, float *scores)
+llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch,
+                                        float *scores)
 {
     llama2_batch b;
-    if (!reward_model || !scores) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_score: reward_model or scores is NULL");
+    if (!reward_model || !scores)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_score: reward_model or scores is NULL");
     L2_TRY(l2_batch_read(batch, &b));
     return l2_reward_model_scores(reward_model, &b, 1, scores);
 }
 
-llama2_status llama2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch, float *values)
+llama2_status llama2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch,
+                                         float *values)
 {
     llama2_batch b;
-    if (!reward_model || !values) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_values: reward_model or values is NULL");
+    if (!reward_model || !values)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_values: reward_model or values is NULL");
     L2_TRY(l2_batch_read(batch, &b));
     return l2_reward_model_values(reward_model, &b, values);
 }
@@ -138,7 +148,8 @@ static llama2_status give_metrics(llama2_reward_metrics *metrics, const llama2_r
     return metrics ? l2_struct_write(metrics, full, sizeof *full, "llama2_reward_metrics") : LLAMA2_OK;
 }
 
-llama2_status llama2_reward_accumulate(llama2_trainer *trainer, const llama2_pairs *pairs, llama2_reward_metrics *metrics)
+llama2_status llama2_reward_accumulate(llama2_trainer *trainer, const llama2_pairs *pairs,
+                                       llama2_reward_metrics *metrics)
 {
     llama2_reward_metrics full;
     llama2_pairs p;
@@ -162,8 +173,8 @@ llama2_status llama2_reward_step(llama2_trainer *trainer, const llama2_pairs *pa
     return give_metrics(metrics, &full);
 }
 
-llama2_status llama2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs, llama2_reward_metrics *metrics,
-                                     float *scores)
+llama2_status llama2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs,
+                                     llama2_reward_metrics *metrics, float *scores)
 {
     llama2_reward_metrics full;
     llama2_pairs p;

@@ -7,9 +7,13 @@
 #include "train/scores.h"
 #include <inttypes.h>
 
-static const llama2_rollout_options rollout_defaults = {
-    .struct_size = sizeof rollout_defaults, .samples_per_prompt = 1, .max_new_tokens = 256, .temperature = 1, .top_p = 1};
-static const llama2_combine_options combine_defaults = {.struct_size = sizeof combine_defaults, .whiten = 1, .threshold = 0.15};
+static const llama2_rollout_options rollout_defaults = {.struct_size = sizeof rollout_defaults,
+                                                        .samples_per_prompt = 1,
+                                                        .max_new_tokens = 256,
+                                                        .temperature = 1,
+                                                        .top_p = 1};
+static const llama2_combine_options combine_defaults = {
+    .struct_size = sizeof combine_defaults, .whiten = 1, .threshold = 0.15};
 
 void llama2_rollout_options_init(llama2_rollout_options *options, size_t size)
 {
@@ -21,28 +25,35 @@ void llama2_combine_options_init(llama2_combine_options *options, size_t size)
     l2_options_init(options, size, &combine_defaults, sizeof combine_defaults);
 }
 
-static llama2_status check_rollout(const llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *o)
+static llama2_status check_rollout(const llama2_model *policy, const llama2_batch *prompts,
+                                   const llama2_rollout_options *o)
 {
     L2_TRY(l2_batch_check(policy, prompts));
     L2_TRY(l2_sampling_check(o->temperature, o->top_k, o->top_p));
     if (o->samples_per_prompt < 1 || o->max_new_tokens < 1 || o->max_parallel < 0) {
-        return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: samples_per_prompt %" PRId32 " and max_new_tokens %" PRId32 " must be >= 1, max_parallel %" PRId32 " >= 0",
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_rollout: samples_per_prompt %" PRId32 " and max_new_tokens %" PRId32
+                       " must be >= 1, max_parallel %" PRId32 " >= 0",
                        o->samples_per_prompt, o->max_new_tokens, o->max_parallel);
     }
     if (o->samples_per_prompt > INT32_MAX / prompts->n_sequences) {
-        return l2_fail(LLAMA2_E_LIMIT, "llama2_rollout: %" PRId32 " samples for each of %" PRId32 " prompts are more than %" PRId32, o->samples_per_prompt,
-                       prompts->n_sequences, INT32_MAX);
+        return l2_fail(LLAMA2_E_LIMIT,
+                       "llama2_rollout: %" PRId32 " samples for each of %" PRId32 " prompts are more than %" PRId32,
+                       o->samples_per_prompt, prompts->n_sequences, INT32_MAX);
     }
     for (int32_t s = 0; s < prompts->n_sequences; s++) {
         if (prompts->offsets[s + 1] - prompts->offsets[s] >= policy->config.max_seq_len) {
-            return l2_fail(LLAMA2_E_CONTEXT, "llama2_rollout: prompt %" PRId32 " fills the context of %" PRId32 " tokens and leaves no room for a response", s,
-                           policy->config.max_seq_len);
+            return l2_fail(LLAMA2_E_CONTEXT,
+                           "llama2_rollout: prompt %" PRId32 " fills the context of %" PRId32
+                           " tokens and leaves no room for a response",
+                           s, policy->config.max_seq_len);
         }
     }
     return LLAMA2_OK;
 }
 
-llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options, llama2_rollouts **out)
+llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options,
+                             llama2_rollouts **out)
 {
     llama2_rollout_options o = rollout_defaults;
     llama2_batch b;
@@ -59,15 +70,17 @@ llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, 
     return status;
 }
 
-llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences, const int32_t *prompt_lengths, int32_t samples_per_prompt,
-                                     int32_t eos_id, double temperature, llama2_rollouts **out)
+llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences, const int32_t *prompt_lengths,
+                                     int32_t samples_per_prompt, int32_t eos_id, double temperature,
+                                     llama2_rollouts **out)
 {
     llama2_status status = LLAMA2_OK;
     llama2_rollouts *rollouts = NULL;
     llama2_batch b;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: out is NULL");
     *out = NULL;
-    if (!ctx || !sequences || !prompt_lengths) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: ctx, sequences or prompt_lengths is NULL");
+    if (!ctx || !sequences || !prompt_lengths)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: ctx, sequences or prompt_lengths is NULL");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_batch_read(sequences, &b));
     if (!b.tokens || !b.offsets) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: tokens or offsets is NULL");
@@ -75,13 +88,17 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
     for (int32_t s = 0; s < b.n_sequences; s++) {
         int64_t first = b.offsets[s], end = b.offsets[s + 1];
         if (first != rollouts->n_tokens || end <= first || end > b.n_tokens) {
-            L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: sequence %" PRId32 " is tokens %" PRId64 " .. %" PRId64 " of %" PRId64, s, first, end,
-                             b.n_tokens));
+            L2_CHECK(l2_fail(LLAMA2_E_INVALID,
+                             "llama2_rollouts_create: sequence %" PRId32 " is tokens %" PRId64 " .. %" PRId64
+                             " of %" PRId64,
+                             s, first, end, b.n_tokens));
         }
-        L2_CHECK(l2_rollouts_append(rollouts, b.tokens + first, end - first, prompt_lengths[s], NULL, b.tokens[end - 1] == eos_id));
+        L2_CHECK(l2_rollouts_append(rollouts, b.tokens + first, end - first, prompt_lengths[s], NULL,
+                                    b.tokens[end - 1] == eos_id));
     }
     if (rollouts->n_tokens != b.n_tokens) {
-        L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64, rollouts->n_tokens, b.n_tokens));
+        L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64,
+                         rollouts->n_tokens, b.n_tokens));
     }
     *out = rollouts;
     rollouts = NULL;
@@ -131,13 +148,16 @@ llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_rewa
     return llama2_rollouts_score_into(rollouts, reward_model, LLAMA2_ROLLOUTS_SCORES);
 }
 
-llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model, int32_t array)
+llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model,
+                                         int32_t array)
 {
-    if (!rollouts || !reward_model) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_score: rollouts or reward_model is NULL");
+    if (!rollouts || !reward_model)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_score: rollouts or reward_model is NULL");
     return l2_rollouts_score(rollouts, reward_model, array);
 }
 
-llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *options)
+llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety,
+                                      const llama2_combine_options *options)
 {
     llama2_combine_options o = combine_defaults;
     if (!rollouts) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_combine: rollouts is NULL");

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const llama2_sampling sampling_defaults = {.struct_size = sizeof sampling_defaults, .temperature = 1, .top_p = 1};
+static const llama2_sampling sampling_defaults = {
+    .struct_size = sizeof sampling_defaults, .temperature = 1, .top_p = 1};
 
 void llama2_sampling_init(llama2_sampling *sampling, size_t size)
 {
@@ -27,15 +28,17 @@ void llama2_session_free(llama2_session *session)
 
 llama2_status llama2_session_feed(llama2_session *s, const int32_t *tokens, int64_t n)
 {
-    if (!s || !tokens || n < 1) return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: session or tokens is NULL, or n is below 1");
+    if (!s || !tokens || n < 1)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: session or tokens is NULL, or n is below 1");
     L2_TRY(l2_context_check(s->ctx));
     const llama2_config *c = &s->model->config;
     if (n > c->max_seq_len - s->sequence.length)
-        return l2_fail(LLAMA2_E_CONTEXT, "%lld tokens after %lld do not fit the model's context of %d", (long long)n, (long long)s->sequence.length,
-                       c->max_seq_len);
+        return l2_fail(LLAMA2_E_CONTEXT, "%lld tokens after %lld do not fit the model's context of %d", (long long)n,
+                       (long long)s->sequence.length, c->max_seq_len);
     for (int64_t i = 0; i < n; i++)
         if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
-            return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: tokens[%lld] is %d, the vocabulary has %d", (long long)i, tokens[i], c->vocab_size);
+            return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: tokens[%lld] is %d, the vocabulary has %d",
+                           (long long)i, tokens[i], c->vocab_size);
     L2_TRY(l2_model_enter(s->model, 0));
     llama2_status status = l2_session_feed(s, tokens, n);
     l2_model_leave(s->model, 0);
@@ -49,7 +52,10 @@ llama2_status llama2_session_sample(llama2_session *s, const llama2_sampling *sa
     L2_TRY(l2_context_check(s->ctx));
     L2_TRY(l2_options_read(sampling, &full, sizeof full, "llama2_sampling"));
     L2_TRY(l2_sampling_check(full.temperature, full.top_k, full.top_p));
-    if (!s->has_logits) return l2_fail(LLAMA2_E_STATE, "llama2_session_sample: nothing has been read since the session began or was rewound; feed tokens first");
+    if (!s->has_logits)
+        return l2_fail(
+            LLAMA2_E_STATE,
+            "llama2_session_sample: nothing has been read since the session began or was rewound; feed tokens first");
     return l2_session_draw(s, &full, token, logprob);
 }
 
@@ -58,8 +64,12 @@ llama2_status llama2_session_logits(const llama2_session *s, float *buffer, int6
     if (!s) return l2_fail(LLAMA2_E_INVALID, "llama2_session_logits: session is NULL");
     int64_t n = s->model->config.vocab_size;
     if (needed) *needed = n;
-    if (!s->has_logits) return l2_fail(LLAMA2_E_STATE, "llama2_session_logits: nothing has been read since the session began or was rewound; feed tokens first");
-    if (!buffer || capacity < n) return l2_fail(LLAMA2_E_BUFFER, "llama2_session_logits: %lld values are needed", (long long)n);
+    if (!s->has_logits)
+        return l2_fail(
+            LLAMA2_E_STATE,
+            "llama2_session_logits: nothing has been read since the session began or was rewound; feed tokens first");
+    if (!buffer || capacity < n)
+        return l2_fail(LLAMA2_E_BUFFER, "llama2_session_logits: %lld values are needed", (long long)n);
     memcpy(buffer, s->logits32, (size_t)n * sizeof *buffer);
     return LLAMA2_OK;
 }
@@ -72,8 +82,8 @@ int64_t llama2_session_position(const llama2_session *s)
 llama2_status llama2_session_rewind(llama2_session *s, int64_t n)
 {
     if (!s || n < 0 || n > s->sequence.length)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_session_rewind: session is NULL, or n is %lld of %lld tokens", (long long)n,
-                       (long long)(s ? s->sequence.length : 0));
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_rewind: session is NULL, or n is %lld of %lld tokens",
+                       (long long)n, (long long)(s ? s->sequence.length : 0));
     l2_kv_truncate(&s->cache, &s->sequence, n);
     s->has_logits = 0;
     return LLAMA2_OK;

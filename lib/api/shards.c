@@ -1,4 +1,5 @@
-/* include/llama2/shards.h: arguments checked, options completed; the work is done in lib/train/shards.c and lib/format/shards.c. */
+/* include/llama2/shards.h: arguments checked, options completed; the work is done in lib/train/shards.c and
+ * lib/format/shards.c. */
 #include <llama2/shards.h>
 
 #include "base/alloc.h"
@@ -19,11 +20,13 @@ struct llama2_shard_writer {
     int32_t failed, finished;
 };
 
-static const llama2_shards_options shards_defaults = {.struct_size = sizeof shards_defaults, .verify = 1, .length = 512};
+static const llama2_shards_options shards_defaults = {
+    .struct_size = sizeof shards_defaults, .verify = 1, .length = 512};
 
-/* --- writing ------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
-llama2_status llama2_shard_writer_create(llama2_context *ctx, const char *path, int64_t vocab_size, llama2_shard_writer **out)
+llama2_status llama2_shard_writer_create(llama2_context *ctx, const char *path, int64_t vocab_size,
+                                         llama2_shard_writer **out)
 {
     llama2_shard_writer *writer;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_shard_writer_create: out is NULL");
@@ -47,14 +50,16 @@ static llama2_status check_writer(const llama2_shard_writer *writer, const char 
     if (!writer) return l2_fail(LLAMA2_E_INVALID, "%s: writer is NULL", what);
     L2_TRY(l2_context_check(writer->ctx));
     if (writer->finished) return l2_fail(LLAMA2_E_STATE, "%s: the shard is finished", what);
-    if (writer->failed) return l2_fail(LLAMA2_E_STATE, "%s: an earlier call failed, the writer can only be freed", what);
+    if (writer->failed)
+        return l2_fail(LLAMA2_E_STATE, "%s: an earlier call failed, the writer can only be freed", what);
     return LLAMA2_OK;
 }
 
 llama2_status llama2_shard_writer_append(llama2_shard_writer *writer, const int32_t *tokens, int64_t n)
 {
     L2_TRY(check_writer(writer, "llama2_shard_writer_append"));
-    if (n < 0 || (n && !tokens)) return l2_fail(LLAMA2_E_INVALID, "llama2_shard_writer_append: n is negative, or tokens NULL");
+    if (n < 0 || (n && !tokens))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_shard_writer_append: n is negative, or tokens NULL");
     llama2_status status = l2_shard_append(&writer->shard, tokens, n);
     if (status < 0 && status != LLAMA2_E_INVALID) writer->failed = 1;
     return status;
@@ -69,8 +74,10 @@ llama2_status llama2_shard_writer_finish(llama2_shard_writer *writer)
 {
     L2_TRY(check_writer(writer, "llama2_shard_writer_finish"));
     llama2_status status = l2_shard_commit(&writer->shard);
-    if (status < 0) writer->failed = 1;
-    else writer->finished = 1;
+    if (status < 0)
+        writer->failed = 1;
+    else
+        writer->finished = 1;
     return status;
 }
 
@@ -83,7 +90,7 @@ void llama2_shard_writer_free(llama2_shard_writer *writer)
     l2_context_release(ctx);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 void llama2_shards_options_init(llama2_shards_options *options, size_t size)
 {
@@ -98,16 +105,23 @@ llama2_status llama2_shards_create(llama2_context *ctx, const llama2_shards_opti
     if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_create: ctx is NULL");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_options_read(options, &full, sizeof full, "llama2_shards_options"));
-    if (full.verify < 0 || full.verify > 2) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_options: verify is %" PRId32 ", expected 0, 1 or 2", full.verify);
+    if (full.verify < 0 || full.verify > 2)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_options: verify is %" PRId32 ", expected 0, 1 or 2",
+                       full.verify);
     if (full.length < 2 || full.length > INT32_MAX)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_options: length is %" PRId64 ", expected at least 2 and less than 2^31", full.length);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_shards_options: length is %" PRId64 ", expected at least 2 and less than 2^31",
+                       full.length);
     return l2_shards_new(ctx, &full, out);
 }
 
 llama2_status llama2_shards_add_source(llama2_shards *shards, const char *const *paths, int32_t n_paths, double weight)
 {
-    if (!shards || !paths) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_add_source: %s is NULL", shards ? "paths" : "shards");
-    if (n_paths <= 0) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_add_source: n_paths is %" PRId32 ", it must be positive", n_paths);
+    if (!shards || !paths)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_add_source: %s is NULL", shards ? "paths" : "shards");
+    if (n_paths <= 0)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_add_source: n_paths is %" PRId32 ", it must be positive",
+                       n_paths);
     for (int32_t i = 0; i < n_paths; i++)
         if (!paths[i]) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_add_source: paths[%" PRId32 "] is NULL", i);
     L2_TRY(l2_context_check(shards->ctx));
@@ -116,7 +130,8 @@ llama2_status llama2_shards_add_source(llama2_shards *shards, const char *const 
 
 llama2_status llama2_shards_next(llama2_shards *shards, int64_t n, int32_t *tokens, int32_t *sources)
 {
-    if (!shards || !tokens) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_next: %s is NULL", shards ? "tokens" : "shards");
+    if (!shards || !tokens)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_next: %s is NULL", shards ? "tokens" : "shards");
     if (n < 0) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_next: n is %" PRId64 ", it must not be negative", n);
     L2_TRY(l2_context_check(shards->ctx));
     return l2_shards_next(shards, n, tokens, sources);
@@ -130,7 +145,8 @@ uint64_t llama2_shards_tell(const llama2_shards *shards)
 llama2_status llama2_shards_seek(llama2_shards *shards, uint64_t position)
 {
     if (!shards) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_seek: shards is NULL");
-    if (position > (uint64_t)1 << 62) return l2_fail(LLAMA2_E_LIMIT, "llama2_shards_seek: position %" PRIu64 " is above 2^62", position);
+    if (position > (uint64_t)1 << 62)
+        return l2_fail(LLAMA2_E_LIMIT, "llama2_shards_seek: position %" PRIu64 " is above 2^62", position);
     shards->position = position;
     return LLAMA2_OK;
 }
@@ -147,9 +163,12 @@ int32_t llama2_shards_sources(const llama2_shards *shards)
 
 llama2_status llama2_shards_source_info(const llama2_shards *shards, int32_t index, llama2_shards_source *info)
 {
-    if (!shards || !info) return l2_fail(LLAMA2_E_INVALID, "llama2_shards_source_info: %s is NULL", shards ? "info" : "shards");
+    if (!shards || !info)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_source_info: %s is NULL", shards ? "info" : "shards");
     if (index < 0 || index >= shards->n_sources)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_shards_source_info: there is no source %" PRId32 ", there are %" PRId32, index, shards->n_sources);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_shards_source_info: there is no source %" PRId32 ", there are %" PRId32, index,
+                       shards->n_sources);
     const l2_mixed_source *source = &shards->sources[index];
     uint64_t sequences = l2_shards_served(shards, index, shards->position);
     llama2_shards_source full = {

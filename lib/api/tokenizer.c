@@ -7,15 +7,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const llama2_tokenizer_options option_defaults = {.struct_size = sizeof option_defaults, .max_pieces = 1 << 20, .max_bytes = UINT64_C(256) << 20};
+static const llama2_tokenizer_options option_defaults = {
+    .struct_size = sizeof option_defaults, .max_pieces = 1 << 20, .max_bytes = UINT64_C(256) << 20};
 static const llama2_tokenizer_pieces piece_defaults = {.struct_size = sizeof piece_defaults, .add_dummy_prefix = 1};
 
 _Static_assert(sizeof(llama2_tokenizer_options) == 16, "ABI");
 _Static_assert(sizeof(void *) != 8 || sizeof(llama2_tokenizer_pieces) == 72, "ABI");
-_Static_assert(LLAMA2_PIECE_NORMAL == 1 && LLAMA2_PIECE_UNKNOWN == 2 && LLAMA2_PIECE_CONTROL == 3 && LLAMA2_PIECE_USER_DEFINED == 4 &&
-                   LLAMA2_PIECE_UNUSED == 5 && LLAMA2_PIECE_BYTE == 6,
+_Static_assert(LLAMA2_PIECE_NORMAL == 1 && LLAMA2_PIECE_UNKNOWN == 2 && LLAMA2_PIECE_CONTROL == 3 &&
+                   LLAMA2_PIECE_USER_DEFINED == 4 && LLAMA2_PIECE_UNUSED == 5 && LLAMA2_PIECE_BYTE == 6,
                "ABI");
-_Static_assert(LLAMA2_ENCODE_BOS == 1 && LLAMA2_ENCODE_EOS == 2 && LLAMA2_DECODE_SPECIALS == 1 && LLAMA2_DECODE_CONTINUE == 2, "ABI");
+_Static_assert(LLAMA2_ENCODE_BOS == 1 && LLAMA2_ENCODE_EOS == 2 && LLAMA2_DECODE_SPECIALS == 1 &&
+                   LLAMA2_DECODE_CONTINUE == 2,
+               "ABI");
 
 void llama2_tokenizer_options_init(llama2_tokenizer_options *options, size_t size)
 {
@@ -27,13 +30,15 @@ void llama2_tokenizer_pieces_init(llama2_tokenizer_pieces *pieces, size_t size)
     l2_options_init(pieces, size, &piece_defaults, sizeof piece_defaults);
 }
 
-/* --- making ------------------------------------------------------------------------------------------------------------------------ */
+/* --- making ---------------------------------------------------------------------------------- */
 
 static llama2_status read_options(const llama2_tokenizer_options *options, llama2_tokenizer_options *full)
 {
     *full = option_defaults;
     L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_tokenizer_options"));
-    if (full->max_pieces <= 0) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_options: max_pieces is %d, expected > 0", (int)full->max_pieces);
+    if (full->max_pieces <= 0)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_options: max_pieces is %d, expected > 0",
+                       (int)full->max_pieces);
     return LLAMA2_OK;
 }
 
@@ -44,19 +49,22 @@ static llama2_status model_path(llama2_context *ctx, const char *path, char **ou
     return l2_strndup(ctx, path, strlen(path), out);
 }
 
-static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options, llama2_tokenizer **out)
+static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                               llama2_tokenizer **out)
 {
     struct stat st;
     l2_file_view view;
     if (l2_path_kind(path) == 1 && stat(path, &st) == 0 && (uint64_t)st.st_size > options->max_bytes)
-        return l2_fail(LLAMA2_E_LIMIT, "%s: %lld bytes; llama2_tokenizer_options.max_bytes allows %llu", path, (long long)st.st_size, (unsigned long long)options->max_bytes);
+        return l2_fail(LLAMA2_E_LIMIT, "%s: %lld bytes; llama2_tokenizer_options.max_bytes allows %llu", path,
+                       (long long)st.st_size, (unsigned long long)options->max_bytes);
     L2_TRY(l2_file_read(ctx, path, &view));
     llama2_status status = l2_sentencepiece_read(ctx, view.data, view.size, options, out);
     l2_file_release(ctx, &view);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
-llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options, llama2_tokenizer **out)
+llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                                    llama2_tokenizer **out)
 {
     llama2_tokenizer_options full;
     char *file = NULL;
@@ -72,13 +80,14 @@ llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const
     return status;
 }
 
-llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size, const llama2_tokenizer_options *options,
-                                           llama2_tokenizer **out)
+llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size,
+                                           const llama2_tokenizer_options *options, llama2_tokenizer **out)
 {
     llama2_tokenizer_options full;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_memory: out is NULL");
     *out = NULL;
-    if (!ctx || (!data && size)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_memory: %s is NULL", ctx ? "data" : "ctx");
+    if (!ctx || (!data && size))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_memory: %s is NULL", ctx ? "data" : "ctx");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(read_options(options, &full));
     return l2_sentencepiece_read(ctx, data, size, &full, out);
@@ -91,7 +100,8 @@ static llama2_status add_pieces(llama2_tokenizer *tok, const llama2_tokenizer_pi
         L2_TRY(l2_vocabulary_add(tok, p->texts[i], length, p->scores ? p->scores[i] : 0, p->types[i]));
         if (p->types[i] == LLAMA2_PIECE_BYTE) tok->byte_fallback = 1;
     }
-    const char *bos = p->bos_piece ? p->bos_piece : "<s>", *eos = p->eos_piece ? p->eos_piece : "</s>", *pad = p->pad_piece ? p->pad_piece : "<pad>";
+    const char *bos = p->bos_piece ? p->bos_piece : "<s>", *eos = p->eos_piece ? p->eos_piece : "</s>",
+               *pad = p->pad_piece ? p->pad_piece : "<pad>";
     L2_TRY(l2_strndup(tok->ctx, bos, strlen(bos), &tok->bos_piece));
     L2_TRY(l2_strndup(tok->ctx, eos, strlen(eos), &tok->eos_piece));
     L2_TRY(l2_strndup(tok->ctx, pad, strlen(pad), &tok->pad_piece));
@@ -103,27 +113,33 @@ static llama2_status add_pieces(llama2_tokenizer *tok, const llama2_tokenizer_pi
 
 static llama2_status check_pieces(const llama2_tokenizer_pieces *p, size_t *bytes)
 {
-    if (p->n_pieces <= 0) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: n_pieces is %d, expected > 0", (int)p->n_pieces);
-    if (!p->texts || !p->types) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: %s is NULL", p->texts ? "types" : "texts");
+    if (p->n_pieces <= 0)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: n_pieces is %d, expected > 0", (int)p->n_pieces);
+    if (!p->texts || !p->types)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: %s is NULL", p->texts ? "types" : "texts");
     *bytes = 0;
     for (int32_t i = 0; i < p->n_pieces; ++i) {
-        if (!p->texts[i]) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: the text of piece %d is NULL", (int)i);
+        if (!p->texts[i])
+            return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: the text of piece %d is NULL", (int)i);
         size_t length = p->lengths ? p->lengths[i] : strlen(p->texts[i]);
         if (length > L2_MAX_PIECE)
-            return l2_fail(LLAMA2_E_LIMIT, "llama2_tokenizer_pieces: piece %d has %zu bytes, at most %d are possible", (int)i, length, L2_MAX_PIECE);
+            return l2_fail(LLAMA2_E_LIMIT, "llama2_tokenizer_pieces: piece %d has %zu bytes, at most %d are possible",
+                           (int)i, length, L2_MAX_PIECE);
         *bytes += length;
     }
     return LLAMA2_OK;
 }
 
-llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces, llama2_tokenizer **out)
+llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces,
+                                      llama2_tokenizer **out)
 {
     llama2_tokenizer_pieces full = piece_defaults;
     llama2_tokenizer *tok;
     size_t bytes = 0;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: out is NULL");
     *out = NULL;
-    if (!ctx || !pieces) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: %s is NULL", ctx ? "pieces" : "ctx");
+    if (!ctx || !pieces)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: %s is NULL", ctx ? "pieces" : "ctx");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_options_read(pieces, &full, sizeof full, "llama2_tokenizer_pieces"));
     L2_TRY(check_pieces(&full, &bytes));
@@ -143,7 +159,8 @@ llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const cha
     char *file = NULL, *data = NULL;
     size_t size;
     llama2_status status;
-    if (!tokenizer || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_save: %s is NULL", tokenizer ? "path" : "tokenizer");
+    if (!tokenizer || !path)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_save: %s is NULL", tokenizer ? "path" : "tokenizer");
     llama2_context *ctx = tokenizer->ctx;
     L2_TRY(l2_context_check(ctx));
     L2_TRY(model_path(ctx, path, &file));
@@ -167,10 +184,11 @@ llama2_tokenizer *llama2_tokenizer_retain(llama2_tokenizer *tokenizer)
 
 void llama2_tokenizer_free(llama2_tokenizer *tokenizer)
 {
-    if (tokenizer && atomic_fetch_sub_explicit(&tokenizer->references, 1, memory_order_acq_rel) == 1) l2_vocabulary_free(tokenizer);
+    if (tokenizer && atomic_fetch_sub_explicit(&tokenizer->references, 1, memory_order_acq_rel) == 1)
+        l2_vocabulary_free(tokenizer);
 }
 
-/* --- the vocabulary ---------------------------------------------------------------------------------------------------------------- */
+/* --- the vocabulary -------------------------------------------------------------------------- */
 
 int32_t llama2_tokenizer_vocab_size(const llama2_tokenizer *tokenizer)
 {
@@ -203,7 +221,8 @@ static llama2_status check_id(const llama2_tokenizer *tok, int32_t id, const cha
     return l2_fail(LLAMA2_E_INVALID, "%s: id %d, expected 0 to %d", call, (int)id, (int)tok->n_pieces - 1);
 }
 
-llama2_status llama2_tokenizer_piece(const llama2_tokenizer *tokenizer, int32_t id, const char **text, size_t *length, float *score, int32_t *type)
+llama2_status llama2_tokenizer_piece(const llama2_tokenizer *tokenizer, int32_t id, const char **text, size_t *length,
+                                     float *score, int32_t *type)
 {
     if (!tokenizer) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_piece: tokenizer is NULL");
     L2_TRY(check_id(tokenizer, id, "llama2_tokenizer_piece"));
@@ -216,30 +235,37 @@ llama2_status llama2_tokenizer_piece(const llama2_tokenizer *tokenizer, int32_t 
 
 llama2_status llama2_tokenizer_find(const llama2_tokenizer *tokenizer, const char *text, size_t length, int32_t *id)
 {
-    if (!tokenizer || !id || (!text && length)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_find: tokenizer, text or id is NULL");
+    if (!tokenizer || !id || (!text && length))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_find: tokenizer, text or id is NULL");
     int32_t found = length ? l2_vocabulary_find(tokenizer, text, length) : -1;
     if (found < 0)
-        return l2_fail(LLAMA2_E_NOT_FOUND, "llama2_tokenizer_find: no piece \"%.*s\"; a space is U+2581 in pieces", (int)(length < 60 ? length : 60), text ? text : "");
+        return l2_fail(LLAMA2_E_NOT_FOUND, "llama2_tokenizer_find: no piece \"%.*s\"; a space is U+2581 in pieces",
+                       (int)(length < 60 ? length : 60), text ? text : "");
     *id = found;
     return LLAMA2_OK;
 }
 
-/* --- text and ids ------------------------------------------------------------------------------------------------------------------ */
+/* --- text and ids ---------------------------------------------------------------------------- */
 
 static llama2_status too_small(const char *call, int64_t capacity, int64_t needed, const char *unit)
 {
-    return l2_fail(LLAMA2_E_BUFFER, "%s: room for %lld %s, %lld are needed", call, (long long)capacity, unit, (long long)needed);
+    return l2_fail(LLAMA2_E_BUFFER, "%s: room for %lld %s, %lld are needed", call, (long long)capacity, unit,
+                   (long long)needed);
 }
 
-llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length, uint32_t flags, int32_t *ids,
-                                      int64_t capacity, int64_t *needed)
+llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length,
+                                      uint32_t flags, int32_t *ids, int64_t capacity, int64_t *needed)
 {
-    if (!tokenizer || (!text && length)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: %s is NULL", tokenizer ? "text" : "tokenizer");
+    if (!tokenizer || (!text && length))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: %s is NULL", tokenizer ? "text" : "tokenizer");
     if (capacity < 0 || (!ids && capacity))
-        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: capacity %lld does not fit ids; NULL goes with 0", (long long)capacity);
-    if (flags & ~(uint32_t)(LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS)) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: unknown flags %#x", (unsigned)flags);
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: capacity %lld does not fit ids; NULL goes with 0",
+                       (long long)capacity);
+    if (flags & ~(uint32_t)(LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: unknown flags %#x", (unsigned)flags);
     if (((flags & LLAMA2_ENCODE_BOS) && tokenizer->bos < 0) || ((flags & LLAMA2_ENCODE_EOS) && tokenizer->eos < 0))
-        return l2_fail(LLAMA2_E_STATE, "llama2_tokenizer_encode: the flags ask for BOS or EOS, which this vocabulary does not have");
+        return l2_fail(LLAMA2_E_STATE,
+                       "llama2_tokenizer_encode: the flags ask for BOS or EOS, which this vocabulary does not have");
     L2_TRY(l2_context_check(tokenizer->ctx));
     l2_ids out = {ids, capacity, 0};
     if (flags & LLAMA2_ENCODE_BOS) {
@@ -271,16 +297,19 @@ static void add(output *out, const char *text, size_t length)
 
 static llama2_status check_decode_flags(uint32_t flags, const char *call)
 {
-    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE)) return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
+    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE))
+        return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
     return LLAMA2_OK;
 }
 
-llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n, uint32_t flags, char *buffer, size_t capacity,
-                                      size_t *needed)
+llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n, uint32_t flags,
+                                      char *buffer, size_t capacity, size_t *needed)
 {
     static const char call[] = "llama2_tokenizer_decode";
-    if (!tokenizer || n < 0 || (!ids && n)) return l2_fail(LLAMA2_E_INVALID, "%s: tokenizer or ids is NULL, or n (%lld) < 0", call, (long long)n);
-    if (!buffer && capacity) return l2_fail(LLAMA2_E_INVALID, "%s: capacity %zu does not fit buffer; NULL goes with 0", call, capacity);
+    if (!tokenizer || n < 0 || (!ids && n))
+        return l2_fail(LLAMA2_E_INVALID, "%s: tokenizer or ids is NULL, or n (%lld) < 0", call, (long long)n);
+    if (!buffer && capacity)
+        return l2_fail(LLAMA2_E_INVALID, "%s: capacity %zu does not fit buffer; NULL goes with 0", call, capacity);
     L2_TRY(check_decode_flags(flags, call));
     for (int64_t i = 0; i < n; ++i)
         if (check_id(tokenizer, ids[i], call) < 0) return l2_fail_in(LLAMA2_E_INVALID, "ids[%lld]", (long long)i);
@@ -301,7 +330,7 @@ llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const i
     return LLAMA2_OK;
 }
 
-/* --- decoding token by token ------------------------------------------------------------------------------------------------------- */
+/* --- decoding token by token ----------------------------------------------------------------- */
 
 struct llama2_decoder {
     llama2_tokenizer *tokenizer;
@@ -337,7 +366,8 @@ void llama2_decoder_free(llama2_decoder *decoder)
 
 llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const char **text, size_t *length)
 {
-    if (!decoder || !text || !length) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_push: decoder, text or length is NULL");
+    if (!decoder || !text || !length)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_push: decoder, text or length is NULL");
     L2_TRY(check_id(decoder->tokenizer, id, "llama2_decoder_push"));
     const char *piece;
     size_t n_held, n;
@@ -351,7 +381,8 @@ llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const cha
 
 llama2_status llama2_decoder_finish(llama2_decoder *decoder, const char **text, size_t *length)
 {
-    if (!decoder || !text || !length) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_finish: decoder, text or length is NULL");
+    if (!decoder || !text || !length)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_finish: decoder, text or length is NULL");
     size_t n = l2_decode_end(&decoder->state, decoder->text);
     decoder->text[n] = 0;
     *text = decoder->text;

@@ -2,34 +2,40 @@
 #include "train/trainer.h"
 #include "base/options.h"
 
-static const llama2_trainer_options defaults = {
-    .struct_size = sizeof defaults, .schedule = LLAMA2_SCHEDULE_CONSTANT, .min_lr_ratio = 0.1, .clip_norm = 1, .max_bad_steps = 5};
+static const llama2_trainer_options defaults = {.struct_size = sizeof defaults,
+                                                .schedule = LLAMA2_SCHEDULE_CONSTANT,
+                                                .min_lr_ratio = 0.1,
+                                                .clip_norm = 1,
+                                                .max_bad_steps = 5};
 
 void llama2_trainer_options_init(llama2_trainer_options *options, size_t size)
 {
     l2_options_init(options, size, &defaults, sizeof defaults);
 }
 
-static llama2_status create(llama2_context *ctx, llama2_model *model, llama2_reward_model *reward_model, llama2_optimizer *optimizer,
-                            const llama2_trainer_options *options, llama2_trainer **out, const char *call)
+static llama2_status create(llama2_context *ctx, llama2_model *model, llama2_reward_model *reward_model,
+                            llama2_optimizer *optimizer, const llama2_trainer_options *options, llama2_trainer **out,
+                            const char *call)
 {
     llama2_trainer_options o = defaults;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "%s: out is NULL", call);
     *out = NULL;
-    if (!ctx || (!model && !reward_model) || !optimizer) return l2_fail(LLAMA2_E_INVALID, "%s: ctx, model or optimizer is NULL", call);
+    if (!ctx || (!model && !reward_model) || !optimizer)
+        return l2_fail(LLAMA2_E_INVALID, "%s: ctx, model or optimizer is NULL", call);
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_trainer_options"));
     return l2_trainer_create(ctx, model, reward_model, optimizer, &o, out);
 }
 
-llama2_status llama2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_optimizer *optimizer, const llama2_trainer_options *options,
-                                    llama2_trainer **out)
+llama2_status llama2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_optimizer *optimizer,
+                                    const llama2_trainer_options *options, llama2_trainer **out)
 {
     return create(ctx, model, NULL, optimizer, options, out, "llama2_trainer_create");
 }
 
-llama2_status llama2_trainer_create_for_reward(llama2_context *ctx, llama2_reward_model *reward_model, llama2_optimizer *optimizer,
-                                               const llama2_trainer_options *options, llama2_trainer **out)
+llama2_status llama2_trainer_create_for_reward(llama2_context *ctx, llama2_reward_model *reward_model,
+                                               llama2_optimizer *optimizer, const llama2_trainer_options *options,
+                                               llama2_trainer **out)
 {
     return create(ctx, NULL, reward_model, optimizer, options, out, "llama2_trainer_create_for_reward");
 }
@@ -70,16 +76,18 @@ llama2_status llama2_trainer_clear(llama2_trainer *trainer)
     return l2_trainer_clear(trainer);
 }
 
-llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch, double temperature, const float *grad,
-                                               double loss, double weight)
+llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch, double temperature,
+                                               const float *grad, double loss, double weight)
 {
     llama2_batch b;
-    if (!trainer || !grad) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_logprobs: trainer or grad is NULL");
+    if (!trainer || !grad)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_logprobs: trainer or grad is NULL");
     L2_TRY(l2_batch_read(batch, &b));
     return l2_backward_logprobs(trainer, &b, temperature, grad, loss, weight);
 }
 
-llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss, double weight)
+llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llama2_batch *batch, const float *grad,
+                                             double loss, double weight)
 {
     llama2_batch b;
     if (!trainer || !grad) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_logits: trainer or grad is NULL");
@@ -87,7 +95,8 @@ llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llam
     return l2_backward_logits(trainer, &b, grad, loss, weight);
 }
 
-llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss, double weight)
+llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llama2_batch *batch, const float *grad,
+                                             double loss, double weight)
 {
     llama2_batch b;
     if (!trainer || !grad) return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_backward_values: trainer or grad is NULL");
@@ -95,7 +104,8 @@ llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llam
     return l2_backward_values(trainer, &b, grad, loss, weight);
 }
 
-llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer,
+                                          int64_t capacity, int64_t *needed)
 {
     if (!trainer || !name || (!buffer && capacity > 0)) {
         return l2_fail(LLAMA2_E_INVALID, "llama2_trainer_get_gradient: trainer, name or buffer is NULL");
@@ -108,7 +118,8 @@ int64_t llama2_trainer_step(const llama2_trainer *trainer)
     return trainer ? trainer->step : 0;
 }
 
-static llama2_status step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics, const char *call)
+static llama2_status step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics,
+                          const char *call)
 {
     llama2_step_metrics full;
     llama2_batch b;

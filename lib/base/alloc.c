@@ -19,7 +19,9 @@ llama2_status l2_alloc(llama2_context *ctx, size_t count, size_t size, void *out
     if (!p) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes", bytes);
     if ((uintptr_t)p % ALIGNMENT != 0) {
         ctx->dealloc(ctx->alloc_user, p);
-        return l2_fail(LLAMA2_E_NOMEM, "the host's alloc gave an address that is no multiple of the alignment asked for, %d", ALIGNMENT);
+        return l2_fail(LLAMA2_E_NOMEM,
+                       "the host's alloc gave an address that is no multiple of the alignment asked for, %d",
+                       ALIGNMENT);
     }
     memcpy(out, &p, sizeof p);
     return LLAMA2_OK;
@@ -60,11 +62,12 @@ llama2_status l2_strndup(llama2_context *ctx, const char *text, size_t length, c
     return LLAMA2_OK;
 }
 
-/* --- scratch -------------------------------------------------------------------------------------------------------------- */
+/* --- scratch --------------------------------------------------------------------------------- */
 
 /*
- * Blocks that wait to be used again; each carries its size before the memory. A block belongs to whoever exchanges it out of its place: no
- * lock, so that none can be held for ever in the child of a fork. sizes[i] is a hint about kept[i], looked at without taking the block.
+ * Blocks that wait to be used again; each carries its size before the memory. A block belongs to whoever exchanges it
+ * out of its place: no lock, so that none can be held for ever in the child of a fork. sizes[i] is a hint about
+ * kept[i], looked at without taking the block.
  */
 enum { KEPT_BLOCKS = 16, WASTE_FACTOR = 4, SMALL_WASTE = 65536 };
 
@@ -99,7 +102,9 @@ static block *take_kept(llama2_context *ctx, size_t bytes)
     size_t best_size = 0;
     for (int i = 0; i < KEPT_BLOCKS; i++) {
         size_t size = atomic_load_explicit(&s->sizes[i], memory_order_relaxed);
-        if (!atomic_load_explicit(&s->kept[i], memory_order_relaxed) || size < bytes || size / WASTE_FACTOR > bytes + SMALL_WASTE) continue;
+        if (!atomic_load_explicit(&s->kept[i], memory_order_relaxed) || size < bytes ||
+            size / WASTE_FACTOR > bytes + SMALL_WASTE)
+            continue;
         if (best >= 0 && size >= best_size) continue;
         best = i;
         best_size = size;
@@ -112,7 +117,8 @@ static block *take_kept(llama2_context *ctx, size_t bytes)
     return b;
 }
 
-/* Frees the largest kept block that is too small for `bytes` and that a block of that size can stand for: requests that grow leave no blocks behind. */
+/* Frees the largest kept block that is too small for `bytes` and that a block of that size can stand for: requests that
+ * grow leave no blocks behind. */
 static void drop_smaller(llama2_context *ctx, size_t bytes)
 {
     struct l2_scratch *s = ctx->scratch;
@@ -120,7 +126,9 @@ static void drop_smaller(llama2_context *ctx, size_t bytes)
     size_t best_size = 0;
     for (int i = 0; i < KEPT_BLOCKS; i++) {
         size_t size = atomic_load_explicit(&s->sizes[i], memory_order_relaxed);
-        if (!atomic_load_explicit(&s->kept[i], memory_order_relaxed) || size >= bytes || bytes / WASTE_FACTOR > size + SMALL_WASTE) continue;
+        if (!atomic_load_explicit(&s->kept[i], memory_order_relaxed) || size >= bytes ||
+            bytes / WASTE_FACTOR > size + SMALL_WASTE)
+            continue;
         if (best >= 0 && size <= best_size) continue;
         best = i;
         best_size = size;
@@ -135,7 +143,8 @@ llama2_status l2_scratch_get(llama2_context *ctx, size_t bytes, void *out)
     memcpy(out, &p, sizeof p);
     if (!b) {
         drop_smaller(ctx, bytes);
-        if (bytes > PTRDIFF_MAX - sizeof *b) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes of scratch", bytes);
+        if (bytes > PTRDIFF_MAX - sizeof *b)
+            return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes of scratch", bytes);
         L2_TRY(l2_alloc(ctx, bytes + sizeof *b, 1, &b));
         b->size = bytes;
     }
@@ -153,7 +162,8 @@ void l2_scratch_put(llama2_context *ctx, void *ptr)
     int place = 0;
     for (int i = 0; i < KEPT_BLOCKS; i++) {
         block *none = NULL;
-        if (atomic_compare_exchange_strong_explicit(&s->kept[i], &none, b, memory_order_acq_rel, memory_order_relaxed)) {
+        if (atomic_compare_exchange_strong_explicit(&s->kept[i], &none, b, memory_order_acq_rel,
+                                                    memory_order_relaxed)) {
             atomic_store_explicit(&s->sizes[i], size, memory_order_relaxed);
             return;
         }

@@ -5,8 +5,8 @@
 #include "base/status.h"
 
 /*
- * l2_alloc(ctx, n, sizeof *p, &p): n elements, uninitialised; *out is set to NULL on failure. n == 0 gives a valid pointer.
- * l2_calloc: zeroed. l2_realloc: keeps the first `old_count` elements.
+ * l2_alloc(ctx, n, sizeof *p, &p): n elements, uninitialised; *out is set to NULL on failure. n == 0 gives a valid
+ * pointer. l2_calloc: zeroed. l2_realloc: keeps the first `old_count` elements.
  */
 llama2_status l2_alloc(llama2_context *ctx, size_t count, size_t size, void *out);
 llama2_status l2_calloc(llama2_context *ctx, size_t count, size_t size, void *out);
@@ -17,8 +17,8 @@ void l2_free(llama2_context *ctx, void *ptr);
 llama2_status l2_strndup(llama2_context *ctx, const char *text, size_t length, char **out);
 
 /*
- * Scratch memory of an op: big, short-lived, uninitialised, reused from call to call. The context keeps a few blocks, so that
- * an op in a loop does not go to the allocator. Thread-safe. l2_scratch_put(ctx, NULL) does nothing.
+ * Scratch memory of an op: big, short-lived, uninitialised, reused from call to call. The context keeps a few blocks,
+ * so that an op in a loop does not go to the allocator. Thread-safe. l2_scratch_put(ctx, NULL) does nothing.
  */
 struct l2_scratch;
 llama2_status l2_scratch_get(llama2_context *ctx, size_t bytes, void *out);

@@ -7,17 +7,20 @@
 #endif
 
 /*
- * Eight bytes at a time. table[k][b] is what byte b does to the CRC when k more bytes follow it. A CRC is linear: a row follows from its eight
- * powers of two, which ROW spreads over all sums.
+ * Eight bytes at a time. table[k][b] is what byte b does to the CRC when k more bytes follow it. A CRC is linear: a row
+ * follows from its eight powers of two, which ROW spreads over all sums.
  */
-#define SUM0(v, a) (v), (v) ^ (a)
-#define SUM1(v, a, b) SUM0(v, a), SUM0((v) ^ (b), a)
-#define SUM2(v, a, b, c) SUM1(v, a, b), SUM1((v) ^ (c), a, b)
-#define SUM3(v, a, b, c, d) SUM2(v, a, b, c), SUM2((v) ^ (d), a, b, c)
-#define SUM4(v, a, b, c, d, e) SUM3(v, a, b, c, d), SUM3((v) ^ (e), a, b, c, d)
-#define SUM5(v, a, b, c, d, e, f) SUM4(v, a, b, c, d, e), SUM4((v) ^ (f), a, b, c, d, e)
+#define SUM0(v, a)                   (v), (v) ^ (a)
+#define SUM1(v, a, b)                SUM0(v, a), SUM0((v) ^ (b), a)
+#define SUM2(v, a, b, c)             SUM1(v, a, b), SUM1((v) ^ (c), a, b)
+#define SUM3(v, a, b, c, d)          SUM2(v, a, b, c), SUM2((v) ^ (d), a, b, c)
+#define SUM4(v, a, b, c, d, e)       SUM3(v, a, b, c, d), SUM3((v) ^ (e), a, b, c, d)
+#define SUM5(v, a, b, c, d, e, f)    SUM4(v, a, b, c, d, e), SUM4((v) ^ (f), a, b, c, d, e)
 #define SUM6(v, a, b, c, d, e, f, g) SUM5(v, a, b, c, d, e, f), SUM5((v) ^ (g), a, b, c, d, e, f)
-#define ROW(a, b, c, d, e, f, g, h) {SUM6(0u, a, b, c, d, e, f, g), SUM6(h, a, b, c, d, e, f, g)}
+#define ROW(a, b, c, d, e, f, g, h)                                                                                    \
+    {                                                                                                                  \
+        SUM6(0u, a, b, c, d, e, f, g), SUM6(h, a, b, c, d, e, f, g)                                                    \
+    }
 
 /* clang-format off */
 static const uint32_t table[8][256] = {
@@ -43,8 +46,8 @@ uint32_t l2_crc32c_portable(uint32_t crc, const void *data, size_t length)
     crc = ~crc;
     for (; length >= 8; p += 8, length -= 8) {
         uint32_t a = crc ^ word32(p), b = word32(p + 4);
-        crc = table[7][a & 255] ^ table[6][a >> 8 & 255] ^ table[5][a >> 16 & 255] ^ table[4][a >> 24] ^ table[3][b & 255] ^
-              table[2][b >> 8 & 255] ^ table[1][b >> 16 & 255] ^ table[0][b >> 24];
+        crc = table[7][a & 255] ^ table[6][a >> 8 & 255] ^ table[5][a >> 16 & 255] ^ table[4][a >> 24] ^
+              table[3][b & 255] ^ table[2][b >> 8 & 255] ^ table[1][b >> 16 & 255] ^ table[0][b >> 24];
     }
     while (length--) crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
     return ~crc;
@@ -61,7 +64,8 @@ static uint64_t word64(const unsigned char *p)
     return word;
 }
 
-/* crc * x^(8n) mod P, for k = x^(8n - 33) mod P: the product of carryless multiplication, reduced by the instruction. */
+/* crc * x^(8n) mod P, for k = x^(8n - 33) mod P: the product of carryless multiplication, reduced by the instruction.
+ */
 __attribute__((target("sse4.2,pclmul"))) static uint64_t moved(uint64_t crc, uint32_t k)
 {
     __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi64_si128((long long)k), 0);

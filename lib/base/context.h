@@ -23,7 +23,7 @@ struct llama2_context {
     void *log_user;
     struct l2_pool *pool;
     struct l2_scratch *scratch;
-    const struct l2_file_ops *files; /* replaced by tests that let files fail */
+    const struct l2_file_ops *files;      /* replaced by tests that let files fail */
     const struct l2_kernels *kernels_f32; /* chosen by cpuid; see lib/math/kernels.h */
     const struct l2_kernels *kernels_f64;
     int32_t gemm; /* LLAMA2_GEMM_* */
@@ -33,7 +33,8 @@ struct llama2_context {
 llama2_context *l2_context_retain(llama2_context *ctx);
 void l2_context_release(llama2_context *ctx);
 
-/* LLAMA2_E_CANCELLED, LLAMA2_E_FORKED or OK: called at the start of API functions that work, and between layers and steps. */
+/* LLAMA2_E_CANCELLED, LLAMA2_E_FORKED or OK: called at the start of API functions that work, and between layers and
+ * steps. */
 llama2_status l2_context_check(const llama2_context *ctx);
 
 void l2_log(llama2_context *ctx, int32_t level, const char *format, ...)

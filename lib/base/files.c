@@ -19,7 +19,8 @@ static int posix_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
-const l2_file_ops l2_posix_files = {posix_open, close, read, write, fsync, fstat, rename, unlink, mkdir, rmdir, mmap, munmap};
+const l2_file_ops l2_posix_files = {posix_open, close,  read,  write, fsync, fstat,
+                                    rename,     unlink, mkdir, rmdir, mmap,  munmap};
 
 /* The message of a failed system call on a file. */
 static llama2_status fail_io(const char *path, const char *doing)
@@ -28,7 +29,8 @@ static llama2_status fail_io(const char *path, const char *doing)
     char text[128];
     /* The GNU form of strerror_r returns the text. */
     const char *reason = strerror_r(code, text, sizeof text);
-    return l2_fail(code == ENOENT || code == ENOTDIR ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: cannot %s: %s", path, doing, reason);
+    return l2_fail(code == ENOENT || code == ENOTDIR ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: cannot %s: %s", path,
+                   doing, reason);
 }
 
 static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t mode)
@@ -71,7 +73,8 @@ static llama2_status read_all(llama2_context *ctx, const char *path, int fd, siz
         }
         if (n == 0) {
             l2_free(ctx, data);
-            return l2_fail(LLAMA2_E_TRUNCATED, "%s: ends at byte %zu while being read, %zu were there", path, done, size);
+            return l2_fail(LLAMA2_E_TRUNCATED, "%s: ends at byte %zu while being read, %zu were there", path, done,
+                           size);
         }
         done += (size_t)n;
     }
@@ -175,7 +178,8 @@ static llama2_status remove_at(llama2_context *ctx, char *path)
     struct stat st;
     size_t length = strlen(path);
     if (lstat(path, &st) != 0) return errno == ENOENT ? LLAMA2_OK : fail_io(path, "stat");
-    if (!S_ISDIR(st.st_mode)) return ctx->files->unlink(path) != 0 && errno != ENOENT ? fail_io(path, "remove") : LLAMA2_OK;
+    if (!S_ISDIR(st.st_mode))
+        return ctx->files->unlink(path) != 0 && errno != ENOENT ? fail_io(path, "remove") : LLAMA2_OK;
     DIR *dir = opendir(path);
     if (!dir) return fail_io(path, "open the folder");
     llama2_status status = LLAMA2_OK;
@@ -198,12 +202,13 @@ static llama2_status remove_at(llama2_context *ctx, char *path)
 llama2_status l2_remove_tree(llama2_context *ctx, const char *path)
 {
     char work[MOST_PATH];
-    if (strlen(path) >= sizeof work) return l2_fail(LLAMA2_E_LIMIT, "%s: the path is longer than %d bytes", path, MOST_PATH);
+    if (strlen(path) >= sizeof work)
+        return l2_fail(LLAMA2_E_LIMIT, "%s: the path is longer than %d bytes", path, MOST_PATH);
     memcpy(work, path, strlen(path) + 1);
     return remove_at(ctx, work);
 }
 
-/* --- atomic writer ------------------------------------------------------------------------------------------------------------ */
+/* --- atomic writer --------------------------------------------------------------------------- */
 
 llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w)
 {

@@ -1,6 +1,6 @@
 /*
- * Files, through a table of operations that tests replace to let each call fail. Reading maps a file or reads it whole; writing is
- * atomic: into a temporary file in the same folder, synced, renamed, folder synced.
+ * Files, through a table of operations that tests replace to let each call fail. Reading maps a file or reads it whole;
+ * writing is atomic: into a temporary file in the same folder, synced, renamed, folder synced.
  */
 #ifndef L2_BASE_FILES_H
 #define L2_BASE_FILES_H
@@ -54,8 +54,8 @@ llama2_status l2_remove_tree(llama2_context *ctx, const char *path);
 llama2_status l2_sync_folder(llama2_context *ctx, const char *path);
 
 /*
- * Atomic writer. After any failure call l2_writer_abort (fine on a zeroed writer, and after commit). `crc` is the CRC32C of what has been
- * written so far, `size` its length.
+ * Atomic writer. After any failure call l2_writer_abort (fine on a zeroed writer, and after commit). `crc` is the
+ * CRC32C of what has been written so far, `size` its length.
  */
 typedef struct l2_writer {
     llama2_context *ctx;

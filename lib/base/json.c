@@ -17,7 +17,8 @@ static llama2_status fail_at(const l2_json *j, const char *expected)
 {
     if (j->at >= j->length) return l2_fail(LLAMA2_E_TRUNCATED, "JSON ends at byte %zu, expected %s", j->at, expected);
     unsigned char c = (unsigned char)j->text[j->at];
-    if (c >= 0x20 && c < 0x7F) return l2_fail(LLAMA2_E_FORMAT, "JSON byte %zu is '%c', expected %s", j->at, c, expected);
+    if (c >= 0x20 && c < 0x7F)
+        return l2_fail(LLAMA2_E_FORMAT, "JSON byte %zu is '%c', expected %s", j->at, c, expected);
     return l2_fail(LLAMA2_E_FORMAT, "JSON byte %zu is 0x%02x, expected %s", j->at, c, expected);
 }
 
@@ -52,7 +53,8 @@ llama2_status l2_json_peek(l2_json *j, int *type)
 llama2_status l2_json_enter(l2_json *j, int type)
 {
     if (!next_is(j, (char)type)) return fail_at(j, type == L2_JSON_OBJECT ? "an object" : "an array");
-    if (j->depth == L2_JSON_DEPTH) return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: nested deeper than %d", j->at, L2_JSON_DEPTH);
+    if (j->depth == L2_JSON_DEPTH)
+        return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: nested deeper than %d", j->at, L2_JSON_DEPTH);
     j->stack[j->depth] = (char)type;
     j->first[j->depth++] = 1;
     j->at++;
@@ -101,7 +103,10 @@ static int32_t hex4(const char *text, size_t length)
     if (length < 4) return -1;
     for (int i = 0; i < 4; i++) {
         char c = text[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0) return -1;
         value = value * 16 + digit;
     }
@@ -204,7 +209,8 @@ llama2_status l2_json_read_int(l2_json *j, int64_t *out)
         if (__builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, digit, &value))
             return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: the integer does not fit 64 bits", begin);
     }
-    if (!negative && value == INT64_MIN) return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: the integer does not fit 64 bits", begin);
+    if (!negative && value == INT64_MIN)
+        return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: the integer does not fit 64 bits", begin);
     *out = negative ? value : -value;
     return LLAMA2_OK;
 }
@@ -218,7 +224,9 @@ llama2_status l2_json_read_double(l2_json *j, double *out)
     char text[MOST_NUMBER];
     L2_TRY(scan_number(j, &begin, &integer));
     size_t n = j->at - begin;
-    if (n >= sizeof text) return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: a number of %zu characters, the limit is %d", begin, n, MOST_NUMBER - 1);
+    if (n >= sizeof text)
+        return l2_fail(LLAMA2_E_LIMIT, "JSON byte %zu: a number of %zu characters, the limit is %d", begin, n,
+                       MOST_NUMBER - 1);
     memcpy(text, j->text + begin, n);
     text[n] = 0;
     double value = l2_parse_double(text);
@@ -269,7 +277,8 @@ llama2_status l2_json_skip(l2_json *j)
             L2_TRY(skip_scalar(j, type));
         /* On to the next value of the innermost open container, closing those that end here. */
         while (j->depth > outer) {
-            L2_TRY(j->stack[j->depth - 1] == '{' ? l2_json_next_member(j, &key, &more) : l2_json_next_element(j, &more));
+            L2_TRY(j->stack[j->depth - 1] == '{' ? l2_json_next_member(j, &key, &more)
+                                                 : l2_json_next_element(j, &more));
             if (more) break;
         }
     } while (j->depth > outer);
@@ -317,5 +326,6 @@ llama2_status l2_json_unescape(const l2_json_string *s, char *out, size_t capaci
         done += n;
     }
     *length = done;
-    return done <= capacity ? LLAMA2_OK : l2_fail(LLAMA2_E_BUFFER, "a string takes %zu bytes, the buffer has %zu", done, capacity);
+    return done <= capacity ? LLAMA2_OK
+                            : l2_fail(LLAMA2_E_BUFFER, "a string takes %zu bytes, the buffer has %zu", done, capacity);
 }

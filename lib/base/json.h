@@ -1,6 +1,6 @@
 /*
- * A bounded pull parser for JSON: no tree, no recursion, no allocation that depends on what the input claims. The text must
- * be valid UTF-8 (RFC 8259); depth is limited to L2_JSON_DEPTH. Errors carry the byte offset. And a small writer.
+ * A bounded pull parser for JSON: no tree, no recursion, no allocation that depends on what the input claims. The text
+ * must be valid UTF-8 (RFC 8259); depth is limited to L2_JSON_DEPTH. Errors carry the byte offset. And a small writer.
  */
 #ifndef L2_BASE_JSON_H
 #define L2_BASE_JSON_H
@@ -9,7 +9,15 @@
 
 enum { L2_JSON_DEPTH = 64 };
 
-enum { L2_JSON_OBJECT = '{', L2_JSON_ARRAY = '[', L2_JSON_STRING = '"', L2_JSON_NUMBER = '0', L2_JSON_TRUE = 't', L2_JSON_FALSE = 'f', L2_JSON_NULL = 'n' };
+enum {
+    L2_JSON_OBJECT = '{',
+    L2_JSON_ARRAY = '[',
+    L2_JSON_STRING = '"',
+    L2_JSON_NUMBER = '0',
+    L2_JSON_TRUE = 't',
+    L2_JSON_FALSE = 'f',
+    L2_JSON_NULL = 'n'
+};
 
 typedef struct l2_json {
     const char *text;
@@ -32,8 +40,9 @@ void l2_json_begin(l2_json *json, const char *text, size_t length);
 llama2_status l2_json_peek(l2_json *json, int *type);
 
 /*
- * l2_json_enter(json, '{' or '[') consumes the opening; then, until *more is 0, l2_json_next_member / l2_json_next_element, each followed by
- * reading the value or l2_json_skip. The closing is consumed by the call that sets *more to 0.
+ * l2_json_enter(json, '{' or '[') consumes the opening; then, until *more is 0, l2_json_next_member /
+ * l2_json_next_element, each followed by reading the value or l2_json_skip. The closing is consumed by the call that
+ * sets *more to 0.
  */
 llama2_status l2_json_enter(l2_json *json, int type);
 llama2_status l2_json_next_member(l2_json *json, l2_json_string *key, int *more);
@@ -69,7 +78,7 @@ void l2_text_begin(l2_text *text, llama2_context *ctx);
 void l2_text_add(l2_text *text, const char *bytes, size_t length);
 void l2_text_format(l2_text *text, const char *format, ...) L2_PRINTF(2, 3); /* "." in any locale */
 void l2_text_json_string(l2_text *text, const char *bytes, size_t length); /* with quotes; the bytes are valid UTF-8 */
-void l2_text_double(l2_text *text, double value);                          /* shortest that reads back equal, "." in any locale */
+void l2_text_double(l2_text *text, double value); /* shortest that reads back equal, "." in any locale */
 void l2_text_free(l2_text *text);
 
 #endif

@@ -17,7 +17,8 @@ void l2_options_init(void *options, size_t size, const void *defaults, size_t kn
 static llama2_status check_size(uint32_t size, const char *name)
 {
     if (size >= 8 && size <= MOST_BYTES && size % 8 == 0) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_ABI, "%s: struct_size is %u; set it to sizeof(%s) or call its init function", name, size, name);
+    return l2_fail(LLAMA2_E_ABI, "%s: struct_size is %u; set it to sizeof(%s) or call its init function", name, size,
+                   name);
 }
 
 llama2_status l2_options_read(const void *options, void *full, size_t known, const char *name)
@@ -29,7 +30,9 @@ llama2_status l2_options_read(const void *options, void *full, size_t known, con
     const unsigned char *bytes = options;
     for (size_t i = known; i < size; i++)
         if (bytes[i])
-            return l2_fail(LLAMA2_E_ABI, "%s: byte %zu is set, this library knows %zu bytes: the program was built for a newer one", name, i, known);
+            return l2_fail(LLAMA2_E_ABI,
+                           "%s: byte %zu is set, this library knows %zu bytes: the program was built for a newer one",
+                           name, i, known);
     uint32_t own = (uint32_t)known;
     memcpy(full, options, size < known ? size : known);
     memcpy(full, &own, sizeof own);

@@ -37,8 +37,8 @@ double l2_rng_uniform(uint64_t seed, uint32_t purpose, uint64_t id, uint32_t pos
 }
 
 /*
- * Logarithm, sine and cosine in plain arithmetic: those of a C library differ in the last bit from one version and processor to the
- * next, and initial weights must not.
+ * Logarithm, sine and cosine in plain arithmetic: those of a C library differ in the last bit from one version and
+ * processor to the next, and initial weights must not.
  */
 
 /* ln x = e ln 2 + ln m = e ln 2 + 2 atanh s, m in [sqrt(1/2), sqrt(2)), s = (m - 1)/(m + 1), |s| < 0.172. */

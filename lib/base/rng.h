@@ -1,6 +1,6 @@
 /*
- * Philox4x32-10 (Salmon et al. 2011): random numbers as a pure function of (seed, purpose, id, position). Never of a slot, a
- * thread or the order of calls. The values are pinned by tests/unit/base/test_rng.c.
+ * Philox4x32-10 (Salmon et al. 2011): random numbers as a pure function of (seed, purpose, id, position). Never of a
+ * slot, a thread or the order of calls. The values are pinned by tests/unit/base/test_rng.c.
  */
 #ifndef L2_BASE_RNG_H
 #define L2_BASE_RNG_H
@@ -9,11 +9,11 @@
 
 /* The first word of the counter. Values never change. */
 enum {
-    L2_RNG_INIT = 1,     /* weights: id = tensor, position = element / 4 */
-    L2_RNG_SAMPLE = 2,   /* tokens: id = global sample id, position = position of the token in its sequence */
-    L2_RNG_SHUFFLE = 3,  /* order of data: id = epoch */
-    L2_RNG_MIX = 4,      /* choice of a source: id = sequence number */
-    L2_RNG_HEAD = 5      /* reward and value heads */
+    L2_RNG_INIT = 1,    /* weights: id = tensor, position = element / 4 */
+    L2_RNG_SAMPLE = 2,  /* tokens: id = global sample id, position = position of the token in its sequence */
+    L2_RNG_SHUFFLE = 3, /* order of data: id = epoch */
+    L2_RNG_MIX = 4,     /* choice of a source: id = sequence number */
+    L2_RNG_HEAD = 5     /* reward and value heads */
 };
 
 /* key = seed (low, high); counter = (position, purpose, id low, id high). */

@@ -9,7 +9,8 @@
 enum { MESSAGE_SIZE = 1024 };
 static _Thread_local char message[MESSAGE_SIZE];
 
-/* Messages quote bad input: what is no UTF-8 or controls a terminal becomes '?'. A character that the end cuts is dropped. */
+/* Messages quote bad input: what is no UTF-8 or controls a terminal becomes '?'. A character that the end cuts is
+ * dropped. */
 static void keep(const char *text)
 {
     size_t length = strlen(text), out = 0;
@@ -66,9 +67,11 @@ const char *llama2_last_error(void)
 const char *llama2_status_name(llama2_status status)
 {
     static const char *const names[] = {
-        "LLAMA2_OK",         "LLAMA2_E_NOMEM",  "LLAMA2_E_INVALID", "LLAMA2_E_IO",        "LLAMA2_E_FORMAT",  "LLAMA2_E_TRUNCATED", "LLAMA2_E_LIMIT",
-        "LLAMA2_E_UNSUPPORTED", "LLAMA2_E_MISMATCH", "LLAMA2_E_CORRUPT", "LLAMA2_E_BUSY", "LLAMA2_E_STATE",  "LLAMA2_E_USER",      "LLAMA2_E_CANCELLED",
-        "LLAMA2_E_NUMERIC",  "LLAMA2_E_ABI",    "LLAMA2_E_NOT_FOUND", "LLAMA2_E_BUFFER",  "LLAMA2_E_FORKED",  "LLAMA2_E_CONTEXT",   "LLAMA2_E_INJECTION",
+        "LLAMA2_OK",          "LLAMA2_E_NOMEM",     "LLAMA2_E_INVALID",     "LLAMA2_E_IO",        "LLAMA2_E_FORMAT",
+        "LLAMA2_E_TRUNCATED", "LLAMA2_E_LIMIT",     "LLAMA2_E_UNSUPPORTED", "LLAMA2_E_MISMATCH",  "LLAMA2_E_CORRUPT",
+        "LLAMA2_E_BUSY",      "LLAMA2_E_STATE",     "LLAMA2_E_USER",        "LLAMA2_E_CANCELLED", "LLAMA2_E_NUMERIC",
+        "LLAMA2_E_ABI",       "LLAMA2_E_NOT_FOUND", "LLAMA2_E_BUFFER",      "LLAMA2_E_FORKED",    "LLAMA2_E_CONTEXT",
+        "LLAMA2_E_INJECTION",
     };
     int64_t i = -(int64_t)status;
     return i >= 0 && i < (int64_t)(sizeof names / sizeof *names) ? names[i] : "unknown status";

@@ -17,17 +17,17 @@ llama2_status l2_fail(llama2_status code, const char *format, ...) L2_PRINTF(2, 
 llama2_status l2_fail_in(llama2_status code, const char *format, ...) L2_PRINTF(2, 3);
 
 /* Leaves the function when `expr` fails. Only where nothing has to be freed. */
-#define L2_TRY(expr)                                                                                         \
-    do {                                                                                                     \
-        llama2_status l2_try_status = (expr);                                                                \
-        if (l2_try_status < 0) return l2_try_status;                                                         \
+#define L2_TRY(expr)                                                                                                   \
+    do {                                                                                                               \
+        llama2_status l2_try_status = (expr);                                                                          \
+        if (l2_try_status < 0) return l2_try_status;                                                                   \
     } while (0)
 
 /* Sets `status` and jumps to `done` when `expr` fails: for functions that clean up. */
-#define L2_CHECK(expr)                                                                                       \
-    do {                                                                                                     \
-        status = (expr);                                                                                     \
-        if (status < 0) goto done;                                                                           \
+#define L2_CHECK(expr)                                                                                                 \
+    do {                                                                                                               \
+        status = (expr);                                                                                               \
+        if (status < 0) goto done;                                                                                     \
     } while (0)
 
 #endif

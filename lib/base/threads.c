@@ -1,6 +1,7 @@
 /*
- * The pool. One job at a time. A worker that finds nothing to do spins for a while, since the next op of a layer follows within
- * microseconds, and then sleeps. A job doesn't wait for workers that sleep on: it is done when its tasks are done.
+ * The pool. One job at a time. A worker that finds nothing to do spins for a while, since the next op of a layer
+ * follows within microseconds, and then sleeps. A job doesn't wait for workers that sleep on: it is done when its tasks
+ * are done.
  */
 #include "base/threads.h"
 
@@ -38,7 +39,8 @@ struct l2_pool {
     _Atomic(void *) arg;
     atomic_int n_tasks;
 
-    /* Number of the job (high half) and tasks that nobody has taken (low half): counted down, so that a worker that comes late finds 0. */
+    /* Number of the job (high half) and tasks that nobody has taken (low half): counted down, so that a worker that
+     * comes late finds 0. */
     _Alignas(CACHE_LINE) _Atomic uint64_t ticket;
     _Alignas(CACHE_LINE) atomic_int unfinished;
 };
@@ -64,8 +66,8 @@ static void pause_briefly(void)
 }
 
 /*
- * Arithmetic as the standard begins it: what a host has set (flush to zero, another rounding) must not reach results, and differ between the
- * caller and the workers.
+ * Arithmetic as the standard begins it: what a host has set (flush to zero, another rounding) must not reach results,
+ * and differ between the caller and the workers.
  */
 #if defined(__SSE2__)
 typedef unsigned arithmetic;
@@ -108,7 +110,9 @@ static void work(struct l2_pool *p, int32_t worker)
         l2_task task = atomic_load_explicit(&p->task, memory_order_relaxed);
         void *arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
         int32_t n_tasks = atomic_load_explicit(&p->n_tasks, memory_order_relaxed);
-        if (!atomic_compare_exchange_weak_explicit(&p->ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire)) continue;
+        if (!atomic_compare_exchange_weak_explicit(&p->ticket, &ticket, ticket - 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
         task(arg, n_tasks - (int32_t)(uint32_t)ticket, worker);
         done++;
         ticket = atomic_load_explicit(&p->ticket, memory_order_acquire);
@@ -218,12 +222,14 @@ static int start_thread(struct worker *w)
     return failed;
 }
 
-llama2_status l2_pool_create(llama2_context *ctx, int32_t n_threads, llama2_run_fn run, void *run_user, struct l2_pool **out)
+llama2_status l2_pool_create(llama2_context *ctx, int32_t n_threads, llama2_run_fn run, void *run_user,
+                             struct l2_pool **out)
 {
     struct l2_pool *p;
     *out = NULL;
     if (n_threads < 0 || n_threads > MOST_THREADS)
-        return l2_fail(LLAMA2_E_INVALID, "n_threads is %d, expected 0 (one a processor) .. %d", n_threads, MOST_THREADS);
+        return l2_fail(LLAMA2_E_INVALID, "n_threads is %d, expected 0 (one a processor) .. %d", n_threads,
+                       MOST_THREADS);
     L2_TRY(l2_calloc(ctx, 1, sizeof *p, &p));
     p->n_workers = n_threads > 0 ? n_threads : usable_processors();
     /* More threads than processors: a spinning one would only keep another from its task. */

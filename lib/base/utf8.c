@@ -4,7 +4,11 @@ int l2_utf8_decode(const char *text, size_t length, uint32_t *code_point)
 {
     const unsigned char *b = (const unsigned char *)text;
     if (length == 0) return 0;
-    int n = b[0] < 0x80 ? 1 : b[0] >= 0xC2 && b[0] < 0xE0 ? 2 : b[0] >= 0xE0 && b[0] < 0xF0 ? 3 : b[0] >= 0xF0 && b[0] < 0xF5 ? 4 : 0;
+    int n = b[0] < 0x80                   ? 1
+            : b[0] >= 0xC2 && b[0] < 0xE0 ? 2
+            : b[0] >= 0xE0 && b[0] < 0xF0 ? 3
+            : b[0] >= 0xF0 && b[0] < 0xF5 ? 4
+                                          : 0;
     if (n == 0 || (size_t)n > length) return 0;
     uint32_t c = n == 1 ? b[0] : b[0] & (0xFFu >> (n + 1));
     for (int i = 1; i < n; i++) {

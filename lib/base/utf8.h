@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Length of the well-formed character at `text` (1..4), or 0 where the bytes are invalid or cut off. *code_point may be NULL. */
+/* Length of the well-formed character at `text` (1..4), or 0 where the bytes are invalid or cut off. *code_point may be
+ * NULL. */
 int l2_utf8_decode(const char *text, size_t length, uint32_t *code_point);
 
 /* Writes 1..4 bytes; returns their number, 0 for a surrogate or a value above U+10FFFF. */

@@ -91,7 +91,7 @@ static llama2_status move(llama2_context *ctx, const char *from, const char *to)
     return l2_fail(LLAMA2_E_IO, "%s can't be renamed to %s: %s", from, to, strerror(errno));
 }
 
-/* --- writing --------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static llama2_status temporary_path(llama2_context *ctx, const char *root, int64_t step, char **out)
 {
@@ -203,7 +203,8 @@ static llama2_status put_in_place(const l2_checkpoint_writer *writer, const char
     int replaces = l2_path_kind(path) == 2;
     if (replaces) L2_TRY(move(ctx, path, old));
     llama2_status status = move(ctx, writer->path, path);
-    if (status < 0 && replaces) ctx->files->rename(old, path); /* readers and the next begin know what .old means if this fails too */
+    if (status < 0 && replaces)
+        ctx->files->rename(old, path); /* readers and the next begin know what .old means if this fails too */
     if (status < 0) return status;
     return l2_sync_folder(ctx, writer->root);
 }
@@ -245,7 +246,8 @@ llama2_status l2_checkpoint_commit(l2_checkpoint_writer *writer, int32_t keep)
     L2_CHECK(put_in_place(writer, path, old));
     L2_CHECK(l2_manifest_verify(ctx, path, writer->step, 1));
     /* The checkpoint is there. That an old one can't be removed is a pity, and no failure. */
-    llama2_status removed = l2_path_kind(old) == 2 ? remove_step(ctx, writer->root, (entry){writer->step, 1}) : LLAMA2_OK;
+    llama2_status removed =
+        l2_path_kind(old) == 2 ? remove_step(ctx, writer->root, (entry){writer->step, 1}) : LLAMA2_OK;
     if (removed == LLAMA2_OK) removed = prune(ctx, writer->root, writer->step, keep);
     if (removed < 0) l2_log(ctx, LLAMA2_LOG_WARN, "old checkpoints remain: %s", llama2_last_error());
 done:
@@ -255,7 +257,7 @@ done:
     return status;
 }
 
-/* --- reading --------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 llama2_status l2_checkpoint_verify(llama2_context *ctx, const char *path, int deep)
 {

@@ -1,8 +1,9 @@
 /*
  * The chunked state file, and the folders of checkpoints.
  *
- * A state file is [header | payloads, each padded to 8 bytes | directory | footer], little-endian. The directory has for each chunk: kind, name,
- * version, flags, offset, length, CRC32C. It stands at the end so that payloads can be streamed without knowing their lengths.
+ * A state file is [header | payloads, each padded to 8 bytes | directory | footer], little-endian. The directory has
+ * for each chunk: kind, name, version, flags, offset, length, CRC32C. It stands at the end so that payloads can be
+ * streamed without knowing their lengths.
  */
 #ifndef L2_FORMAT_CHECKPOINT_H
 #define L2_FORMAT_CHECKPOINT_H
@@ -10,7 +11,7 @@
 #include "base/files.h"
 #include "base/status.h"
 
-/* --- state file: writing ------------------------------------------------------------------------------------------------------- */
+/* --- state file: writing --------------------------------------------------------------------- */
 
 enum { L2_CHUNK_REQUIRED = 1 }; /* a reader that does not know the kind, or the version, refuses the file */
 
@@ -30,7 +31,8 @@ typedef struct l2_state_writer {
 
 /* As l2_writer: after a failure, and when done, call l2_state_abort. Kind and name together are unique. */
 llama2_status l2_state_create(llama2_context *ctx, const char *path, l2_state_writer *out);
-llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const char *name, uint32_t version, uint32_t flags);
+llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const char *name, uint32_t version,
+                             uint32_t flags);
 llama2_status l2_state_bytes(l2_state_writer *writer, const void *data, size_t size);
 llama2_status l2_state_u32(l2_state_writer *writer, uint32_t value);
 llama2_status l2_state_u64(l2_state_writer *writer, uint64_t value);
@@ -43,7 +45,7 @@ llama2_status l2_state_end(l2_state_writer *writer);
 llama2_status l2_state_commit(l2_state_writer *writer);
 void l2_state_abort(l2_state_writer *writer);
 
-/* --- state file: reading ------------------------------------------------------------------------------------------------------- */
+/* --- state file: reading --------------------------------------------------------------------- */
 
 /* A kind that the caller can read, up to a version. */
 typedef struct l2_chunk_kind {
@@ -60,12 +62,15 @@ typedef struct l2_state_reader {
 } l2_state_reader;
 
 /*
- * Opens and checks everything, checksums included. Chunks of a kind or version that is not in `known` (n_known of them) are passed over, or refused where they are
- * marked as required. On failure *out is zeroed; closing that is fine. Errors: TRUNCATED, FORMAT, CORRUPT (a checksum), UNSUPPORTED, LIMIT, IO, NOT_FOUND.
+ * Opens and checks everything, checksums included. Chunks of a kind or version that is not in `known` (n_known of them)
+ * are passed over, or refused where they are marked as required. On failure *out is zeroed; closing that is fine.
+ * Errors: TRUNCATED, FORMAT, CORRUPT (a checksum), UNSUPPORTED, LIMIT, IO, NOT_FOUND.
  */
-llama2_status l2_state_open(llama2_context *ctx, const char *path, const l2_chunk_kind *known, size_t n_known, l2_state_reader *out);
+llama2_status l2_state_open(llama2_context *ctx, const char *path, const l2_chunk_kind *known, size_t n_known,
+                            l2_state_reader *out);
 /* The same on bytes that the caller keeps. */
-llama2_status l2_state_parse(llama2_context *ctx, const void *data, size_t size, const l2_chunk_kind *known, size_t n_known, l2_state_reader *out);
+llama2_status l2_state_parse(llama2_context *ctx, const void *data, size_t size, const l2_chunk_kind *known,
+                             size_t n_known, l2_state_reader *out);
 void l2_state_close(l2_state_reader *reader);
 
 /* NULL: none; no message. */
@@ -92,12 +97,13 @@ llama2_status l2_cursor_i32s(l2_cursor *cursor, int32_t *out, size_t count);
 llama2_status l2_cursor_i64s(l2_cursor *cursor, int64_t *out, size_t count);
 llama2_status l2_cursor_end(const l2_cursor *cursor); /* FORMAT when something is left */
 
-/* --- folders ------------------------------------------------------------------------------------------------------------------- */
+/* --- folders --------------------------------------------------------------------------------- */
 
 /*
- * root/step-000000000100/MANIFEST and whatever the caller put beside it. A step is assembled in root/.tmp-step-000000000100; all files and folders are
- * synced, MANIFEST (name and size of each file, a CRC32C per 4 MiB, and its own) is written, the folder is renamed and root synced. A step that is
- * written again replaces the older one, which is kept as step-000000000100.old until the new one has been verified.
+ * root/step-000000000100/MANIFEST and whatever the caller put beside it. A step is assembled in
+ * root/.tmp-step-000000000100; all files and folders are synced, MANIFEST (name and size of each file, a CRC32C per 4
+ * MiB, and its own) is written, the folder is renamed and root synced. A step that is written again replaces the older
+ * one, which is kept as step-000000000100.old until the new one has been verified.
  */
 typedef struct l2_checkpoint_writer {
     llama2_context *ctx;
@@ -108,8 +114,9 @@ typedef struct l2_checkpoint_writer {
 /* Removes what an interrupted write left. One writer a root at a time. step >= 0. */
 llama2_status l2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_writer *out);
 /*
- * Makes the checkpoint valid, verifies it by reading it back, then removes all but the `keep` (>= 2) newest of the steps up to this one; steps above it stay. On
- * failure the older ones are as they were. The writer is spent either way; LLAMA2_E_CORRUPT: what was written does not read back.
+ * Makes the checkpoint valid, verifies it by reading it back, then removes all but the `keep` (>= 2) newest of the
+ * steps up to this one; steps above it stay. On failure the older ones are as they were. The writer is spent either
+ * way; LLAMA2_E_CORRUPT: what was written does not read back.
  */
 llama2_status l2_checkpoint_commit(l2_checkpoint_writer *writer, int32_t keep);
 /* Fine on a zeroed writer and after commit. */
@@ -122,12 +129,13 @@ typedef struct l2_checkpoint_reader {
     int32_t passed_over; /* newer steps that are not valid */
 } l2_checkpoint_reader;
 
-/* step -1: the newest that is valid; each that is passed over is logged as a warning. A named step: that one, or an error. All checksums are verified.
- * Errors: NOT_FOUND (no step, no valid one), CORRUPT, TRUNCATED, FORMAT, IO. */
+/* step -1: the newest that is valid; each that is passed over is logged as a warning. A named step: that one, or an
+ * error. All checksums are verified. Errors: NOT_FOUND (no step, no valid one), CORRUPT, TRUNCATED, FORMAT, IO. */
 llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out);
 void l2_checkpoint_close(l2_checkpoint_reader *reader);
 
-/* Steps that have a MANIFEST, rising; free *steps with l2_free. Checksums are not read. A root that is not there has none. */
+/* Steps that have a MANIFEST, rising; free *steps with l2_free. Checksums are not read. A root that is not there has
+ * none. */
 llama2_status l2_checkpoint_list(llama2_context *ctx, const char *root, int64_t **steps, size_t *n);
 
 /* Checks a step's folder against its MANIFEST; `deep` reads all files. */

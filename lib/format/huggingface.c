@@ -20,13 +20,13 @@ void l2_hf_config_init(l2_hf_config *config)
     config->score_scale = 1;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 typedef struct reader {
     l2_json json;
     l2_hf_config *config;
-    uint64_t seen;          /* bit i: field i has been read */
-    int is_llama, labels;   /* labels: -1 not said */
+    uint64_t seen;        /* bit i: field i has been read */
+    int is_llama, labels; /* labels: -1 not said */
 } reader;
 
 typedef llama2_status (*read_fn)(reader *r, void *at);
@@ -94,7 +94,8 @@ static llama2_status read_dtype(reader *r, void *at)
 
 static llama2_status unsupported(const l2_json_string *text, const char *supported)
 {
-    return l2_fail(LLAMA2_E_UNSUPPORTED, "\"%.*s\" is not supported, only %s", text->length > 64 ? 64 : (int)text->length, text->text, supported);
+    return l2_fail(LLAMA2_E_UNSUPPORTED, "\"%.*s\" is not supported, only %s",
+                   text->length > 64 ? 64 : (int)text->length, text->text, supported);
 }
 
 static llama2_status read_model_type(reader *r, void *at)
@@ -117,7 +118,8 @@ static llama2_status read_architectures(reader *r, void *at)
         L2_TRY(l2_json_next_element(&r->json, &more));
         if (!more) return LLAMA2_OK;
         L2_TRY(l2_json_read_string(&r->json, &text));
-        if (l2_json_equal(&text, "LlamaForSequenceClassification")) r->config->sequence_classification = 1;
+        if (l2_json_equal(&text, "LlamaForSequenceClassification"))
+            r->config->sequence_classification = 1;
         else if (!l2_json_equal(&text, "LlamaForCausalLM") && !l2_json_equal(&text, "LlamaModel"))
             return unsupported(&text, "LlamaForCausalLM and LlamaForSequenceClassification");
         r->is_llama = 1;
@@ -280,10 +282,13 @@ static llama2_status read_config(reader *r)
         if (!(r->seen >> i & 1)) return l2_fail(LLAMA2_E_FORMAT, "lacks \"%s\"", fields[i].key);
     if (config->sequence_classification && r->labels == 2)
         return l2_fail(LLAMA2_E_UNSUPPORTED, "\"id2label\": a classifier with one label, a reward model, is supported");
-    if (config->num_key_value_heads == 0 && !(r->seen >> 5 & 1)) config->num_key_value_heads = config->num_attention_heads;
+    if (config->num_key_value_heads == 0 && !(r->seen >> 5 & 1))
+        config->num_key_value_heads = config->num_attention_heads;
     if (config->head_dim == 0 && !(r->seen >> 6 & 1) && config->num_attention_heads > 0) {
         if (config->hidden_size % config->num_attention_heads)
-            return l2_fail(LLAMA2_E_FORMAT, "hidden_size %" PRId64 " is not a multiple of num_attention_heads %" PRId64 " and there is no head_dim",
+            return l2_fail(LLAMA2_E_FORMAT,
+                           "hidden_size %" PRId64 " is not a multiple of num_attention_heads %" PRId64
+                           " and there is no head_dim",
                            config->hidden_size, config->num_attention_heads);
         config->head_dim = config->hidden_size / config->num_attention_heads;
     }
@@ -309,7 +314,8 @@ llama2_status l2_hf_config_read(llama2_context *ctx, const char *folder, l2_hf_c
     char *path;
     L2_TRY(l2_path_join(ctx, folder, "config.json", &path));
     L2_CHECK(l2_file_read(ctx, path, &view));
-    if (view.size > MAX_CONFIG) L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_CONFIG));
+    if (view.size > MAX_CONFIG)
+        L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_CONFIG));
     L2_CHECK(l2_hf_config_parse((const char *)view.data, view.size, path, out));
 done:
     if (view.data) l2_file_release(ctx, &view);
@@ -317,12 +323,13 @@ done:
     return status;
 }
 
-/* --- checking ------------------------------------------------------------------------------------------------------------------ */
+/* --- checking -------------------------------------------------------------------------------- */
 
 static llama2_status check_size(const char *key, int64_t value, int64_t limit)
 {
     if (value <= 0) return l2_fail(LLAMA2_E_FORMAT, "%s is %" PRId64 ", it must be positive", key, value);
-    if (value > limit) return l2_fail(LLAMA2_E_LIMIT, "%s is %" PRId64 ", at most %" PRId64 " is supported", key, value, limit);
+    if (value > limit)
+        return l2_fail(LLAMA2_E_LIMIT, "%s is %" PRId64 ", at most %" PRId64 " is supported", key, value, limit);
     return LLAMA2_OK;
 }
 
@@ -349,18 +356,22 @@ llama2_status l2_hf_config_check(const l2_hf_config *c)
     L2_TRY(check_size("intermediate_size", c->intermediate_size, INT32_MAX));
     L2_TRY(check_size("max_position_embeddings", c->max_position_embeddings, INT32_MAX));
     if (c->num_attention_heads % c->num_key_value_heads)
-        return l2_fail(LLAMA2_E_FORMAT, "num_attention_heads %" PRId64 " is not a multiple of num_key_value_heads %" PRId64, c->num_attention_heads,
-                       c->num_key_value_heads);
-    if (c->head_dim % 2) return l2_fail(LLAMA2_E_FORMAT, "head_dim %" PRId64 " is odd, rotary positions need pairs", c->head_dim);
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "num_attention_heads %" PRId64 " is not a multiple of num_key_value_heads %" PRId64,
+                       c->num_attention_heads, c->num_key_value_heads);
+    if (c->head_dim % 2)
+        return l2_fail(LLAMA2_E_FORMAT, "head_dim %" PRId64 " is odd, rotary positions need pairs", c->head_dim);
     /* In double, so that nothing wraps; far below 2^63 bytes, so that nothing wraps later. */
     double width = (double)c->hidden_size, heads = (double)c->num_attention_heads + (double)c->num_key_value_heads;
     double layer = 2 * width * heads * (double)c->head_dim + 3 * width * (double)c->intermediate_size;
     double total = (double)c->num_hidden_layers * layer + 2 * width * (double)c->vocab_size;
-    if (!(total < 0x1p56)) return l2_fail(LLAMA2_E_LIMIT, "these sizes make %.3g parameters, at most 2^56 are supported", total);
+    if (!(total < 0x1p56))
+        return l2_fail(LLAMA2_E_LIMIT, "these sizes make %.3g parameters, at most 2^56 are supported", total);
     L2_TRY(check_positive("rms_norm_eps", c->rms_norm_eps));
     L2_TRY(check_positive("rope_theta", c->rope_theta));
     if (!isfinite(c->initializer_range) || c->initializer_range < 0)
-        return l2_fail(LLAMA2_E_FORMAT, "initializer_range is %g, it must be finite and not negative", c->initializer_range);
+        return l2_fail(LLAMA2_E_FORMAT, "initializer_range is %g, it must be finite and not negative",
+                       c->initializer_range);
     if (!isfinite(c->score_shift)) return l2_fail(LLAMA2_E_FORMAT, "llama2_score_shift is not finite");
     if (!isfinite(c->score_scale)) return l2_fail(LLAMA2_E_FORMAT, "llama2_score_scale is not finite");
     L2_TRY(check_id("bos_token_id", c->bos_id, -1, c->vocab_size));
@@ -369,7 +380,7 @@ llama2_status l2_hf_config_check(const l2_hf_config *c)
     return LLAMA2_OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void add_int(l2_text *text, const char *key, int64_t value)
 {
@@ -385,8 +396,10 @@ static void add_double(l2_text *text, const char *key, double value)
 
 static void add_id(l2_text *text, const char *key, int64_t id)
 {
-    if (id < 0) l2_text_format(text, "  \"%s\": null,\n", key);
-    else add_int(text, key, id);
+    if (id < 0)
+        l2_text_format(text, "  \"%s\": null,\n", key);
+    else
+        add_int(text, key, id);
 }
 
 static void add_ids(l2_text *text, const l2_hf_config *c)
@@ -406,7 +419,8 @@ static void make_config(l2_text *text, const l2_hf_config *c)
 {
     l2_text_format(text, "{\n  \"architectures\": [\"%s\"],\n",
                    c->sequence_classification ? "LlamaForSequenceClassification" : "LlamaForCausalLM");
-    l2_text_format(text, "  \"model_type\": \"llama\",\n  \"hidden_act\": \"silu\",\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n");
+    l2_text_format(text, "  \"model_type\": \"llama\",\n  \"hidden_act\": \"silu\",\n  \"attention_bias\": false,\n  "
+                         "\"mlp_bias\": false,\n");
     add_int(text, "vocab_size", c->vocab_size);
     add_int(text, "hidden_size", c->hidden_size);
     add_int(text, "num_hidden_layers", c->num_hidden_layers);
@@ -425,7 +439,8 @@ static void make_config(l2_text *text, const l2_hf_config *c)
     add_ids(text, c);
     if (c->dtype >= 0 && c->dtype < 4) l2_text_format(text, "  \"torch_dtype\": \"%s\",\n", dtype_names[c->dtype]);
     if (c->sequence_classification) {
-        l2_text_format(text, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n  \"problem_type\": \"regression\",\n");
+        l2_text_format(text, "  \"id2label\": {\"0\": \"LABEL_0\"},\n  \"label2id\": {\"LABEL_0\": 0},\n  "
+                             "\"problem_type\": \"regression\",\n");
         add_double(text, "llama2_score_shift", c->score_shift);
         add_double(text, "llama2_score_scale", c->score_scale);
     }
@@ -461,6 +476,7 @@ llama2_status l2_hf_config_write(llama2_context *ctx, const char *folder, const 
     llama2_status status = l2_hf_config_check(config);
     if (status < 0) return l2_fail_in(status, "config.json");
     L2_TRY(l2_make_folder(ctx, folder));
-    if (!config->sequence_classification) L2_TRY(write_json(ctx, folder, "generation_config.json", config, make_generation_config));
+    if (!config->sequence_classification)
+        L2_TRY(write_json(ctx, folder, "generation_config.json", config, make_generation_config));
     return write_json(ctx, folder, "config.json", config, make_config);
 }

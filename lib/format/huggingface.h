@@ -1,6 +1,6 @@
 /*
- * A Hugging Face folder of the Llama architecture: config.json, generation_config.json, and model.safetensors or its shards with
- * model.safetensors.index.json. What the library can't compute is refused by name when config.json is read.
+ * A Hugging Face folder of the Llama architecture: config.json, generation_config.json, and model.safetensors or its
+ * shards with model.safetensors.index.json. What the library can't compute is refused by name when config.json is read.
  */
 #ifndef L2_FORMAT_HUGGINGFACE_H
 #define L2_FORMAT_HUGGINGFACE_H
@@ -14,8 +14,8 @@ typedef struct l2_hf_config {
     int64_t hidden_size;
     int64_t num_hidden_layers;
     int64_t num_attention_heads;
-    int64_t num_key_value_heads;     /* as num_attention_heads where the file has none */
-    int64_t head_dim;                /* hidden_size / num_attention_heads where the file has none */
+    int64_t num_key_value_heads; /* as num_attention_heads where the file has none */
+    int64_t head_dim;            /* hidden_size / num_attention_heads where the file has none */
     int64_t intermediate_size;
     int64_t max_position_embeddings; /* default 2048 */
     double rms_norm_eps;             /* default 1e-6 */
@@ -26,24 +26,28 @@ typedef struct l2_hf_config {
     int32_t n_eos;
     int32_t tie_word_embeddings;     /* default 0 */
     int32_t dtype;                   /* LLAMA2_F32 ... of "dtype" or "torch_dtype"; -1: not said */
-    int32_t sequence_classification; /* 1: LlamaForSequenceClassification with one label: a reward model with score.weight */
-    double score_shift, score_scale; /* "llama2_score_shift", "llama2_score_scale": score = scale * (raw - shift); default 0 and 1 */
+    int32_t sequence_classification; /* 1: LlamaForSequenceClassification with one label: a reward model with
+                                        score.weight */
+    double score_shift,
+        score_scale; /* "llama2_score_shift", "llama2_score_scale": score = scale * (raw - shift); default 0 and 1 */
 } l2_hf_config;
 
 /* Defaults of a LlamaConfig; sizes are 0. */
 void l2_hf_config_init(l2_hf_config *config);
 
-/* Reads and checks folder/config.json. Errors: NOT_FOUND, IO, FORMAT (with the key), LIMIT, UNSUPPORTED (with the key and what it says), TRUNCATED. */
+/* Reads and checks folder/config.json. Errors: NOT_FOUND, IO, FORMAT (with the key), LIMIT, UNSUPPORTED (with the key
+ * and what it says), TRUNCATED. */
 llama2_status l2_hf_config_read(llama2_context *ctx, const char *folder, l2_hf_config *out);
 /* The same on text; `where` names it in messages. */
 llama2_status l2_hf_config_parse(const char *text, size_t length, const char *where, l2_hf_config *out);
-/* Sizes positive and within int32, heads a multiple of kv heads, head_dim even, eps and theta positive, products within int64. FORMAT, LIMIT. */
+/* Sizes positive and within int32, heads a multiple of kv heads, head_dim even, eps and theta positive, products within
+ * int64. FORMAT, LIMIT. */
 llama2_status l2_hf_config_check(const l2_hf_config *config);
 
 /* Writes config.json and, for a language model, generation_config.json, each atomically; makes the folder. */
 llama2_status l2_hf_config_write(llama2_context *ctx, const char *folder, const l2_hf_config *config);
 
-/* --- weights ------------------------------------------------------------------------------------------------------------- */
+/* --- weights --------------------------------------------------------------------------------- */
 
 /* All tensors of a folder, whichever file they lie in. */
 typedef struct l2_hf_weights {
@@ -54,14 +58,16 @@ typedef struct l2_hf_weights {
     size_t n_tensors;
 } l2_hf_weights;
 
-/* Opens folder/model.safetensors, or the shards of folder/model.safetensors.index.json. Errors as of l2_safetensors_open; FORMAT for an index with a path
- * outside the folder, a tensor in two shards or one that is not where the index says. */
+/* Opens folder/model.safetensors, or the shards of folder/model.safetensors.index.json. Errors as of
+ * l2_safetensors_open; FORMAT for an index with a path outside the folder, a tensor in two shards or one that is not
+ * where the index says. */
 llama2_status l2_hf_weights_open(llama2_context *ctx, const char *folder, int in_memory, l2_hf_weights *out);
 void l2_hf_weights_close(l2_hf_weights *weights);
 const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name); /* NULL: none; no message */
 
-/* Writes model.safetensors, or shards and their index where the tensors exceed max_shard_bytes (0: 5 GB). What an earlier save of the other kind left is removed
- * after the new files are complete. */
-llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries, uint64_t max_shard_bytes);
+/* Writes model.safetensors, or shards and their index where the tensors exceed max_shard_bytes (0: 5 GB). What an
+ * earlier save of the other kind left is removed after the new files are complete. */
+llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries,
+                                  uint64_t max_shard_bytes);
 
 #endif

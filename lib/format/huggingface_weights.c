@@ -15,7 +15,7 @@ enum { MAX_SHARDS = 10000, MAX_INDEX = 100 * 1000 * 1000 };
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
 
-/* --- reading ------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 typedef struct mapping {
     const char *tensor, *file;
@@ -47,7 +47,8 @@ static int name_to_tensor(const void *key, const void *element)
 
 const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name)
 {
-    const l2_st_tensor **found = l2_search(name, weights->tensors, weights->n_tensors, sizeof *weights->tensors, name_to_tensor);
+    const l2_st_tensor **found =
+        l2_search(name, weights->tensors, weights->n_tensors, sizeof *weights->tensors, name_to_tensor);
     return found ? *found : NULL;
 }
 
@@ -133,14 +134,16 @@ static llama2_status open_shards(l2_hf_weights *weights, const char *folder, int
 {
     size_t n_files = 1;
     for (size_t i = 1; i < index->n; i++) n_files += strcmp(index->map[i - 1].file, index->map[i].file) != 0;
-    if (n_files > MAX_SHARDS) return l2_fail(LLAMA2_E_LIMIT, "%zu shards, at most %d are supported", n_files, MAX_SHARDS);
+    if (n_files > MAX_SHARDS)
+        return l2_fail(LLAMA2_E_LIMIT, "%zu shards, at most %d are supported", n_files, MAX_SHARDS);
     L2_TRY(l2_calloc(weights->ctx, n_files, sizeof *weights->files, &weights->files));
     for (size_t i = 0; i < index->n; i++) {
         const mapping *m = &index->map[i];
         if (i == 0 || strcmp(m[-1].file, m->file) != 0) {
             char *path;
             L2_TRY(l2_path_join(weights->ctx, folder, m->file, &path));
-            llama2_status status = l2_safetensors_open(weights->ctx, path, in_memory, &weights->files[weights->n_files]);
+            llama2_status status =
+                l2_safetensors_open(weights->ctx, path, in_memory, &weights->files[weights->n_files]);
             l2_free(weights->ctx, path);
             if (status < 0) return status;
             weights->n_files++;
@@ -211,14 +214,15 @@ void l2_hf_weights_close(l2_hf_weights *weights)
     memset(weights, 0, sizeof *weights);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static llama2_status remove_file(llama2_context *ctx, const char *folder, const char *name)
 {
     char *path;
     llama2_status status = LLAMA2_OK;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
-    if (ctx->files->unlink(path) != 0 && errno != ENOENT) status = l2_fail(LLAMA2_E_IO, "%s: can't be removed: %s", path, strerror(errno));
+    if (ctx->files->unlink(path) != 0 && errno != ENOENT)
+        status = l2_fail(LLAMA2_E_IO, "%s: can't be removed: %s", path, strerror(errno));
     l2_free(ctx, path);
     return status;
 }
@@ -241,7 +245,8 @@ static llama2_status remove_old_shards(llama2_context *ctx, const char *folder, 
 }
 
 /* Entries [first, *next) go into one file: as many as fit, at least one. */
-static llama2_status next_shard(const l2_st_entry *entries, size_t n, size_t first, uint64_t limit, size_t *next, uint64_t *bytes)
+static llama2_status next_shard(const l2_st_entry *entries, size_t n, size_t first, uint64_t limit, size_t *next,
+                                uint64_t *bytes)
 {
     uint64_t sum = 0, size;
     for (*next = first; *next < n; ++*next) {
@@ -253,7 +258,8 @@ static llama2_status next_shard(const l2_st_entry *entries, size_t n, size_t fir
     return LLAMA2_OK;
 }
 
-static llama2_status write_named(llama2_context *ctx, const char *folder, const char *name, const l2_st_entry *entries, size_t n)
+static llama2_status write_named(llama2_context *ctx, const char *folder, const char *name, const l2_st_entry *entries,
+                                 size_t n)
 {
     char *path;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
@@ -262,8 +268,8 @@ static llama2_status write_named(llama2_context *ctx, const char *folder, const 
     return status;
 }
 
-static llama2_status write_shards(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n, uint64_t limit, size_t n_files,
-                                  uint64_t total)
+static llama2_status write_shards(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n,
+                                  uint64_t limit, size_t n_files, uint64_t total)
 {
     llama2_status status;
     l2_text text;
@@ -291,7 +297,8 @@ done:
     return status;
 }
 
-llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries, uint64_t max_shard_bytes)
+llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries,
+                                  uint64_t max_shard_bytes)
 {
     uint64_t limit = max_shard_bytes ? max_shard_bytes : 5000000000u, total = 0, bytes;
     size_t n_files = 0;
@@ -300,7 +307,9 @@ llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const
         if (bytes > INT64_MAX - total) return l2_fail(LLAMA2_E_INVALID, "the tensors exceed 2^63 bytes");
         total += bytes;
     }
-    if (n_files > MAX_SHARDS) return l2_fail(LLAMA2_E_LIMIT, "%zu files of %" PRIu64 " bytes, at most %d are written", n_files, limit, MAX_SHARDS);
+    if (n_files > MAX_SHARDS)
+        return l2_fail(LLAMA2_E_LIMIT, "%zu files of %" PRIu64 " bytes, at most %d are written", n_files, limit,
+                       MAX_SHARDS);
     L2_TRY(l2_make_folder(ctx, folder));
     if (n_files <= 1) {
         L2_TRY(write_named(ctx, folder, single_name, entries, n_entries));

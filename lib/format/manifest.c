@@ -16,7 +16,7 @@ enum { BLOCK = 4 << 20, PIECE = 256 << 10, MAX_DEPTH = 8, MAX_MANIFEST = 1 << 30
 
 static const char manifest_name[] = "MANIFEST";
 
-/* --- reading files in blocks ------------------------------------------------------------------------------------------------------ */
+/* --- reading files in blocks ----------------------------------------------------------------- */
 
 typedef llama2_status (*block_fn)(void *user, uint32_t crc);
 
@@ -33,7 +33,8 @@ static llama2_status read_piece(llama2_context *ctx, int fd, const char *path, u
 }
 
 /* Calls `block` with the CRC of each 4 MiB; the last may be shorter. `buffer`: PIECE bytes. */
-static llama2_status read_blocks(llama2_context *ctx, int fd, const char *path, unsigned char *buffer, block_fn block, void *user, uint64_t *size)
+static llama2_status read_blocks(llama2_context *ctx, int fd, const char *path, unsigned char *buffer, block_fn block,
+                                 void *user, uint64_t *size)
 {
     uint32_t crc = 0;
     size_t n;
@@ -56,10 +57,11 @@ static llama2_status open_file(llama2_context *ctx, const char *path, int *fd)
 {
     *fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
     if (*fd >= 0) return LLAMA2_OK;
-    return l2_fail(errno == ENOENT ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: can't be opened: %s", path, strerror(errno));
+    return l2_fail(errno == ENOENT ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: can't be opened: %s", path,
+                   strerror(errno));
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 typedef struct file_list {
     llama2_context *ctx;
@@ -91,8 +93,10 @@ static llama2_status walk_entry(file_list *list, const char *relative, const cha
 {
     llama2_status status;
     char *name = NULL, *path = NULL;
-    if (relative) L2_CHECK(l2_path_join(list->ctx, relative, entry, &name));
-    else L2_CHECK(l2_strndup(list->ctx, entry, strlen(entry), &name));
+    if (relative)
+        L2_CHECK(l2_path_join(list->ctx, relative, entry, &name));
+    else
+        L2_CHECK(l2_strndup(list->ctx, entry, strlen(entry), &name));
     L2_CHECK(l2_path_join(list->ctx, list->folder, name, &path));
     int kind = l2_path_kind(path);
     if (kind == 1) {
@@ -196,7 +200,7 @@ done:
     return status;
 }
 
-/* --- verifying -------------------------------------------------------------------------------------------------------------------- */
+/* --- verifying ------------------------------------------------------------------------------- */
 
 /* The text that is left, and the line it stands at. */
 typedef struct lines {
@@ -238,7 +242,8 @@ static llama2_status check_block(void *user, uint32_t crc)
     lines *l = user;
     char expected[16];
     snprintf(expected, sizeof expected, "%08" PRIx32 "\n", crc);
-    if (!take_text(l, expected)) return l2_fail(LLAMA2_E_CORRUPT, "a block of 4 MiB does not match its checksum in line %" PRId64, l->number);
+    if (!take_text(l, expected))
+        return l2_fail(LLAMA2_E_CORRUPT, "a block of 4 MiB does not match its checksum in line %" PRId64, l->number);
     l->number++;
     return LLAMA2_OK;
 }
@@ -246,7 +251,9 @@ static llama2_status check_block(void *user, uint32_t crc)
 static llama2_status skip_blocks(lines *l, uint64_t size)
 {
     uint64_t n = size / BLOCK + (size % BLOCK != 0);
-    if (n > (uint64_t)(l->end - l->at) / 9) return l2_fail(LLAMA2_E_FORMAT, "the checksums of %" PRIu64 " blocks do not follow line %" PRId64, n, l->number);
+    if (n > (uint64_t)(l->end - l->at) / 9)
+        return l2_fail(LLAMA2_E_FORMAT, "the checksums of %" PRIu64 " blocks do not follow line %" PRId64, n,
+                       l->number);
     l->at += 9 * n;
     l->number += (int64_t)n;
     return LLAMA2_OK;
@@ -261,15 +268,16 @@ static llama2_status check_file(llama2_context *ctx, const char *path, uint64_t 
     L2_TRY(open_file(ctx, path, &fd));
     if (ctx->files->fstat(fd, &st) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: %s", path, strerror(errno)));
     if ((uint64_t)st.st_size != size)
-        L2_CHECK(l2_fail((uint64_t)st.st_size < size ? LLAMA2_E_TRUNCATED : LLAMA2_E_CORRUPT, "%s has %lld bytes, %" PRIu64 " were written", path,
-                         (long long)st.st_size, size));
+        L2_CHECK(l2_fail((uint64_t)st.st_size < size ? LLAMA2_E_TRUNCATED : LLAMA2_E_CORRUPT,
+                         "%s has %lld bytes, %" PRIu64 " were written", path, (long long)st.st_size, size));
     lines after = *l;
     L2_CHECK(skip_blocks(&after, size));
     if (buffer) {
         status = read_blocks(ctx, fd, path, buffer, check_block, l, &read);
         if (status == LLAMA2_E_CORRUPT) l2_fail_in(status, "%s", path);
         if (status < 0) goto done;
-        if (l->at != after.at) L2_CHECK(l2_fail(LLAMA2_E_CORRUPT, "%s: %" PRIu64 " bytes were read of %" PRIu64, path, read, size));
+        if (l->at != after.at)
+            L2_CHECK(l2_fail(LLAMA2_E_CORRUPT, "%s: %" PRIu64 " bytes were read of %" PRIu64, path, read, size));
     }
     *l = after;
     status = LLAMA2_OK;
@@ -298,7 +306,8 @@ static llama2_status check_entry(llama2_context *ctx, const char *folder, lines 
     const char *end = memchr(l->at, '\n', (size_t)(l->end - l->at));
     if (!end) return bad_line(l, "\"file <size> <name>\"");
     L2_CHECK(l2_strndup(ctx, l->at, (size_t)(end - l->at), &name));
-    if (strlen(name) != (size_t)(end - l->at) || !is_inside(name)) L2_CHECK(bad_line(l, "the name of a file in the folder"));
+    if (strlen(name) != (size_t)(end - l->at) || !is_inside(name))
+        L2_CHECK(bad_line(l, "the name of a file in the folder"));
     l->at = end + 1;
     l->number++;
     L2_CHECK(l2_path_join(ctx, folder, name, &path));
@@ -318,12 +327,15 @@ static llama2_status check_frame(lines *l, int64_t step)
     if (l->end - l->at < TAIL) return l2_fail(LLAMA2_E_TRUNCATED, "%td bytes are no manifest", l->end - l->at);
     l->end -= TAIL;
     snprintf(tail, sizeof tail, "crc32c %08" PRIx32 "\n", l2_crc32c(0, l->at, (size_t)(l->end - l->at)));
-    if (memcmp(tail, l->end, TAIL) != 0) return l2_fail(LLAMA2_E_CORRUPT, "the last line is not the checksum of those above");
-    if (!take_text(l, "llama2-checkpoint 1\n")) return l2_fail(LLAMA2_E_UNSUPPORTED, "line 1 is not \"llama2-checkpoint 1\"");
+    if (memcmp(tail, l->end, TAIL) != 0)
+        return l2_fail(LLAMA2_E_CORRUPT, "the last line is not the checksum of those above");
+    if (!take_text(l, "llama2-checkpoint 1\n"))
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "line 1 is not \"llama2-checkpoint 1\"");
     l->number = 2;
     if (!take_text(l, "step ") || !take_number(l, '\n', &written)) return bad_line(l, "\"step <number>\"");
     if (step >= 0 && written != (uint64_t)step)
-        return l2_fail(LLAMA2_E_MISMATCH, "this is step %" PRIu64 ", and not %" PRId64 " as its folder says", written, step);
+        return l2_fail(LLAMA2_E_MISMATCH, "this is step %" PRIu64 ", and not %" PRId64 " as its folder says", written,
+                       step);
     l->number = 3;
     return LLAMA2_OK;
 }
@@ -336,7 +348,8 @@ llama2_status l2_manifest_verify(llama2_context *ctx, const char *folder, int64_
     char *path;
     L2_TRY(l2_path_join(ctx, folder, manifest_name, &path));
     L2_CHECK(l2_file_read(ctx, path, &view));
-    if (view.size > MAX_MANIFEST) L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_MANIFEST));
+    if (view.size > MAX_MANIFEST)
+        L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_MANIFEST));
     if (deep) L2_CHECK(l2_alloc(ctx, PIECE, 1, &buffer));
     lines l = {(const char *)view.data, (const char *)view.data + view.size, 1};
     status = check_frame(&l, step);

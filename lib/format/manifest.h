@@ -3,8 +3,8 @@
  *
  *     llama2-checkpoint 1
  *     step 100
- *     file <size> <name>       for each file, in the order of names; a line of 8 hexadecimal digits follows for each 4 MiB begun: CRC32C
- *     crc32c <8 digits>        of all that stands above
+ *     file <size> <name>       for each file, in the order of names; a line of 8 hexadecimal digits follows for each 4
+ * MiB begun: CRC32C crc32c <8 digits>        of all that stands above
  */
 #ifndef L2_FORMAT_MANIFEST_H
 #define L2_FORMAT_MANIFEST_H
@@ -14,7 +14,8 @@
 /* Syncs all files and folders in `folder` and writes its MANIFEST, synced too. */
 llama2_status l2_manifest_write(llama2_context *ctx, const char *folder, int64_t step);
 
-/* Checks the folder against its MANIFEST: sizes, and with `deep` all bytes. step -1: any. NOT_FOUND without a MANIFEST; CORRUPT, TRUNCATED, FORMAT, IO. */
+/* Checks the folder against its MANIFEST: sizes, and with `deep` all bytes. step -1: any. NOT_FOUND without a MANIFEST;
+ * CORRUPT, TRUNCATED, FORMAT, IO. */
 llama2_status l2_manifest_verify(llama2_context *ctx, const char *folder, int64_t step, int deep);
 
 #endif

@@ -13,11 +13,12 @@ static const struct dtype {
     int32_t dtype;
     uint32_t size;
 } dtypes[] = {
-    {"F32", LLAMA2_F32, 4},        {"BF16", LLAMA2_BF16, 2},      {"F16", LLAMA2_F16, 2},         {"F64", LLAMA2_F64, 8},
-    {"BOOL", L2_ST_BOOL, 1},       {"U8", L2_ST_U8, 1},           {"I8", L2_ST_I8, 1},            {"I16", L2_ST_I16, 2},
-    {"U16", L2_ST_U16, 2},         {"I32", L2_ST_I32, 4},         {"U32", L2_ST_U32, 4},          {"I64", L2_ST_I64, 8},
-    {"U64", L2_ST_U64, 8},         {"F8_E4M3", L2_ST_F8_E4M3, 1}, {"F8_E5M2", L2_ST_F8_E5M2, 1}, {"F8_E8M0", L2_ST_F8_E8M0, 1},
-    {"C64", L2_ST_C64, 8},
+    {"F32", LLAMA2_F32, 4},        {"BF16", LLAMA2_BF16, 2},      {"F16", LLAMA2_F16, 2},
+    {"F64", LLAMA2_F64, 8},        {"BOOL", L2_ST_BOOL, 1},       {"U8", L2_ST_U8, 1},
+    {"I8", L2_ST_I8, 1},           {"I16", L2_ST_I16, 2},         {"U16", L2_ST_U16, 2},
+    {"I32", L2_ST_I32, 4},         {"U32", L2_ST_U32, 4},         {"I64", L2_ST_I64, 8},
+    {"U64", L2_ST_U64, 8},         {"F8_E4M3", L2_ST_F8_E4M3, 1}, {"F8_E5M2", L2_ST_F8_E5M2, 1},
+    {"F8_E8M0", L2_ST_F8_E8M0, 1}, {"C64", L2_ST_C64, 8},
 };
 
 static const struct dtype *find_dtype(int32_t dtype)
@@ -68,7 +69,7 @@ const l2_st_tensor *l2_safetensors_find(const l2_safetensors *file, const char *
     return l2_search(name, file->tensors, file->n_tensors, sizeof *file->tensors, name_to_tensor);
 }
 
-/* --- the header ------------------------------------------------------------------------------------------------------------ */
+/* --- the header ------------------------------------------------------------------------------ */
 
 static llama2_status read_dtype(l2_json *json, const char *name, int32_t *out)
 {
@@ -93,7 +94,8 @@ static llama2_status read_shape(l2_json *json, l2_st_tensor *tensor)
         L2_TRY(l2_json_next_element(json, &more));
         if (!more) return LLAMA2_OK;
         L2_TRY(l2_json_read_int(json, &extent));
-        if (extent < 0) return l2_fail(LLAMA2_E_FORMAT, "tensor %s: dimension %" PRId64 " is negative", tensor->name, extent);
+        if (extent < 0)
+            return l2_fail(LLAMA2_E_FORMAT, "tensor %s: dimension %" PRId64 " is negative", tensor->name, extent);
         if (tensor->n_dims == L2_ST_MAX_DIMS)
             return l2_fail(LLAMA2_E_LIMIT, "tensor %s has more than %d dimensions", tensor->name, L2_ST_MAX_DIMS);
         tensor->shape[tensor->n_dims++] = extent;
@@ -114,7 +116,8 @@ static llama2_status read_offsets(l2_json *json, const char *name, int64_t offse
     }
     if (n != 2) return l2_fail(LLAMA2_E_FORMAT, "tensor %s: data_offsets has %d values instead of two", name, n);
     if (offsets[0] < 0 || offsets[1] < offsets[0])
-        return l2_fail(LLAMA2_E_FORMAT, "tensor %s: data_offsets [%" PRId64 ", %" PRId64 "] is no range", name, offsets[0], offsets[1]);
+        return l2_fail(LLAMA2_E_FORMAT, "tensor %s: data_offsets [%" PRId64 ", %" PRId64 "] is no range", name,
+                       offsets[0], offsets[1]);
     return LLAMA2_OK;
 }
 
@@ -126,12 +129,13 @@ static llama2_status check_size(const l2_st_tensor *tensor)
         if (tensor->shape[i] == 0) bytes = 0;
     for (int32_t i = 0; i < tensor->n_dims && bytes; i++) {
         if (bytes > INT64_MAX / (uint64_t)tensor->shape[i])
-            return l2_fail(LLAMA2_E_FORMAT, "tensor %s: the product of its dimensions exceeds 2^63 bytes", tensor->name);
+            return l2_fail(LLAMA2_E_FORMAT, "tensor %s: the product of its dimensions exceeds 2^63 bytes",
+                           tensor->name);
         bytes *= (uint64_t)tensor->shape[i];
     }
     if (bytes != tensor->size)
-        return l2_fail(LLAMA2_E_FORMAT, "tensor %s: its shape takes %" PRIu64 " bytes, its data_offsets span %" PRIu64, tensor->name, bytes,
-                       tensor->size);
+        return l2_fail(LLAMA2_E_FORMAT, "tensor %s: its shape takes %" PRIu64 " bytes, its data_offsets span %" PRIu64,
+                       tensor->name, bytes, tensor->size);
     return LLAMA2_OK;
 }
 
@@ -145,21 +149,30 @@ static llama2_status read_tensor(l2_json *json, const unsigned char *data, uint6
         l2_json_string key;
         L2_TRY(l2_json_next_member(json, &key, &more));
         if (!more) break;
-        int field = l2_json_equal(&key, "dtype") ? DTYPE : l2_json_equal(&key, "shape") ? SHAPE : l2_json_equal(&key, "data_offsets") ? OFFSETS : 0;
+        int field = l2_json_equal(&key, "dtype")          ? DTYPE
+                    : l2_json_equal(&key, "shape")        ? SHAPE
+                    : l2_json_equal(&key, "data_offsets") ? OFFSETS
+                                                          : 0;
         if (field == 0 || (seen & field))
-            return l2_fail(LLAMA2_E_FORMAT, "tensor %s: %s key \"%.*s\" at header byte %zu", tensor->name, field ? "repeated" : "unknown",
-                           key.length > 32 ? 32 : (int)key.length, key.text, json->at);
+            return l2_fail(LLAMA2_E_FORMAT, "tensor %s: %s key \"%.*s\" at header byte %zu", tensor->name,
+                           field ? "repeated" : "unknown", key.length > 32 ? 32 : (int)key.length, key.text, json->at);
         seen |= field;
-        if (field == DTYPE) L2_TRY(read_dtype(json, tensor->name, &tensor->dtype));
-        else if (field == SHAPE) L2_TRY(read_shape(json, tensor));
-        else L2_TRY(read_offsets(json, tensor->name, offsets));
+        if (field == DTYPE)
+            L2_TRY(read_dtype(json, tensor->name, &tensor->dtype));
+        else if (field == SHAPE)
+            L2_TRY(read_shape(json, tensor));
+        else
+            L2_TRY(read_offsets(json, tensor->name, offsets));
     }
     if (seen != (DTYPE | SHAPE | OFFSETS))
         return l2_fail(LLAMA2_E_FORMAT, "tensor %s lacks \"%s\"", tensor->name,
-                       !(seen & DTYPE) ? "dtype" : !(seen & SHAPE) ? "shape" : "data_offsets");
+                       !(seen & DTYPE)   ? "dtype"
+                       : !(seen & SHAPE) ? "shape"
+                                         : "data_offsets");
     if ((uint64_t)offsets[1] > size)
-        return l2_fail(LLAMA2_E_TRUNCATED, "tensor %s ends at byte %" PRId64 " of the data, of which there are %" PRIu64, tensor->name, offsets[1],
-                       size);
+        return l2_fail(LLAMA2_E_TRUNCATED,
+                       "tensor %s ends at byte %" PRId64 " of the data, of which there are %" PRIu64, tensor->name,
+                       offsets[1], size);
     tensor->data = data + offsets[0];
     tensor->size = (uint64_t)(offsets[1] - offsets[0]);
     return check_size(tensor);
@@ -201,7 +214,8 @@ static llama2_status count_tensors(const char *header, size_t length, size_t *n_
     return l2_json_end(&json);
 }
 
-static llama2_status read_header(l2_safetensors *file, const char *header, size_t length, const unsigned char *data, uint64_t size)
+static llama2_status read_header(l2_safetensors *file, const char *header, size_t length, const unsigned char *data,
+                                 uint64_t size)
 {
     l2_json json;
     int more;
@@ -220,7 +234,8 @@ static llama2_status read_header(l2_safetensors *file, const char *header, size_
         size_t name_length;
         L2_TRY(l2_json_unescape(&key, name, key.length, &name_length));
         name[name_length] = 0;
-        if (strlen(name) != name_length) return l2_fail(LLAMA2_E_FORMAT, "the tensor name \"%s\" has a NUL after it", name);
+        if (strlen(name) != name_length)
+            return l2_fail(LLAMA2_E_FORMAT, "the tensor name \"%s\" has a NUL after it", name);
         l2_st_tensor *tensor = &file->tensors[n++];
         memset(tensor, 0, sizeof *tensor);
         tensor->name = name;
@@ -237,12 +252,14 @@ static llama2_status check_places(l2_safetensors *file, const unsigned char *dat
     for (size_t i = 0; i < file->n_tensors; i++) {
         const l2_st_tensor *tensor = &file->tensors[i];
         if (tensor->data != end)
-            return l2_fail(LLAMA2_E_FORMAT, "tensor %s begins at byte %td of the data, %s the end of the one before it at %td", tensor->name,
-                           tensor->data - data, tensor->data < end ? "before" : "a hole after", end - data);
+            return l2_fail(
+                LLAMA2_E_FORMAT, "tensor %s begins at byte %td of the data, %s the end of the one before it at %td",
+                tensor->name, tensor->data - data, tensor->data < end ? "before" : "a hole after", end - data);
         end += tensor->size;
     }
     if (end != data + size)
-        return l2_fail(LLAMA2_E_FORMAT, "%td bytes follow the last tensor, which ends at byte %td of the data", data + size - end, end - data);
+        return l2_fail(LLAMA2_E_FORMAT, "%td bytes follow the last tensor, which ends at byte %td of the data",
+                       data + size - end, end - data);
     return LLAMA2_OK;
 }
 
@@ -258,13 +275,18 @@ static llama2_status check_names(l2_safetensors *file)
 static llama2_status parse(l2_safetensors *file, const unsigned char *bytes, size_t size)
 {
     size_t names_size = 0;
-    if (size < 8) return l2_fail(LLAMA2_E_TRUNCATED, "%zu bytes are no safetensors file, which begins with 8 bytes of length", size);
+    if (size < 8)
+        return l2_fail(LLAMA2_E_TRUNCATED, "%zu bytes are no safetensors file, which begins with 8 bytes of length",
+                       size);
     uint64_t length = l2_get_u64(bytes);
     if (length > L2_ST_MAX_HEADER)
-        return l2_fail(LLAMA2_E_LIMIT, "the header claims %" PRIu64 " bytes, at most %d are allowed", length, L2_ST_MAX_HEADER);
-    if (length > size - 8) return l2_fail(LLAMA2_E_TRUNCATED, "the header claims %" PRIu64 " bytes, %zu follow", length, size - 8);
+        return l2_fail(LLAMA2_E_LIMIT, "the header claims %" PRIu64 " bytes, at most %d are allowed", length,
+                       L2_ST_MAX_HEADER);
+    if (length > size - 8)
+        return l2_fail(LLAMA2_E_TRUNCATED, "the header claims %" PRIu64 " bytes, %zu follow", length, size - 8);
     const char *header = (const char *)bytes + 8;
-    if (length == 0 || header[0] != '{') return l2_fail(LLAMA2_E_FORMAT, "the header does not begin with '{' at byte 8");
+    if (length == 0 || header[0] != '{')
+        return l2_fail(LLAMA2_E_FORMAT, "the header does not begin with '{' at byte 8");
     L2_TRY(count_tensors(header, (size_t)length, &file->n_tensors, &names_size));
     L2_TRY(l2_alloc(file->ctx, names_size, 1, &file->names));
     L2_TRY(l2_alloc(file->ctx, file->n_tensors, sizeof *file->tensors, &file->tensors));

@@ -1,6 +1,6 @@
 /*
- * safetensors: u64 length of the header, a JSON header, the tensors. The header is checked whole when the file is opened: what a tensor
- * says of itself can be relied on afterwards.
+ * safetensors: u64 length of the header, a JSON header, the tensors. The header is checked whole when the file is
+ * opened: what a tensor says of itself can be relied on afterwards.
  *
  *     l2_safetensors file;
  *     L2_TRY(l2_safetensors_open(ctx, path, 0, &file));
@@ -18,12 +18,25 @@ enum { L2_ST_MAX_DIMS = 8 };
 enum { L2_ST_MAX_HEADER = 100 * 1000 * 1000 };
 
 /* Types of a file that are none of LLAMA2_F32, _F64, _BF16, _F16: they can be listed, and not read as numbers. */
-enum { L2_ST_BOOL = 100, L2_ST_U8, L2_ST_I8, L2_ST_I16, L2_ST_U16, L2_ST_I32, L2_ST_U32, L2_ST_I64, L2_ST_U64, L2_ST_F8_E4M3, L2_ST_F8_E5M2,
-       L2_ST_F8_E8M0, L2_ST_C64 };
+enum {
+    L2_ST_BOOL = 100,
+    L2_ST_U8,
+    L2_ST_I8,
+    L2_ST_I16,
+    L2_ST_U16,
+    L2_ST_I32,
+    L2_ST_U32,
+    L2_ST_I64,
+    L2_ST_U64,
+    L2_ST_F8_E4M3,
+    L2_ST_F8_E5M2,
+    L2_ST_F8_E8M0,
+    L2_ST_C64
+};
 
 /* A tensor of a file; pointers are valid as long as the file is open. */
 typedef struct l2_st_tensor {
-    const char *name; /* no NUL inside */
+    const char *name;          /* no NUL inside */
     const unsigned char *data; /* little-endian, perhaps not aligned */
     uint64_t size;             /* bytes */
     int32_t dtype;             /* LLAMA2_F32 ... or L2_ST_* */
@@ -40,8 +53,9 @@ typedef struct l2_safetensors {
 } l2_safetensors;
 
 /*
- * in_memory 0 maps the file (another process that cuts a mapped file short ends this one by SIGBUS), 1 reads it. On failure *out is zeroed; closing that is
- * fine. Errors: IO, NOT_FOUND, TRUNCATED (ends before its header or tensors do), LIMIT (header, dimensions), UNSUPPORTED (an unknown dtype), FORMAT.
+ * in_memory 0 maps the file (another process that cuts a mapped file short ends this one by SIGBUS), 1 reads it. On
+ * failure *out is zeroed; closing that is fine. Errors: IO, NOT_FOUND, TRUNCATED (ends before its header or tensors
+ * do), LIMIT (header, dimensions), UNSUPPORTED (an unknown dtype), FORMAT.
  */
 llama2_status l2_safetensors_open(llama2_context *ctx, const char *path, int in_memory, l2_safetensors *out);
 /* The same on bytes that the caller keeps. */
@@ -56,10 +70,12 @@ const char *l2_st_dtype_name(int32_t dtype);
 size_t l2_st_dtype_size(int32_t dtype);
 int64_t l2_st_count(const l2_st_tensor *tensor); /* elements */
 
-/* Elements [first, first + count) as F32 or F64. Errors: UNSUPPORTED for an L2_ST_* dtype, INVALID for a range outside. */
-llama2_status l2_st_read(llama2_context *ctx, const l2_st_tensor *tensor, int64_t first, int64_t count, int32_t dtype, void *out);
+/* Elements [first, first + count) as F32 or F64. Errors: UNSUPPORTED for an L2_ST_* dtype, INVALID for a range outside.
+ */
+llama2_status l2_st_read(llama2_context *ctx, const l2_st_tensor *tensor, int64_t first, int64_t count, int32_t dtype,
+                         void *out);
 
-/* --- writing ------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 /* Fills elements [first, first + count) of the tensor, in the dtype `source`. */
 typedef llama2_status (*l2_st_fill)(void *user, int64_t first, int64_t count, void *out);
@@ -75,7 +91,8 @@ typedef struct l2_st_entry {
     void *user;
 } l2_st_entry;
 
-/* Writes a file atomically, tensors in the order given, with the metadata {"format": "pt"}. Errors: INVALID (names, shapes), IO, NOMEM, those of `fill`. */
+/* Writes a file atomically, tensors in the order given, with the metadata {"format": "pt"}. Errors: INVALID (names,
+ * shapes), IO, NOMEM, those of `fill`. */
 llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const l2_st_entry *entries, size_t n_entries);
 
 /* Bytes of the tensor in the file; INVALID when name, dtypes or shape are not in order. */

@@ -15,13 +15,15 @@ static int is_float(int32_t dtype)
     return dtype >= LLAMA2_F32 && dtype <= LLAMA2_F16;
 }
 
-static llama2_status convert(llama2_context *ctx, int32_t from_dtype, void *from, int32_t to_dtype, void *to, int64_t count)
+static llama2_status convert(llama2_context *ctx, int32_t from_dtype, void *from, int32_t to_dtype, void *to,
+                             int64_t count)
 {
     l2_tensor x = l2_tensor_1d(from_dtype, from, count), y = l2_tensor_1d(to_dtype, to, count);
     return l2_op_copy(ctx, &x, &y);
 }
 
-llama2_status l2_st_read(llama2_context *ctx, const l2_st_tensor *tensor, int64_t first, int64_t count, int32_t dtype, void *out)
+llama2_status l2_st_read(llama2_context *ctx, const l2_st_tensor *tensor, int64_t first, int64_t count, int32_t dtype,
+                         void *out)
 {
     llama2_status status = LLAMA2_OK;
     void *piece = NULL;
@@ -29,8 +31,8 @@ llama2_status l2_st_read(llama2_context *ctx, const l2_st_tensor *tensor, int64_
         return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor %s is %s; F32, BF16, F16 and F64 can be read", tensor->name,
                        l2_st_dtype_name(tensor->dtype));
     if (first < 0 || count < 0 || first > l2_st_count(tensor) - count)
-        return l2_fail(LLAMA2_E_INVALID, "tensor %s has %" PRId64 " elements: none at [%" PRId64 ", +%" PRId64 ")", tensor->name,
-                       l2_st_count(tensor), first, count);
+        return l2_fail(LLAMA2_E_INVALID, "tensor %s has %" PRId64 " elements: none at [%" PRId64 ", +%" PRId64 ")",
+                       tensor->name, l2_st_count(tensor), first, count);
     size_t size = l2_dtype_size(tensor->dtype);
     const unsigned char *data = tensor->data + (size_t)first * size;
     if (tensor->dtype == dtype) {
@@ -53,17 +55,20 @@ llama2_status l2_st_entry_size(const l2_st_entry *entry, uint64_t *out)
     if (!entry->name || !entry->name[0] || strcmp(entry->name, "__metadata__") == 0)
         return l2_fail(LLAMA2_E_INVALID, "a tensor needs a name, other than \"__metadata__\"");
     if (!is_float(entry->dtype) || !is_float(entry->source))
-        return l2_fail(LLAMA2_E_INVALID, "tensor %s: dtype %d from %d; LLAMA2_F32, _F64, _BF16 and _F16 can be written", entry->name,
-                       (int)entry->dtype, (int)entry->source);
+        return l2_fail(LLAMA2_E_INVALID, "tensor %s: dtype %d from %d; LLAMA2_F32, _F64, _BF16 and _F16 can be written",
+                       entry->name, (int)entry->dtype, (int)entry->source);
     if (entry->n_dims < 0 || entry->n_dims > L2_ST_MAX_DIMS)
-        return l2_fail(LLAMA2_E_INVALID, "tensor %s: %d dimensions, at most %d", entry->name, (int)entry->n_dims, L2_ST_MAX_DIMS);
+        return l2_fail(LLAMA2_E_INVALID, "tensor %s: %d dimensions, at most %d", entry->name, (int)entry->n_dims,
+                       L2_ST_MAX_DIMS);
     uint64_t bytes = l2_dtype_size(entry->dtype);
     for (int32_t i = 0; i < entry->n_dims; i++) {
         if (entry->shape[i] <= 0 || bytes > (uint64_t)INT64_MAX / 8 / (uint64_t)entry->shape[i])
-            return l2_fail(LLAMA2_E_INVALID, "tensor %s: dimension %d is %" PRId64, entry->name, (int)i, entry->shape[i]);
+            return l2_fail(LLAMA2_E_INVALID, "tensor %s: dimension %d is %" PRId64, entry->name, (int)i,
+                           entry->shape[i]);
         bytes *= (uint64_t)entry->shape[i];
     }
-    if (!entry->data && !entry->fill) return l2_fail(LLAMA2_E_INVALID, "tensor %s has neither data nor fill", entry->name);
+    if (!entry->data && !entry->fill)
+        return l2_fail(LLAMA2_E_INVALID, "tensor %s has neither data nor fill", entry->name);
     *out = bytes;
     return LLAMA2_OK;
 }
@@ -81,7 +86,8 @@ static llama2_status check_unique(llama2_context *ctx, const l2_st_entry *entrie
     for (size_t i = 0; i < n; i++) names[i] = entries[i].name;
     l2_sort(names, n, sizeof *names, by_text);
     for (size_t i = 1; i < n && status == LLAMA2_OK; i++)
-        if (strcmp(names[i - 1], names[i]) == 0) status = l2_fail(LLAMA2_E_INVALID, "tensor %s is to be written twice", names[i]);
+        if (strcmp(names[i - 1], names[i]) == 0)
+            status = l2_fail(LLAMA2_E_INVALID, "tensor %s is to be written twice", names[i]);
     l2_free(ctx, names);
     return status;
 }
@@ -99,19 +105,22 @@ static llama2_status make_header(llama2_context *ctx, const l2_st_entry *entries
         l2_text_json_string(text, entry->name, strlen(entry->name));
         l2_text_format(text, ":{\"dtype\":\"%s\",\"shape\":[", l2_st_dtype_name(entry->dtype));
         for (int32_t d = 0; d < entry->n_dims; d++) l2_text_format(text, "%s%" PRId64, d ? "," : "", entry->shape[d]);
-        if (size > INT64_MAX - offset) return l2_fail(LLAMA2_E_INVALID, "the tensors up to %s exceed 2^63 bytes", entry->name);
+        if (size > INT64_MAX - offset)
+            return l2_fail(LLAMA2_E_INVALID, "the tensors up to %s exceed 2^63 bytes", entry->name);
         l2_text_format(text, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", offset, offset + size);
         offset += size;
     }
     l2_text_add(text, "}", 1);
     while (text->status == LLAMA2_OK && text->length % 8) l2_text_add(text, " ", 1);
     if (text->status == LLAMA2_OK && text->length > L2_ST_MAX_HEADER)
-        return l2_fail(LLAMA2_E_LIMIT, "the header takes %zu bytes, at most %d are allowed", text->length, L2_ST_MAX_HEADER);
+        return l2_fail(LLAMA2_E_LIMIT, "the header takes %zu bytes, at most %d are allowed", text->length,
+                       L2_ST_MAX_HEADER);
     return text->status;
 }
 
 /* `pieces` holds 2 * PIECE elements of 8 bytes: the source's, and those converted. */
-static llama2_status write_tensor(llama2_context *ctx, l2_writer *writer, const l2_st_entry *entry, unsigned char *pieces)
+static llama2_status write_tensor(llama2_context *ctx, l2_writer *writer, const l2_st_entry *entry,
+                                  unsigned char *pieces)
 {
     size_t size = l2_dtype_size(entry->source);
     uint64_t bytes;
@@ -121,9 +130,12 @@ static llama2_status write_tensor(llama2_context *ctx, l2_writer *writer, const 
     for (int64_t first = 0; first < count; first += PIECE) {
         int64_t n = count - first < PIECE ? count - first : PIECE;
         const void *piece = pieces;
-        if (entry->data && entry->source == entry->dtype) piece = (const char *)entry->data + (size_t)first * size;
-        else if (entry->data) memcpy(pieces, (const char *)entry->data + (size_t)first * size, (size_t)n * size);
-        else L2_TRY(entry->fill(entry->user, first, n, pieces));
+        if (entry->data && entry->source == entry->dtype)
+            piece = (const char *)entry->data + (size_t)first * size;
+        else if (entry->data)
+            memcpy(pieces, (const char *)entry->data + (size_t)first * size, (size_t)n * size);
+        else
+            L2_TRY(entry->fill(entry->user, first, n, pieces));
         if (entry->source != entry->dtype) {
             L2_TRY(convert(ctx, entry->source, pieces, entry->dtype, converted, n));
             piece = converted;

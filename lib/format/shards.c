@@ -33,7 +33,7 @@ static uint64_t padding(uint64_t length)
     return -length & 7;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static llama2_status check_header(l2_shard_file *file, const unsigned char *data, size_t size)
 {
@@ -41,14 +41,17 @@ static llama2_status check_header(l2_shard_file *file, const unsigned char *data
         return l2_fail(LLAMA2_E_FORMAT, "this is no shard of tokens: it does not begin with L2SHARD");
     if (size < HEADER + FOOTER) return l2_fail(LLAMA2_E_TRUNCATED, "%zu bytes are too few for a shard of tokens", size);
     uint32_t version = l2_get_u32(data + 8);
-    if (version != VERSION) return l2_fail(LLAMA2_E_UNSUPPORTED, "a shard of version %" PRIu32 "; %d can be read", version, VERSION);
+    if (version != VERSION)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "a shard of version %" PRIu32 "; %d can be read", version, VERSION);
     file->token_size = l2_get_u32(data + 12);
     uint64_t vocab_size = l2_get_u64(data + 16);
     if (file->token_size != 2 && file->token_size != 4)
         return l2_fail(LLAMA2_E_FORMAT, "%" PRIu32 " bytes a token at byte 12, 2 or 4 are possible", file->token_size);
     if (vocab_size == 0 || vocab_size > (file->token_size == 2 ? 65536 : INT32_MAX) || memcmp(data + 24, zeros, 8) != 0)
-        return l2_fail(LLAMA2_E_FORMAT, "vocabulary size %" PRIu64 " at byte 16 does not fit %" PRIu32 " bytes a token, or byte 24 is not 0", vocab_size,
-                       file->token_size);
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "vocabulary size %" PRIu64 " at byte 16 does not fit %" PRIu32
+                       " bytes a token, or byte 24 is not 0",
+                       vocab_size, file->token_size);
     file->vocab_size = (int64_t)vocab_size;
     return LLAMA2_OK;
 }
@@ -57,22 +60,28 @@ static llama2_status check_footer(l2_shard_file *file, const unsigned char *data
 {
     const unsigned char *footer = data + size - FOOTER;
     if (memcmp(footer + 16, foot_magic, sizeof foot_magic) != 0)
-        return l2_fail(LLAMA2_E_TRUNCATED, "the file does not end with L2SHEND at byte %zu: it was cut off, or damaged there", size - 8);
+        return l2_fail(LLAMA2_E_TRUNCATED,
+                       "the file does not end with L2SHEND at byte %zu: it was cut off, or damaged there", size - 8);
     file->count = l2_get_u64(footer);
     uint64_t room = size - HEADER - FOOTER;
     if (file->count > room / file->token_size)
-        return l2_fail(LLAMA2_E_TRUNCATED, "%" PRIu64 " tokens of %" PRIu32 " bytes are claimed, %" PRIu64 " bytes are there", file->count,
+        return l2_fail(LLAMA2_E_TRUNCATED,
+                       "%" PRIu64 " tokens of %" PRIu32 " bytes are claimed, %" PRIu64 " bytes are there", file->count,
                        file->token_size, room);
-    uint64_t bytes = file->count * file->token_size, end = bytes + padding(bytes), table = 4 * ((bytes + BLOCK - 1) / BLOCK);
+    uint64_t bytes = file->count * file->token_size, end = bytes + padding(bytes),
+             table = 4 * ((bytes + BLOCK - 1) / BLOCK);
     if (end + table + padding(table) != room)
-        return l2_fail(LLAMA2_E_FORMAT, "%" PRIu64 " tokens and their checksums take %" PRIu64 " bytes, %" PRIu64 " are there", file->count,
-                       end + table + padding(table), room);
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "%" PRIu64 " tokens and their checksums take %" PRIu64 " bytes, %" PRIu64 " are there",
+                       file->count, end + table + padding(table), room);
     file->tokens = data + HEADER;
     file->crcs = file->tokens + end;
     uint32_t crc = l2_crc32c(0, data, HEADER);
     crc = l2_crc32c(crc, file->crcs, (size_t)(table + padding(table)));
-    if (l2_crc32c(crc, footer, 12) != l2_get_u32(footer + 12) || memcmp(file->tokens + bytes, zeros, (size_t)padding(bytes)) != 0)
-        return l2_fail(LLAMA2_E_CORRUPT, "header, table of checksums and footer do not match the checksum at byte %zu", size - 12);
+    if (l2_crc32c(crc, footer, 12) != l2_get_u32(footer + 12) ||
+        memcmp(file->tokens + bytes, zeros, (size_t)padding(bytes)) != 0)
+        return l2_fail(LLAMA2_E_CORRUPT, "header, table of checksums and footer do not match the checksum at byte %zu",
+                       size - 12);
     return LLAMA2_OK;
 }
 
@@ -84,16 +93,18 @@ static int32_t get_token(const l2_shard_file *file, uint64_t index)
 
 static llama2_status check_block(l2_shard_file *file, uint64_t block)
 {
-    uint64_t begin = block * BLOCK, bytes = file->count * file->token_size, end = bytes - begin < BLOCK ? bytes : begin + BLOCK;
+    uint64_t begin = block * BLOCK, bytes = file->count * file->token_size,
+             end = bytes - begin < BLOCK ? bytes : begin + BLOCK;
     if (file->checked[block / 8] >> block % 8 & 1) return LLAMA2_OK;
     if (l2_crc32c(0, file->tokens + begin, (size_t)(end - begin)) != l2_get_u32(file->crcs + 4 * block))
-        return l2_fail(LLAMA2_E_CORRUPT, "%s: the tokens at bytes [%" PRIu64 ", %" PRIu64 ") do not match their checksum", file->path, HEADER + begin,
-                       HEADER + end);
+        return l2_fail(LLAMA2_E_CORRUPT,
+                       "%s: the tokens at bytes [%" PRIu64 ", %" PRIu64 ") do not match their checksum", file->path,
+                       HEADER + begin, HEADER + end);
     for (uint64_t i = begin / file->token_size; i < end / file->token_size; i++) {
         int32_t token = get_token(file, i);
         if (token < 0 || token >= file->vocab_size)
-            return l2_fail(LLAMA2_E_CORRUPT, "%s: token %" PRIu64 " is %" PRId32 ", outside the vocabulary of %" PRId64, file->path, i, token,
-                           file->vocab_size);
+            return l2_fail(LLAMA2_E_CORRUPT, "%s: token %" PRIu64 " is %" PRId32 ", outside the vocabulary of %" PRId64,
+                           file->path, i, token, file->vocab_size);
     }
     file->checked[block / 8] |= (unsigned char)(1 << block % 8);
     return LLAMA2_OK;
@@ -125,10 +136,12 @@ done:
 llama2_status l2_shard_read(l2_shard_file *file, uint64_t first, uint64_t n, int32_t *out)
 {
     if (n > file->count || first > file->count - n)
-        return l2_fail(LLAMA2_E_INVALID, "%s has %" PRIu64 " tokens: none at [%" PRIu64 ", +%" PRIu64 ")", file->path, file->count, first, n);
+        return l2_fail(LLAMA2_E_INVALID, "%s has %" PRIu64 " tokens: none at [%" PRIu64 ", +%" PRIu64 ")", file->path,
+                       file->count, first, n);
     if (n == 0) return LLAMA2_OK;
     if (file->checked)
-        for (uint64_t i = first * file->token_size / BLOCK; i <= (first + n - 1) * file->token_size / BLOCK; i++) L2_TRY(check_block(file, i));
+        for (uint64_t i = first * file->token_size / BLOCK; i <= (first + n - 1) * file->token_size / BLOCK; i++)
+            L2_TRY(check_block(file, i));
     for (uint64_t i = 0; out && i < n; i++) out[i] = get_token(file, first + i);
     return LLAMA2_OK;
 }
@@ -142,7 +155,7 @@ void l2_shard_close(l2_shard_file *file)
     memset(file, 0, sizeof *file);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 llama2_status l2_shard_create(llama2_context *ctx, const char *path, int64_t vocab_size, l2_shard_out *out)
 {
@@ -190,11 +203,13 @@ llama2_status l2_shard_append(l2_shard_out *shard, const int32_t *tokens, int64_
     unsigned char bytes[PIECE * 4];
     for (int64_t i = 0; i < n; i++)
         if (tokens[i] < 0 || tokens[i] >= shard->vocab_size)
-            return l2_fail(LLAMA2_E_INVALID, "tokens[%" PRId64 "] is %" PRId32 ", outside the vocabulary of %" PRId64, i, tokens[i], shard->vocab_size);
+            return l2_fail(LLAMA2_E_INVALID, "tokens[%" PRId64 "] is %" PRId32 ", outside the vocabulary of %" PRId64,
+                           i, tokens[i], shard->vocab_size);
     for (int64_t done = 0; done < n; done += PIECE) {
         size_t count = n - done < PIECE ? (size_t)(n - done) : PIECE, size = shard->token_size;
         for (size_t i = 0; i < count; i++)
-            for (size_t b = 0; b < size; b++) bytes[i * size + b] = (unsigned char)((uint32_t)tokens[(size_t)done + i] >> 8 * b);
+            for (size_t b = 0; b < size; b++)
+                bytes[i * size + b] = (unsigned char)((uint32_t)tokens[(size_t)done + i] >> 8 * b);
         L2_TRY(append_bytes(shard, bytes, count * size));
         shard->count += count;
     }

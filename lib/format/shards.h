@@ -20,8 +20,8 @@ typedef struct l2_shard_file {
 
 /* On failure *out is zeroed; closing that is fine. Errors: NOT_FOUND, IO, FORMAT, TRUNCATED, CORRUPT, UNSUPPORTED. */
 llama2_status l2_shard_open(llama2_context *ctx, const char *path, int verify, l2_shard_file *out);
-/* Tokens [first, first + n); out NULL: only checks their blocks. CORRUPT for a block whose checksum, or a token whose id, is wrong; outputs are then
- * untouched. */
+/* Tokens [first, first + n); out NULL: only checks their blocks. CORRUPT for a block whose checksum, or a token whose
+ * id, is wrong; outputs are then untouched. */
 llama2_status l2_shard_read(l2_shard_file *file, uint64_t first, uint64_t n, int32_t *out);
 void l2_shard_close(l2_shard_file *file);
 

@@ -33,8 +33,10 @@ void *l2_search(const void *key, const void *data, size_t n, size_t size, l2_com
         size_t middle = low + (high - low) / 2;
         int order = compare(key, base + middle * size);
         if (order == 0) return (void *)(base + middle * size);
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }

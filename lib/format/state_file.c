@@ -3,9 +3,9 @@
  *
  *     header     "L2STATE\n", u32 version, u32 0
  *     payloads   each padded with zeros to a multiple of 8
- *     directory  a chunk: u64 offset, u64 length, u32 version, u32 flags, u32 crc (of payload and padding), u32 length of names;
- *                names: kind, NUL, name, NUL, zeros to a multiple of 8
- *     footer     u64 offset of the directory, u32 number of chunks, u32 crc (of header, directory and this footer's first 12 bytes), "L2STEND\n"
+ *     directory  a chunk: u64 offset, u64 length, u32 version, u32 flags, u32 crc (of payload and padding), u32 length
+ * of names; names: kind, NUL, name, NUL, zeros to a multiple of 8 footer     u64 offset of the directory, u32 number of
+ * chunks, u32 crc (of header, directory and this footer's first 12 bytes), "L2STEND\n"
  *
  * Every byte is covered by a checksum or has one right value.
  */
@@ -34,7 +34,7 @@ static size_t padded(size_t length)
     return (length + 7) / 8 * 8;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 llama2_status l2_state_create(llama2_context *ctx, const char *path, l2_state_writer *out)
 {
@@ -46,12 +46,15 @@ llama2_status l2_state_create(llama2_context *ctx, const char *path, l2_state_wr
     return l2_writer_write(&out->file, header, sizeof header);
 }
 
-llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const char *name, uint32_t version, uint32_t flags)
+llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const char *name, uint32_t version,
+                             uint32_t flags)
 {
     size_t kind_size = strlen(kind) + 1, name_size = strlen(name) + 1;
     if (writer->open) return l2_fail(LLAMA2_E_STATE, "chunk %s %s: the one before it has not ended", kind, name);
     if (kind_size == 1 || kind_size > MAX_NAMES / 2 || name_size > MAX_NAMES / 2)
-        return l2_fail(LLAMA2_E_INVALID, "chunk \"%.40s\" \"%.40s\": its kind is empty, or a name is longer than %d bytes", kind, name, MAX_NAMES / 2);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "chunk \"%.40s\" \"%.40s\": its kind is empty, or a name is longer than %d bytes", kind, name,
+                       MAX_NAMES / 2);
     for (size_t i = 0; i < writer->n_chunks; i++)
         if (strcmp(writer->chunks[i].kind, kind) == 0 && strcmp(writer->chunks[i].name, name) == 0)
             return l2_fail(LLAMA2_E_INVALID, "chunk %s %s has been written already", kind, name);
@@ -64,8 +67,8 @@ llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const ch
     L2_TRY(l2_alloc(writer->ctx, kind_size + name_size, 1, &names));
     memcpy(names, kind, kind_size);
     memcpy(names + kind_size, name, name_size);
-    writer->chunks[writer->n_chunks++] =
-        (l2_chunk){.kind = names, .name = names + kind_size, .version = version, .flags = flags, .offset = writer->file.size};
+    writer->chunks[writer->n_chunks++] = (l2_chunk){
+        .kind = names, .name = names + kind_size, .version = version, .flags = flags, .offset = writer->file.size};
     writer->open = 1;
     return LLAMA2_OK;
 }
@@ -171,7 +174,7 @@ void l2_state_abort(l2_state_writer *writer)
     memset(writer, 0, sizeof *writer);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -189,12 +192,15 @@ static llama2_status check_known(const l2_chunk *chunk, const l2_chunk_kind *kno
     *keep = kind && chunk->version <= kind->version;
     if (*keep || !(chunk->flags & L2_CHUNK_REQUIRED)) return LLAMA2_OK;
     if (!kind)
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "chunk %.60s %.60s is required and of a kind that this version does not know", chunk->kind, chunk->name);
-    return l2_fail(LLAMA2_E_UNSUPPORTED, "chunk %.60s %.60s has version %" PRIu32 ", up to %" PRIu32 " can be read", chunk->kind, chunk->name,
-                   chunk->version, kind->version);
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "chunk %.60s %.60s is required and of a kind that this version does not know", chunk->kind,
+                       chunk->name);
+    return l2_fail(LLAMA2_E_UNSUPPORTED, "chunk %.60s %.60s has version %" PRIu32 ", up to %" PRIu32 " can be read",
+                   chunk->kind, chunk->name, chunk->version, kind->version);
 }
 
-/* The entry at *at, which moves on. `end`: where the directory ends. Its checksum has been verified, but not who wrote it. */
+/* The entry at *at, which moves on. `end`: where the directory ends. Its checksum has been verified, but not who wrote
+ * it. */
 static llama2_status read_entry(const unsigned char *data, uint64_t *at, uint64_t end, l2_chunk *out)
 {
     if (end - *at < ENTRY) return l2_fail(LLAMA2_E_FORMAT, "the directory ends inside the entry at byte %" PRIu64, *at);
@@ -204,10 +210,16 @@ static llama2_status read_entry(const unsigned char *data, uint64_t *at, uint64_
         return l2_fail(LLAMA2_E_FORMAT, "the entry at byte %" PRIu64 " claims names of %" PRIu32 " bytes", *at, names);
     const char *kind = (const char *)entry + ENTRY;
     const char *kind_end = names ? memchr(kind, 0, names) : NULL;
-    if (!kind_end || kind_end == kind || memchr(kind_end + 1, 0, names - (size_t)(kind_end - kind) - 1) != kind + names - 1)
+    if (!kind_end || kind_end == kind ||
+        memchr(kind_end + 1, 0, names - (size_t)(kind_end - kind) - 1) != kind + names - 1)
         return l2_fail(LLAMA2_E_FORMAT, "the entry at byte %" PRIu64 " has no proper names", *at);
-    *out = (l2_chunk){.kind = kind, .name = kind_end + 1, .offset = l2_get_u64(entry), .length = l2_get_u64(entry + 8),
-                      .version = l2_get_u32(entry + 16), .flags = l2_get_u32(entry + 20), .crc = l2_get_u32(entry + 24)};
+    *out = (l2_chunk){.kind = kind,
+                      .name = kind_end + 1,
+                      .offset = l2_get_u64(entry),
+                      .length = l2_get_u64(entry + 8),
+                      .version = l2_get_u32(entry + 16),
+                      .flags = l2_get_u32(entry + 20),
+                      .crc = l2_get_u32(entry + 24)};
     *at += ENTRY + padded(names);
     return LLAMA2_OK;
 }
@@ -215,12 +227,16 @@ static llama2_status read_entry(const unsigned char *data, uint64_t *at, uint64_
 /* Payloads follow each other from the header to the directory; `end` is where the one before ended. */
 static llama2_status check_payload(const unsigned char *data, const l2_chunk *chunk, uint64_t *end, uint64_t directory)
 {
-    if (chunk->offset != *end || chunk->length > directory - *end || (-chunk->length & 7) > directory - *end - chunk->length)
-        return l2_fail(LLAMA2_E_FORMAT, "chunk %.60s %.60s claims bytes [%" PRIu64 ", +%" PRIu64 "), the one before it ends at %" PRIu64
-                       " and the directory begins at %" PRIu64, chunk->kind, chunk->name, chunk->offset, chunk->length, *end, directory);
+    if (chunk->offset != *end || chunk->length > directory - *end ||
+        (-chunk->length & 7) > directory - *end - chunk->length)
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "chunk %.60s %.60s claims bytes [%" PRIu64 ", +%" PRIu64 "), the one before it ends at %" PRIu64
+                       " and the directory begins at %" PRIu64,
+                       chunk->kind, chunk->name, chunk->offset, chunk->length, *end, directory);
     uint64_t size = chunk->length + (-chunk->length & 7);
     if (l2_crc32c(0, data + *end, (size_t)size) != chunk->crc)
-        return l2_fail(LLAMA2_E_CORRUPT, "chunk %.60s %.60s at byte %" PRIu64 " does not match its checksum", chunk->kind, chunk->name, *end);
+        return l2_fail(LLAMA2_E_CORRUPT, "chunk %.60s %.60s at byte %" PRIu64 " does not match its checksum",
+                       chunk->kind, chunk->name, *end);
     *end += size;
     return LLAMA2_OK;
 }
@@ -231,25 +247,29 @@ static llama2_status check_frame(const unsigned char *data, size_t size, uint64_
         return l2_fail(LLAMA2_E_FORMAT, "this is no state file: it does not begin with L2STATE");
     if (size < HEADER + FOOTER) return l2_fail(LLAMA2_E_TRUNCATED, "%zu bytes are too few for a state file", size);
     uint32_t version = l2_get_u32(data + 8);
-    if (version != VERSION) return l2_fail(LLAMA2_E_UNSUPPORTED, "a state file of version %" PRIu32 "; %d can be read", version, VERSION);
+    if (version != VERSION)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "a state file of version %" PRIu32 "; %d can be read", version, VERSION);
     const unsigned char *footer = data + size - FOOTER;
     if (memcmp(footer + 16, foot_magic, sizeof foot_magic) != 0)
-        return l2_fail(LLAMA2_E_TRUNCATED, "the file does not end with L2STEND at byte %zu: it was cut off, or damaged there", size - 8);
+        return l2_fail(LLAMA2_E_TRUNCATED,
+                       "the file does not end with L2STEND at byte %zu: it was cut off, or damaged there", size - 8);
     *directory = l2_get_u64(footer);
     *n_chunks = l2_get_u32(footer + 8);
     if (*directory < HEADER || *directory > size - FOOTER)
-        return l2_fail(LLAMA2_E_CORRUPT, "the footer places the directory at byte %" PRIu64 " of %zu", *directory, size);
+        return l2_fail(LLAMA2_E_CORRUPT, "the footer places the directory at byte %" PRIu64 " of %zu", *directory,
+                       size);
     uint32_t crc = l2_crc32c(0, data, HEADER);
     crc = l2_crc32c(crc, data + *directory, (size_t)(size - FOOTER - *directory));
     if (l2_crc32c(crc, footer, 12) != l2_get_u32(footer + 12))
         return l2_fail(LLAMA2_E_CORRUPT, "the directory at byte %" PRIu64 " does not match its checksum", *directory);
     if (*n_chunks > (size - FOOTER - *directory) / ENTRY)
-        return l2_fail(LLAMA2_E_FORMAT, "the directory claims %" PRIu32 " chunks, more than its %" PRIu64 " bytes hold", *n_chunks,
-                       size - FOOTER - *directory);
+        return l2_fail(LLAMA2_E_FORMAT, "the directory claims %" PRIu32 " chunks, more than its %" PRIu64 " bytes hold",
+                       *n_chunks, size - FOOTER - *directory);
     return LLAMA2_OK;
 }
 
-static llama2_status parse(l2_state_reader *reader, const unsigned char *data, size_t size, const l2_chunk_kind *known, size_t n_known)
+static llama2_status parse(l2_state_reader *reader, const unsigned char *data, size_t size, const l2_chunk_kind *known,
+                           size_t n_known)
 {
     uint64_t directory = 0, payload_end = HEADER;
     uint32_t n_chunks = 0;
@@ -265,26 +285,33 @@ static llama2_status parse(l2_state_reader *reader, const unsigned char *data, s
         reader->n_chunks += keep != 0;
     }
     if (at != end || payload_end != directory)
-        return l2_fail(LLAMA2_E_FORMAT, "bytes between the last chunk and the directory at %" PRIu64 ", or after its last entry at %" PRIu64, directory,
-                       at);
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "bytes between the last chunk and the directory at %" PRIu64
+                       ", or after its last entry at %" PRIu64,
+                       directory, at);
     l2_sort(reader->chunks, reader->n_chunks, sizeof *reader->chunks, by_name);
     for (size_t i = 1; i < reader->n_chunks; i++)
         if (by_name(&reader->chunks[i - 1], &reader->chunks[i]) == 0)
-            return l2_fail(LLAMA2_E_FORMAT, "chunk %.60s %.60s stands twice", reader->chunks[i].kind, reader->chunks[i].name);
+            return l2_fail(LLAMA2_E_FORMAT, "chunk %.60s %.60s stands twice", reader->chunks[i].kind,
+                           reader->chunks[i].name);
     return LLAMA2_OK;
 }
 
-llama2_status l2_state_parse(llama2_context *ctx, const void *data, size_t size, const l2_chunk_kind *known, size_t n_known, l2_state_reader *out)
+llama2_status l2_state_parse(llama2_context *ctx, const void *data, size_t size, const l2_chunk_kind *known,
+                             size_t n_known, l2_state_reader *out)
 {
     memset(out, 0, sizeof *out);
     out->ctx = ctx;
     llama2_status status = parse(out, data, size, known, n_known);
-    if (status < 0) l2_state_close(out);
-    else out->data = data;
+    if (status < 0)
+        l2_state_close(out);
+    else
+        out->data = data;
     return status;
 }
 
-llama2_status l2_state_open(llama2_context *ctx, const char *path, const l2_chunk_kind *known, size_t n_known, l2_state_reader *out)
+llama2_status l2_state_open(llama2_context *ctx, const char *path, const l2_chunk_kind *known, size_t n_known,
+                            l2_state_reader *out)
 {
     l2_file_view view;
     memset(out, 0, sizeof *out);
@@ -313,7 +340,7 @@ const l2_chunk *l2_state_find(const l2_state_reader *reader, const char *kind, c
     return l2_search(&key, reader->chunks, reader->n_chunks, sizeof *reader->chunks, by_name);
 }
 
-/* --- cursor -------------------------------------------------------------------------------------------------------------------- */
+/* --- cursor ---------------------------------------------------------------------------------- */
 
 void l2_cursor_begin(const l2_state_reader *reader, const l2_chunk *chunk, l2_cursor *out)
 {
@@ -331,8 +358,8 @@ llama2_status l2_cursor_open(const l2_state_reader *reader, const char *kind, co
 llama2_status l2_cursor_skip(l2_cursor *cursor, size_t size, const unsigned char **data)
 {
     if (size > cursor->size - cursor->at)
-        return l2_fail(LLAMA2_E_TRUNCATED, "chunk %.60s %.60s: %zu bytes are wanted at byte %zu of %zu", cursor->kind, cursor->name, size, cursor->at,
-                       cursor->size);
+        return l2_fail(LLAMA2_E_TRUNCATED, "chunk %.60s %.60s: %zu bytes are wanted at byte %zu of %zu", cursor->kind,
+                       cursor->name, size, cursor->at, cursor->size);
     if (data) *data = cursor->data + cursor->at;
     cursor->at += size;
     return LLAMA2_OK;
@@ -402,6 +429,6 @@ llama2_status l2_cursor_i64s(l2_cursor *cursor, int64_t *out, size_t count)
 llama2_status l2_cursor_end(const l2_cursor *cursor)
 {
     if (cursor->at == cursor->size) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_FORMAT, "chunk %.60s %.60s: %zu bytes are left after byte %zu", cursor->kind, cursor->name, cursor->size - cursor->at,
-                   cursor->at);
+    return l2_fail(LLAMA2_E_FORMAT, "chunk %.60s %.60s: %zu bytes are left after byte %zu", cursor->kind, cursor->name,
+                   cursor->size - cursor->at, cursor->at);
 }

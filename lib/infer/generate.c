@@ -1,7 +1,8 @@
 /*
- * Continuous batching. There are `n_slots` places; each decodes one sample. A round fills free places (reading the prompts of new samples in one packed
- * forward, once for all samples of a prompt), then reads one token of every place in one forward. What a sample says depends on its id and its prompt
- * alone, so neither the number of places nor who sits beside it changes anything.
+ * Continuous batching. There are `n_slots` places; each decodes one sample. A round fills free places (reading the
+ * prompts of new samples in one packed forward, once for all samples of a prompt), then reads one token of every place
+ * in one forward. What a sample says depends on its id and its prompt alone, so neither the number of places nor who
+ * sits beside it changes anything.
  */
 #include "infer/generate.h"
 
@@ -42,7 +43,8 @@ typedef struct engine {
     slot *slots;
     l2_kv_cache cache;
 
-    /* Prompts that have been read: 0 is the one whose samples had not all begun in the last round, the others are new in this one. */
+    /* Prompts that have been read: 0 is the one whose samples had not all begun in the last round, the others are new
+     * in this one. */
     l2_kv_sequence *prefixes; /* n_slots + 1 */
     char *prefix_logits;      /* (n_slots + 1, V) after each */
 
@@ -80,7 +82,10 @@ static llama2_status set_up(engine *e)
     }
     int32_t most_blocks = l2_kv_blocks_for(longest);
     size_t fit = default_cache_bytes / (l2_kv_block_bytes(g, e->model->dtype) * (size_t)most_blocks);
-    int32_t slots = e->options->max_parallel > 0 ? e->options->max_parallel : fit < 1 ? 1 : fit > MOST_SLOTS ? MOST_SLOTS : (int32_t)fit;
+    int32_t slots = e->options->max_parallel > 0 ? e->options->max_parallel
+                    : fit < 1                    ? 1
+                    : fit > MOST_SLOTS           ? MOST_SLOTS
+                                                 : (int32_t)fit;
     int32_t countable = INT32_MAX / (most_blocks + 1) - 1; /* blocks are counted in 32 bits */
     if (slots > countable) slots = countable;
     e->n_slots = slots < e->n_samples ? slots : e->n_samples;
@@ -93,8 +98,10 @@ static llama2_status set_up(engine *e)
         L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->slots[i].sequence.blocks));
     }
     L2_TRY(l2_calloc(ctx, n + 1, sizeof *e->prefixes, &e->prefixes));
-    for (int32_t i = 0; i <= e->n_slots; i++) L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->prefixes[i].blocks));
-    /* Each place has its own blocks and shares whole ones with its prompt, whose last may be partly filled; and one prompt may wait for places. */
+    for (int32_t i = 0; i <= e->n_slots; i++)
+        L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->prefixes[i].blocks));
+    /* Each place has its own blocks and shares whole ones with its prompt, whose last may be partly filled; and one
+     * prompt may wait for places. */
     L2_TRY(l2_kv_cache_init(e->model, (e->n_slots + 1) * (most_blocks + 1), &e->cache));
     L2_TRY(l2_alloc(ctx, (n + 1) * vocab, size, &e->prefix_logits));
     L2_TRY(l2_alloc(ctx, n + 1, sizeof *e->offsets, &e->offsets));
@@ -129,8 +136,9 @@ static void tear_down(engine *e)
     for (int32_t i = 0; e->prefixes && i <= e->n_slots; i++) l2_free(ctx, e->prefixes[i].blocks);
     if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
     l2_kv_cache_free(&e->cache);
-    void *rest[] = {e->responses, e->slots, e->prefixes, e->prefix_logits, e->offsets, e->start, e->wanted, e->blocks, e->tokens,
-                    e->row_slot, e->row_prefix, e->logprobs, e->drawn, e->candidates, e->hidden.data, e->logits.data};
+    void *rest[] = {e->responses, e->slots,      e->prefixes,    e->prefix_logits, e->offsets,    e->start,
+                    e->wanted,    e->blocks,     e->tokens,      e->row_slot,      e->row_prefix, e->logprobs,
+                    e->drawn,     e->candidates, e->hidden.data, e->logits.data};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
 }
 
@@ -153,13 +161,15 @@ static void draw_task(void *arg, int32_t row, int32_t worker)
     const llama2_rollout_options *o = e->options;
     int32_t vocab = e->model->config.vocab_size;
     const slot *s = &e->slots[e->row_slot[row]];
-    double u = l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->first_sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
+    double u =
+        l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->first_sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
     e->drawn[row] = l2_sample(e->logits32 + (size_t)row * (size_t)vocab, vocab, o->temperature, o->top_k, o->top_p, u,
                               e->candidates + (size_t)worker * (size_t)vocab);
 }
 
-/* Draws a token for each of the places row_slot[0 .. n - 1], from rows 0 .. n - 1 of the logits, and takes it in; places whose response is complete become
- * free. The log-probabilities come from the logits as the model has them, as in llama2_model_logprobs. */
+/* Draws a token for each of the places row_slot[0 .. n - 1], from rows 0 .. n - 1 of the logits, and takes it in;
+ * places whose response is complete become free. The log-probabilities come from the logits as the model has them, as
+ * in llama2_model_logprobs. */
 static llama2_status draw(engine *e, int32_t n)
 {
     const llama2_rollout_options *o = e->options;
@@ -171,8 +181,8 @@ static llama2_status draw(engine *e, int32_t n)
     l2_parallel(e->ctx, n, draw_task, e);
     for (int32_t i = 0; i < n; i++)
         if (e->drawn[i] < 0)
-            return l2_fail(LLAMA2_E_NUMERIC, "sample %d: the logits at position %lld are not finite", e->slots[e->row_slot[i]].sample,
-                           (long long)e->slots[e->row_slot[i]].sequence.length);
+            return l2_fail(LLAMA2_E_NUMERIC, "sample %d: the logits at position %lld are not finite",
+                           e->slots[e->row_slot[i]].sample, (long long)e->slots[e->row_slot[i]].sequence.length);
     L2_TRY(l2_op_logprobs(e->ctx, &e->logits, e->drawn, o->temperature > 0 ? o->temperature : 1, e->logprobs, NULL));
     for (int32_t i = 0; i < n; i++) {
         slot *s = &e->slots[e->row_slot[i]];
@@ -208,7 +218,8 @@ static llama2_status read_long_prompt(engine *e, int32_t prompt)
     int64_t length = prompt_length(e, prompt);
     l2_kv_sequence *prefix = &e->prefixes[1];
     for (int64_t first = 0; first < length; first += PREFILL_TOKENS) {
-        int64_t count = length - first < PREFILL_TOKENS ? length - first : PREFILL_TOKENS, offsets[2] = {0, count}, last = count - 1;
+        int64_t count = length - first < PREFILL_TOKENS ? length - first : PREFILL_TOKENS, offsets[2] = {0, count},
+                last = count - 1;
         l2_kv_extend(&e->cache, prefix, first + count);
         const int32_t *blocks = prefix->blocks;
         l2_kv_rows rows = {1, offsets, &first, &blocks};
@@ -233,7 +244,8 @@ static llama2_status read_prompts(engine *e, int32_t first, int32_t n)
         }
         e->offsets[n] = offsets[n] - offsets[0];
         l2_kv_rows rows = {n, e->offsets, e->start, e->blocks};
-        L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, e->prompts->tokens + offsets[0], e->wanted, n, &e->hidden));
+        L2_TRY(l2_model_forward_cached(e->model, &e->cache, &rows, e->prompts->tokens + offsets[0], e->wanted, n,
+                                       &e->hidden));
     }
     L2_TRY(to_logits(e, n));
     memcpy(e->prefix_logits + row_size(e), e->logits.data, (size_t)n * row_size(e));
@@ -282,7 +294,8 @@ static llama2_status report(const engine *e)
 {
     llama2_rollout_event event = {sizeof event, 0, e->n_done, e->n_samples, e->n_sampled};
     if (e->options->progress && e->options->progress(e->options->user, &event) != 0)
-        return l2_fail(LLAMA2_E_USER, "the rollout's progress callback stopped it after %d of %d samples", e->n_done, e->n_samples);
+        return l2_fail(LLAMA2_E_USER, "the rollout's progress callback stopped it after %d of %d samples", e->n_done,
+                       e->n_samples);
     return LLAMA2_OK;
 }
 
@@ -345,7 +358,8 @@ done:
     return status;
 }
 
-llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options, llama2_rollouts **out)
+llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options,
+                          llama2_rollouts **out)
 {
     llama2_status status;
     engine e = {.ctx = model->ctx, .model = model, .prompts = prompts, .options = options};

@@ -6,6 +6,7 @@
 #include "model/model.h"
 
 /* Options are complete and checked, prompts too. */
-llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options, llama2_rollouts **out);
+llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options,
+                          llama2_rollouts **out);
 
 #endif

@@ -9,13 +9,16 @@ static const char *const array_names[L2_ROLLOUTS_ARRAYS] = {
     "LOGPROBS", "REF_LOGPROBS", "VALUES", "ADVANTAGES", "RETURNS", "SCORES", "HELPFUL_SCORES", "SAFETY_SCORES",
 };
 
-llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t samples_per_prompt, double temperature, llama2_rollouts **out)
+llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t samples_per_prompt, double temperature,
+                              llama2_rollouts **out)
 {
     llama2_status status = LLAMA2_OK;
     llama2_rollouts *rollouts = NULL;
     *out = NULL;
     if (samples_per_prompt < 1 || n_samples < 1 || n_samples % samples_per_prompt != 0) {
-        return l2_fail(LLAMA2_E_INVALID, "rollouts: %" PRId32 " samples with %" PRId32 " a prompt: the number of samples must be a positive multiple",
+        return l2_fail(LLAMA2_E_INVALID,
+                       "rollouts: %" PRId32 " samples with %" PRId32
+                       " a prompt: the number of samples must be a positive multiple",
                        n_samples, samples_per_prompt);
     }
     if (temperature != 0) L2_TRY(l2_temperature_check(temperature));
@@ -58,21 +61,26 @@ static llama2_status reserve(llama2_rollouts *rollouts, int64_t needed, int logp
         if (*recorded) L2_TRY(l2_realloc(rollouts->ctx, used, (size_t)capacity, sizeof **recorded, recorded));
         rollouts->capacity = capacity;
     }
-    if (logprobs && !*recorded) L2_TRY(l2_calloc(rollouts->ctx, (size_t)rollouts->capacity, sizeof **recorded, recorded));
+    if (logprobs && !*recorded)
+        L2_TRY(l2_calloc(rollouts->ctx, (size_t)rollouts->capacity, sizeof **recorded, recorded));
     return LLAMA2_OK;
 }
 
-llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens, int32_t prompt_length, const float *logprobs,
-                                 int ended)
+llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens,
+                                 int32_t prompt_length, const float *logprobs, int ended)
 {
     int32_t s = rollouts->n_done;
-    if (s == rollouts->n_samples) return l2_fail(LLAMA2_E_STATE, "rollouts: all %" PRId32 " samples are there already", rollouts->n_samples);
+    if (s == rollouts->n_samples)
+        return l2_fail(LLAMA2_E_STATE, "rollouts: all %" PRId32 " samples are there already", rollouts->n_samples);
     if (prompt_length < 1 || prompt_length >= n_tokens) {
-        return l2_fail(LLAMA2_E_INVALID, "rollouts, sample %" PRId32 ": a prompt of %" PRId32 " of %" PRId64 " tokens: both prompt and response need one",
+        return l2_fail(LLAMA2_E_INVALID,
+                       "rollouts, sample %" PRId32 ": a prompt of %" PRId32 " of %" PRId64
+                       " tokens: both prompt and response need one",
                        s, prompt_length, n_tokens);
     }
     if (s > 0 && (rollouts->arrays[LLAMA2_ROLLOUTS_LOGPROBS] != NULL) != (logprobs != NULL)) {
-        return l2_fail(LLAMA2_E_INVALID, "rollouts, sample %" PRId32 ": log-probabilities for all samples or for none", s);
+        return l2_fail(LLAMA2_E_INVALID, "rollouts, sample %" PRId32 ": log-probabilities for all samples or for none",
+                       s);
     }
     L2_TRY(reserve(rollouts, rollouts->n_tokens + n_tokens, logprobs != NULL));
     memcpy(rollouts->tokens + rollouts->n_tokens, tokens, (size_t)n_tokens * sizeof *tokens);
@@ -123,7 +131,8 @@ llama2_status l2_rollouts_make(llama2_rollouts *rollouts, int32_t array, float *
 llama2_status l2_rollouts_need(const llama2_rollouts *rollouts, int32_t array, const float **out)
 {
     if (!rollouts->arrays[array]) {
-        return l2_fail(LLAMA2_E_STATE, "rollouts: LLAMA2_ROLLOUTS_%s is needed and has neither been computed nor set", array_names[array]);
+        return l2_fail(LLAMA2_E_STATE, "rollouts: LLAMA2_ROLLOUTS_%s is needed and has neither been computed nor set",
+                       array_names[array]);
     }
     *out = rollouts->arrays[array];
     return LLAMA2_OK;
@@ -132,14 +141,17 @@ llama2_status l2_rollouts_need(const llama2_rollouts *rollouts, int32_t array, c
 llama2_status l2_rollouts_put(llama2_rollouts *rollouts, int32_t array, const float *values, int64_t n)
 {
     if (array < 0 || array >= L2_ROLLOUTS_ARRAYS) {
-        return l2_fail(LLAMA2_E_INVALID, "rollouts: array %" PRId32 " is none of LLAMA2_ROLLOUTS_*, 0 .. %d", array, L2_ROLLOUTS_ARRAYS - 1);
+        return l2_fail(LLAMA2_E_INVALID, "rollouts: array %" PRId32 " is none of LLAMA2_ROLLOUTS_*, 0 .. %d", array,
+                       L2_ROLLOUTS_ARRAYS - 1);
     }
     int64_t length = l2_rollouts_length(rollouts, array);
     if (n != length) {
-        return l2_fail(LLAMA2_E_INVALID, "rollouts: %" PRId64 " values for %s, which has %" PRId64, n, array_names[array], length);
+        return l2_fail(LLAMA2_E_INVALID, "rollouts: %" PRId64 " values for %s, which has %" PRId64, n,
+                       array_names[array], length);
     }
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(values[i])) return l2_fail(LLAMA2_E_NUMERIC, "rollouts: value %" PRId64 " for %s is not finite", i, array_names[array]);
+        if (!isfinite(values[i]))
+            return l2_fail(LLAMA2_E_NUMERIC, "rollouts: value %" PRId64 " for %s is not finite", i, array_names[array]);
     }
     float *to;
     L2_TRY(l2_rollouts_make(rollouts, array, &to));

@@ -1,6 +1,6 @@
 /*
- * The container behind llama2_rollouts: samples one after the other, and the arrays that the stages compute on them. The sampling engine fills it
- * by l2_rollouts_append; the stages (lib/train/) read and write its arrays.
+ * The container behind llama2_rollouts: samples one after the other, and the arrays that the stages compute on them.
+ * The sampling engine fills it by l2_rollouts_append; the stages (lib/train/) read and write its arrays.
  */
 #ifndef L2_INFER_ROLLOUTS_H
 #define L2_INFER_ROLLOUTS_H
@@ -18,28 +18,31 @@ struct llama2_rollouts {
     int32_t samples_per_prompt;
     double temperature; /* as asked for; 0: greedy */
     int64_t n_tokens, capacity;
-    int32_t *tokens;         /* capacity; prompt and response of each sample */
-    int64_t *offsets;        /* n_samples + 1 */
-    int32_t *prompt_lengths; /* n_samples */
-    uint8_t *ended;          /* n_samples */
+    int32_t *tokens;                   /* capacity; prompt and response of each sample */
+    int64_t *offsets;                  /* n_samples + 1 */
+    int32_t *prompt_lengths;           /* n_samples */
+    uint8_t *ended;                    /* n_samples */
     float *arrays[L2_ROLLOUTS_ARRAYS]; /* NULL: not there; per-token ones have n_tokens values, 0 on the prompt */
 };
 
 /* An empty container for n_samples >= 1 samples, K a prompt. */
-llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t samples_per_prompt, double temperature, llama2_rollouts **out);
+llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t samples_per_prompt, double temperature,
+                              llama2_rollouts **out);
 void l2_rollouts_free(llama2_rollouts *rollouts);
 
 /*
- * The next sample, in sample order: n_tokens tokens of prompt and response together, prompt_length of them prompt (1 <= prompt_length < n_tokens);
- * logprobs: one a token of the response (n_tokens - prompt_length), or NULL where there are none (then for no sample). On failure nothing was added.
+ * The next sample, in sample order: n_tokens tokens of prompt and response together, prompt_length of them prompt (1 <=
+ * prompt_length < n_tokens); logprobs: one a token of the response (n_tokens - prompt_length), or NULL where there are
+ * none (then for no sample). On failure nothing was added.
  */
-llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens, int32_t prompt_length, const float *logprobs,
-                                 int ended);
+llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens,
+                                 int32_t prompt_length, const float *logprobs, int ended);
 
 /* All samples as a batch: a view. */
 void l2_rollouts_batch(const llama2_rollouts *rollouts, llama2_batch *out);
 
-/* What divides the logits wherever log-probabilities of these samples are computed: the temperature, or 1 where it is 0. */
+/* What divides the logits wherever log-probabilities of these samples are computed: the temperature, or 1 where it is
+ * 0. */
 double l2_rollouts_temperature(const llama2_rollouts *rollouts);
 
 /* Values in an array: n_tokens or n_samples. */

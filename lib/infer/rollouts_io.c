@@ -1,6 +1,6 @@
 /*
- * The chunk: u32 samples, u32 samples a prompt, f64 temperature, u64 tokens, u32 mask of arrays; i64 offsets, i32 prompt lengths, u8 ended, i32 tokens; then
- * the arrays of the mask in order, f32.
+ * The chunk: u32 samples, u32 samples a prompt, f64 temperature, u64 tokens, u32 mask of arrays; i64 offsets, i32
+ * prompt lengths, u8 ended, i32 tokens; then the arrays of the mask in order, f32.
  */
 #include "infer/rollouts_io.h"
 #include "base/alloc.h"
@@ -10,7 +10,9 @@
 llama2_status l2_rollouts_write(const llama2_rollouts *r, l2_state_writer *w, const char *name)
 {
     uint32_t mask = 0;
-    if (r->n_done != r->n_samples) return l2_fail(LLAMA2_E_STATE, "rollouts: %" PRId32 " of %" PRId32 " samples are there", r->n_done, r->n_samples);
+    if (r->n_done != r->n_samples)
+        return l2_fail(LLAMA2_E_STATE, "rollouts: %" PRId32 " of %" PRId32 " samples are there", r->n_done,
+                       r->n_samples);
     for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
         if (r->arrays[i]) mask |= 1u << i;
     }
@@ -42,26 +44,34 @@ static uint64_t body_size(uint32_t n_samples, uint64_t n_tokens, uint32_t mask)
 
 static llama2_status check(const llama2_rollouts *r, const char *name)
 {
-    if (r->offsets[0] != 0) return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": the first offset is %" PRId64 ", not 0", name, r->offsets[0]);
+    if (r->offsets[0] != 0)
+        return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": the first offset is %" PRId64 ", not 0", name, r->offsets[0]);
     for (int32_t s = 0; s < r->n_samples; s++) {
         int64_t length = r->offsets[s + 1] - r->offsets[s];
-        if (r->offsets[s + 1] > r->n_tokens || length < 2 || r->prompt_lengths[s] < 1 || r->prompt_lengths[s] >= length || r->ended[s] > 1) {
-            return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\", sample %" PRId32 ": tokens %" PRId64 " .. %" PRId64 " with a prompt of %" PRId32 " are no sample",
+        if (r->offsets[s + 1] > r->n_tokens || length < 2 || r->prompt_lengths[s] < 1 ||
+            r->prompt_lengths[s] >= length || r->ended[s] > 1) {
+            return l2_fail(LLAMA2_E_FORMAT,
+                           "rollouts \"%s\", sample %" PRId32 ": tokens %" PRId64 " .. %" PRId64
+                           " with a prompt of %" PRId32 " are no sample",
                            name, s, r->offsets[s], r->offsets[s + 1], r->prompt_lengths[s]);
         }
     }
     if (r->offsets[r->n_samples] != r->n_tokens) {
-        return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": offsets end at %" PRId64 ", of %" PRId64 " tokens", name, r->offsets[r->n_samples], r->n_tokens);
+        return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": offsets end at %" PRId64 ", of %" PRId64 " tokens", name,
+                       r->offsets[r->n_samples], r->n_tokens);
     }
     for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
         for (int64_t k = 0; r->arrays[i] && k < l2_rollouts_length(r, i); k++) {
-            if (!isfinite(r->arrays[i][k])) return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": value %" PRId64 " of array %" PRId32 " is not finite", name, k, i);
+            if (!isfinite(r->arrays[i][k]))
+                return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": value %" PRId64 " of array %" PRId32 " is not finite",
+                               name, k, i);
         }
     }
     return LLAMA2_OK;
 }
 
-llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reader, const char *name, llama2_rollouts **out)
+llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reader, const char *name,
+                               llama2_rollouts **out)
 {
     llama2_status status = LLAMA2_OK;
     llama2_rollouts *r = NULL;
@@ -76,9 +86,12 @@ llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reade
     L2_TRY(l2_cursor_f64(&c, &temperature));
     L2_TRY(l2_cursor_u64(&c, &n_tokens));
     L2_TRY(l2_cursor_u32(&c, &mask));
-    if (n_samples < 1 || n_samples > INT32_MAX || samples_per_prompt < 1 || n_samples % samples_per_prompt != 0 || mask >> L2_ROLLOUTS_ARRAYS != 0 ||
-        !(temperature >= 0) || isinf(temperature) || n_tokens > c.size || body_size(n_samples, n_tokens, mask) != c.size - c.at) {
-        return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": %" PRIu32 " samples, %" PRIu32 " a prompt, %" PRIu64 " tokens, arrays %#" PRIx32 " do not make the %zu bytes that follow",
+    if (n_samples < 1 || n_samples > INT32_MAX || samples_per_prompt < 1 || n_samples % samples_per_prompt != 0 ||
+        mask >> L2_ROLLOUTS_ARRAYS != 0 || !(temperature >= 0) || isinf(temperature) || n_tokens > c.size ||
+        body_size(n_samples, n_tokens, mask) != c.size - c.at) {
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "rollouts \"%s\": %" PRIu32 " samples, %" PRIu32 " a prompt, %" PRIu64
+                       " tokens, arrays %#" PRIx32 " do not make the %zu bytes that follow",
                        name, n_samples, samples_per_prompt, n_tokens, mask, c.size - c.at);
     }
     L2_TRY(l2_rollouts_new(ctx, (int32_t)n_samples, (int32_t)samples_per_prompt, temperature, &r));

@@ -10,7 +10,8 @@ enum { L2_ROLLOUTS_VERSION = 1 };
 
 /* A whole chunk, begin to end. */
 llama2_status l2_rollouts_write(const llama2_rollouts *rollouts, l2_state_writer *writer, const char *name);
-llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reader, const char *name, llama2_rollouts **out);
+llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reader, const char *name,
+                               llama2_rollouts **out);
 
 /* A file with this one chunk. */
 llama2_status l2_rollouts_save(const llama2_rollouts *rollouts, const char *path);

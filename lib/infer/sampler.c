@@ -10,7 +10,8 @@ llama2_status l2_sampling_check(double temperature, int32_t top_k, double top_p)
 {
     if (temperature != 0) L2_TRY(l2_temperature_check(temperature));
     if (top_k < 0) return l2_fail(LLAMA2_E_INVALID, "top_k is %d, expected 0 (all) or more", top_k);
-    if (!(top_p > 0) || top_p > 1) return l2_fail(LLAMA2_E_INVALID, "top_p is %g, expected a number above 0, at most 1", top_p);
+    if (!(top_p > 0) || top_p > 1)
+        return l2_fail(LLAMA2_E_INVALID, "top_p is %g, expected a number above 0, at most 1", top_p);
     return LLAMA2_OK;
 }
 
@@ -50,7 +51,8 @@ static double sum_of(const l2_candidate *c, int32_t n)
     return sum;
 }
 
-int32_t l2_sample(const float *logits, int32_t n, double temperature, int32_t top_k, double top_p, double u, l2_candidate *c)
+int32_t l2_sample(const float *logits, int32_t n, double temperature, int32_t top_k, double top_p, double u,
+                  l2_candidate *c)
 {
     int32_t best = likeliest(logits, n);
     if (!isfinite(logits[best])) return -1;

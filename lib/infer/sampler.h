@@ -15,9 +15,11 @@ typedef struct l2_candidate {
 } l2_candidate;
 
 /*
- * The token for a uniform number u in [0, 1): temperature, then top-k, then top-p (nucleus sampling, Holtzman et al. 2020), then the first candidate at which the
- * summed probability exceeds u of the whole. A pure function; -1 where the logits are not numbers. `room`: n candidates.
+ * The token for a uniform number u in [0, 1): temperature, then top-k, then top-p (nucleus sampling, Holtzman et al.
+ * 2020), then the first candidate at which the summed probability exceeds u of the whole. A pure function; -1 where the
+ * logits are not numbers. `room`: n candidates.
  */
-int32_t l2_sample(const float *logits, int32_t n, double temperature, int32_t top_k, double top_p, double u, l2_candidate *room);
+int32_t l2_sample(const float *logits, int32_t n, double temperature, int32_t top_k, double top_p, double u,
+                  l2_candidate *room);
 
 #endif

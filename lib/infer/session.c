@@ -61,7 +61,8 @@ static llama2_status reserve(llama2_session *s, int64_t length)
 static llama2_status compute_logits(llama2_session *s, const l2_tensor *hidden)
 {
     const llama2_model *m = s->model;
-    l2_tensor row = l2_tensor_2d(m->dtype, s->logits, 1, m->config.vocab_size), copy = l2_tensor_2d(LLAMA2_F32, s->logits32, 1, m->config.vocab_size);
+    l2_tensor row = l2_tensor_2d(m->dtype, s->logits, 1, m->config.vocab_size),
+              copy = l2_tensor_2d(LLAMA2_F32, s->logits32, 1, m->config.vocab_size);
     L2_TRY(l2_linear_forward(m->ctx, &m->head, hidden, &row, 0));
     return s->logits32 == s->logits ? LLAMA2_OK : l2_op_copy(m->ctx, &row, &copy);
 }
@@ -93,12 +94,15 @@ llama2_status l2_session_draw(llama2_session *s, const llama2_sampling *sampling
 {
     int32_t vocab = s->model->config.vocab_size;
     double u = l2_rng_uniform(sampling->seed, L2_RNG_SAMPLE, sampling->sample_id, (uint32_t)s->sequence.length);
-    int32_t id = l2_sample(s->logits32, vocab, sampling->temperature, sampling->top_k, sampling->top_p, u, s->candidates);
-    if (id < 0) return l2_fail(LLAMA2_E_NUMERIC, "the logits at position %lld are not finite", (long long)s->sequence.length);
+    int32_t id =
+        l2_sample(s->logits32, vocab, sampling->temperature, sampling->top_k, sampling->top_p, u, s->candidates);
+    if (id < 0)
+        return l2_fail(LLAMA2_E_NUMERIC, "the logits at position %lld are not finite", (long long)s->sequence.length);
     if (logprob) {
         l2_tensor logits = l2_tensor_2d(s->model->dtype, s->logits, 1, vocab);
         double value;
-        L2_TRY(l2_op_logprobs(s->ctx, &logits, &id, sampling->temperature > 0 ? sampling->temperature : 1, &value, NULL));
+        L2_TRY(
+            l2_op_logprobs(s->ctx, &logits, &id, sampling->temperature > 0 ? sampling->temperature : 1, &value, NULL));
         *logprob = (float)value;
     }
     *token = id;

@@ -1,7 +1,8 @@
 /*
- * Attention: causal, block-diagonal over the sequences, grouped queries. Keys and values are worked on in blocks of L2_KV_BLOCK positions, counted
- * from the sequence's start, in the layout of the KV cache; the training forward is a prefill into a cache that lives for the call. So a
- * query's result has the same bits wherever it comes from. The arithmetic is in kernel/attention.h.
+ * Attention: causal, block-diagonal over the sequences, grouped queries. Keys and values are worked on in blocks of
+ * L2_KV_BLOCK positions, counted from the sequence's start, in the layout of the KV cache; the training forward is a
+ * prefill into a cache that lives for the call. So a query's result has the same bits wherever it comes from. The
+ * arithmetic is in kernel/attention.h.
  */
 #include "math/attention.h"
 #include "math/ops.h"
@@ -35,18 +36,27 @@ typedef struct attention_job {
     char *dq, *dk, *dv;
 } attention_job;
 
-static size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t align(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
 
-static int64_t blocks_of(int64_t n) { return (n + L2_KV_BLOCK - 1) / L2_KV_BLOCK; }
+static int64_t blocks_of(int64_t n)
+{
+    return (n + L2_KV_BLOCK - 1) / L2_KV_BLOCK;
+}
 
 static int64_t length_of(const l2_kv_rows *rows, int32_t sequence)
 {
     return rows->offsets[sequence + 1] - rows->offsets[sequence];
 }
 
-static char *at(const void *base, int64_t element, size_t size) { return (char *)base + (size_t)element * size; }
+static char *at(const void *base, int64_t element, size_t size)
+{
+    return (char *)base + (size_t)element * size;
+}
 
-/* --- storing keys and values --------------------------------------------------------------------------------------------------- */
+/* --- storing keys and values ----------------------------------------------------------------- */
 
 /* Rows of one sequence that fall into one block; item->first counts the sequence's blocks. */
 static void store_block(void *arg, int32_t task, int32_t worker)
@@ -55,22 +65,30 @@ static void store_block(void *arg, int32_t task, int32_t worker)
     const attention_job *job = arg;
     const attention_item *item = &job->items[task];
     const l2_kv_rows *rows = job->rows;
-    int64_t start = rows->start[item->sequence], end = start + length_of(rows, item->sequence), p0 = item->first * L2_KV_BLOCK;
+    int64_t start = rows->start[item->sequence], end = start + length_of(rows, item->sequence),
+            p0 = item->first * L2_KV_BLOCK;
     int64_t from = p0 > start ? p0 : start, to = p0 + L2_KV_BLOCK < end ? p0 + L2_KV_BLOCK : end;
     int64_t row = rows->offsets[item->sequence] + from - start, stride = job->kv_heads * job->dh;
     int64_t block = rows->blocks[item->sequence][item->first];
     for (int64_t h = 0; h < job->kv_heads; h++) {
         int64_t source = row * stride + h * job->dh, target = (block * job->kv_heads + h) * job->dh * L2_KV_BLOCK;
-        job->kernels->attention_store(to - from, from - p0, job->dh, at(job->k, source, job->size), at(job->v, source, job->size), stride,
-                                      at(job->layer->keys, target, job->size),
+        job->kernels->attention_store(to - from, from - p0, job->dh, at(job->k, source, job->size),
+                                      at(job->v, source, job->size), stride, at(job->layer->keys, target, job->size),
                                       job->layer->values ? at(job->layer->values, target, job->size) : NULL);
     }
 }
 
-llama2_status l2_op_kv_store(llama2_context *ctx, const l2_tensor *k, const l2_tensor *v, const l2_kv_rows *rows, l2_kv_layer *layer)
+llama2_status l2_op_kv_store(llama2_context *ctx, const l2_tensor *k, const l2_tensor *v, const l2_kv_rows *rows,
+                             l2_kv_layer *layer)
 {
-    attention_job job = {.kernels = l2_kernels_of(ctx, k->dtype), .size = l2_dtype_size(k->dtype), .kv_heads = layer->n_kv_heads,
-                         .dh = layer->head_dim, .rows = rows, .layer = layer, .k = k->data, .v = v->data};
+    attention_job job = {.kernels = l2_kernels_of(ctx, k->dtype),
+                         .size = l2_dtype_size(k->dtype),
+                         .kv_heads = layer->n_kv_heads,
+                         .dh = layer->head_dim,
+                         .rows = rows,
+                         .layer = layer,
+                         .k = k->data,
+                         .v = v->data};
     int64_t n = 0;
     for (int32_t s = 0; s < rows->n_sequences; s++) n += blocks_of(length_of(rows, s)) + 1;
     L2_TRY(l2_scratch_get(ctx, (size_t)n * sizeof *job.items, &job.items));
@@ -78,16 +96,20 @@ llama2_status l2_op_kv_store(llama2_context *ctx, const l2_tensor *k, const l2_t
     for (int32_t s = 0; s < rows->n_sequences; s++) {
         int64_t end = blocks_of(rows->start[s] + length_of(rows, s));
         if (length_of(rows, s) == 0) continue;
-        for (int64_t b = rows->start[s] / L2_KV_BLOCK; b < end; b++) job.items[n++] = (attention_item){.sequence = s, .first = b};
+        for (int64_t b = rows->start[s] / L2_KV_BLOCK; b < end; b++)
+            job.items[n++] = (attention_item){.sequence = s, .first = b};
     }
     l2_parallel(ctx, (int32_t)n, store_block, &job);
     l2_scratch_put(ctx, job.items);
     return LLAMA2_OK;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------------- */
+/* --- forward --------------------------------------------------------------------------------- */
 
-static double scale_of(int64_t head_dim) { return 1 / sqrt((double)head_dim); }
+static double scale_of(int64_t head_dim)
+{
+    return 1 / sqrt((double)head_dim);
+}
 
 /* Up to L2_ATTENTION_ROWS stacked rows of one sequence and kv head, from row item->first. */
 static void forward_rows(void *arg, int32_t task, int32_t worker)
@@ -96,7 +118,8 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
     const attention_item *item = &job->items[task];
     const l2_kv_rows *rows = job->rows;
     int64_t group = job->heads / job->kv_heads, left = length_of(rows, item->sequence) * group - item->first;
-    int64_t head = rows->offsets[item->sequence] * job->heads + item->head * group, kv_part = item->head * job->dh * L2_KV_BLOCK;
+    int64_t head = rows->offsets[item->sequence] * job->heads + item->head * group,
+            kv_part = item->head * job->dh * L2_KV_BLOCK;
     l2_attention_rows r = {
         .head_dim = job->dh,
         .group = group,
@@ -117,10 +140,18 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
     job->kernels->attention_forward(&r, job->workspace + (size_t)worker * job->workspace_size);
 }
 
-static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_kv_layer *layer, const l2_kv_rows *rows, l2_tensor *o, l2_tensor *lse)
+static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_kv_layer *layer, const l2_kv_rows *rows,
+                             l2_tensor *o, l2_tensor *lse)
 {
-    attention_job job = {.kernels = l2_kernels_of(ctx, q->dtype), .size = l2_dtype_size(q->dtype), .heads = q->shape[1],
-                         .kv_heads = layer->n_kv_heads, .dh = layer->head_dim, .rows = rows, .layer = layer, .q = q->data, .o = o->data,
+    attention_job job = {.kernels = l2_kernels_of(ctx, q->dtype),
+                         .size = l2_dtype_size(q->dtype),
+                         .heads = q->shape[1],
+                         .kv_heads = layer->n_kv_heads,
+                         .dh = layer->head_dim,
+                         .rows = rows,
+                         .layer = layer,
+                         .q = q->data,
+                         .o = o->data,
                          .lse = lse ? lse->data : NULL};
     int64_t group = job.heads / job.kv_heads, n = 0;
     for (int32_t s = 0; s < rows->n_sequences; s++) {
@@ -139,7 +170,8 @@ static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_k
         int64_t first = (length_of(rows, s) * group - 1) / L2_ATTENTION_ROWS * L2_ATTENTION_ROWS;
         if (length_of(rows, s) == 0) continue;
         for (; first >= 0; first -= L2_ATTENTION_ROWS) {
-            for (int64_t h = 0; h < job.kv_heads; h++) job.items[n++] = (attention_item){.sequence = s, .head = h, .first = first};
+            for (int64_t h = 0; h < job.kv_heads; h++)
+                job.items[n++] = (attention_item){.sequence = s, .head = h, .first = first};
         }
     }
     l2_parallel(ctx, (int32_t)n, forward_rows, &job);
@@ -147,12 +179,13 @@ static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_k
     return LLAMA2_OK;
 }
 
-llama2_status l2_op_attention_cached(llama2_context *ctx, const l2_tensor *q, const l2_kv_layer *layer, const l2_kv_rows *rows, l2_tensor *o)
+llama2_status l2_op_attention_cached(llama2_context *ctx, const l2_tensor *q, const l2_kv_layer *layer,
+                                     const l2_kv_rows *rows, l2_tensor *o)
 {
     return forward(ctx, q, layer, rows, o, NULL);
 }
 
-/* --- a cache that lives for the call ---------------------------------------------------------------------------------------------- */
+/* --- a cache that lives for the call --------------------------------------------------------- */
 
 typedef struct attention_cache {
     l2_kv_rows rows;
@@ -171,7 +204,8 @@ static void cache_free(llama2_context *ctx, attention_cache *cache)
     l2_scratch_put(ctx, cache->data);
 }
 
-static llama2_status cache_create(llama2_context *ctx, const l2_packing *packing, const l2_tensor *k, size_t parts, attention_cache *cache)
+static llama2_status cache_create(llama2_context *ctx, const l2_packing *packing, const l2_tensor *k, size_t parts,
+                                  attention_cache *cache)
 {
     llama2_status status;
     size_t n = (size_t)packing->n_sequences;
@@ -199,8 +233,8 @@ done:
     return status;
 }
 
-llama2_status l2_op_attention_forward(llama2_context *ctx, const l2_tensor *q, const l2_tensor *k, const l2_tensor *v, const l2_packing *packing,
-                                      l2_tensor *o, l2_tensor *lse)
+llama2_status l2_op_attention_forward(llama2_context *ctx, const l2_tensor *q, const l2_tensor *k, const l2_tensor *v,
+                                      const l2_packing *packing, l2_tensor *o, l2_tensor *lse)
 {
     llama2_status status;
     attention_cache cache;
@@ -213,11 +247,12 @@ done:
     return status;
 }
 
-/* --- backward ------------------------------------------------------------------------------------------------------------------ */
+/* --- backward -------------------------------------------------------------------------------- */
 
 /*
- * A sequence's keys are cut into at most 4 segments of at least 256, by the sequence's length alone. Each is a task: it writes its dk and dv, and its part of dq
- * (the first segment into dq itself). Then the parts are added in the order of the segments.
+ * A sequence's keys are cut into at most 4 segments of at least 256, by the sequence's length alone. Each is a task: it
+ * writes its dk and dv, and its part of dq (the first segment into dq itself). Then the parts are added in the order of
+ * the segments.
  */
 static int64_t segment_of(int64_t length)
 {
@@ -225,16 +260,21 @@ static int64_t segment_of(int64_t length)
     return n <= 256 ? 256 : blocks_of(n) * L2_KV_BLOCK;
 }
 
-static int64_t segments_of(int64_t length) { return (length + segment_of(length) - 1) / segment_of(length); }
+static int64_t segments_of(int64_t length)
+{
+    return (length + segment_of(length) - 1) / segment_of(length);
+}
 
 /* item->first is the segment's first key. */
 static void backward_segment(void *arg, int32_t task, int32_t worker)
 {
     const attention_job *job = arg;
     const attention_item *item = &job->items[task];
-    int64_t first_row = job->rows->offsets[item->sequence], length = length_of(job->rows, item->sequence), group = job->heads / job->kv_heads;
+    int64_t first_row = job->rows->offsets[item->sequence], length = length_of(job->rows, item->sequence),
+            group = job->heads / job->kv_heads;
     int64_t head = first_row * job->heads + item->head * group, kv = (first_row * job->kv_heads + item->head) * job->dh;
-    int64_t n_keys = segment_of(length), block = (job->first_block[item->sequence] * job->kv_heads + item->head) * job->dh * L2_KV_BLOCK;
+    int64_t n_keys = segment_of(length),
+            block = (job->first_block[item->sequence] * job->kv_heads + item->head) * job->dh * L2_KV_BLOCK;
     l2_attention_segment t = {
         .head_dim = job->dh,
         .group = group,
@@ -269,8 +309,11 @@ static void add_parts(void *arg, int32_t task, int32_t worker)
     int64_t length = length_of(job->rows, item->sequence), segment = segment_of(length), row = job->heads * job->dh;
     char *part = item->dq, *dq = at(job->dq, job->rows->offsets[item->sequence] * row, job->size);
     for (int64_t first = segment; first < length; first += segment) {
-        int64_t from = item->first > first ? item->first : first, to = item->first + L2_KV_BLOCK < length ? item->first + L2_KV_BLOCK : length;
-        if (from < to) job->kernels->attention_add((to - from) * row, at(part, (from - first) * row, job->size), at(dq, from * row, job->size));
+        int64_t from = item->first > first ? item->first : first,
+                to = item->first + L2_KV_BLOCK < length ? item->first + L2_KV_BLOCK : length;
+        if (from < to)
+            job->kernels->attention_add((to - from) * row, at(part, (from - first) * row, job->size),
+                                        at(dq, from * row, job->size));
         part = at(part, (length - first) * row, job->size);
     }
 }
@@ -318,21 +361,35 @@ static int64_t list_sums(attention_job *job, char *parts)
     return n;
 }
 
-llama2_status l2_op_attention_backward(llama2_context *ctx, const l2_tensor *q, const l2_tensor *k, const l2_tensor *v, const l2_tensor *o,
-                                       const l2_tensor *lse, const l2_tensor *d_o, const l2_packing *packing, l2_tensor *dq, l2_tensor *dk,
-                                       l2_tensor *dv)
+llama2_status l2_op_attention_backward(llama2_context *ctx, const l2_tensor *q, const l2_tensor *k, const l2_tensor *v,
+                                       const l2_tensor *o, const l2_tensor *lse, const l2_tensor *d_o,
+                                       const l2_packing *packing, l2_tensor *dq, l2_tensor *dk, l2_tensor *dv)
 {
     llama2_status status;
     char *scratch = NULL;
     attention_cache cache;
     L2_TRY(cache_create(ctx, packing, k, 3, &cache));
-    attention_job job = {.kernels = l2_kernels_of(ctx, q->dtype), .size = l2_dtype_size(q->dtype), .heads = q->shape[1], .kv_heads = k->shape[1],
-                         .dh = k->shape[2], .rows = &cache.rows, .first_block = cache.first_block, .q = q->data, .out = o->data, .d_o = d_o->data,
-                         .log_sum = lse->data, .keys_t = cache.data, .keys = cache.data + cache.part, .values_t = cache.data + 2 * cache.part,
-                         .dq = dq->data, .dk = dk->data, .dv = dv->data};
+    attention_job job = {.kernels = l2_kernels_of(ctx, q->dtype),
+                         .size = l2_dtype_size(q->dtype),
+                         .heads = q->shape[1],
+                         .kv_heads = k->shape[1],
+                         .dh = k->shape[2],
+                         .rows = &cache.rows,
+                         .first_block = cache.first_block,
+                         .q = q->data,
+                         .out = o->data,
+                         .d_o = d_o->data,
+                         .log_sum = lse->data,
+                         .keys_t = cache.data,
+                         .keys = cache.data + cache.part,
+                         .values_t = cache.data + 2 * cache.part,
+                         .dq = dq->data,
+                         .dk = dk->data,
+                         .dv = dv->data};
     int64_t rows = 0, n = 0;
     for (int32_t s = 0; s < packing->n_sequences; s++) {
-        int64_t length = length_of(&cache.rows, s), segments = segments_of(length) * job.kv_heads, sums = blocks_of(length);
+        int64_t length = length_of(&cache.rows, s), segments = segments_of(length) * job.kv_heads,
+                sums = blocks_of(length);
         rows += part_rows(length);
         n += segments > sums ? segments : sums;
     }

@@ -1,15 +1,16 @@
 /*
  * What the kernels of attention are given by math/attention.c.
  *
- * The `group` query heads that share a kv head are stacked: row r of a sequence and kv head is position r / group, head r % group. So one
- * tile of rows multiplies each key with as many queries as it can, in training as in decoding.
+ * The `group` query heads that share a kv head are stacked: row r of a sequence and kv head is position r / group, head
+ * r % group. So one tile of rows multiplies each key with as many queries as it can, in training as in decoding.
  */
 #ifndef L2_MATH_ATTENTION_H
 #define L2_MATH_ATTENTION_H
 
 #include <stdint.h>
 
-/* Rows that a kernel holds at a time, so that each block of keys and values is used that often once it is in the L1 cache. Changes no bit. */
+/* Rows that a kernel holds at a time, so that each block of keys and values is used that often once it is in the L1
+ * cache. Changes no bit. */
 enum { L2_ATTENTION_ROWS = 48 };
 
 typedef struct l2_attention_rows {
@@ -19,17 +20,17 @@ typedef struct l2_attention_rows {
     double scale;
     const void *q; /* of row 0, as are o and lse */
     void *o;
-    void *lse;                /* or NULL */
-    int64_t stride;           /* elements from position to position in q and o */
-    int64_t lse_stride;       /* and in lse */
-    const int32_t *blocks;    /* of the sequence */
+    void *lse;                 /* or NULL */
+    int64_t stride;            /* elements from position to position in q and o */
+    int64_t lse_stride;        /* and in lse */
+    const int32_t *blocks;     /* of the sequence */
     const void *keys, *values; /* the kv head's part of block 0, (Dh, L2_KV_BLOCK) and (L2_KV_BLOCK, Dh) */
-    int64_t block_stride;     /* elements from block to block */
+    int64_t block_stride;      /* elements from block to block */
 } l2_attention_rows;
 
 /*
- * Backward for the keys of one segment: their dk and dv, and what they add to dq. Pointers are those of the sequence's first position and
- * the kv head's first query head; all blocks of the sequence follow each other.
+ * Backward for the keys of one segment: their dk and dv, and what they add to dq. Pointers are those of the sequence's
+ * first position and the kv head's first query head; all blocks of the sequence follow each other.
  */
 typedef struct l2_attention_segment {
     int64_t head_dim, group;

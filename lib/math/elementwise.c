@@ -1,4 +1,5 @@
-/* Fill, copy with conversion, add, scale, gather, scatter and the sum of squares: memory-bound, in blocks over the threads. */
+/* Fill, copy with conversion, add, scale, gather, scatter and the sum of squares: memory-bound, in blocks over the
+ * threads. */
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/threads.h"
@@ -6,8 +7,10 @@
 #include "math/kernels.h"
 #include "math/ops.h"
 
-enum { BLOCK = 32768, /* elements a task; l2_op_sum_squares adds up block by block */
-       STEP = 256 };  /* of a conversion through a buffer */
+enum {
+    BLOCK = 32768, /* elements a task; l2_op_sum_squares adds up block by block */
+    STEP = 256
+}; /* of a conversion through a buffer */
 
 typedef struct element_job {
     const l2_kernels *kernels;
@@ -18,16 +21,28 @@ typedef struct element_job {
     double number, *sums;
 } element_job;
 
-static int32_t blocks(int64_t n) { return (int32_t)((n + BLOCK - 1) / BLOCK); }
-static int64_t first_of(int32_t task) { return (int64_t)task * BLOCK; }
-static int64_t count_of(const element_job *job, int32_t task) { return job->n - first_of(task) < BLOCK ? job->n - first_of(task) : BLOCK; }
+static int32_t blocks(int64_t n)
+{
+    return (int32_t)((n + BLOCK - 1) / BLOCK);
+}
+static int64_t first_of(int32_t task)
+{
+    return (int64_t)task * BLOCK;
+}
+static int64_t count_of(const element_job *job, int32_t task)
+{
+    return job->n - first_of(task) < BLOCK ? job->n - first_of(task) : BLOCK;
+}
 
 /* fp64 to 16 bits in one rounding; other pairs through fp32 are exact up to their last step. */
 static void to_f32(const element_job *job, const char *x, int64_t n, int odd, float *y)
 {
-    if (job->from == LLAMA2_BF16) job->kernels->f32_from_bf16(n, (const uint16_t *)(const void *)x, y);
-    else if (job->from == LLAMA2_F16) job->kernels->f32_from_f16(n, (const uint16_t *)(const void *)x, y);
-    else if (job->from == LLAMA2_F32) memcpy(y, x, (size_t)n * sizeof *y);
+    if (job->from == LLAMA2_BF16)
+        job->kernels->f32_from_bf16(n, (const uint16_t *)(const void *)x, y);
+    else if (job->from == LLAMA2_F16)
+        job->kernels->f32_from_f16(n, (const uint16_t *)(const void *)x, y);
+    else if (job->from == LLAMA2_F32)
+        memcpy(y, x, (size_t)n * sizeof *y);
     else {
         const double *wide = (const double *)(const void *)x;
         for (int64_t i = 0; i < n; i++) y[i] = odd ? l2_f32_from_f64_odd(wide[i]) : (float)wide[i];
@@ -36,9 +51,12 @@ static void to_f32(const element_job *job, const char *x, int64_t n, int odd, fl
 
 static void from_f32(const element_job *job, const float *x, int64_t n, char *y)
 {
-    if (job->to == LLAMA2_BF16) job->kernels->bf16_from_f32(n, x, (uint16_t *)(void *)y);
-    else if (job->to == LLAMA2_F16) job->kernels->f16_from_f32(n, x, (uint16_t *)(void *)y);
-    else if (job->to == LLAMA2_F32) memcpy(y, x, (size_t)n * sizeof *x);
+    if (job->to == LLAMA2_BF16)
+        job->kernels->bf16_from_f32(n, x, (uint16_t *)(void *)y);
+    else if (job->to == LLAMA2_F16)
+        job->kernels->f16_from_f32(n, x, (uint16_t *)(void *)y);
+    else if (job->to == LLAMA2_F32)
+        memcpy(y, x, (size_t)n * sizeof *x);
     else {
         double *wide = (double *)(void *)y;
         for (int64_t i = 0; i < n; i++) wide[i] = (double)x[i];
@@ -68,7 +86,12 @@ static void run_copy(void *arg, int32_t task, int32_t worker)
 
 llama2_status l2_op_copy(llama2_context *ctx, const l2_tensor *x, l2_tensor *y)
 {
-    element_job job = {.kernels = l2_kernels_of(ctx, LLAMA2_F32), .n = l2_tensor_size(x), .from = x->dtype, .to = y->dtype, .x = x->data, .y = y->data};
+    element_job job = {.kernels = l2_kernels_of(ctx, LLAMA2_F32),
+                       .n = l2_tensor_size(x),
+                       .from = x->dtype,
+                       .to = y->dtype,
+                       .x = x->data,
+                       .y = y->data};
     l2_parallel(ctx, blocks(job.n), run_copy, &job);
     return LLAMA2_OK;
 }
@@ -156,7 +179,8 @@ llama2_status l2_op_gather_rows(llama2_context *ctx, const l2_tensor *x, const i
 {
     (void)ctx;
     size_t size = row_bytes(y);
-    for (int64_t i = 0; i < y->shape[0]; i++) memcpy((char *)y->data + (size_t)i * size, (const char *)x->data + (size_t)rows[i] * size, size);
+    for (int64_t i = 0; i < y->shape[0]; i++)
+        memcpy((char *)y->data + (size_t)i * size, (const char *)x->data + (size_t)rows[i] * size, size);
     return LLAMA2_OK;
 }
 
@@ -164,7 +188,8 @@ llama2_status l2_op_scatter_rows(llama2_context *ctx, const l2_tensor *x, const 
 {
     L2_TRY(l2_op_fill(ctx, y, 0));
     size_t size = row_bytes(x);
-    for (int64_t i = 0; i < x->shape[0]; i++) memcpy((char *)y->data + (size_t)rows[i] * size, (const char *)x->data + (size_t)i * size, size);
+    for (int64_t i = 0; i < x->shape[0]; i++)
+        memcpy((char *)y->data + (size_t)rows[i] * size, (const char *)x->data + (size_t)i * size, size);
     return LLAMA2_OK;
 }
 
@@ -172,7 +197,8 @@ static void run_squares(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const element_job *job = arg;
-    job->sums[task] = job->kernels->sum_squares(count_of(job, task), job->x + (size_t)first_of(task) * l2_dtype_size(job->from));
+    job->sums[task] =
+        job->kernels->sum_squares(count_of(job, task), job->x + (size_t)first_of(task) * l2_dtype_size(job->from));
 }
 
 llama2_status l2_op_sum_squares(llama2_context *ctx, const l2_tensor *x, double *out)

@@ -17,7 +17,8 @@ typedef struct embedding_job {
 
 static embedding_job job_of(llama2_context *ctx, const l2_tensor *y, const int32_t *tokens, const void *from, void *to)
 {
-    return (embedding_job){l2_kernels_of(ctx, y->dtype), from, to, tokens, y->shape[0], y->shape[1], l2_dtype_size(y->dtype)};
+    return (embedding_job){l2_kernels_of(ctx, y->dtype), from, to, tokens, y->shape[0], y->shape[1],
+                           l2_dtype_size(y->dtype)};
 }
 
 static void forward_rows(void *arg, int32_t task, int32_t worker)
@@ -43,7 +44,8 @@ static void backward_columns(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const embedding_job *job = arg;
-    int64_t first = (int64_t)task * TASK_COLUMNS, columns = job->d - first < TASK_COLUMNS ? job->d - first : TASK_COLUMNS;
+    int64_t first = (int64_t)task * TASK_COLUMNS,
+            columns = job->d - first < TASK_COLUMNS ? job->d - first : TASK_COLUMNS;
     size_t at = (size_t)first * job->size;
     job->kernels->embedding_backward(job->n, job->tokens, job->from + at, job->to + at, job->d, columns);
 }

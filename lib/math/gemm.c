@@ -1,9 +1,10 @@
 /*
  * Matrix products: blocking and threads around the kernels of kernel/gemm.h.
  *
- * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_DEPTH: it packs the step's panels of b (64 columns each; transposed where
- * b's columns are what lies contiguous), and of a where its rows lie side by side, and runs tiles of 6 x 64 over them. The chain of an element goes on
- * from step to step through c itself, so that no blocking is seen in the bits.
+ * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_DEPTH: it packs the step's panels of b (64
+ * columns each; transposed where b's columns are what lies contiguous), and of a where its rows lie side by side, and
+ * runs tiles of 6 x 64 over them. The chain of an element goes on from step to step through c itself, so that no
+ * blocking is seen in the bits.
  *
  * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows.
  */
@@ -22,9 +23,9 @@ enum {
     FEW_COLUMNS = 32,  /* of a task of the path for few rows */
     SOME_COLUMNS = 48, /* most of a task of the path for some rows, and what it is a multiple of */
     SOME_UNIT = 12,
-    SOME_LANES = 16,   /* what the number of its rows is rounded to */
-    SMALL = 1 << 18,   /* multiply-adds that are not worth waking a thread for */
-    SPARE_DEPTH = 32   /* of a step where there is no scratch memory but a panel on the stack */
+    SOME_LANES = 16, /* what the number of its rows is rounded to */
+    SMALL = 1 << 18, /* multiply-adds that are not worth waking a thread for */
+    SPARE_DEPTH = 32 /* of a step where there is no scratch memory but a panel on the stack */
 };
 
 typedef struct gemm_job {
@@ -37,8 +38,14 @@ typedef struct gemm_job {
     int accumulate, pack_a, pack_b;
 } gemm_job;
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static int64_t round_up(int64_t a, int64_t unit)
+{
+    return (a + unit - 1) / unit * unit;
+}
 
 static const char *element(const gemm_job *job, l2_matrix x, int64_t row, int64_t column)
 {
@@ -58,9 +65,10 @@ static void prefetch_tile(const gemm_job *job, int64_t i, int64_t rows, int64_t 
 #endif
 }
 
-/* Rows i0 .. i0 + rows of c over one panel of b: tiles of at most 6 rows, of nearly equal height unless a is packed in sixes. */
-static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0, int64_t depth, const char *packed_a, const char *panel,
-                      int64_t ld_panel, int64_t j, int columns, int accumulate)
+/* Rows i0 .. i0 + rows of c over one panel of b: tiles of at most 6 rows, of nearly equal height unless a is packed in
+ * sixes. */
+static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0, int64_t depth, const char *packed_a,
+                      const char *panel, int64_t ld_panel, int64_t j, int columns, int accumulate)
 {
     int64_t tiles = (rows + L2_TILE_ROWS - 1) / L2_TILE_ROWS;
     for (int64_t t = 0; t < tiles; t++) {
@@ -69,8 +77,9 @@ static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0,
         const char *a = packed_a ? packed_a + (size_t)(i * depth) * job->size : element(job, job->a, i0 + i, p0);
         char *c = job->c + (size_t)((i0 + i) * job->ldc + j) * job->size;
         prefetch_tile(job, i0 + end, i0 + rows, j, columns);
-        job->kernels->gemm_tile(depth, a, packed_a ? 1 : job->a.row_stride, packed_a ? L2_TILE_ROWS : job->a.column_stride, panel, ld_panel, c,
-                                job->ldc, (int)(end - i), columns, accumulate);
+        job->kernels->gemm_tile(depth, a, packed_a ? 1 : job->a.row_stride,
+                                packed_a ? L2_TILE_ROWS : job->a.column_stride, panel, ld_panel, c, job->ldc,
+                                (int)(end - i), columns, accumulate);
     }
 }
 
@@ -85,13 +94,16 @@ static void run_block(void *arg, int32_t task, int32_t worker)
     for (int64_t p0 = 0; p0 == 0 || p0 < job->k; p0 += job->depth) {
         int64_t depth = smaller(job->depth, job->k - p0);
         int accumulate = job->accumulate || p0 > 0;
-        if (packed_a) job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
+        if (packed_a)
+            job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
         for (int64_t j = j0; j < j1; j += L2_TILE_COLUMNS) {
             int columns = (int)smaller(L2_TILE_COLUMNS, j1 - j);
             const char *b = element(job, job->b, p0, j);
-            if (job->pack_b) job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel, L2_TILE_COLUMNS);
-            run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : b, job->pack_b ? L2_TILE_COLUMNS : job->b.row_stride, j, columns,
-                      accumulate);
+            if (job->pack_b)
+                job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel,
+                                          L2_TILE_COLUMNS);
+            run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : b,
+                      job->pack_b ? L2_TILE_COLUMNS : job->b.row_stride, j, columns, accumulate);
         }
     }
 }
@@ -102,22 +114,27 @@ static void run_few(void *arg, int32_t task, int32_t worker)
     (void)worker;
     const gemm_job *job = arg;
     int64_t j = task * job->block_columns;
-    job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, element(job, job->b, 0, j), job->b.column_stride, job->c + (size_t)j * job->size,
-                           job->ldc, (int)job->m, smaller(job->block_columns, job->n - j), job->accumulate);
+    job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, element(job, job->b, 0, j), job->b.column_stride,
+                           job->c + (size_t)j * job->size, job->ldc, (int)job->m,
+                           smaller(job->block_columns, job->n - j), job->accumulate);
 }
 
-/* The same for some rows: job->block_rows of them, whose transpose is in the scratch memory; up to 8 that are left over are few. */
+/* The same for some rows: job->block_rows of them, whose transpose is in the scratch memory; up to 8 that are left over
+ * are few. */
 static void run_some(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const gemm_job *job = arg;
-    int64_t j = task * job->block_columns, n = smaller(job->block_columns, job->n - j), first = smaller(job->block_rows, job->m);
+    int64_t j = task * job->block_columns, n = smaller(job->block_columns, job->n - j),
+            first = smaller(job->block_rows, job->m);
     const char *w = element(job, job->b, 0, j);
     char *c = job->c + (size_t)j * job->size;
-    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, w, job->b.column_stride, c, job->ldc, (int)first, n, job->accumulate);
+    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, w, job->b.column_stride, c, job->ldc, (int)first, n,
+                            job->accumulate);
     if (first == job->m) return;
     job->kernels->gemm_few(job->k, element(job, job->a, first, 0), job->a.row_stride, w, job->b.column_stride,
-                           c + (size_t)(first * job->ldc) * job->size, job->ldc, (int)(job->m - first), n, job->accumulate);
+                           c + (size_t)(first * job->ldc) * job->size, job->ldc, (int)(job->m - first), n,
+                           job->accumulate);
 }
 
 /* Returns 0, and nothing was done, where there is no scratch memory. */
@@ -126,7 +143,8 @@ static int some_rows(llama2_context *ctx, gemm_job *job, int small)
     int64_t left = job->m % SOME_LANES;
     job->block_rows = left <= L2_FEW_ROWS ? job->m - left : round_up(job->m, SOME_LANES);
     if (l2_scratch_get(ctx, (size_t)(job->k * job->block_rows) * job->size, &job->scratch) < 0) return 0;
-    job->kernels->gemm_pack_b(job->k, (int)smaller(job->block_rows, job->m), job->a.data, 1, job->a.row_stride, job->scratch, job->block_rows);
+    job->kernels->gemm_pack_b(job->k, (int)smaller(job->block_rows, job->m), job->a.data, 1, job->a.row_stride,
+                              job->scratch, job->block_rows);
     int64_t tasks = 4 * (int64_t)l2_workers(ctx);
     job->block_columns = small ? job->n : smaller(SOME_COLUMNS, round_up((job->n + tasks - 1) / tasks, SOME_UNIT));
     job->column_blocks = (job->n + job->block_columns - 1) / job->block_columns;
@@ -141,13 +159,19 @@ static void choose_blocks(gemm_job *job, int32_t workers)
     job->block_rows = smaller(BLOCK_ROWS, round_up(job->m, L2_TILE_ROWS));
     job->block_columns = smaller(BLOCK_COLUMNS, round_up(job->n, L2_TILE_COLUMNS));
     while (workers > 1) {
-        int64_t tasks = ((job->m + job->block_rows - 1) / job->block_rows) * ((job->n + job->block_columns - 1) / job->block_columns);
+        int64_t tasks = ((job->m + job->block_rows - 1) / job->block_rows) *
+                        ((job->n + job->block_columns - 1) / job->block_columns);
         if (tasks >= 4 * workers) break;
-        if (job->block_columns > 2 * L2_TILE_COLUMNS) job->block_columns = round_up(job->block_columns / 2, L2_TILE_COLUMNS);
-        else if (job->block_rows > 16 * L2_TILE_ROWS) job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
-        else if (job->block_columns > L2_TILE_COLUMNS) job->block_columns = L2_TILE_COLUMNS;
-        else if (job->block_rows > 4 * L2_TILE_ROWS) job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
-        else break;
+        if (job->block_columns > 2 * L2_TILE_COLUMNS)
+            job->block_columns = round_up(job->block_columns / 2, L2_TILE_COLUMNS);
+        else if (job->block_rows > 16 * L2_TILE_ROWS)
+            job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
+        else if (job->block_columns > L2_TILE_COLUMNS)
+            job->block_columns = L2_TILE_COLUMNS;
+        else if (job->block_rows > 4 * L2_TILE_ROWS)
+            job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
+        else
+            break;
     }
     job->column_blocks = (job->n + job->block_columns - 1) / job->block_columns;
 }
@@ -157,14 +181,23 @@ static int32_t count_tasks(const gemm_job *job)
     return (int32_t)((job->m + job->block_rows - 1) / job->block_rows * job->column_blocks);
 }
 
-llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b, void *c, int64_t ldc,
-                      int accumulate)
+llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b,
+                      void *c, int64_t ldc, int accumulate)
 {
     if (m == 0 || n == 0 || (k == 0 && accumulate)) return LLAMA2_OK;
-    if (dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && l2_gemm_cblas(m, n, k, a, b, c, ldc, accumulate)) return LLAMA2_OK;
+    if (dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && l2_gemm_cblas(m, n, k, a, b, c, ldc, accumulate))
+        return LLAMA2_OK;
     int32_t workers = l2_workers(ctx);
     int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
-    gemm_job job = {.kernels = l2_kernels_of(ctx, dtype), .m = m, .n = n, .k = k, .ldc = ldc, .a = a, .b = b, .c = c, .size = l2_dtype_size(dtype),
+    gemm_job job = {.kernels = l2_kernels_of(ctx, dtype),
+                    .m = m,
+                    .n = n,
+                    .k = k,
+                    .ldc = ldc,
+                    .a = a,
+                    .b = b,
+                    .c = c,
+                    .size = l2_dtype_size(dtype),
                     .accumulate = accumulate};
     int weight_rows = b.column_stride != 1; /* b is the transpose of a row-major matrix */
     if (m <= L2_FEW_ROWS && weight_rows && (a.column_stride == 1 || k == 1)) {
@@ -173,11 +206,13 @@ llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, 
         l2_parallel(ctx, (int32_t)job.column_blocks, run_few, &job);
         return LLAMA2_OK;
     }
-    if (m <= L2_SOME_ROWS && m > L2_FEW_ROWS && weight_rows && a.column_stride == 1 && some_rows(ctx, &job, small)) return LLAMA2_OK;
+    if (m <= L2_SOME_ROWS && m > L2_FEW_ROWS && weight_rows && a.column_stride == 1 && some_rows(ctx, &job, small))
+        return LLAMA2_OK;
     choose_blocks(&job, small ? 1 : workers);
     job.pack_a = a.column_stride != 1 && m > 1;
     job.pack_b = weight_rows || m > DIRECT_ROWS;
-    job.scratch_size = (size_t)DEPTH * job.size * (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
+    job.scratch_size = (size_t)DEPTH * job.size *
+                       (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
     job.depth = DEPTH;
     if ((job.pack_a || job.pack_b) && l2_scratch_get(ctx, job.scratch_size * (size_t)workers, &job.scratch) < 0) {
         job.depth = SPARE_DEPTH; /* the same bits, more slowly: a product can't fail halfway through an op */

@@ -1,6 +1,7 @@
 /*
- * bf16 and fp16 (IEEE binary16) from and to fp32, to nearest even. Exactly what the processor's instructions do, so that it does not matter which
- * of the two is used: a NaN keeps its sign and the upper bits of its payload and becomes quiet (from bf16 it is taken as it is).
+ * bf16 and fp16 (IEEE binary16) from and to fp32, to nearest even. Exactly what the processor's instructions do, so
+ * that it does not matter which of the two is used: a NaN keeps its sign and the upper bits of its payload and becomes
+ * quiet (from bf16 it is taken as it is).
  */
 #ifndef L2_MATH_HALF_H
 #define L2_MATH_HALF_H
@@ -23,7 +24,10 @@ static inline float l2_f32_of_bits(uint32_t bits)
     return x;
 }
 
-static inline float l2_f32_from_bf16(uint16_t x) { return l2_f32_of_bits((uint32_t)x << 16); }
+static inline float l2_f32_from_bf16(uint16_t x)
+{
+    return l2_f32_of_bits((uint32_t)x << 16);
+}
 
 static inline uint16_t l2_bf16_from_f32(float x)
 {
@@ -57,8 +61,8 @@ static inline uint16_t l2_f16_from_f32(float x)
 }
 
 /*
- * fp64 to fp32 rounded to odd: what is inexact gets an odd last bit, so that rounding once more, to fewer bits, is as if there had been only one
- * rounding.
+ * fp64 to fp32 rounded to odd: what is inexact gets an odd last bit, so that rounding once more, to fewer bits, is as
+ * if there had been only one rounding.
  */
 static inline float l2_f32_from_f64_odd(double x)
 {
@@ -66,7 +70,8 @@ static inline float l2_f32_from_f64_odd(double x)
     if ((double)f == x || x != x) return f;
     uint32_t bits = l2_f32_bits(f);
     if (bits & 1u) return f;
-    /* An even neighbour was taken: the odd one lies on the other side of x. Infinity is the even neighbour of the largest number. */
+    /* An even neighbour was taken: the odd one lies on the other side of x. Infinity is the even neighbour of the
+     * largest number. */
     int away = fabs((double)f) < fabs(x); /* from zero */
     return l2_f32_of_bits(away ? bits + 1 : bits - 1);
 }

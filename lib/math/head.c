@@ -1,6 +1,7 @@
 /*
- * The language-model head fused with log-softmax and the loss of each token: logits exist for a chunk of rows only, and their gradient takes
- * their place at once. The chunk's size is seen in no bit: rows are independent, and the weight's gradient is a chain over the rows in order.
+ * The language-model head fused with log-softmax and the loss of each token: logits exist for a chunk of rows only, and
+ * their gradient takes their place at once. The chunk's size is seen in no bit: rows are independent, and the weight's
+ * gradient is a chain over the rows in order.
  */
 #include "base/alloc.h"
 #include "base/context.h"
@@ -11,7 +12,10 @@
 enum { CHUNK_BYTES = 16 << 20, CHUNK_LEAST_ROWS = 64, TASK_ELEMENTS = 8192 };
 
 /* Rows of a task: more than one where they are short. */
-static int64_t rows_of_task(int64_t vocabulary) { return vocabulary < TASK_ELEMENTS ? TASK_ELEMENTS / vocabulary : 1; }
+static int64_t rows_of_task(int64_t vocabulary)
+{
+    return vocabulary < TASK_ELEMENTS ? TASK_ELEMENTS / vocabulary : 1;
+}
 
 static int32_t count_tasks(int64_t rows, int64_t vocabulary)
 {
@@ -39,7 +43,8 @@ static void head_row(const head_job *job, int64_t i)
     job->kernels->head_forward(job->vocabulary, logits, inverse, job->targets[row], job->options->entropy, &stats);
     job->loss(job->user, row, stats.logprob, stats.entropy, &dlogprob, &dentropy);
     if (!job->options->entropy) dentropy = 0;
-    if (job->options->backward) job->kernels->head_backward(job->vocabulary, logits, inverse, job->targets[row], &stats, dlogprob, dentropy);
+    if (job->options->backward)
+        job->kernels->head_backward(job->vocabulary, logits, inverse, job->targets[row], &stats, dlogprob, dentropy);
 }
 
 static void run_rows(void *arg, int32_t task, int32_t worker)
@@ -50,16 +55,21 @@ static void run_rows(void *arg, int32_t task, int32_t worker)
     for (int64_t i = task * each; i < (task + 1) * each && i < job->n; i++) head_row(job, i);
 }
 
-llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_tensor *x, const int32_t *targets, const l2_head_options *options,
-                         l2_token_loss loss, void *user, l2_tensor *dx)
+llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_tensor *x, const int32_t *targets,
+                         const l2_head_options *options, l2_token_loss loss, void *user, l2_tensor *dx)
 {
     int64_t vocabulary = head->weight.shape[0], rows = x->shape[0];
     size_t row_size = (size_t)vocabulary * l2_dtype_size(x->dtype);
     int64_t chunk = (int64_t)(CHUNK_BYTES / row_size);
     if (chunk < CHUNK_LEAST_ROWS) chunk = CHUNK_LEAST_ROWS;
     if (chunk > rows) chunk = rows;
-    head_job job = {.kernels = l2_kernels_of(ctx, x->dtype), .options = options, .targets = targets, .loss = loss, .user = user,
-                    .row_size = row_size, .vocabulary = vocabulary};
+    head_job job = {.kernels = l2_kernels_of(ctx, x->dtype),
+                    .options = options,
+                    .targets = targets,
+                    .loss = loss,
+                    .user = user,
+                    .row_size = row_size,
+                    .vocabulary = vocabulary};
     L2_TRY(l2_scratch_get(ctx, (size_t)chunk * row_size, &job.logits));
     llama2_status status = LLAMA2_OK;
     for (; job.first < rows; job.first += chunk) {
@@ -94,19 +104,25 @@ static void run_logprobs(void *arg, int32_t task, int32_t worker)
     int64_t each = rows_of_task(job->vocabulary);
     for (int64_t i = task * each; i < (task + 1) * each && i < job->rows; i++) {
         l2_head_row row;
-        job->kernels->head_forward(job->vocabulary, job->logits + (size_t)i * job->row_size, 1 / job->temperature, job->targets[i],
-                                   job->entropy != NULL, &row);
+        job->kernels->head_forward(job->vocabulary, job->logits + (size_t)i * job->row_size, 1 / job->temperature,
+                                   job->targets[i], job->entropy != NULL, &row);
         if (job->logprob) job->logprob[i] = row.logprob;
         if (job->entropy) job->entropy[i] = row.entropy;
     }
 }
 
-llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, double temperature, double *logprob,
-                             double *entropy)
+llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, double temperature,
+                             double *logprob, double *entropy)
 {
     int64_t rows = logits->shape[0], vocabulary = logits->shape[1];
-    logprob_job job = {.kernels = l2_kernels_of(ctx, logits->dtype), .logits = logits->data, .targets = targets, .vocabulary = vocabulary,
-                       .rows = rows, .row_size = (size_t)vocabulary * l2_dtype_size(logits->dtype), .temperature = temperature, .logprob = logprob,
+    logprob_job job = {.kernels = l2_kernels_of(ctx, logits->dtype),
+                       .logits = logits->data,
+                       .targets = targets,
+                       .vocabulary = vocabulary,
+                       .rows = rows,
+                       .row_size = (size_t)vocabulary * l2_dtype_size(logits->dtype),
+                       .temperature = temperature,
+                       .logprob = logprob,
                        .entropy = entropy};
     l2_parallel(ctx, count_tasks(rows, vocabulary), run_logprobs, &job);
     return LLAMA2_OK;

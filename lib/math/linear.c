@@ -3,20 +3,28 @@
 #include "math/gemm.h"
 
 /* x: (..., columns), whatever its leading dimensions are. */
-static int64_t rows_of(const l2_tensor *x, int64_t columns) { return columns > 0 ? l2_tensor_size(x) / columns : 0; }
-
-llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y, int accumulate)
+static int64_t rows_of(const l2_tensor *x, int64_t columns)
 {
-    int64_t n = w->weight.shape[0], k = w->weight.shape[1];
-    return l2_gemm(ctx, x->dtype, rows_of(x, k), n, k, (l2_matrix){x->data, k, 1}, (l2_matrix){w->weight.data, 1, k}, y->data, n, accumulate);
+    return columns > 0 ? l2_tensor_size(x) / columns : 0;
 }
 
-llama2_status l2_linear_backward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, const l2_tensor *dy, l2_tensor *dx, int accumulate)
+llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y,
+                                int accumulate)
+{
+    int64_t n = w->weight.shape[0], k = w->weight.shape[1];
+    return l2_gemm(ctx, x->dtype, rows_of(x, k), n, k, (l2_matrix){x->data, k, 1}, (l2_matrix){w->weight.data, 1, k},
+                   y->data, n, accumulate);
+}
+
+llama2_status l2_linear_backward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, const l2_tensor *dy,
+                                 l2_tensor *dx, int accumulate)
 {
     int64_t n = w->weight.shape[0], k = w->weight.shape[1], rows = rows_of(dy, n);
     if (dx) {
-        L2_TRY(l2_gemm(ctx, dy->dtype, rows, k, n, (l2_matrix){dy->data, n, 1}, (l2_matrix){w->weight.data, k, 1}, dx->data, k, accumulate));
+        L2_TRY(l2_gemm(ctx, dy->dtype, rows, k, n, (l2_matrix){dy->data, n, 1}, (l2_matrix){w->weight.data, k, 1},
+                       dx->data, k, accumulate));
     }
     if (!w->grad.data) return LLAMA2_OK;
-    return l2_gemm(ctx, dy->dtype, n, k, rows, (l2_matrix){dy->data, 1, n}, (l2_matrix){x->data, k, 1}, w->grad.data, k, 1);
+    return l2_gemm(ctx, dy->dtype, n, k, rows, (l2_matrix){dy->data, 1, n}, (l2_matrix){x->data, k, 1}, w->grad.data, k,
+                   1);
 }

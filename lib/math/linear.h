@@ -1,6 +1,6 @@
 /*
- * A weight matrix of the model, whatever it is made of. The caller does not know whether it is dense, quantised, sharded or
- * adapted; today there is one kind, dense.
+ * A weight matrix of the model, whatever it is made of. The caller does not know whether it is dense, quantised,
+ * sharded or adapted; today there is one kind, dense.
  */
 #ifndef L2_MATH_LINEAR_H
 #define L2_MATH_LINEAR_H
@@ -12,13 +12,15 @@ typedef struct l2_linear {
     l2_tensor grad;   /* (N, K) or data NULL: frozen */
 } l2_linear;
 
-/* y = x W^T, or y += x W^T with accumulate. x: (T, K), y: (T, N). Each element is one chain of fused multiply-adds over k = 0..K-1,
- * starting from y (accumulate) or 0: the bits depend on nothing else. */
-llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y, int accumulate);
+/* y = x W^T, or y += x W^T with accumulate. x: (T, K), y: (T, N). Each element is one chain of fused multiply-adds over
+ * k = 0..K-1, starting from y (accumulate) or 0: the bits depend on nothing else. */
+llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y,
+                                int accumulate);
 
-/* dx = dy W (or += with accumulate; skipped where dx is NULL), and dW += dy^T x where the weight is not frozen: a chain over the rows
- * in their order that starts from the present dW, so that rows of zeros and micro-batches change no bit. */
-llama2_status l2_linear_backward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, const l2_tensor *dy, l2_tensor *dx,
-                                 int accumulate);
+/* dx = dy W (or += with accumulate; skipped where dx is NULL), and dW += dy^T x where the weight is not frozen: a chain
+ * over the rows in their order that starts from the present dW, so that rows of zeros and micro-batches change no bit.
+ */
+llama2_status l2_linear_backward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, const l2_tensor *dy,
+                                 l2_tensor *dx, int accumulate);
 
 #endif

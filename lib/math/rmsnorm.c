@@ -19,7 +19,11 @@ typedef struct rmsnorm_job {
 
 static rmsnorm_job job_of(llama2_context *ctx, const l2_tensor *x, const l2_tensor *gain)
 {
-    rmsnorm_job job = {.kernels = l2_kernels_of(ctx, x->dtype), .n = x->shape[0], .d = x->shape[1], .size = l2_dtype_size(x->dtype), .x = x->data,
+    rmsnorm_job job = {.kernels = l2_kernels_of(ctx, x->dtype),
+                       .n = x->shape[0],
+                       .d = x->shape[1],
+                       .size = l2_dtype_size(x->dtype),
+                       .x = x->data,
                        .gain = gain->data};
     job.task_rows = job.d < TASK_ELEMENTS ? TASK_ELEMENTS / job.d : 1;
     return job;
@@ -43,10 +47,12 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
     const rmsnorm_job *job = arg;
     size_t at, d = (size_t)job->d;
     int64_t n = rows_of(job, task, &at);
-    job->kernels->rmsnorm_forward(n, job->d, job->x + at * d, job->gain, job->eps, job->y + at * d, job->rstd ? job->rstd + at : NULL);
+    job->kernels->rmsnorm_forward(n, job->d, job->x + at * d, job->gain, job->eps, job->y + at * d,
+                                  job->rstd ? job->rstd + at : NULL);
 }
 
-llama2_status l2_op_rmsnorm_forward(llama2_context *ctx, const l2_tensor *x, const l2_tensor *gain, double eps, l2_tensor *y, l2_tensor *rstd)
+llama2_status l2_op_rmsnorm_forward(llama2_context *ctx, const l2_tensor *x, const l2_tensor *gain, double eps,
+                                    l2_tensor *y, l2_tensor *rstd)
 {
     rmsnorm_job job = job_of(ctx, x, gain);
     job.eps = eps;
@@ -62,21 +68,24 @@ static void backward_rows(void *arg, int32_t task, int32_t worker)
     const rmsnorm_job *job = arg;
     size_t at, d = (size_t)job->d;
     int64_t n = rows_of(job, task, &at);
-    job->kernels->rmsnorm_backward(n, job->d, job->x + at * d, job->gain, job->rstd + at, job->dy + at * d, job->y + at * d, job->accumulate);
+    job->kernels->rmsnorm_backward(n, job->d, job->x + at * d, job->gain, job->rstd + at, job->dy + at * d,
+                                   job->y + at * d, job->accumulate);
 }
 
 static void backward_columns(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const rmsnorm_job *job = arg;
-    int64_t first = (int64_t)task * TASK_COLUMNS, columns = job->d - first < TASK_COLUMNS ? job->d - first : TASK_COLUMNS;
+    int64_t first = (int64_t)task * TASK_COLUMNS,
+            columns = job->d - first < TASK_COLUMNS ? job->d - first : TASK_COLUMNS;
     size_t at = (size_t)first * job->size;
     job->kernels->rmsnorm_backward_gain(job->n, job->d, job->x + at, job->rstd, job->dy + at, job->dgain + at, columns);
 }
 
 /* The gain first: dx may be dy. */
-llama2_status l2_op_rmsnorm_backward(llama2_context *ctx, const l2_tensor *x, const l2_tensor *gain, const l2_tensor *rstd,
-                                     const l2_tensor *dy, l2_tensor *dx, int accumulate, l2_tensor *dgain)
+llama2_status l2_op_rmsnorm_backward(llama2_context *ctx, const l2_tensor *x, const l2_tensor *gain,
+                                     const l2_tensor *rstd, const l2_tensor *dy, l2_tensor *dx, int accumulate,
+                                     l2_tensor *dgain)
 {
     rmsnorm_job job = job_of(ctx, x, gain);
     job.rstd = rstd->data;

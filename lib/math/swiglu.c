@@ -37,8 +37,12 @@ static void forward_range(void *arg, int32_t task, int32_t worker)
 
 llama2_status l2_op_swiglu_forward(llama2_context *ctx, const l2_tensor *gate, const l2_tensor *up, l2_tensor *y)
 {
-    swiglu_job job = {.kernels = l2_kernels_of(ctx, y->dtype), .n = l2_tensor_size(y), .size = l2_dtype_size(y->dtype), .gate = gate->data,
-                      .up = up->data, .y = y->data};
+    swiglu_job job = {.kernels = l2_kernels_of(ctx, y->dtype),
+                      .n = l2_tensor_size(y),
+                      .size = l2_dtype_size(y->dtype),
+                      .gate = gate->data,
+                      .up = up->data,
+                      .y = y->data};
     l2_parallel(ctx, count_tasks(&job), forward_range, &job);
     return LLAMA2_OK;
 }
@@ -52,11 +56,17 @@ static void backward_range(void *arg, int32_t task, int32_t worker)
     job->kernels->swiglu_backward(n, job->gate + at, job->up + at, job->dy + at, job->dgate + at, job->dup + at);
 }
 
-llama2_status l2_op_swiglu_backward(llama2_context *ctx, const l2_tensor *gate, const l2_tensor *up, const l2_tensor *dy, l2_tensor *dgate,
-                                    l2_tensor *dup)
+llama2_status l2_op_swiglu_backward(llama2_context *ctx, const l2_tensor *gate, const l2_tensor *up,
+                                    const l2_tensor *dy, l2_tensor *dgate, l2_tensor *dup)
 {
-    swiglu_job job = {.kernels = l2_kernels_of(ctx, dy->dtype), .n = l2_tensor_size(dy), .size = l2_dtype_size(dy->dtype), .gate = gate->data,
-                      .up = up->data, .dy = dy->data, .dgate = dgate->data, .dup = dup->data};
+    swiglu_job job = {.kernels = l2_kernels_of(ctx, dy->dtype),
+                      .n = l2_tensor_size(dy),
+                      .size = l2_dtype_size(dy->dtype),
+                      .gate = gate->data,
+                      .up = up->data,
+                      .dy = dy->data,
+                      .dgate = dgate->data,
+                      .dup = dup->data};
     l2_parallel(ctx, count_tasks(&job), backward_range, &job);
     return LLAMA2_OK;
 }

@@ -33,8 +33,8 @@ static l2_tensor *grad_of(const l2_gain *gain)
 }
 
 /* dx: the gradient of the layer's output; becomes that of its input. b->gate and b->up are used up. */
-static llama2_status layer_backward(const llama2_model *model, const l2_layer *l, const l2_activations *a, l2_layer_buffers *b, backward_work *w,
-                                    l2_tensor *dx)
+static llama2_status layer_backward(const llama2_model *model, const l2_layer *l, const l2_activations *a,
+                                    l2_layer_buffers *b, backward_work *w, l2_tensor *dx)
 {
     llama2_context *ctx = model->ctx;
     double eps = model->config.norm_eps;
@@ -46,19 +46,22 @@ static llama2_status layer_backward(const llama2_model *model, const l2_layer *l
     L2_TRY(l2_op_rmsnorm_forward(ctx, &b->x2, &l->ffn_norm.weight, eps, &w->normed, NULL));
     L2_TRY(l2_linear_backward(ctx, &l->gate, &w->normed, &b->gate, &w->dnormed, 0));
     L2_TRY(l2_linear_backward(ctx, &l->up, &w->normed, &b->up, &w->dnormed, 1));
-    L2_TRY(l2_op_rmsnorm_backward(ctx, &b->x2, &l->ffn_norm.weight, &b->rstd2, &w->dnormed, dx, 1, grad_of(&l->ffn_norm)));
+    L2_TRY(
+        l2_op_rmsnorm_backward(ctx, &b->x2, &l->ffn_norm.weight, &b->rstd2, &w->dnormed, dx, 1, grad_of(&l->ffn_norm)));
 
     /* x2 = x + Wo attention(rope(Wq n), rope(Wk n), Wv n), n = rmsnorm(x) */
     l2_tensor o = flat(&b->o), d_o = flat(&w->d_o), dq = flat(&w->dq), dk = flat(&w->dk), dv = flat(&w->dv);
     L2_TRY(l2_linear_backward(ctx, &l->o, &o, dx, &d_o, 0));
-    L2_TRY(l2_op_attention_backward(ctx, &b->q, &b->k, &b->v, &b->o, &b->lse, &w->d_o, &a->packing, &w->dq, &w->dk, &w->dv));
+    L2_TRY(l2_op_attention_backward(ctx, &b->q, &b->k, &b->v, &b->o, &b->lse, &w->d_o, &a->packing, &w->dq, &w->dk,
+                                    &w->dv));
     L2_TRY(l2_op_rope(ctx, &w->dq, a->positions, &model->cosine, &model->sine, 1));
     L2_TRY(l2_op_rope(ctx, &w->dk, a->positions, &model->cosine, &model->sine, 1));
     L2_TRY(l2_op_rmsnorm_forward(ctx, &b->x, &l->attention_norm.weight, eps, &w->normed, NULL));
     L2_TRY(l2_linear_backward(ctx, &l->q, &w->normed, &dq, &w->dnormed, 0));
     L2_TRY(l2_linear_backward(ctx, &l->k, &w->normed, &dk, &w->dnormed, 1));
     L2_TRY(l2_linear_backward(ctx, &l->v, &w->normed, &dv, &w->dnormed, 1));
-    return l2_op_rmsnorm_backward(ctx, &b->x, &l->attention_norm.weight, &b->rstd1, &w->dnormed, dx, 1, grad_of(&l->attention_norm));
+    return l2_op_rmsnorm_backward(ctx, &b->x, &l->attention_norm.weight, &b->rstd1, &w->dnormed, dx, 1,
+                                  grad_of(&l->attention_norm));
 }
 
 llama2_status l2_model_backward(const llama2_model *model, l2_activations *a, l2_tensor *dx)
@@ -88,7 +91,8 @@ llama2_status l2_model_backward(const llama2_model *model, l2_activations *a, l2
         if (a->recompute) {
             /* The layer's output is known: it goes where the next backward step overwrites it. */
             out = w.dnormed;
-            L2_CHECK(l2_layer_forward(model, &model->layers[i], a->positions, &a->packing, NULL, NULL, &b, &again, &out));
+            L2_CHECK(
+                l2_layer_forward(model, &model->layers[i], a->positions, &a->packing, NULL, NULL, &b, &again, &out));
         }
         L2_CHECK(layer_backward(model, &model->layers[i], a, &b, &w, dx));
     }

@@ -11,14 +11,16 @@ static const int64_t max_elements = INT64_C(1) << 46;
 static llama2_status check_count(const char *name, int64_t value, int64_t limit)
 {
     if (value < 1 || value > limit)
-        return l2_fail(LLAMA2_E_INVALID, "config: %s is %lld, expected 1 .. %lld", name, (long long)value, (long long)limit);
+        return l2_fail(LLAMA2_E_INVALID, "config: %s is %lld, expected 1 .. %lld", name, (long long)value,
+                       (long long)limit);
     return LLAMA2_OK;
 }
 
 static llama2_status check_id(const char *name, int32_t id, int32_t vocab_size)
 {
     if (id < -1 || id >= vocab_size)
-        return l2_fail(LLAMA2_E_INVALID, "config: %s is %d, expected -1 (none) or a token below %d", name, id, vocab_size);
+        return l2_fail(LLAMA2_E_INVALID, "config: %s is %d, expected -1 (none) or a token below %d", name, id,
+                       vocab_size);
     return LLAMA2_OK;
 }
 
@@ -33,8 +35,10 @@ llama2_status l2_config_check(const llama2_config *c)
     L2_TRY(check_count("ffn_dim", c->ffn_dim, 1 << 22));
     L2_TRY(check_count("max_seq_len", c->max_seq_len, 1 << 28));
     if (c->n_heads % c->n_kv_heads)
-        return l2_fail(LLAMA2_E_INVALID, "config: n_heads %d is not a multiple of n_kv_heads %d", c->n_heads, c->n_kv_heads);
-    if (c->head_dim % 2) return l2_fail(LLAMA2_E_INVALID, "config: head_dim %d is odd; rotary positions need pairs", c->head_dim);
+        return l2_fail(LLAMA2_E_INVALID, "config: n_heads %d is not a multiple of n_kv_heads %d", c->n_heads,
+                       c->n_kv_heads);
+    if (c->head_dim % 2)
+        return l2_fail(LLAMA2_E_INVALID, "config: head_dim %d is odd; rotary positions need pairs", c->head_dim);
     if (!(c->norm_eps > 0) || !isfinite(c->norm_eps))
         return l2_fail(LLAMA2_E_INVALID, "config: norm_eps is %g, expected a number above 0", c->norm_eps);
     if (!(c->rope_theta > 0) || !isfinite(c->rope_theta))
@@ -46,10 +50,12 @@ llama2_status l2_config_check(const llama2_config *c)
     L2_TRY(check_id("pad_id", c->pad_id, c->vocab_size));
 
     /* No product of two fields wraps given the limits above; their sum over layers is checked in floating point. */
-    double per_layer = 2.0 * c->head_dim * c->dim * (c->n_heads + (double)c->n_kv_heads) + 3.0 * c->dim * c->ffn_dim + 2.0 * c->dim;
+    double per_layer =
+        2.0 * c->head_dim * c->dim * (c->n_heads + (double)c->n_kv_heads) + 3.0 * c->dim * c->ffn_dim + 2.0 * c->dim;
     double elements = per_layer * c->n_layers + 2.0 * c->vocab_size * c->dim + c->dim;
     if (elements > (double)max_elements)
-        return l2_fail(LLAMA2_E_LIMIT, "config: the model would have %.3g parameters, the limit is %.3g", elements, (double)max_elements);
+        return l2_fail(LLAMA2_E_LIMIT, "config: the model would have %.3g parameters, the limit is %.3g", elements,
+                       (double)max_elements);
     return LLAMA2_OK;
 }
 

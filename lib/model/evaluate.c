@@ -1,4 +1,5 @@
-/* What a host asks of a model without training it: logits, hidden states, log-probabilities, the loss; tensors by name. */
+/* What a host asks of a model without training it: logits, hidden states, log-probabilities, the loss; tensors by name.
+ */
 #include "base/alloc.h"
 #include "model/forward.h"
 
@@ -31,10 +32,12 @@ llama2_status l2_model_logits(const llama2_model *m, const llama2_batch *batch, 
     int64_t vocab = m->config.vocab_size;
     l2_tensor hidden, logits = l2_tensor_2d(m->dtype, NULL, LOGIT_ROWS, vocab);
     L2_CHECK(hidden_rows(m, batch, &hidden));
-    if (m->dtype != LLAMA2_F32) L2_CHECK(l2_scratch_get(m->ctx, (size_t)l2_tensor_size(&logits) * l2_dtype_size(m->dtype), &logits.data));
+    if (m->dtype != LLAMA2_F32)
+        L2_CHECK(l2_scratch_get(m->ctx, (size_t)l2_tensor_size(&logits) * l2_dtype_size(m->dtype), &logits.data));
     for (int64_t first = 0; first < batch->n_tokens; first += LOGIT_ROWS) {
         int64_t n = batch->n_tokens - first < LOGIT_ROWS ? batch->n_tokens - first : LOGIT_ROWS;
-        l2_tensor x = l2_tensor_rows(&hidden, first, n), target = l2_tensor_2d(LLAMA2_F32, out + first * vocab, n, vocab);
+        l2_tensor x = l2_tensor_rows(&hidden, first, n),
+                  target = l2_tensor_2d(LLAMA2_F32, out + first * vocab, n, vocab);
         logits.shape[0] = n;
         if (m->dtype == LLAMA2_F32) {
             L2_CHECK(l2_linear_forward(m->ctx, &m->head, &x, &target, 0));
@@ -71,7 +74,8 @@ static void keep_logprob(void *user, int64_t row, double logprob, double entropy
     if (o->entropies) o->entropies[row] = (float)entropy;
 }
 
-llama2_status l2_model_logprobs(const llama2_model *m, const llama2_batch *batch, double temperature, float *logprobs, float *entropies)
+llama2_status l2_model_logprobs(const llama2_model *m, const llama2_batch *batch, double temperature, float *logprobs,
+                                float *entropies)
 {
     llama2_status status;
     int64_t *targets = NULL;
@@ -80,7 +84,8 @@ llama2_status l2_model_logprobs(const llama2_model *m, const llama2_batch *batch
     int64_t n = list_targets(batch, 0, targets);
     memset(logprobs, 0, (size_t)batch->n_tokens * sizeof *logprobs);
     if (entropies) memset(entropies, 0, (size_t)batch->n_tokens * sizeof *entropies);
-    if (n > 0) L2_CHECK(l2_model_token_loss(m, batch, targets, n, temperature, entropies != NULL, keep_logprob, &o, NULL));
+    if (n > 0)
+        L2_CHECK(l2_model_token_loss(m, batch, targets, n, temperature, entropies != NULL, keep_logprob, &o, NULL));
 done:
     l2_scratch_put(m->ctx, targets);
     return status;
@@ -101,7 +106,8 @@ static void keep_loss(void *user, int64_t row, double logprob, double entropy, d
     *dlogprob = -w;
 }
 
-llama2_status l2_model_evaluate(const llama2_model *m, const llama2_batch *batch, l2_activations *activations, llama2_loss *loss)
+llama2_status l2_model_evaluate(const llama2_model *m, const llama2_batch *batch, l2_activations *activations,
+                                llama2_loss *loss)
 {
     llama2_status status;
     int64_t *targets = NULL;
@@ -126,14 +132,16 @@ static l2_tensor param_in(const llama2_model *m, void *arena, const l2_param *p)
     return l2_tensor_1d(m->dtype, (char *)arena + (size_t)p->offset * l2_dtype_size(m->dtype), p->rows * p->columns);
 }
 
-llama2_status l2_arena_get(const llama2_model *m, void *arena, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+llama2_status l2_arena_get(const llama2_model *m, void *arena, const char *name, float *buffer, int64_t capacity,
+                           int64_t *needed)
 {
     const l2_param *p = l2_model_find(m, name);
     if (!p) return LLAMA2_E_NOT_FOUND;
     int64_t n = p->rows * p->columns;
     if (needed) *needed = n;
     if (capacity < n || !buffer)
-        return l2_fail(LLAMA2_E_BUFFER, "tensor \"%s\" has %lld elements, the buffer %lld", name, (long long)n, (long long)(buffer ? capacity : 0));
+        return l2_fail(LLAMA2_E_BUFFER, "tensor \"%s\" has %lld elements, the buffer %lld", name, (long long)n,
+                       (long long)(buffer ? capacity : 0));
     l2_tensor source = param_in(m, arena, p), target = l2_tensor_1d(LLAMA2_F32, buffer, n);
     return l2_op_copy(m->ctx, &source, &target);
 }
@@ -143,7 +151,9 @@ llama2_status l2_arena_set(const llama2_model *m, void *arena, const char *name,
     const l2_param *p = l2_model_find(m, name);
     if (!p) return LLAMA2_E_NOT_FOUND;
     int64_t n = p->rows * p->columns;
-    if (count != n) return l2_fail(LLAMA2_E_MISMATCH, "tensor \"%s\" has %lld elements, %lld were given", name, (long long)n, (long long)count);
+    if (count != n)
+        return l2_fail(LLAMA2_E_MISMATCH, "tensor \"%s\" has %lld elements, %lld were given", name, (long long)n,
+                       (long long)count);
     l2_tensor source = l2_tensor_1d(LLAMA2_F32, (void *)(uintptr_t)values, n), target = param_in(m, arena, p);
     return l2_op_copy(m->ctx, &source, &target);
 }

@@ -36,8 +36,8 @@ void l2_carve_work(l2_carver *c, const llama2_config *g, int64_t n, l2_layer_wor
     w->hidden = l2_carve(c, 2, n, g->ffn_dim, 1);
 }
 
-size_t l2_carve_activations(const llama2_config *g, int32_t dtype, int64_t n, int recompute, void *memory, int32_t layer, l2_layer_buffers *buffers,
-                            l2_tensor *last_x, l2_tensor *last_rstd)
+size_t l2_carve_activations(const llama2_config *g, int32_t dtype, int64_t n, int recompute, void *memory,
+                            int32_t layer, l2_layer_buffers *buffers, l2_tensor *last_x, l2_tensor *last_rstd)
 {
     l2_carver c = {memory, 0, dtype};
     l2_tensor x = {0};
@@ -83,7 +83,8 @@ size_t l2_activations_bytes(const llama2_config *config, int32_t dtype, int64_t 
 static void count_positions(const llama2_batch *batch, int32_t *positions)
 {
     for (int32_t s = 0; s < batch->n_sequences; s++)
-        for (int64_t t = batch->offsets[s]; t < batch->offsets[s + 1]; t++) positions[t] = (int32_t)(t - batch->offsets[s]);
+        for (int64_t t = batch->offsets[s]; t < batch->offsets[s + 1]; t++)
+            positions[t] = (int32_t)(t - batch->offsets[s]);
 }
 
 /* y = W x of a tensor with heads, seen as (T, H * Dh). */
@@ -93,8 +94,9 @@ static llama2_status project(llama2_context *ctx, const l2_linear *w, const l2_t
     return l2_linear_forward(ctx, w, x, &rows, 0);
 }
 
-llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const int32_t *positions, const l2_packing *packing, l2_kv_layer *cache,
-                               const l2_kv_rows *rows, l2_layer_buffers *b, l2_layer_work *work, l2_tensor *out)
+llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const int32_t *positions,
+                               const l2_packing *packing, l2_kv_layer *cache, const l2_kv_rows *rows,
+                               l2_layer_buffers *b, l2_layer_work *work, l2_tensor *out)
 {
     llama2_context *ctx = model->ctx;
     double eps = model->config.norm_eps;
@@ -169,7 +171,8 @@ static llama2_status reserve(l2_activations *a, size_t bytes)
     return LLAMA2_OK;
 }
 
-static llama2_status forward_saved(const llama2_model *model, const llama2_batch *batch, l2_activations *a, l2_tensor *hidden)
+static llama2_status forward_saved(const llama2_model *model, const llama2_batch *batch, l2_activations *a,
+                                   l2_tensor *hidden)
 {
     llama2_context *ctx = model->ctx;
     const llama2_config *g = &model->config;
@@ -210,7 +213,8 @@ done:
     return status;
 }
 
-llama2_status l2_model_forward(const llama2_model *model, const llama2_batch *batch, l2_activations *activations, l2_tensor *hidden)
+llama2_status l2_model_forward(const llama2_model *model, const llama2_batch *batch, l2_activations *activations,
+                               l2_tensor *hidden)
 {
     return activations ? forward_saved(model, batch, activations, hidden) : forward_alone(model, batch, hidden);
 }

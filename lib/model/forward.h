@@ -4,18 +4,19 @@
 
 #include "model/model.h"
 
-/* batch.c: refuses what is not a batch for this model; the message says which token or offset. LLAMA2_E_CONTEXT for sequences beyond
- * max_seq_len. */
+/* batch.c: refuses what is not a batch for this model; the message says which token or offset. LLAMA2_E_CONTEXT for
+ * sequences beyond max_seq_len. */
 /* A caller's batch of whatever struct_size as this library's. */
 llama2_status l2_batch_read(const llama2_batch *batch, llama2_batch *full);
 llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *batch);
 
 /*
- * batch.c: parts of a batch of whole sequences, in groups of `group` (2 for pairs), each of at most max_tokens tokens unless one group is
- * longer; 0: one part. `sequence` (0 at first) is where to go on. The part's offsets are written to `offsets` (n_sequences + 1 of them). Returns 0 at the end.
+ * batch.c: parts of a batch of whole sequences, in groups of `group` (2 for pairs), each of at most max_tokens tokens
+ * unless one group is longer; 0: one part. `sequence` (0 at first) is where to go on. The part's offsets are written to
+ * `offsets` (n_sequences + 1 of them). Returns 0 at the end.
  */
-int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t group, int32_t *sequence, int64_t *offsets, llama2_batch *part,
-                       int64_t *first_token);
+int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t group, int32_t *sequence,
+                       int64_t *offsets, llama2_batch *part, int64_t *first_token);
 
 /* batch.c: what may divide logits. Beyond, their quotient is no number any more. */
 llama2_status l2_temperature_check(double temperature);
@@ -38,36 +39,43 @@ void l2_activations_free(l2_activations *activations);
 size_t l2_activations_bytes(const llama2_config *config, int32_t dtype, int64_t n_tokens, int recompute);
 
 /* forward.c: hidden (T, D) after the last norm. activations NULL: nothing is kept. */
-llama2_status l2_model_forward(const llama2_model *model, const llama2_batch *batch, l2_activations *activations, l2_tensor *hidden);
+llama2_status l2_model_forward(const llama2_model *model, const llama2_batch *batch, l2_activations *activations,
+                               l2_tensor *hidden);
 
 /* backward.c: from the gradient of `hidden`, of which the contents are lost, into the attached gradients. */
 llama2_status l2_model_backward(const llama2_model *model, l2_activations *activations, l2_tensor *dhidden);
 
 /*
- * token_loss.c: log-probabilities of target tokens, and the gradient of any loss on them. targets[i] (n of them, rising) are indices of tokens in the batch that are not
- * first in their sequence; `loss` is called with row = targets[i] (from any thread, once each). With activations: backward too. Only the rows that predict a target go
+ * token_loss.c: log-probabilities of target tokens, and the gradient of any loss on them. targets[i] (n of them,
+ * rising) are indices of tokens in the batch that are not first in their sequence; `loss` is called with row =
+ * targets[i] (from any thread, once each). With activations: backward too. Only the rows that predict a target go
  * through the head.
  */
-llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets, int64_t n, double temperature,
-                                  int entropy, l2_token_loss loss, void *user, l2_activations *activations);
+llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
+                                  int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
+                                  l2_activations *activations);
 
 /*
- * value_loss.c: values of the score head at rows[i] (n tokens of the batch, rising); `loss` sees all of them at once and, with activations, writes
- * their derivatives (zero at first).
+ * value_loss.c: values of the score head at rows[i] (n tokens of the batch, rising); `loss` sees all of them at once
+ * and, with activations, writes their derivatives (zero at first).
  */
 typedef void (*l2_value_loss)(void *user, int64_t n, const double *values, double *derivatives);
-llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n, l2_value_loss loss, void *user,
-                                  l2_activations *activations);
+llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n,
+                                  l2_value_loss loss, void *user, l2_activations *activations);
 
 /* evaluate.c: the batch is checked, the model entered. */
 llama2_status l2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out);
 llama2_status l2_model_logits(const llama2_model *model, const llama2_batch *batch, float *out);
-llama2_status l2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature, float *logprobs, float *entropies);
+llama2_status l2_model_logprobs(const llama2_model *model, const llama2_batch *batch, double temperature,
+                                float *logprobs, float *entropies);
 /* Adds the language-model loss to *loss; with activations its gradients to those attached. */
-llama2_status l2_model_evaluate(const llama2_model *model, const llama2_batch *batch, l2_activations *activations, llama2_loss *loss);
+llama2_status l2_model_evaluate(const llama2_model *model, const llama2_batch *batch, l2_activations *activations,
+                                llama2_loss *loss);
 
 /* Tensors by name in any memory with the arena's layout: the weights, or a trainer's gradients. */
-llama2_status l2_arena_get(const llama2_model *model, void *arena, const char *name, float *buffer, int64_t capacity, int64_t *needed);
-llama2_status l2_arena_set(const llama2_model *model, void *arena, const char *name, const float *values, int64_t count);
+llama2_status l2_arena_get(const llama2_model *model, void *arena, const char *name, float *buffer, int64_t capacity,
+                           int64_t *needed);
+llama2_status l2_arena_set(const llama2_model *model, void *arena, const char *name, const float *values,
+                           int64_t count);
 
 #endif

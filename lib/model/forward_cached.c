@@ -3,8 +3,8 @@
 #include "model/kv_cache.h"
 #include "model/layer.h"
 
-llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows, const int32_t *tokens,
-                                      const int64_t *wanted, int64_t n, l2_tensor *hidden)
+llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows,
+                                      const int32_t *tokens, const int64_t *wanted, int64_t n, l2_tensor *hidden)
 {
     llama2_context *ctx = model->ctx;
     const llama2_config *g = &model->config;
@@ -24,7 +24,8 @@ llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *ca
     l2_carve_layer(&c, g, n_tokens, 0, 1, &b);
     l2_carve_work(&c, g, n_tokens, &work);
     for (int32_t s = 0; s < rows->n_sequences; s++)
-        for (int64_t t = rows->offsets[s]; t < rows->offsets[s + 1]; t++) positions[t] = (int32_t)(rows->start[s] + t - rows->offsets[s]);
+        for (int64_t t = rows->offsets[s]; t < rows->offsets[s + 1]; t++)
+            positions[t] = (int32_t)(rows->start[s] + t - rows->offsets[s]);
 
     l2_tensor x = b.x;
     L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding.weight, tokens, &x));

@@ -48,7 +48,8 @@ static void fill_normal(llama2_context *ctx, l2_tensor tensor, uint32_t purpose,
 
 static l2_tensor flat(const llama2_model *m, const l2_param *p)
 {
-    return l2_tensor_1d(m->dtype, (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype), p->rows * p->columns);
+    return l2_tensor_1d(m->dtype, (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype),
+                        p->rows * p->columns);
 }
 
 static int ends_with(const char *text, const char *end)
@@ -59,7 +60,8 @@ static int ends_with(const char *text, const char *end)
 
 void l2_model_init(llama2_model *m)
 {
-    /* Writers to the residual stream are scaled down so that its variance does not grow with depth (GPT-2, section 2.3). */
+    /* Writers to the residual stream are scaled down so that its variance does not grow with depth (GPT-2,
+     * section 2.3). */
     double residual = m->config.init_std / sqrt(2.0 * m->config.n_layers);
     for (int32_t i = 0; i < m->n_params; i++) {
         const l2_param *p = &m->params[i];

@@ -61,10 +61,13 @@ static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_
 {
     const l2_st_tensor *t = l2_hf_weights_find(weights, p->name);
     if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", p->name);
-    int fits = p->decay ? t->n_dims == 2 && t->shape[0] == p->rows && t->shape[1] == p->columns : t->n_dims == 1 && t->shape[0] == p->rows;
+    int fits = p->decay ? t->n_dims == 2 && t->shape[0] == p->rows && t->shape[1] == p->columns
+                        : t->n_dims == 1 && t->shape[0] == p->rows;
     if (!fits)
-        return l2_fail(LLAMA2_E_MISMATCH, "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", p->name, t->n_dims,
-                       t->n_dims > 0 ? (long long)t->shape[0] : 1, t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)p->rows, (long long)p->columns);
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", p->name,
+                       t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
+                       t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)p->rows, (long long)p->columns);
     llama2_status status = l2_st_read(m->ctx, t, 0, p->rows * p->columns, m->dtype, param_data(m, p));
     return status < 0 ? l2_fail_in(status, "tensor \"%s\"", p->name) : status;
 }
@@ -74,10 +77,12 @@ static int is_harmless(const char *name)
 {
     size_t n = strlen(name);
     static const char table[] = "rotary_emb.inv_freq";
-    return strcmp(name, "lm_head.weight") == 0 || (n >= sizeof table - 1 && strcmp(name + n - (sizeof table - 1), table) == 0);
+    return strcmp(name, "lm_head.weight") == 0 ||
+           (n >= sizeof table - 1 && strcmp(name + n - (sizeof table - 1), table) == 0);
 }
 
-llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out, double *shift, double *scale)
+llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
+                            double *shift, double *scale)
 {
     llama2_status status;
     l2_hf_config hf;
@@ -87,15 +92,18 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
     *out = NULL;
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
-        return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path, hf.sequence_classification ? "reward model" : "language model",
-                       hf.sequence_classification ? "language model" : "reward model (LlamaForSequenceClassification with one label)");
+        return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path,
+                       hf.sequence_classification ? "reward model" : "language model",
+                       hf.sequence_classification ? "language model"
+                                                  : "reward model (LlamaForSequenceClassification with one label)");
     config_from_hf(&hf, &config);
     L2_CHECK(l2_hf_weights_open(ctx, path, 0, &weights));
     L2_CHECK(l2_model_new(ctx, &config, dtype, head_kind, &m));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
     for (size_t i = 0; i < weights.n_tensors; i++)
         if (!is_harmless(weights.tensors[i]->name) && !l2_model_find(m, weights.tensors[i]->name)) {
-            status = l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.64s\" is not part of the Llama architecture", weights.tensors[i]->name);
+            status = l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.64s\" is not part of the Llama architecture",
+                             weights.tensors[i]->name);
             goto done;
         }
     if (shift) *shift = hf.score_shift;
@@ -115,7 +123,8 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
     l2_hf_config hf;
     l2_st_entry *entries = NULL;
     if (dtype != LLAMA2_F32 && dtype != LLAMA2_BF16 && dtype != LLAMA2_F16)
-        return l2_fail(LLAMA2_E_INVALID, "%s: dtype is %d, expected LLAMA2_F32, LLAMA2_BF16 or LLAMA2_F16", path, dtype);
+        return l2_fail(LLAMA2_E_INVALID, "%s: dtype is %d, expected LLAMA2_F32, LLAMA2_BF16 or LLAMA2_F16", path,
+                       dtype);
     config_to_hf(m, dtype, &hf);
     hf.score_shift = shift;
     hf.score_scale = scale;

@@ -1,6 +1,6 @@
 /*
- * The KV cache: blocks of L2_KV_BLOCK positions for all layers, given to sequences by number. A block may belong to several
- * sequences (a shared prefix); it is written only while it belongs to one.
+ * The KV cache: blocks of L2_KV_BLOCK positions for all layers, given to sequences by number. A block may belong to
+ * several sequences (a shared prefix); it is written only while it belongs to one.
  */
 #ifndef L2_MODEL_KV_CACHE_H
 #define L2_MODEL_KV_CACHE_H
@@ -9,7 +9,7 @@
 
 typedef struct l2_kv_cache {
     const llama2_model *model;
-    int32_t n_blocks;     /* capacity */
+    int32_t n_blocks; /* capacity */
     int32_t n_free;
     int32_t *free_blocks; /* a stack */
     int32_t *owners;      /* n_blocks: how many sequences hold the block */
@@ -37,16 +37,17 @@ static inline int32_t l2_kv_blocks_for(int64_t positions)
 
 /* Gives the sequence blocks for positions 0 .. length - 1. The caller has made sure that there are enough. */
 void l2_kv_extend(l2_kv_cache *cache, l2_kv_sequence *sequence, int64_t length);
-/* Shares the whole blocks of `from` with the empty `to` and copies its last, partly filled one. Needs one free block for that. */
+/* Shares the whole blocks of `from` with the empty `to` and copies its last, partly filled one. Needs one free block
+ * for that. */
 void l2_kv_fork(l2_kv_cache *cache, const l2_kv_sequence *from, l2_kv_sequence *to);
 /* Gives back the blocks after the first `length` positions. */
 void l2_kv_truncate(l2_kv_cache *cache, l2_kv_sequence *sequence, int64_t length);
 
 /*
- * forward_cached.c: reads new tokens: rows->offsets[s] .. of `tokens` continue sequence s at rows->start[s]. hidden (n, D): the rows named in
- * `wanted` (rising), after the last norm.
+ * forward_cached.c: reads new tokens: rows->offsets[s] .. of `tokens` continue sequence s at rows->start[s]. hidden (n,
+ * D): the rows named in `wanted` (rising), after the last norm.
  */
-llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows, const int32_t *tokens,
-                                      const int64_t *wanted, int64_t n, l2_tensor *hidden);
+llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows,
+                                      const int32_t *tokens, const int64_t *wanted, int64_t n, l2_tensor *hidden);
 
 #endif

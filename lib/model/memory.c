@@ -1,10 +1,12 @@
-/* How much memory a model takes, before anything is allocated: bounds, held against a counting allocator by tests/unit/model/test_memory.c. */
+/* How much memory a model takes, before anything is allocated: bounds, held against a counting allocator by
+ * tests/unit/model/test_memory.c. */
 #include "model/layer.h"
 
 #include "model/kv_cache.h"
 
-/* A worker's share of an op's scratch: a packed panel of 64 x 512 elements in a product, and of 384 x 512 more where a gradient is computed (math/gemm.c). The tiles
- * of attention count as much as a panel, and grow with the heads (math/attention.h). */
+/* A worker's share of an op's scratch: a packed panel of 64 x 512 elements in a product, and of 384 x 512 more where a
+ * gradient is computed (math/gemm.c). The tiles of attention count as much as a panel, and grow with the heads
+ * (math/attention.h). */
 enum { PANEL = 64 * 512, GRADIENT_PANEL = 384 * 512, TILE_ROWS = 4 * 48, MOST_WORKERS = 64 };
 /* Logits that the head works on at once, and the fewest rows of them (math/head.c). */
 enum { HEAD_BYTES = 16 << 20, HEAD_ROWS = 64 };
@@ -37,9 +39,11 @@ static int64_t count_scratch(const llama2_config *c, const llama2_memory_options
     int64_t size = (int64_t)l2_dtype_size(o->dtype), workers = o->n_threads > 0 ? o->n_threads : MOST_WORKERS;
     int64_t sequences = o->batch_sequences > 0 ? o->batch_sequences : 1, blocks = n / L2_KV_BLOCK + sequences;
     int64_t row = (int64_t)c->vocab_size * size, rows = HEAD_BYTES / row > HEAD_ROWS ? HEAD_BYTES / row : HEAD_ROWS;
-    int64_t products = workers * (2 * PANEL + TILE_ROWS * c->head_dim + (o->train ? PANEL + GRADIENT_PANEL : 0)) * size, head = (rows < n ? rows : n) * row;
+    int64_t products = workers * (2 * PANEL + TILE_ROWS * c->head_dim + (o->train ? PANEL + GRADIENT_PANEL : 0)) * size,
+            head = (rows < n ? rows : n) * row;
 
-    /* Keys and values of all blocks, three times in a backward, which also adds up the parts of dq: at most one and a half of it (math/attention.c). */
+    /* Keys and values of all blocks, three times in a backward, which also adds up the parts of dq: at most one and a
+     * half of it (math/attention.c). */
     int64_t keys = blocks * L2_KV_BLOCK * c->n_kv_heads * c->head_dim * size, q = n * c->n_heads * c->head_dim * size;
     int64_t items = 64 * (n * c->n_heads / 48 + 4 * (sequences + blocks) * c->n_kv_heads) + 64 * blocks;
     int64_t attention = o->train ? 3 * keys + q + q / 2 + 2 * items : 2 * keys + items;
@@ -57,22 +61,26 @@ static int64_t count_cache(const llama2_config *c, const llama2_memory_options *
     int64_t bytes = (int64_t)l2_kv_block_bytes(c, o->dtype), blocks = l2_kv_blocks_for(o->kv_tokens);
     if (blocks == 0) return 0;
     blocks += blocks / 4 + 4;
-    return blocks * bytes + blocks * bytes / (2 * c->n_layers) + blocks * 8 + (int64_t)c->vocab_size * 24 + l2_kv_blocks_for(c->max_seq_len) * 4;
+    return blocks * bytes + blocks * bytes / (2 * c->n_layers) + blocks * 8 + (int64_t)c->vocab_size * 24 +
+           l2_kv_blocks_for(c->max_seq_len) * 4;
 }
 
 /* Refuses numbers whose products below would not fit 64 bits. */
 static llama2_status check_sizes(const llama2_config *c, const llama2_memory_options *o)
 {
     if (o->batch_tokens < 0 || o->kv_tokens < 0 || o->n_threads < 0)
-        return l2_fail(LLAMA2_E_INVALID, "memory estimate: batch_tokens %lld, kv_tokens %lld, n_threads %d: expected numbers >= 0", (long long)o->batch_tokens,
-                       (long long)o->kv_tokens, o->n_threads);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "memory estimate: batch_tokens %lld, kv_tokens %lld, n_threads %d: expected numbers >= 0",
+                       (long long)o->batch_tokens, (long long)o->kv_tokens, o->n_threads);
     if (o->batch_sequences < 0 || o->batch_sequences > o->batch_tokens)
-        return l2_fail(LLAMA2_E_INVALID, "memory estimate: %lld sequences of together %lld tokens; each has at least one", (long long)o->batch_sequences,
-                       (long long)o->batch_tokens);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "memory estimate: %lld sequences of together %lld tokens; each has at least one",
+                       (long long)o->batch_sequences, (long long)o->batch_tokens);
     double width = (double)c->dim + c->ffn_dim + (double)c->head_dim * c->n_heads;
     if (((double)o->batch_tokens + (double)o->kv_tokens) * width * (c->n_layers + 64.0) * 64 > 0x1p62)
-        return l2_fail(LLAMA2_E_LIMIT, "memory estimate: %lld and %lld tokens would take more bytes than can be counted", (long long)o->batch_tokens,
-                       (long long)o->kv_tokens);
+        return l2_fail(LLAMA2_E_LIMIT,
+                       "memory estimate: %lld and %lld tokens would take more bytes than can be counted",
+                       (long long)o->batch_tokens, (long long)o->kv_tokens);
     return LLAMA2_OK;
 }
 
@@ -81,13 +89,15 @@ llama2_status l2_memory_estimate(const llama2_config *c, const llama2_memory_opt
     L2_TRY(l2_config_check(c));
     L2_TRY(check_sizes(c, o));
     int64_t size = (int64_t)l2_dtype_size(o->dtype), n = o->batch_tokens, arena = count_parameters(c) * size;
-    int64_t tables = (int64_t)c->max_seq_len * c->head_dim * size, structs = STRUCTS + (int64_t)c->n_layers * LAYER_STRUCTS;
+    int64_t tables = (int64_t)c->max_seq_len * c->head_dim * size,
+            structs = STRUCTS + (int64_t)c->n_layers * LAYER_STRUCTS;
     m->weights = arena + tables + structs;
     m->gradients = o->train ? arena : 0;
     m->optimizer = o->train ? 2 * arena : 0;
     m->activations = o->train && n > 0 ? (int64_t)l2_activations_bytes(c, o->dtype, n, o->recompute) : 0;
     m->kv_cache = count_cache(c, o);
-    /* A third more: blocks for batches of a quarter of the size, of a quarter of that, ... are kept beside the large ones (base/alloc.c). */
+    /* A third more: blocks for batches of a quarter of the size, of a quarter of that, ... are kept beside the large
+     * ones (base/alloc.c). */
     m->scratch = n > 0 ? (count_work(c, o, n) + count_scratch(c, o, n)) / 3 * 4 : 0;
     m->total = m->weights + m->gradients + m->optimizer + m->activations + m->kv_cache + m->scratch;
     return LLAMA2_OK;

@@ -1,10 +1,12 @@
 /*
  * A Llama in memory. One arena holds all weights in the documented order
  *
- *     [ matrices, decayed: embedding, then per layer q k v o gate up down | gains: per layer two norms, last norm | head ]
+ *     [ matrices, decayed: embedding, then per layer q k v o gate up down | gains: per layer two norms, last norm |
+ * head ]
  *
- * The head is a linear of dim -> vocab_size (lm_head.weight; with tied weights it is the embedding and not in the arena again), or of
- * dim -> 1 (score.weight): a reward model or critic is the same struct with the other head. Gradients and optimizer state have the arena's layout.
+ * The head is a linear of dim -> vocab_size (lm_head.weight; with tied weights it is the embedding and not in the arena
+ * again), or of dim -> 1 (score.weight): a reward model or critic is the same struct with the other head. Gradients and
+ * optimizer state have the arena's layout.
  */
 #ifndef L2_MODEL_MODEL_H
 #define L2_MODEL_MODEL_H
@@ -37,7 +39,7 @@ typedef struct l2_layer {
 struct llama2_model {
     llama2_context *ctx;
     atomic_int references;
-    atomic_int users; /* calls that read the weights; -1: a call that changes them */
+    atomic_int users;   /* calls that read the weights; -1: a call that changes them */
     atomic_int trained; /* a trainer is attached */
     llama2_config config;
     int32_t head_kind, dtype;
@@ -56,8 +58,10 @@ struct llama2_model {
 llama2_status l2_config_check(const llama2_config *config);
 
 /* params.c: a model with uninitialised weights. */
-llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind, llama2_model **out);
-const l2_param *l2_model_find(const llama2_model *model, const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
+llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
+                           llama2_model **out);
+const l2_param *l2_model_find(const llama2_model *model,
+                              const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
 /* Points the grads of all weights into `arena` (n_elements of the model's dtype), or at nothing. */
 void l2_model_attach_gradients(llama2_model *model, void *arena);
 llama2_model *l2_model_retain(llama2_model *model);
@@ -70,7 +74,8 @@ void l2_model_init_head(llama2_model *model, int32_t how);
 llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
 
 /* io.c: Hugging Face folders. `shift`, `scale`: of a reward model's scores, else NULL. */
-llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out, double *shift, double *scale);
+llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
+                            double *shift, double *scale);
 llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
 
 /* memory.c: options are complete. */

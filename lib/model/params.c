@@ -31,7 +31,8 @@ enum { MATRICES_A_LAYER = 7, GAINS_A_LAYER = 2 };
 
 static void place_all(layout *l, const llama2_config *c, int32_t head_kind)
 {
-    int64_t d = c->dim, q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim, f = c->ffn_dim;
+    int64_t d = c->dim, q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim,
+            f = c->ffn_dim;
     place(l, c->vocab_size, d, 1, -1, "model.embed_tokens.weight");
     for (int32_t i = 0; i < c->n_layers; i++) {
         place(l, q, d, 1, i, "self_attn.q_proj.weight");
@@ -92,7 +93,8 @@ void l2_model_attach_gradients(llama2_model *model, void *arena)
     bind(model, arena, 1);
 }
 
-llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind, llama2_model **out)
+llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
+                           llama2_model **out)
 {
     llama2_status status;
     llama2_model *m = NULL;
@@ -153,7 +155,8 @@ const l2_param *l2_model_find(const llama2_model *model, const char *name)
 {
     for (int32_t i = 0; i < model->n_params; i++)
         if (strcmp(model->params[i].name, name) == 0) return &model->params[i];
-    l2_fail(LLAMA2_E_NOT_FOUND, "no tensor is named \"%.64s\"; names are those of transformers, such as \"%s\"", name, model->params[0].name);
+    l2_fail(LLAMA2_E_NOT_FOUND, "no tensor is named \"%.64s\"; names are those of transformers, such as \"%s\"", name,
+            model->params[0].name);
     return NULL;
 }
 
@@ -164,8 +167,10 @@ llama2_status l2_model_enter(const llama2_model *model, int change)
     int now = atomic_load_explicit(users, memory_order_relaxed);
     do {
         if (change ? now != 0 : now < 0)
-            return l2_fail(LLAMA2_E_BUSY, now < 0 ? "the model is being trained by another call" : "the model is in use by another call and can't be changed");
-    } while (!atomic_compare_exchange_weak_explicit(users, &now, change ? -1 : now + 1, memory_order_acquire, memory_order_relaxed));
+            return l2_fail(LLAMA2_E_BUSY, now < 0 ? "the model is being trained by another call"
+                                                  : "the model is in use by another call and can't be changed");
+    } while (!atomic_compare_exchange_weak_explicit(users, &now, change ? -1 : now + 1, memory_order_acquire,
+                                                    memory_order_relaxed));
     return LLAMA2_OK;
 }
 

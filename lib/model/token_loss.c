@@ -15,8 +15,9 @@ static void by_target(void *user, int64_t row, double logprob, double entropy, d
     v->loss(v->user, v->targets[row], logprob, entropy, dlogprob, dentropy);
 }
 
-llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets, int64_t n, double temperature,
-                                  int entropy, l2_token_loss loss, void *user, l2_activations *activations)
+llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
+                                  int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
+                                  l2_activations *activations)
 {
     llama2_context *ctx = model->ctx;
     llama2_status status;

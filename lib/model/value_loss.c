@@ -2,8 +2,8 @@
 #include "base/alloc.h"
 #include "model/forward.h"
 
-llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n, l2_value_loss loss, void *user,
-                                  l2_activations *activations)
+llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n,
+                                  l2_value_loss loss, void *user, l2_activations *activations)
 {
     llama2_context *ctx = model->ctx;
     llama2_status status;

@@ -18,8 +18,8 @@ static span message(const llama2_chat *chat, int32_t i)
 /* White space as Python's str.strip() sees it, since the reference uses that. */
 static int is_white(uint32_t c)
 {
-    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 static span strip(span s)
@@ -42,7 +42,10 @@ static span strip(span s)
 
 static const char *role_name(int32_t role)
 {
-    return role == LLAMA2_ROLE_SYSTEM ? "system" : role == LLAMA2_ROLE_USER ? "user" : role == LLAMA2_ROLE_ASSISTANT ? "assistant" : "unknown";
+    return role == LLAMA2_ROLE_SYSTEM      ? "system"
+           : role == LLAMA2_ROLE_USER      ? "user"
+           : role == LLAMA2_ROLE_ASSISTANT ? "assistant"
+                                           : "unknown";
 }
 
 static llama2_status check_roles(const llama2_chat *chat, uint32_t flags)
@@ -52,14 +55,18 @@ static llama2_status check_roles(const llama2_chat *chat, uint32_t flags)
         int32_t expected = (i - first) % 2 ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;
         if (chat->roles[i] != expected)
             return l2_fail(LLAMA2_E_INVALID,
-                           "chat: message %d has the role %s (%d), expected %s; the order is an optional system message, then user and assistant in turn", (int)i,
-                           role_name(chat->roles[i]), (int)chat->roles[i], role_name(expected));
+                           "chat: message %d has the role %s (%d), expected %s; the order is an optional system "
+                           "message, then user and assistant in turn",
+                           (int)i, role_name(chat->roles[i]), (int)chat->roles[i], role_name(expected));
     }
     int32_t last = flags & LLAMA2_CHAT_COMPLETE ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;
     if (chat->n_messages <= first)
-        return l2_fail(LLAMA2_E_INVALID, "chat: no user message; a dialogue begins with one, after an optional system message");
+        return l2_fail(LLAMA2_E_INVALID,
+                       "chat: no user message; a dialogue begins with one, after an optional system message");
     if (chat->roles[chat->n_messages - 1] != last)
-        return l2_fail(LLAMA2_E_INVALID, "chat: the last message is %s's, expected %s: LLAMA2_CHAT_COMPLETE is for dialogues that end with an answer, and only for them",
+        return l2_fail(LLAMA2_E_INVALID,
+                       "chat: the last message is %s's, expected %s: LLAMA2_CHAT_COMPLETE is for dialogues that end "
+                       "with an answer, and only for them",
                        role_name(chat->roles[chat->n_messages - 1]), role_name(last));
     return LLAMA2_OK;
 }
@@ -81,14 +88,18 @@ static llama2_status check_texts(const llama2_chat *chat)
 {
     static const char *const markers[] = {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"};
     for (int32_t i = 0; i < chat->n_messages; ++i) {
-        if (!chat->texts[i] && !(chat->lengths && chat->lengths[i] == 0)) return l2_fail(LLAMA2_E_INVALID, "chat: text of message %d is NULL", (int)i);
+        if (!chat->texts[i] && !(chat->lengths && chat->lengths[i] == 0))
+            return l2_fail(LLAMA2_E_INVALID, "chat: text of message %d is NULL", (int)i);
         if (chat->loss_weights && !(isfinite(chat->loss_weights[i]) && chat->loss_weights[i] >= 0))
-            return l2_fail(LLAMA2_E_INVALID, "chat: loss weight of message %d is %g, expected a finite number >= 0", (int)i, (double)chat->loss_weights[i]);
+            return l2_fail(LLAMA2_E_INVALID, "chat: loss weight of message %d is %g, expected a finite number >= 0",
+                           (int)i, (double)chat->loss_weights[i]);
         span s = message(chat, i);
         for (size_t k = 0; k < sizeof markers / sizeof *markers; ++k) {
             const char *at = find(s, markers[k]);
             if (at)
-                return l2_fail(LLAMA2_E_INJECTION, "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold [INST], [/INST], <<SYS>> or <</SYS>>",
+                return l2_fail(LLAMA2_E_INJECTION,
+                               "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold [INST], "
+                               "[/INST], <<SYS>> or <</SYS>>",
                                (int)i, role_name(chat->roles[i]), markers[k], (size_t)(at - s.text));
         }
     }
@@ -117,9 +128,10 @@ static void fill(float *weights, int64_t capacity, int64_t from, int64_t to, flo
     for (int64_t t = from; weights && t < to && t < capacity; ++t) weights[t] = value;
 }
 
-/* BOS "[INST] " strip(system + user) " [/INST]", and if there is an answer " " strip(answer) " " EOS. `room` holds it all. */
-static llama2_status encode_pair(const llama2_tokenizer *tok, const span *system, span user, const span *answer, float weight, char *room, l2_ids *out,
-                                 float *weights)
+/* BOS "[INST] " strip(system + user) " [/INST]", and if there is an answer " " strip(answer) " " EOS. `room` holds it
+ * all. */
+static llama2_status encode_pair(const llama2_tokenizer *tok, const span *system, span user, const span *answer,
+                                 float weight, char *room, l2_ids *out, float *weights)
 {
     int64_t begin = out->count, n_prompt;
     char *to = put_text(room, "[INST] "), *prompt = to;
@@ -138,11 +150,14 @@ static llama2_status encode_pair(const llama2_tokenizer *tok, const span *system
     return LLAMA2_OK;
 }
 
-llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out, float *weights)
+llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
+                             float *weights)
 {
     L2_TRY(check_roles(chat, flags));
     L2_TRY(check_texts(chat));
-    if (tok->bos < 0 || tok->eos < 0) return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no %s piece, which the format needs", tok->bos < 0 ? "BOS" : "EOS");
+    if (tok->bos < 0 || tok->eos < 0)
+        return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no %s piece, which the format needs",
+                       tok->bos < 0 ? "BOS" : "EOS");
     size_t longest[3] = {0, 0, 0};
     for (int32_t i = 0; i < chat->n_messages; ++i) {
         size_t n = message(chat, i).length;
@@ -157,7 +172,8 @@ llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *cha
         int answered = i + 1 < chat->n_messages;
         span answer = answered ? message(chat, i + 1) : (span){NULL, 0};
         float weight = answered && chat->loss_weights ? chat->loss_weights[i + 1] : 1;
-        L2_CHECK(encode_pair(tok, i == first && first ? &system : NULL, message(chat, i), answered ? &answer : NULL, weight, room, out, weights));
+        L2_CHECK(encode_pair(tok, i == first && first ? &system : NULL, message(chat, i), answered ? &answer : NULL,
+                             weight, room, out, weights));
     }
     status = LLAMA2_OK;
 done:

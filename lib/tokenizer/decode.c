@@ -57,8 +57,8 @@ static void take_byte(const llama2_tokenizer *tok, l2_decode_state *state, int32
     state->held[state->n_held++] = (unsigned char)((high - digits) * 16 + (low - digits));
 }
 
-void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, char *held, size_t *n_held, const char **text,
-                    size_t *length)
+void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, char *held, size_t *n_held,
+                    const char **text, size_t *length)
 {
     int type = tok->types[id];
     *text = tok->shown + tok->shown_at[id];
@@ -79,7 +79,8 @@ void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t
         return;
     }
     /* The dummy prefix goes: once, or every leading space where encoding would have dropped them. */
-    int begins_with_space = type != LLAMA2_PIECE_UNKNOWN && memcmp(tok->bytes + tok->offsets[id], L2_SPACE, strlen(L2_SPACE)) == 0;
+    int begins_with_space =
+        type != LLAMA2_PIECE_UNKNOWN && memcmp(tok->bytes + tok->offsets[id], L2_SPACE, strlen(L2_SPACE)) == 0;
     if (begins_with_space && state->at_start && (tok->add_dummy_prefix || tok->remove_extra_whitespaces)) {
         ++*text;
         --*length;

@@ -1,6 +1,7 @@
 /*
- * Text into ids: normalisation (spaces become U+2581, invalid bytes U+FFFD), cut wherever no piece can span, each segment merged by itself. Ordinary
- * words come again and again, so in a long text the ids of short segments are remembered.
+ * Text into ids: normalisation (spaces become U+2581, invalid bytes U+FFFD), cut wherever no piece can span, each
+ * segment merged by itself. Ordinary words come again and again, so in a long text the ids of short segments are
+ * remembered.
  */
 #include "base/alloc.h"
 #include "base/context.h"
@@ -27,10 +28,10 @@ typedef struct encoder {
     size_t cache_mask;
     int32_t recent[CACHED_IDS]; /* ids of the segment being merged */
     int n_recent;
-    int after_unknown;     /* the last id is UNK: another joins it */
-    uint64_t done, mark;   /* normalised bytes that have become ids; tokens that end up to `mark` are counted */
+    int after_unknown;   /* the last id is UNK: another joins it */
+    uint64_t done, mark; /* normalised bytes that have become ids; tokens that end up to `mark` are counted */
     int64_t n_before;
-    size_t spaces;         /* with remove_extra_whitespaces: held back, since those at the end go */
+    size_t spaces; /* with remove_extra_whitespaces: held back, since those at the end go */
 } encoder;
 
 static void push_id(encoder *e, int32_t id)
@@ -94,7 +95,8 @@ static llama2_status flush(encoder *e)
     if (!length) return LLAMA2_OK;
     e->used = 0;
     int astride = e->done < e->mark && e->done + length > e->mark;
-    if (!e->cache || length > CACHED_BYTES || astride) return l2_merge(e->tok, &e->space, e->segment, length, emit_token, e);
+    if (!e->cache || length > CACHED_BYTES || astride)
+        return l2_merge(e->tok, &e->space, e->segment, length, emit_token, e);
     cached *slot = find_cached(e, e->segment, length);
     if (slot->length == length && memcmp(slot->text, e->segment, length) == 0) {
         use_cached(e, slot);
@@ -113,7 +115,8 @@ static llama2_status flush(encoder *e)
 static llama2_status grow_segment(encoder *e)
 {
     if (e->room >= L2_MAX_SEGMENT)
-        return l2_fail(LLAMA2_E_LIMIT, "text: %d bytes without a place where it can be cut; encode it in parts", L2_MAX_SEGMENT);
+        return l2_fail(LLAMA2_E_LIMIT, "text: %d bytes without a place where it can be cut; encode it in parts",
+                       L2_MAX_SEGMENT);
     size_t room = e->room ? 2 * e->room : 4096;
     L2_TRY(l2_realloc(e->tok->ctx, e->room, room, 1, &e->segment));
     e->room = room;
@@ -150,8 +153,10 @@ static llama2_status put_normal(encoder *e, const char *text, size_t n)
     return put_char(e, text, n, class);
 }
 
-/* What the text begins with, normalised but for its spaces: a user-defined piece, a character, or U+FFFD for an invalid byte. Returns the bytes it takes. */
-static size_t next_part(const llama2_tokenizer *tok, const char *text, size_t length, const char **part, size_t *part_length)
+/* What the text begins with, normalised but for its spaces: a user-defined piece, a character, or U+FFFD for an invalid
+ * byte. Returns the bytes it takes. */
+static size_t next_part(const llama2_tokenizer *tok, const char *text, size_t length, const char **part,
+                        size_t *part_length)
 {
     size_t n = l2_vocabulary_user_defined(tok, text, length);
     if (!n) n = (size_t)l2_utf8_decode(text, length, NULL);
@@ -218,7 +223,8 @@ static llama2_status encode_all(encoder *e, const char *text, size_t length, siz
     if (tok->remove_extra_whitespaces)
         while (at < length && text[at] == ' ' && l2_vocabulary_user_defined(tok, text + at, length - at) <= 1) ++at;
     if (at == length) return LLAMA2_OK;
-    if (tok->add_dummy_prefix) L2_TRY(put_normal(e, tok->escape_whitespaces ? L2_SPACE : " ", tok->escape_whitespaces ? 3 : 1));
+    if (tok->add_dummy_prefix)
+        L2_TRY(put_normal(e, tok->escape_whitespaces ? L2_SPACE : " ", tok->escape_whitespaces ? 3 : 1));
     while (at < length) {
         size_t end = length - at > CHECK_EVERY ? at + CHECK_EVERY : length;
         if (at < mark && mark < end) end = mark;
@@ -229,7 +235,8 @@ static llama2_status encode_all(encoder *e, const char *text, size_t length, siz
     return flush(e);
 }
 
-llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t length, l2_ids *out, size_t mark, int64_t *n_before)
+llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t length, l2_ids *out, size_t mark,
+                        int64_t *n_before)
 {
     encoder e = {.tok = tok, .out = out, .mark = UINT64_MAX, .n_before = out->count};
     llama2_status status;

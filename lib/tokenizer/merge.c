@@ -1,6 +1,7 @@
 /*
- * Byte-pair merging: symbols begin as characters; the two neighbours whose joined text is the piece with the highest score are joined, the leftmost among
- * equals, until no joined text is a piece. A short segment scans all its pairs; a long one keeps them in a heap: O(n log n).
+ * Byte-pair merging: symbols begin as characters; the two neighbours whose joined text is the piece with the highest
+ * score are joined, the leftmost among equals, until no joined text is a piece. A short segment scans all its pairs; a
+ * long one keeps them in a heap: O(n log n).
  */
 #include "tokenizer/merge.h"
 #include "base/alloc.h"
@@ -39,7 +40,7 @@ static size_t first_symbol(const llama2_tokenizer *tok, const char *text, size_t
     return n;
 }
 
-/* --- short segments ---------------------------------------------------------------------------------------------------------------- */
+/* --- short segments -------------------------------------------------------------------------- */
 
 typedef struct short_segment {
     const char *text;
@@ -100,7 +101,7 @@ static void merge_short(const llama2_tokenizer *tok, short_segment *s)
     }
 }
 
-/* --- long segments ----------------------------------------------------------------------------------------------------------------- */
+/* --- long segments --------------------------------------------------------------------------- */
 
 static int goes_first(l2_candidate a, l2_candidate b)
 {
@@ -168,7 +169,8 @@ static llama2_status grow_heap(llama2_context *ctx, l2_merge_space *space, size_
 static const uint32_t NONE = UINT32_MAX;
 
 /* The pair of the symbol at `left` and its right neighbour. */
-static void add_candidate(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, uint32_t left, uint32_t length)
+static void add_candidate(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, uint32_t left,
+                          uint32_t length)
 {
     uint32_t right = space->next[left];
     if (right == length || space->ids[left] < -1 || space->ids[right] < -1) return;
@@ -215,7 +217,8 @@ static llama2_status merge_long(const llama2_tokenizer *tok, l2_merge_space *spa
 }
 
 /* A symbol that is an unused piece is given as the parts it was made of, these likewise. */
-static void emit_parts(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, uint32_t length, l2_merge_emit emit, void *user)
+static void emit_parts(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, uint32_t length,
+                       l2_merge_emit emit, void *user)
 {
     uint32_t *stack = space->stack, depth = 0;
     stack[depth++] = 0;
@@ -235,7 +238,8 @@ static void emit_parts(const llama2_tokenizer *tok, l2_merge_space *space, const
     }
 }
 
-llama2_status l2_merge(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, size_t length, l2_merge_emit emit, void *user)
+llama2_status l2_merge(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, size_t length,
+                       l2_merge_emit emit, void *user)
 {
     short_segment s;
     if (!tok->has_unused && length <= (size_t)SHORT * 4 && split_short(tok, &s, text, length)) {

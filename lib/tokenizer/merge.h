@@ -16,7 +16,8 @@ typedef struct l2_merge_space {
     size_t bytes;
     l2_candidate *heap;
     size_t heap_room, heap_used;
-    uint32_t *unused_left; /* by id of an unused piece: bytes of the left part that it was last made of; only where there are such pieces */
+    uint32_t *unused_left; /* by id of an unused piece: bytes of the left part that it was last made of; only where
+                              there are such pieces */
     uint32_t *stack;
 } l2_merge_space;
 
@@ -26,6 +27,7 @@ void l2_merge_space_free(llama2_context *ctx, l2_merge_space *space);
 typedef void (*l2_merge_emit)(void *user, int32_t id, const char *text, size_t length);
 
 /* `text` is valid UTF-8 of at most L2_MAX_SEGMENT bytes; `length` > 0. Tokens come in order. */
-llama2_status l2_merge(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, size_t length, l2_merge_emit emit, void *user);
+llama2_status l2_merge(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, size_t length,
+                       l2_merge_emit emit, void *user);
 
 #endif

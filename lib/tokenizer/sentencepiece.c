@@ -1,6 +1,7 @@
 /*
- * tokenizer.model: sentencepiece's ModelProto in the protobuf wire format. A bounded pull parser: no length is believed before it is compared with the
- * bytes that remain, and nothing is allocated before the whole file was walked through once.
+ * tokenizer.model: sentencepiece's ModelProto in the protobuf wire format. A bounded pull parser: no length is believed
+ * before it is compared with the bytes that remain, and nothing is allocated before the whole file was walked through
+ * once.
  */
 #include "base/alloc.h"
 #include "base/json.h"
@@ -32,7 +33,9 @@ static llama2_status read_varint(wire *w, uint64_t *out)
     uint64_t value = 0;
     size_t start = w->at;
     for (int i = 0; i < 10; ++i) {
-        if (w->at == w->end) return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: %s ends within the number at byte %zu", w->name, start);
+        if (w->at == w->end)
+            return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: %s ends within the number at byte %zu", w->name,
+                           start);
         unsigned char byte = w->data[w->at++];
         if (i == 9 && byte > 1) break;
         value |= (uint64_t)(byte & 0x7F) << (7 * i);
@@ -46,7 +49,9 @@ static llama2_status read_varint(wire *w, uint64_t *out)
 
 static llama2_status read_fixed(wire *w, size_t n, uint64_t *out)
 {
-    if (w->end - w->at < n) return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: %s ends within the %zu-byte number at byte %zu", w->name, n, w->at);
+    if (w->end - w->at < n)
+        return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: %s ends within the %zu-byte number at byte %zu", w->name,
+                       n, w->at);
     uint64_t value = 0;
     for (size_t i = 0; i < n; ++i) value |= (uint64_t)w->data[w->at + i] << (8 * i);
     w->at += n;
@@ -62,7 +67,8 @@ static llama2_status next_field(wire *w, field *f, int *more)
     if (!*more) return LLAMA2_OK;
     f->offset = w->at;
     L2_TRY(read_varint(w, &tag));
-    if (tag >> 3 == 0 || tag >> 3 > 536870911) return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: no valid field at byte %zu of %s", f->offset, w->name);
+    if (tag >> 3 == 0 || tag >> 3 > 536870911)
+        return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: no valid field at byte %zu of %s", f->offset, w->name);
     f->number = (uint32_t)(tag >> 3);
     f->type = (int)(tag & 7);
     switch (f->type) {
@@ -72,15 +78,17 @@ static llama2_status next_field(wire *w, field *f, int *more)
     case BYTES:
         L2_TRY(read_varint(w, &f->value));
         if (f->value > w->end - w->at)
-            return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: field %u at byte %zu of %s claims %llu bytes, but %zu remain", (unsigned)f->number, f->offset,
-                           w->name, (unsigned long long)f->value, w->end - w->at);
+            return l2_fail(LLAMA2_E_TRUNCATED,
+                           "tokenizer.model: field %u at byte %zu of %s claims %llu bytes, but %zu remain",
+                           (unsigned)f->number, f->offset, w->name, (unsigned long long)f->value, w->end - w->at);
         f->length = (size_t)f->value;
         f->start = w->at;
         w->at += f->length;
         return LLAMA2_OK;
     default:
-        return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: field %u at byte %zu of %s has the wire type %d, expected 0, 1, 2 or 5", (unsigned)f->number, f->offset,
-                       w->name, f->type);
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "tokenizer.model: field %u at byte %zu of %s has the wire type %d, expected 0, 1, 2 or 5",
+                       (unsigned)f->number, f->offset, w->name, f->type);
     }
 }
 
@@ -92,8 +100,8 @@ static wire inside(const wire *outer, const field *f, const char *name)
 static llama2_status expect(const wire *w, const field *f, int type)
 {
     if (f->type == type) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: field %u at byte %zu of %s has the wire type %d, expected %d", (unsigned)f->number, f->offset, w->name,
-                   f->type, type);
+    return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: field %u at byte %zu of %s has the wire type %d, expected %d",
+                   (unsigned)f->number, f->offset, w->name, f->type, type);
 }
 
 typedef struct piece {
@@ -127,7 +135,8 @@ static llama2_status read_piece(const wire *outer, const field *message, piece *
     }
 }
 
-/* What the trainer and normaliser sections say, with the defaults of sentencepiece_model.proto. Texts point into the file. */
+/* What the trainer and normaliser sections say, with the defaults of sentencepiece_model.proto. Texts point into the
+ * file. */
 typedef struct settings {
     uint64_t model_type, byte_fallback, whitespace_as_suffix;
     uint64_t add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
@@ -143,7 +152,8 @@ typedef struct numbered {
     size_t *length;
 } numbered;
 
-static llama2_status read_settings(const wire *outer, const field *message, const char *name, const numbered *known, size_t n_known)
+static llama2_status read_settings(const wire *outer, const field *message, const char *name, const numbered *known,
+                                   size_t n_known)
 {
     wire w = inside(outer, message, name);
     field f;
@@ -163,9 +173,9 @@ static llama2_status read_settings(const wire *outer, const field *message, cons
 
 static llama2_status read_section(const wire *w, const field *f, settings *s)
 {
-    const numbered trainer[] = {{3, &s->model_type, NULL, NULL},      {24, &s->whitespace_as_suffix, NULL, NULL},
-                                {35, &s->byte_fallback, NULL, NULL},  {44, NULL, &s->surface, &s->n_surface},
-                                {46, NULL, &s->bos, &s->n_bos},       {47, NULL, &s->eos, &s->n_eos},
+    const numbered trainer[] = {{3, &s->model_type, NULL, NULL},     {24, &s->whitespace_as_suffix, NULL, NULL},
+                                {35, &s->byte_fallback, NULL, NULL}, {44, NULL, &s->surface, &s->n_surface},
+                                {46, NULL, &s->bos, &s->n_bos},      {47, NULL, &s->eos, &s->n_eos},
                                 {48, NULL, &s->pad, &s->n_pad}};
     const numbered normaliser[] = {{1, NULL, &s->name, &s->n_name},
                                    {2, NULL, NULL, &s->charsmap},
@@ -182,9 +192,7 @@ static llama2_status read_section(const wire *w, const field *f, settings *s)
         s->has_normaliser = 1;
         L2_TRY(expect(w, f, BYTES));
         return read_settings(w, f, "normalizer_spec", normaliser, sizeof normaliser / sizeof *normaliser);
-    case 5:
-        L2_TRY(expect(w, f, BYTES));
-        return read_settings(w, f, "denormalizer_spec", denormaliser, 1);
+    case 5: L2_TRY(expect(w, f, BYTES)); return read_settings(w, f, "denormalizer_spec", denormaliser, 1);
     default: return LLAMA2_OK;
     }
 }
@@ -193,20 +201,25 @@ static llama2_status check_settings(const settings *s)
 {
     static const char *const kinds[] = {"unigram", "unigram", "BPE", "word", "char"};
     if (!s->has_trainer || !s->has_normaliser)
-        return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: no %s; the file is cut off, or not a sentencepiece model", s->has_trainer ? "normalizer_spec" : "trainer_spec");
+        return l2_fail(LLAMA2_E_TRUNCATED, "tokenizer.model: no %s; the file is cut off, or not a sentencepiece model",
+                       s->has_trainer ? "normalizer_spec" : "trainer_spec");
     if (s->model_type != BPE)
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.model: model type %llu (%s) is not supported, only 2 (BPE)", (unsigned long long)s->model_type,
-                       s->model_type <= 4 ? kinds[s->model_type] : "unknown");
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.model: model type %llu (%s) is not supported, only 2 (BPE)",
+                       (unsigned long long)s->model_type, s->model_type <= 4 ? kinds[s->model_type] : "unknown");
     if (s->charsmap)
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.model: the normaliser \"%.*s\" with a table of %zu bytes is not supported, only \"identity\"",
-                       (int)(s->n_name < 40 ? s->n_name : 40), s->name, s->charsmap);
+        return l2_fail(
+            LLAMA2_E_UNSUPPORTED,
+            "tokenizer.model: the normaliser \"%.*s\" with a table of %zu bytes is not supported, only \"identity\"",
+            (int)(s->n_name < 40 ? s->n_name : 40), s->name, s->charsmap);
     if (s->denormaliser) return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.model: a denormaliser table is not supported");
-    if (s->whitespace_as_suffix) return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.model: treat_whitespace_as_suffix is not supported");
+    if (s->whitespace_as_suffix)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.model: treat_whitespace_as_suffix is not supported");
     return LLAMA2_OK;
 }
 
 /* The first walk: all sections, and how much the pieces take. */
-static llama2_status survey(wire w, const llama2_tokenizer_options *options, settings *s, int32_t *n_pieces, size_t *bytes)
+static llama2_status survey(wire w, const llama2_tokenizer_options *options, settings *s, int32_t *n_pieces,
+                            size_t *bytes)
 {
     field f;
     piece p;
@@ -223,7 +236,9 @@ static llama2_status survey(wire w, const llama2_tokenizer_options *options, set
         L2_TRY(expect(&w, &f, BYTES));
         L2_TRY(read_piece(&w, &f, &p));
         if (*n_pieces == options->max_pieces)
-            return l2_fail(LLAMA2_E_LIMIT, "tokenizer.model: more than %d pieces (at byte %zu); llama2_tokenizer_options.max_pieces allows that many",
+            return l2_fail(LLAMA2_E_LIMIT,
+                           "tokenizer.model: more than %d pieces (at byte %zu); llama2_tokenizer_options.max_pieces "
+                           "allows that many",
                            (int)options->max_pieces, f.offset);
         ++*n_pieces;
         *bytes += p.length;
@@ -257,7 +272,8 @@ static llama2_status fill(wire w, const settings *s, llama2_tokenizer *tok)
     tok->add_dummy_prefix = s->add_dummy_prefix != 0;
     tok->remove_extra_whitespaces = s->remove_extra_whitespaces != 0;
     tok->escape_whitespaces = s->escape_whitespaces != 0;
-    if (l2_utf8_valid_prefix(s->surface, s->n_surface) != s->n_surface) return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: unk_surface is not UTF-8");
+    if (l2_utf8_valid_prefix(s->surface, s->n_surface) != s->n_surface)
+        return l2_fail(LLAMA2_E_FORMAT, "tokenizer.model: unk_surface is not UTF-8");
     L2_TRY(copy_text(ctx, s->bos, s->n_bos, "<s>", &tok->bos_piece));
     L2_TRY(copy_text(ctx, s->eos, s->n_eos, "</s>", &tok->eos_piece));
     L2_TRY(copy_text(ctx, s->pad, s->n_pad, "<pad>", &tok->pad_piece));
@@ -266,12 +282,20 @@ static llama2_status fill(wire w, const settings *s, llama2_tokenizer *tok)
     return status < 0 ? l2_fail_in(status, "tokenizer.model") : status;
 }
 
-llama2_status l2_sentencepiece_read(llama2_context *ctx, const unsigned char *data, size_t size, const llama2_tokenizer_options *options,
-                                    llama2_tokenizer **out)
+llama2_status l2_sentencepiece_read(llama2_context *ctx, const unsigned char *data, size_t size,
+                                    const llama2_tokenizer_options *options, llama2_tokenizer **out)
 {
     static const char surface[] = " \xE2\x81\x87 ";
-    settings s = {.model_type = 1, .add_dummy_prefix = 1, .remove_extra_whitespaces = 1, .escape_whitespaces = 1,
-                  .bos = "", .eos = "", .pad = "", .name = "", .surface = surface, .n_surface = sizeof surface - 1};
+    settings s = {.model_type = 1,
+                  .add_dummy_prefix = 1,
+                  .remove_extra_whitespaces = 1,
+                  .escape_whitespaces = 1,
+                  .bos = "",
+                  .eos = "",
+                  .pad = "",
+                  .name = "",
+                  .surface = surface,
+                  .n_surface = sizeof surface - 1};
     wire w = {data, 0, size, "the file"};
     int32_t n_pieces;
     size_t bytes;
@@ -279,7 +303,8 @@ llama2_status l2_sentencepiece_read(llama2_context *ctx, const unsigned char *da
     llama2_status status;
     *out = NULL;
     if (size > options->max_bytes)
-        return l2_fail(LLAMA2_E_LIMIT, "tokenizer.model: %zu bytes; llama2_tokenizer_options.max_bytes allows %llu", size, (unsigned long long)options->max_bytes);
+        return l2_fail(LLAMA2_E_LIMIT, "tokenizer.model: %zu bytes; llama2_tokenizer_options.max_bytes allows %llu",
+                       size, (unsigned long long)options->max_bytes);
     L2_TRY(survey(w, options, &s, &n_pieces, &bytes));
     L2_TRY(l2_vocabulary_begin(ctx, n_pieces, bytes, &tok));
     L2_CHECK(fill(w, &s, tok));
@@ -293,7 +318,7 @@ done:
     return status;
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static void put_varint(l2_text *text, uint64_t value)
 {

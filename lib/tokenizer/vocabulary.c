@@ -117,8 +117,8 @@ void l2_vocabulary_free(llama2_tokenizer *tok)
 {
     if (!tok) return;
     llama2_context *ctx = tok->ctx;
-    void *const owned[] = {tok->bytes,     tok->offsets,   tok->scores,    tok->types,       tok->shown,   tok->shown_at, tok->slots,
-                           tok->bos_piece, tok->eos_piece, tok->pad_piece, tok->unk_surface, tok->original};
+    void *const owned[] = {tok->bytes, tok->offsets,   tok->scores,    tok->types,     tok->shown,       tok->shown_at,
+                           tok->slots, tok->bos_piece, tok->eos_piece, tok->pad_piece, tok->unk_surface, tok->original};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; ++i) l2_free(ctx, owned[i]);
     l2_free(ctx, tok);
     l2_context_release(ctx);
@@ -137,11 +137,15 @@ static llama2_status add_special(llama2_tokenizer *tok, int32_t id, const char *
 {
     if (type == LLAMA2_PIECE_UNKNOWN) {
         if (tok->unk >= 0)
-            return l2_fail(LLAMA2_E_FORMAT, "piece %d is of type unknown, but piece %d is already; there must be exactly one", (int)id, (int)tok->unk);
+            return l2_fail(LLAMA2_E_FORMAT,
+                           "piece %d is of type unknown, but piece %d is already; there must be exactly one", (int)id,
+                           (int)tok->unk);
         tok->unk = id;
     } else if (type == LLAMA2_PIECE_BYTE) {
         int byte = byte_of_piece(text, length);
-        if (byte < 0) return l2_fail(LLAMA2_E_FORMAT, "piece %d is of type byte, but its text is not of the form <0x41>", (int)id);
+        if (byte < 0)
+            return l2_fail(LLAMA2_E_FORMAT, "piece %d is of type byte, but its text is not of the form <0x41>",
+                           (int)id);
         tok->byte_ids[byte] = id;
     } else if (type == LLAMA2_PIECE_USER_DEFINED) {
         ++tok->n_user_defined;
@@ -159,7 +163,8 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
     int32_t id = tok->n_pieces;
     if (length == 0) return l2_fail(LLAMA2_E_FORMAT, "piece %d is empty", (int)id);
     if (length > L2_MAX_PIECE)
-        return l2_fail(LLAMA2_E_LIMIT, "piece %d has %zu bytes, at most %d are possible", (int)id, length, L2_MAX_PIECE);
+        return l2_fail(LLAMA2_E_LIMIT, "piece %d has %zu bytes, at most %d are possible", (int)id, length,
+                       L2_MAX_PIECE);
     if (memchr(text, 0, length)) return l2_fail(LLAMA2_E_FORMAT, "piece %d has a NUL in it", (int)id);
     size_t valid = l2_utf8_valid_prefix(text, length);
     if (valid != length) return l2_fail(LLAMA2_E_FORMAT, "piece %d is not UTF-8 at its byte %zu", (int)id, valid);
@@ -168,7 +173,9 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
         return l2_fail(LLAMA2_E_FORMAT, "piece %d: type %d, expected 1 (normal) to 6 (byte)", (int)id, (int)type);
     uint64_t hash = hash_text(text, length);
     l2_slot *slot = find_slot(tok, text, length, hash);
-    if (slot->id >= 0) return l2_fail(LLAMA2_E_FORMAT, "piece %d has the text of piece %d; no two may be alike", (int)id, (int)slot->id);
+    if (slot->id >= 0)
+        return l2_fail(LLAMA2_E_FORMAT, "piece %d has the text of piece %d; no two may be alike", (int)id,
+                       (int)slot->id);
     L2_TRY(add_special(tok, id, text, length, type));
     char *to = tok->bytes + tok->offsets[id];
     memcpy(to, text, length);
@@ -196,9 +203,11 @@ static llama2_status check_bytes(llama2_tokenizer *tok)
         if (tok->byte_ids[i] < 0 && missing < 0) missing = i;
     }
     if (tok->byte_fallback && missing >= 0)
-        return l2_fail(LLAMA2_E_FORMAT, "byte fallback needs 256 byte pieces, but <0x%02X> is missing", (unsigned)missing);
+        return l2_fail(LLAMA2_E_FORMAT, "byte fallback needs 256 byte pieces, but <0x%02X> is missing",
+                       (unsigned)missing);
     if (!tok->byte_fallback && found)
-        return l2_fail(LLAMA2_E_FORMAT, "%d byte pieces without byte fallback: there must be all 256 and the flag, or none", found);
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "%d byte pieces without byte fallback: there must be all 256 and the flag, or none", found);
     return LLAMA2_OK;
 }
 
@@ -218,7 +227,8 @@ static void build_joins(llama2_tokenizer *tok)
             at += n;
         }
     }
-    /* Which parts an unused piece is taken apart into depends on all candidates of the whole text, so it may not be cut. */
+    /* Which parts an unused piece is taken apart into depends on all candidates of the whole text, so it may not be
+     * cut. */
     if (tok->has_unused) memset(tok->joins, 0xFF, sizeof tok->joins);
 }
 

@@ -14,14 +14,20 @@ llama2_status l2_ppo_options_check(const llama2_ppo_options *o)
 {
     if (o->minibatch < 1) return l2_fail(LLAMA2_E_INVALID, "ppo: minibatch is %" PRId32 ", less than 1", o->minibatch);
     if (o->epochs < 1) return l2_fail(LLAMA2_E_INVALID, "ppo: epochs is %" PRId32 ", less than 1", o->epochs);
-    if (!(o->beta >= 0) || isinf(o->beta)) return l2_fail(LLAMA2_E_INVALID, "ppo: beta is %g, not finite and >= 0", o->beta);
-    if (!(o->gamma >= 0 && o->gamma <= 1)) return l2_fail(LLAMA2_E_INVALID, "ppo: gamma is %g, not in [0, 1]", o->gamma);
-    if (!(o->lambda >= 0 && o->lambda <= 1)) return l2_fail(LLAMA2_E_INVALID, "ppo: lambda is %g, not in [0, 1]", o->lambda);
-    if (!(o->clip > 0) || isinf(o->clip)) return l2_fail(LLAMA2_E_INVALID, "ppo: clip is %g, not finite and > 0", o->clip);
-    if (!(o->value_clip >= 0) || isinf(o->value_clip)) return l2_fail(LLAMA2_E_INVALID, "ppo: value_clip is %g, not finite and >= 0", o->value_clip);
+    if (!(o->beta >= 0) || isinf(o->beta))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: beta is %g, not finite and >= 0", o->beta);
+    if (!(o->gamma >= 0 && o->gamma <= 1))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: gamma is %g, not in [0, 1]", o->gamma);
+    if (!(o->lambda >= 0 && o->lambda <= 1))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: lambda is %g, not in [0, 1]", o->lambda);
+    if (!(o->clip > 0) || isinf(o->clip))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: clip is %g, not finite and > 0", o->clip);
+    if (!(o->value_clip >= 0) || isinf(o->value_clip))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: value_clip is %g, not finite and >= 0", o->value_clip);
     if (!isfinite(o->missing_eos_penalty)) return l2_fail(LLAMA2_E_INVALID, "ppo: missing_eos_penalty is not finite");
     if (o->kl_estimator < LLAMA2_KL_K1 || o->kl_estimator > LLAMA2_KL_K3) {
-        return l2_fail(LLAMA2_E_INVALID, "ppo: kl_estimator is %" PRId32 ", none of LLAMA2_KL_K1, _K2, _K3", o->kl_estimator);
+        return l2_fail(LLAMA2_E_INVALID, "ppo: kl_estimator is %" PRId32 ", none of LLAMA2_KL_K1, _K2, _K3",
+                       o->kl_estimator);
     }
     return LLAMA2_OK;
 }
@@ -38,8 +44,8 @@ typedef struct inputs {
 } inputs;
 
 /* One sample: rewards, advantages and returns of tokens first .. end - 1, of which the last gets the score. */
-static void estimate(const inputs *in, int64_t first, int64_t end, const llama2_ppo_options *o, const double *rewards, double *advantages,
-                     double *returns)
+static void estimate(const inputs *in, int64_t first, int64_t end, const llama2_ppo_options *o, const double *rewards,
+                     double *advantages, double *returns)
 {
     double next_value = 0, next_advantage = 0;
     for (int64_t t = end - 1; t >= first; t--) {
@@ -53,7 +59,8 @@ static void estimate(const inputs *in, int64_t first, int64_t end, const llama2_
 }
 
 /* Token rewards of all samples, and the objective's part of the metrics. */
-static void reward(const llama2_rollouts *r, const inputs *in, const llama2_ppo_options *o, double *rewards, llama2_ppo_metrics *m)
+static void reward(const llama2_rollouts *r, const inputs *in, const llama2_ppo_options *o, double *rewards,
+                   llama2_ppo_metrics *m)
 {
     double kl = 0, entropy = 0, penalty = 0, score = 0, ended = 0;
     int64_t length = 0;
@@ -83,8 +90,8 @@ static void reward(const llama2_rollouts *r, const inputs *in, const llama2_ppo_
 }
 
 /* For each token of the responses, in order. */
-#define EACH_RESPONSE_TOKEN(r, t)                                 \
-    for (int32_t each_s = 0; each_s < (r)->n_samples; each_s++)   \
+#define EACH_RESPONSE_TOKEN(r, t)                                                                                      \
+    for (int32_t each_s = 0; each_s < (r)->n_samples; each_s++)                                                        \
         for (int64_t t = (r)->offsets[each_s] + (r)->prompt_lengths[each_s]; t < (r)->offsets[each_s + 1]; t++)
 
 /* Variance 1, mean kept. */

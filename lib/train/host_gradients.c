@@ -6,7 +6,8 @@
 
 static llama2_status check_sums(double loss, double weight)
 {
-    if (!(weight >= 0) || isinf(weight)) return l2_fail(LLAMA2_E_INVALID, "backward: weight is %g, not finite and >= 0", weight);
+    if (!(weight >= 0) || isinf(weight))
+        return l2_fail(LLAMA2_E_INVALID, "backward: weight is %g, not finite and >= 0", weight);
     if (isnan(loss)) return l2_fail(LLAMA2_E_INVALID, "backward: loss is not a number");
     return LLAMA2_OK;
 }
@@ -18,8 +19,8 @@ static void given_logprob(void *user, int64_t row, double logprob, double entrop
     *dlogprob = (double)grad[row];
 }
 
-llama2_status l2_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch, double temperature, const float *grad, double loss,
-                                   double weight)
+llama2_status l2_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch, double temperature,
+                                   const float *grad, double loss, double weight)
 {
     llama2_status status = LLAMA2_OK;
     int64_t *targets = NULL, n = 0;
@@ -32,16 +33,19 @@ llama2_status l2_backward_logprobs(llama2_trainer *trainer, const llama2_batch *
             if (grad[t] != 0) targets[n++] = t;
         }
     }
-    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, temperature, 0, given_logprob, (void *)(uintptr_t)grad,
-                                    trainer->options.micro_batch_tokens, &trainer->activations));
+    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, temperature, 0, given_logprob,
+                                    (void *)(uintptr_t)grad, trainer->options.micro_batch_tokens,
+                                    &trainer->activations));
     l2_trainer_count(trainer, loss, weight, batch->n_tokens);
 done:
     l2_scratch_put(trainer->ctx, targets);
     return l2_trainer_end(trainer, status);
 }
 
-/* dhidden = dlogits W, dW += dlogits^T hidden, with the host's fp32 rows converted a chunk at a time where the model is in double. */
-static llama2_status head_backward(llama2_trainer *trainer, const l2_tensor *hidden, const float *grad, l2_tensor *dhidden)
+/* dhidden = dlogits W, dW += dlogits^T hidden, with the host's fp32 rows converted a chunk at a time where the model is
+ * in double. */
+static llama2_status head_backward(llama2_trainer *trainer, const l2_tensor *hidden, const float *grad,
+                                   l2_tensor *dhidden)
 {
     enum { CHUNK = 64 };
     llama2_context *ctx = trainer->ctx;
@@ -82,7 +86,8 @@ done:
     return status;
 }
 
-llama2_status l2_backward_logits(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss, double weight)
+llama2_status l2_backward_logits(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss,
+                                 double weight)
 {
     llama2_status status = LLAMA2_OK;
     int64_t *offsets = NULL, first_token;
@@ -113,7 +118,8 @@ static void given_value(void *user, int64_t first, int64_t n, const double *valu
     for (int64_t i = 0; i < n; i++) derivatives[i] = (double)g->grad[g->rows[first + i]];
 }
 
-llama2_status l2_backward_values(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss, double weight)
+llama2_status l2_backward_values(llama2_trainer *trainer, const llama2_batch *batch, const float *grad, double loss,
+                                 double weight)
 {
     llama2_status status = LLAMA2_OK;
     int64_t *rows = NULL, n = 0;
@@ -124,8 +130,8 @@ llama2_status l2_backward_values(llama2_trainer *trainer, const llama2_batch *ba
         if (grad[t] != 0) rows[n++] = t;
     }
     given_values given = {grad, rows};
-    L2_CHECK(l2_value_loss_in_parts(trainer->model, batch, rows, n, 1, given_value, &given, trainer->options.micro_batch_tokens,
-                                    &trainer->activations));
+    L2_CHECK(l2_value_loss_in_parts(trainer->model, batch, rows, n, 1, given_value, &given,
+                                    trainer->options.micro_batch_tokens, &trainer->activations));
     l2_trainer_count(trainer, loss, weight, batch->n_tokens);
 done:
     l2_scratch_put(trainer->ctx, rows);

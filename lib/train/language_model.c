@@ -1,6 +1,6 @@
 /*
- * The loss of pretraining (section 2.2) and SFT (3.1): sum over targets of weight * -log p(token | before it). The two differ in the data alone: in SFT
- * prompt tokens have weight 0.
+ * The loss of pretraining (section 2.2) and SFT (3.1): sum over targets of weight * -log p(token | before it). The two
+ * differ in the data alone: in SFT prompt tokens have weight 0.
  */
 #include "base/alloc.h"
 #include "train/parts.h"
@@ -46,8 +46,8 @@ static llama2_status accumulate(llama2_trainer *trainer, const llama2_batch *bat
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *lm.loss, &lm.loss));
     int64_t n = find_targets(batch, targets);
-    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, 1, 0, token_loss, &lm, trainer->options.micro_batch_tokens,
-                                    &trainer->activations));
+    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, 1, 0, token_loss, &lm,
+                                    trainer->options.micro_batch_tokens, &trainer->activations));
     *loss = (llama2_loss){.struct_size = sizeof *loss, .targets = n};
     for (int64_t i = 0; i < n; i++) {
         /* One by one into the trainer's sums as well: their bits then do not depend on how batches were split. */

@@ -5,10 +5,14 @@
 
 static llama2_status check_options(const llama2_optimizer_options *o)
 {
-    if (!(o->lr >= 0) || isinf(o->lr)) return l2_fail(LLAMA2_E_INVALID, "optimizer: lr is %g, not finite and >= 0", o->lr);
-    if (!(o->beta1 >= 0 && o->beta1 < 1)) return l2_fail(LLAMA2_E_INVALID, "optimizer: beta1 is %g, not in [0, 1)", o->beta1);
-    if (!(o->beta2 >= 0 && o->beta2 < 1)) return l2_fail(LLAMA2_E_INVALID, "optimizer: beta2 is %g, not in [0, 1)", o->beta2);
-    if (!(o->eps > 0) || isinf(o->eps)) return l2_fail(LLAMA2_E_INVALID, "optimizer: eps is %g, not finite and > 0", o->eps);
+    if (!(o->lr >= 0) || isinf(o->lr))
+        return l2_fail(LLAMA2_E_INVALID, "optimizer: lr is %g, not finite and >= 0", o->lr);
+    if (!(o->beta1 >= 0 && o->beta1 < 1))
+        return l2_fail(LLAMA2_E_INVALID, "optimizer: beta1 is %g, not in [0, 1)", o->beta1);
+    if (!(o->beta2 >= 0 && o->beta2 < 1))
+        return l2_fail(LLAMA2_E_INVALID, "optimizer: beta2 is %g, not in [0, 1)", o->beta2);
+    if (!(o->eps > 0) || isinf(o->eps))
+        return l2_fail(LLAMA2_E_INVALID, "optimizer: eps is %g, not finite and > 0", o->eps);
     if (!(o->weight_decay >= 0) || isinf(o->weight_decay)) {
         return l2_fail(LLAMA2_E_INVALID, "optimizer: weight_decay is %g, not finite and >= 0", o->weight_decay);
     }
@@ -56,7 +60,8 @@ llama2_status l2_optimizer_set_lr(llama2_optimizer *optimizer, double lr)
 llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model)
 {
     llama2_status status = LLAMA2_OK;
-    if (optimizer->bound) return l2_fail(LLAMA2_E_STATE, "the optimizer belongs to another trainer already: make one for each trainer");
+    if (optimizer->bound)
+        return l2_fail(LLAMA2_E_STATE, "the optimizer belongs to another trainer already: make one for each trainer");
     size_t size = l2_dtype_size(model->dtype), n = (size_t)model->n_elements;
     L2_CHECK(l2_calloc(optimizer->ctx, n, size, &optimizer->m));
     L2_CHECK(l2_calloc(optimizer->ctx, n, size, &optimizer->v));
@@ -83,7 +88,8 @@ static l2_tensor range(int32_t dtype, void *arena, int64_t first, int64_t end)
     return l2_tensor_1d(dtype, (char *)arena + (size_t)first * l2_dtype_size(dtype), end - first);
 }
 
-llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr, double grad_scale)
+llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,
+                                 double grad_scale)
 {
     const llama2_optimizer_options *o = &optimizer->options;
     int64_t t = optimizer->updates + 1;

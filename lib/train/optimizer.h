@@ -26,6 +26,7 @@ llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model 
 void l2_optimizer_unbind(llama2_optimizer *optimizer);
 
 /* One update of all weights from `gradients` (the arena's layout) times grad_scale. */
-llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr, double grad_scale);
+llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,
+                                 double grad_scale);
 
 #endif

@@ -8,7 +8,8 @@ llama2_status l2_packer_create(llama2_context *ctx, const llama2_packer_options 
 {
     llama2_packer *packer;
     *out = NULL;
-    if (options->max_length < 0) return l2_fail(LLAMA2_E_INVALID, "packer: max_length is %" PRId64 ", less than 0", options->max_length);
+    if (options->max_length < 0)
+        return l2_fail(LLAMA2_E_INVALID, "packer: max_length is %" PRId64 ", less than 0", options->max_length);
     L2_TRY(l2_calloc(ctx, 1, sizeof *packer, &packer));
     packer->ctx = l2_context_retain(ctx);
     packer->options = *options;
@@ -37,7 +38,8 @@ static llama2_status reserve(llama2_packer *packer, int64_t more)
         packer->capacity = capacity;
     }
     if (packer->n_sequences == packer->sequence_capacity) {
-        if (packer->n_sequences > INT32_MAX / 4) return l2_fail(LLAMA2_E_LIMIT, "packer: more than %d sequences", INT32_MAX / 4);
+        if (packer->n_sequences > INT32_MAX / 4)
+            return l2_fail(LLAMA2_E_LIMIT, "packer: more than %d sequences", INT32_MAX / 4);
         int32_t capacity = 2 * packer->sequence_capacity + 16;
         size_t used = packer->offsets ? (size_t)packer->n_sequences + 1 : 0;
         L2_TRY(l2_realloc(packer->ctx, used, (size_t)capacity + 1, sizeof *packer->offsets, &packer->offsets));
@@ -60,9 +62,11 @@ llama2_status l2_packer_add(llama2_packer *packer, const int32_t *tokens, const 
     int64_t max = packer->options.max_length;
     if (n < 1) return l2_fail(LLAMA2_E_INVALID, "packer: an example of %" PRId64 " tokens; at least one is needed", n);
     for (int64_t i = 0; i < n; i++) {
-        if (tokens[i] < 0) return l2_fail(LLAMA2_E_INVALID, "packer: token %" PRId64 " is %" PRId32 ", less than 0", i, tokens[i]);
+        if (tokens[i] < 0)
+            return l2_fail(LLAMA2_E_INVALID, "packer: token %" PRId64 " is %" PRId32 ", less than 0", i, tokens[i]);
         if (weights && (!(weights[i] >= 0) || isinf(weights[i]))) {
-            return l2_fail(LLAMA2_E_INVALID, "packer: weight %" PRId64 " is %g, not finite and >= 0", i, (double)weights[i]);
+            return l2_fail(LLAMA2_E_INVALID, "packer: weight %" PRId64 " is %g, not finite and >= 0", i,
+                           (double)weights[i]);
         }
     }
     int64_t kept = max > 0 && n > max ? max : n;
@@ -81,7 +85,8 @@ llama2_status l2_packer_add(llama2_packer *packer, const int32_t *tokens, const 
 
 llama2_status l2_packer_batch(const llama2_packer *packer, llama2_batch *out)
 {
-    if (packer->n_tokens == 0) return l2_fail(LLAMA2_E_STATE, "packer: nothing has been added, and a batch has at least one token");
+    if (packer->n_tokens == 0)
+        return l2_fail(LLAMA2_E_STATE, "packer: nothing has been added, and a batch has at least one token");
     *out = (llama2_batch){
         .struct_size = sizeof *out,
         .n_sequences = packer->n_sequences,

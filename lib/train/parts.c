@@ -49,8 +49,9 @@ static void call_token_loss(void *user, int64_t row, double logprob, double entr
     call->loss(call->user, call->first_token + row, logprob, entropy, dlogprob, dentropy);
 }
 
-llama2_status l2_token_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *targets, int64_t n, double temperature,
-                                     int entropy, l2_token_loss loss, void *user, int64_t max_tokens, l2_activations *activations)
+llama2_status l2_token_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
+                                     int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
+                                     int64_t max_tokens, l2_activations *activations)
 {
     llama2_status status = LLAMA2_OK;
     walk w;
@@ -58,7 +59,8 @@ llama2_status l2_token_loss_in_parts(const llama2_model *model, const llama2_bat
     while (walk_next(&w, max_tokens, 1)) {
         token_call call = {loss, user, w.first_token};
         L2_CHECK(l2_context_check(model->ctx));
-        L2_CHECK(l2_model_token_loss(model, &w.part, w.local, w.count, temperature, entropy, call_token_loss, &call, activations));
+        L2_CHECK(l2_model_token_loss(model, &w.part, w.local, w.count, temperature, entropy, call_token_loss, &call,
+                                     activations));
     }
 done:
     l2_scratch_put(model->ctx, w.offsets);
@@ -77,8 +79,9 @@ static void call_values_loss(void *user, int64_t n, const double *values, double
     call->loss(call->user, call->first, n, values, derivatives);
 }
 
-llama2_status l2_value_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n, int32_t group,
-                                     l2_values_loss loss, void *user, int64_t max_tokens, l2_activations *activations)
+llama2_status l2_value_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *rows,
+                                     int64_t n, int32_t group, l2_values_loss loss, void *user, int64_t max_tokens,
+                                     l2_activations *activations)
 {
     llama2_status status = LLAMA2_OK;
     walk w;

@@ -1,6 +1,7 @@
 /*
- * The update: policy loss max(-A rho, -A clip(rho, 1 +- eps)), rho = pi / pi_old; value loss max((V - R)^2, (clip(V, Vold +- eps_v) - R)^2) / 2. Sums over the
- * response tokens of a minibatch, with their number as weight, so that micro-batches of unequal lengths are exact.
+ * The update: policy loss max(-A rho, -A clip(rho, 1 +- eps)), rho = pi / pi_old; value loss max((V - R)^2, (clip(V,
+ * Vold +- eps_v) - R)^2) / 2. Sums over the response tokens of a minibatch, with their number as weight, so that
+ * micro-batches of unequal lengths are exact.
  *
  * New log-probabilities are rounded to fp32, as the recorded ones are: before the first step the ratio is 1 to the bit.
  */
@@ -106,7 +107,8 @@ static void release(llama2_context *ctx, minibatch *b)
 /* Gathers n samples of the rollouts. */
 static void gather(const llama2_rollouts *r, const int32_t *samples, int32_t n, minibatch *b)
 {
-    static const int32_t sources[4] = {LLAMA2_ROLLOUTS_LOGPROBS, LLAMA2_ROLLOUTS_VALUES, LLAMA2_ROLLOUTS_ADVANTAGES, LLAMA2_ROLLOUTS_RETURNS};
+    static const int32_t sources[4] = {LLAMA2_ROLLOUTS_LOGPROBS, LLAMA2_ROLLOUTS_VALUES, LLAMA2_ROLLOUTS_ADVANTAGES,
+                                       LLAMA2_ROLLOUTS_RETURNS};
     float *const to[4] = {b->logprobs, b->values, b->advantages, b->returns};
     int64_t at = 0;
     b->offsets[0] = 0;
@@ -125,7 +127,8 @@ static void gather(const llama2_rollouts *r, const int32_t *samples, int32_t n, 
         at += length;
         b->offsets[i + 1] = at;
     }
-    b->batch = (llama2_batch){.struct_size = sizeof b->batch, .n_sequences = n, .n_tokens = at, .tokens = b->tokens, .offsets = b->offsets};
+    b->batch = (llama2_batch){
+        .struct_size = sizeof b->batch, .n_sequences = n, .n_tokens = at, .tokens = b->tokens, .offsets = b->offsets};
 }
 
 static double sum_loss(const minibatch *b)
@@ -139,8 +142,9 @@ static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double te
 {
     llama2_step_metrics step;
     L2_TRY(l2_trainer_begin(policy, &b->batch, L2_HEAD_LM));
-    llama2_status status = l2_token_loss_in_parts(policy->model, &b->batch, b->targets, b->n_targets, temperature, 1, policy_loss, b,
-                                                  policy->options.micro_batch_tokens, &policy->activations);
+    llama2_status status =
+        l2_token_loss_in_parts(policy->model, &b->batch, b->targets, b->n_targets, temperature, 1, policy_loss, b,
+                               policy->options.micro_batch_tokens, &policy->activations);
     double loss = status < 0 ? 0 : sum_loss(b);
     if (status >= 0) l2_trainer_count(policy, loss, (double)b->n_targets, b->batch.n_tokens);
     L2_TRY(l2_trainer_end(policy, status));
@@ -218,7 +222,8 @@ static void report(const totals *sums, const llama2_trainer *policy, llama2_ppo_
     m->step = policy->step;
 }
 
-static llama2_status check(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *r, const llama2_ppo_options *o)
+static llama2_status check(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *r,
+                           const llama2_ppo_options *o)
 {
     const float *array;
     llama2_batch batch;
@@ -229,7 +234,8 @@ static llama2_status check(llama2_trainer *policy, llama2_trainer *critic, const
     l2_rollouts_batch(r, &batch);
     L2_TRY(l2_batch_check(policy->model, &batch));
     if (policy->accumulated || (critic && critic->accumulated)) {
-        return l2_fail(LLAMA2_E_STATE, "ppo: a trainer has gradients that no update has used: call llama2_trainer_update or llama2_trainer_clear first");
+        return l2_fail(LLAMA2_E_STATE, "ppo: a trainer has gradients that no update has used: call "
+                                       "llama2_trainer_update or llama2_trainer_clear first");
     }
     if (!critic) return LLAMA2_OK;
     if (critic->model->head_kind != L2_HEAD_SCORE) {
@@ -240,8 +246,8 @@ static llama2_status check(llama2_trainer *policy, llama2_trainer *critic, const
     return l2_batch_check(critic->model, &batch);
 }
 
-llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts, const llama2_ppo_options *o,
-                            llama2_ppo_metrics *metrics)
+llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
+                            const llama2_ppo_options *o, llama2_ppo_metrics *metrics)
 {
     llama2_context *ctx = policy->ctx;
     llama2_status status = LLAMA2_OK;

@@ -14,11 +14,12 @@ llama2_status l2_rollouts_values(llama2_rollouts *rollouts, const llama2_reward_
 
 /* advantages.c: each sets its own part of `metrics` and leaves the rest; metrics is not NULL. */
 double l2_kl_estimate(int32_t estimator, double log_ratio);
-llama2_status l2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options, llama2_ppo_metrics *metrics);
+llama2_status l2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options,
+                                llama2_ppo_metrics *metrics);
 
 /* ppo.c; critic may be NULL. */
-llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts, const llama2_ppo_options *options,
-                            llama2_ppo_metrics *metrics);
+llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
+                            const llama2_ppo_options *options, llama2_ppo_metrics *metrics);
 double l2_ppo_adapt_beta(double beta, double kl, double target, double horizon, int64_t samples);
 
 #endif

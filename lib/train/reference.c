@@ -9,7 +9,8 @@ static int64_t response_tokens(const llama2_rollouts *rollouts, int64_t *tokens)
 {
     int64_t n = 0;
     for (int32_t s = 0; s < rollouts->n_samples; s++) {
-        for (int64_t t = rollouts->offsets[s] + rollouts->prompt_lengths[s]; t < rollouts->offsets[s + 1]; t++) tokens[n++] = t;
+        for (int64_t t = rollouts->offsets[s] + rollouts->prompt_lengths[s]; t < rollouts->offsets[s + 1]; t++)
+            tokens[n++] = t;
     }
     return n;
 }
@@ -37,7 +38,8 @@ llama2_status l2_rollouts_reference(llama2_rollouts *rollouts, const llama2_mode
     L2_CHECK(l2_scratch_get(ctx, n_tokens * sizeof *logprobs, &logprobs));
     memset(logprobs, 0, n_tokens * sizeof *logprobs);
     int64_t n = response_tokens(rollouts, targets);
-    L2_CHECK(l2_token_loss_in_parts(reference, &batch, targets, n, l2_rollouts_temperature(rollouts), 0, keep_logprob, logprobs, L2_PART_TOKENS, NULL));
+    L2_CHECK(l2_token_loss_in_parts(reference, &batch, targets, n, l2_rollouts_temperature(rollouts), 0, keep_logprob,
+                                    logprobs, L2_PART_TOKENS, NULL));
     L2_CHECK(l2_rollouts_put(rollouts, LLAMA2_ROLLOUTS_REF_LOGPROBS, logprobs, rollouts->n_tokens));
 done:
     l2_scratch_put(ctx, logprobs);

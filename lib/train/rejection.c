@@ -75,10 +75,11 @@ static void rank_samples(const float *scores, int32_t *order, int32_t k)
 }
 
 /* A copy of sample s of the rollouts. */
-static llama2_status make_entry(llama2_context *ctx, const llama2_rollouts *r, int32_t s, float score, uint64_t prompt_id, int32_t version,
-                                l2_pool_entry *out)
+static llama2_status make_entry(llama2_context *ctx, const llama2_rollouts *r, int32_t s, float score,
+                                uint64_t prompt_id, int32_t version, l2_pool_entry *out)
 {
-    l2_pool_entry entry = {.prompt_id = prompt_id, .version = version, .prompt_length = r->prompt_lengths[s], .score = score};
+    l2_pool_entry entry = {
+        .prompt_id = prompt_id, .version = version, .prompt_length = r->prompt_lengths[s], .score = score};
     entry.n_tokens = r->offsets[s + 1] - r->offsets[s];
     L2_TRY(l2_alloc(ctx, (size_t)entry.n_tokens, sizeof *entry.tokens, &entry.tokens));
     memcpy(entry.tokens, r->tokens + r->offsets[s], (size_t)entry.n_tokens * sizeof *entry.tokens);
@@ -103,8 +104,8 @@ static llama2_status reserve(llama2_pool *pool, int64_t more)
     return LLAMA2_OK;
 }
 
-llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, const uint64_t *prompt_ids, const llama2_pool_add_options *o,
-                          llama2_pool_metrics *m)
+llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, const uint64_t *prompt_ids,
+                                 const llama2_pool_add_options *o, llama2_pool_metrics *m)
 {
     llama2_context *ctx = pool->ctx;
     llama2_status status = LLAMA2_OK;
@@ -115,7 +116,8 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
     int64_t before = pool->n, added = 0;
     if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
     if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
-    if (!(o->unsafe_below >= 0 && o->unsafe_below <= 1)) return l2_fail(LLAMA2_E_INVALID, "pool: unsafe_below is %g, not in [0, 1]", o->unsafe_below);
+    if (!(o->unsafe_below >= 0 && o->unsafe_below <= 1))
+        return l2_fail(LLAMA2_E_INVALID, "pool: unsafe_below is %g, not in [0, 1]", o->unsafe_below);
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &scores));
     double threshold = l2_logit(o->unsafe_below);
     *m = (llama2_pool_metrics){.struct_size = sizeof *m, .n_prompts = n_prompts};
@@ -135,7 +137,8 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
             continue;
         }
         for (int32_t i = 0; i < keep; i++) {
-            L2_CHECK(make_entry(ctx, r, p * k + order[i], own[order[i]], prompt_ids[p], o->version, &pool->entries[before + added]));
+            L2_CHECK(make_entry(ctx, r, p * k + order[i], own[order[i]], prompt_ids[p], o->version,
+                                &pool->entries[before + added]));
             added++;
         }
     }
@@ -156,7 +159,8 @@ static llama2_status find_best(const llama2_pool *pool, int32_t first, int32_t l
 {
     struct l2_pool_best *best = pool->best;
     if (first < 0 || last < first) {
-        return l2_fail(LLAMA2_E_INVALID, "pool: versions %" PRId32 " .. %" PRId32 ": 0 <= first <= last is needed", first, last);
+        return l2_fail(LLAMA2_E_INVALID, "pool: versions %" PRId32 " .. %" PRId32 ": 0 <= first <= last is needed",
+                       first, last);
     }
     if (best->valid && best->first == first && best->last == last) return LLAMA2_OK;
     if (best->capacity < pool->n) {
@@ -183,12 +187,14 @@ llama2_status l2_sample_pool_count(const llama2_pool *pool, int32_t first, int32
     return LLAMA2_OK;
 }
 
-llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index, llama2_pool_sample *sample)
+llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
+                                      llama2_pool_sample *sample)
 {
     L2_TRY(find_best(pool, first, last));
     if (index < 0 || index >= pool->best->n) {
-        return l2_fail(LLAMA2_E_INVALID, "pool: index %" PRId64 ", of %" PRId64 " prompts in versions %" PRId32 " .. %" PRId32, index, pool->best->n,
-                       first, last);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "pool: index %" PRId64 ", of %" PRId64 " prompts in versions %" PRId32 " .. %" PRId32, index,
+                       pool->best->n, first, last);
     }
     const l2_pool_entry *entry = &pool->entries[pool->best->entries[index]];
     *sample = (llama2_pool_sample){

@@ -16,16 +16,17 @@ typedef struct l2_pool_entry {
 struct llama2_pool {
     llama2_context *ctx;
     int64_t n, capacity;
-    l2_pool_entry *entries; /* by prompt, then the best first: score falling, newer version first, then as added */
+    l2_pool_entry *entries;    /* by prompt, then the best first: score falling, newer version first, then as added */
     struct l2_pool_best *best; /* the answer to the last question, kept */
 };
 
 llama2_status l2_sample_pool_create(llama2_context *ctx, llama2_pool **out);
 void l2_sample_pool_free(llama2_pool *pool);
-llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids, const llama2_pool_add_options *options,
-                          llama2_pool_metrics *metrics);
+llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids,
+                                 const llama2_pool_add_options *options, llama2_pool_metrics *metrics);
 llama2_status l2_sample_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int64_t *count);
-llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index, llama2_pool_sample *sample);
+llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
+                                      llama2_pool_sample *sample);
 
 /* < 0: a stands before b; 0: as they were added. */
 int l2_pool_compare(const l2_pool_entry *a, const l2_pool_entry *b);

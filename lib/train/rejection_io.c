@@ -1,4 +1,5 @@
-/* A pool as a file: one chunk "pool": u64 entries; each u64 prompt id, i32 version, i32 prompt length, f32 score, u64 tokens, i32 tokens. */
+/* A pool as a file: one chunk "pool": u64 entries; each u64 prompt id, i32 version, i32 prompt length, f32 score, u64
+ * tokens, i32 tokens. */
 #include "base/alloc.h"
 #include "format/checkpoint.h"
 #include "train/rejection.h"
@@ -45,9 +46,12 @@ static llama2_status read_entry(llama2_pool *pool, l2_cursor *c)
     L2_TRY(l2_cursor_i32s(c, &e.prompt_length, 1));
     L2_TRY(l2_cursor_f32s(c, &e.score, 1));
     L2_TRY(l2_cursor_u64(c, &n));
-    if (n < 2 || n > (c->size - c->at) / 4 || e.version < 0 || e.prompt_length < 1 || (uint64_t)e.prompt_length >= n || !isfinite(e.score)) {
-        return l2_fail(LLAMA2_E_FORMAT, "pool, entry %" PRId64 ": version %" PRId32 ", %" PRIu64 " tokens, %" PRId32 " of prompt, score %g are no sample", pool->n,
-                       e.version, n, e.prompt_length, (double)e.score);
+    if (n < 2 || n > (c->size - c->at) / 4 || e.version < 0 || e.prompt_length < 1 || (uint64_t)e.prompt_length >= n ||
+        !isfinite(e.score)) {
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "pool, entry %" PRId64 ": version %" PRId32 ", %" PRIu64 " tokens, %" PRId32
+                       " of prompt, score %g are no sample",
+                       pool->n, e.version, n, e.prompt_length, (double)e.score);
     }
     e.n_tokens = (int64_t)n;
     L2_TRY(l2_alloc(pool->ctx, (size_t)n, sizeof *e.tokens, &e.tokens));
@@ -61,7 +65,8 @@ static llama2_status read_pool(llama2_pool *pool, const l2_state_reader *reader)
     uint64_t n;
     L2_TRY(l2_cursor_open(reader, kind, "", &c));
     L2_TRY(l2_cursor_u64(&c, &n));
-    if (n > (c.size - c.at) / ENTRY_HEAD) return l2_fail(LLAMA2_E_FORMAT, "pool: %" PRIu64 " entries in %zu bytes", n, c.size - c.at);
+    if (n > (c.size - c.at) / ENTRY_HEAD)
+        return l2_fail(LLAMA2_E_FORMAT, "pool: %" PRIu64 " entries in %zu bytes", n, c.size - c.at);
     L2_TRY(l2_alloc(pool->ctx, (size_t)n, sizeof *pool->entries, &pool->entries));
     pool->capacity = (int64_t)n;
     while (pool->n < (int64_t)n) L2_TRY(read_entry(pool, &c));

@@ -1,8 +1,10 @@
 /*
- * A step's folder has a Hugging Face folder for each trainer and a file "state" with a chunk "trainer" for each, "rollouts" and "bytes".
+ * A step's folder has a Hugging Face folder for each trainer and a file "state" with a chunk "trainer" for each,
+ * "rollouts" and "bytes".
  *
- * Chunk "trainer": u32 dtype, u32 bad updates in a row, u64 elements, i64 updates of the optimizer, i64 step, i64 tokens, i64 bad updates; m, then v; for a model in
- * double the weights too, since the folder's are fp32. Options are not in it: they are the host's.
+ * Chunk "trainer": u32 dtype, u32 bad updates in a row, u64 elements, i64 updates of the optimizer, i64 step, i64
+ * tokens, i64 bad updates; m, then v; for a model in double the weights too, since the folder's are fp32. Options are
+ * not in it: they are the host's.
  */
 #include "train/resume.h"
 #include "base/alloc.h"
@@ -13,15 +15,19 @@
 enum { TRAINER_VERSION = 1, BYTES_VERSION = 1, MAX_NAME = 64 };
 static const char trainer_kind[] = "trainer", bytes_kind[] = "bytes", state_name[] = "state";
 
-/* --- writing -------------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 /* A name becomes a folder's: letters, digits, - and _ alone can't leave it or hit a file of ours. */
 static llama2_status check_name(const char *name)
 {
     size_t length = strlen(name);
     size_t good = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
-    if (length < 1 || length > MAX_NAME || good < length || strcmp(name, state_name) == 0 || strcmp(name, "MANIFEST") == 0) {
-        return l2_fail(LLAMA2_E_INVALID, "checkpoint: \"%.64s\" is no name: 1 to %d of A-Z a-z 0-9 - _, neither \"state\" nor \"MANIFEST\"", name, MAX_NAME);
+    if (length < 1 || length > MAX_NAME || good < length || strcmp(name, state_name) == 0 ||
+        strcmp(name, "MANIFEST") == 0) {
+        return l2_fail(
+            LLAMA2_E_INVALID,
+            "checkpoint: \"%.64s\" is no name: 1 to %d of A-Z a-z 0-9 - _, neither \"state\" nor \"MANIFEST\"", name,
+            MAX_NAME);
     }
     return LLAMA2_OK;
 }
@@ -48,9 +54,12 @@ done:
 
 static llama2_status check_writing(const llama2_checkpoint *checkpoint)
 {
-    if (!checkpoint->writing) return l2_fail(LLAMA2_E_STATE, "checkpoint: it was opened for reading; llama2_checkpoint_begin makes one to write");
+    if (!checkpoint->writing)
+        return l2_fail(LLAMA2_E_STATE,
+                       "checkpoint: it was opened for reading; llama2_checkpoint_begin makes one to write");
     if (checkpoint->committed) return l2_fail(LLAMA2_E_STATE, "checkpoint: it has been committed already");
-    if (checkpoint->failed) return l2_fail(LLAMA2_E_STATE, "checkpoint: an earlier call on it failed: free it and begin again");
+    if (checkpoint->failed)
+        return l2_fail(LLAMA2_E_STATE, "checkpoint: an earlier call on it failed: free it and begin again");
     return LLAMA2_OK;
 }
 
@@ -69,7 +78,8 @@ static llama2_status write_trainer(llama2_checkpoint *checkpoint, const char *na
     const llama2_optimizer *o = t->optimizer;
     char *path;
     L2_TRY(l2_path_join(checkpoint->ctx, checkpoint->folder.path, name, &path));
-    llama2_status status = l2_model_write(model, path, LLAMA2_F32, t->reward_model ? t->reward_model->shift : 0, t->reward_model ? t->reward_model->scale : 1);
+    llama2_status status = l2_model_write(model, path, LLAMA2_F32, t->reward_model ? t->reward_model->shift : 0,
+                                          t->reward_model ? t->reward_model->scale : 1);
     l2_free(checkpoint->ctx, path);
     L2_TRY(status);
     L2_TRY(l2_state_begin(w, trainer_kind, name, TRAINER_VERSION, L2_CHUNK_REQUIRED));
@@ -92,7 +102,9 @@ llama2_status l2_resume_add_trainer(llama2_checkpoint *checkpoint, const char *n
     L2_TRY(check_name(name));
     L2_TRY(l2_context_check(checkpoint->ctx));
     if (trainer->accumulated) {
-        return l2_fail(LLAMA2_E_STATE, "checkpoint: trainer \"%s\" has gradients that no update has used; save after llama2_trainer_update or llama2_trainer_clear",
+        return l2_fail(LLAMA2_E_STATE,
+                       "checkpoint: trainer \"%s\" has gradients that no update has used; save after "
+                       "llama2_trainer_update or llama2_trainer_clear",
                        name);
     }
     L2_TRY(l2_model_enter(trainer->model, 0));
@@ -125,7 +137,8 @@ llama2_status l2_resume_add_bytes(llama2_checkpoint *checkpoint, const char *nam
 llama2_status l2_resume_commit(llama2_checkpoint *checkpoint, int32_t keep)
 {
     L2_TRY(check_writing(checkpoint));
-    if (keep < 2) return l2_fail(LLAMA2_E_INVALID, "checkpoint: keep is %" PRId32 ": at least the 2 newest steps stay", keep);
+    if (keep < 2)
+        return l2_fail(LLAMA2_E_INVALID, "checkpoint: keep is %" PRId32 ": at least the 2 newest steps stay", keep);
     checkpoint->failed = 1;
     L2_TRY(l2_state_commit(&checkpoint->state));
     L2_TRY(l2_checkpoint_commit(&checkpoint->folder, keep));
@@ -149,7 +162,7 @@ void l2_resume_free(llama2_checkpoint *checkpoint)
     l2_context_release(ctx);
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 llama2_status l2_resume_open(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out)
 {
@@ -174,7 +187,8 @@ done:
 
 static llama2_status check_reading(const llama2_checkpoint *checkpoint)
 {
-    if (checkpoint->writing) return l2_fail(LLAMA2_E_STATE, "checkpoint: it is being written; llama2_checkpoint_open makes one to read");
+    if (checkpoint->writing)
+        return l2_fail(LLAMA2_E_STATE, "checkpoint: it is being written; llama2_checkpoint_open makes one to read");
     return LLAMA2_OK;
 }
 
@@ -195,13 +209,17 @@ static llama2_status read_head(l2_cursor *c, const llama2_trainer *t, trainer_he
     L2_TRY(l2_cursor_i64(c, &h->total_tokens));
     L2_TRY(l2_cursor_i64(c, &h->bad_total));
     if (h->dtype != (uint32_t)model->dtype || h->n_elements != (uint64_t)model->n_elements) {
-        return l2_fail(LLAMA2_E_MISMATCH, "checkpoint: trainer \"%s\" has %" PRIu64 " weights of dtype %" PRIu32 ", the given one %" PRId64 " of dtype %" PRId32, c->name,
-                       h->n_elements, h->dtype, model->n_elements, model->dtype);
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "checkpoint: trainer \"%s\" has %" PRIu64 " weights of dtype %" PRIu32 ", the given one %" PRId64
+                       " of dtype %" PRId32,
+                       c->name, h->n_elements, h->dtype, model->n_elements, model->dtype);
     }
     size_t arenas = model->dtype == LLAMA2_F32 ? 2 : 3;
-    if (h->bad_in_a_row > INT32_MAX || h->updates < 0 || h->step < 0 || c->size - c->at != arenas * h->n_elements * l2_dtype_size(model->dtype)) {
-        return l2_fail(LLAMA2_E_FORMAT, "checkpoint: the state of trainer \"%s\" has %zu bytes where %zu belong, or a negative count", c->name, c->size - c->at,
-                       arenas * (size_t)h->n_elements * l2_dtype_size(model->dtype));
+    if (h->bad_in_a_row > INT32_MAX || h->updates < 0 || h->step < 0 ||
+        c->size - c->at != arenas * h->n_elements * l2_dtype_size(model->dtype)) {
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "checkpoint: the state of trainer \"%s\" has %zu bytes where %zu belong, or a negative count",
+                       c->name, c->size - c->at, arenas * (size_t)h->n_elements * l2_dtype_size(model->dtype));
     }
     return LLAMA2_OK;
 }
@@ -218,10 +236,12 @@ static llama2_status same_shape(const llama2_model *a, const llama2_model *b, co
 {
     int same = a->head_kind == b->head_kind && a->n_params == b->n_params;
     for (int32_t i = 0; same && i < a->n_params; i++) {
-        same = a->params[i].rows == b->params[i].rows && a->params[i].columns == b->params[i].columns && strcmp(a->params[i].name, b->params[i].name) == 0;
+        same = a->params[i].rows == b->params[i].rows && a->params[i].columns == b->params[i].columns &&
+               strcmp(a->params[i].name, b->params[i].name) == 0;
     }
     if (same) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_MISMATCH, "checkpoint: the model of trainer \"%s\" has another shape than the given one", name);
+    return l2_fail(LLAMA2_E_MISMATCH, "checkpoint: the model of trainer \"%s\" has another shape than the given one",
+                   name);
 }
 
 /* Nothing has changed before this, and nothing in it can fail. */
@@ -277,12 +297,14 @@ llama2_status l2_resume_get_rollouts(llama2_checkpoint *checkpoint, const char *
     return l2_rollouts_read(checkpoint->ctx, &checkpoint->reader, name, out);
 }
 
-llama2_status l2_resume_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity, size_t *needed)
+llama2_status l2_resume_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity,
+                                  size_t *needed)
 {
     l2_cursor c;
     L2_TRY(check_reading(checkpoint));
     L2_TRY(l2_cursor_open(&checkpoint->reader, bytes_kind, name, &c));
     if (needed) *needed = c.size;
-    if (capacity < c.size) return l2_fail(LLAMA2_E_BUFFER, "checkpoint: \"%s\" has %zu bytes, the buffer %zu", name, c.size, capacity);
+    if (capacity < c.size)
+        return l2_fail(LLAMA2_E_BUFFER, "checkpoint: \"%s\" has %zu bytes, the buffer %zu", name, c.size, capacity);
     return l2_cursor_bytes(&c, buffer, c.size);
 }

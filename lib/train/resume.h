@@ -25,7 +25,8 @@ llama2_status l2_resume_commit(llama2_checkpoint *checkpoint, int32_t keep);
 llama2_status l2_resume_open(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out);
 llama2_status l2_resume_get_trainer(llama2_checkpoint *checkpoint, const char *name, llama2_trainer *trainer);
 llama2_status l2_resume_get_rollouts(llama2_checkpoint *checkpoint, const char *name, llama2_rollouts **out);
-llama2_status l2_resume_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity, size_t *needed);
+llama2_status l2_resume_get_bytes(llama2_checkpoint *checkpoint, const char *name, void *buffer, size_t capacity,
+                                  size_t *needed);
 void l2_resume_free(llama2_checkpoint *checkpoint);
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * Ranking loss with margin, -log sigmoid(r_c - r_r - m), and the safety model's auxiliary loss: binary cross-entropy of sigmoid(score) against the
- * label, on the same score (ours: the paper gives no formula).
+ * Ranking loss with margin, -log sigmoid(r_c - r_r - m), and the safety model's auxiliary loss: binary cross-entropy of
+ * sigmoid(score) against the label, on the same score (ours: the paper gives no formula).
  *
  *     loss of a call = mean over pairs of ranking + safety_weight * mean over labelled responses of bce
  *
- * As sums with the number of pairs P as weight: sum of ranking + safety_weight * P / L * sum of bce, L the number of labelled responses. Both numbers are known
- * before anything is computed, so micro-batches change nothing; several accumulated calls count by their pairs.
+ * As sums with the number of pairs P as weight: sum of ranking + safety_weight * P / L * sum of bce, L the number of
+ * labelled responses. Both numbers are known before anything is computed, so micro-batches change nothing; several
+ * accumulated calls count by their pairs.
  */
 #include "train/reward.h"
 #include "base/alloc.h"
@@ -48,15 +49,18 @@ static llama2_status check_pairs(const llama2_model *model, const llama2_pairs *
 {
     L2_TRY(l2_batch_check(model, pairs->batch));
     if (pairs->n_pairs < 1 || pairs->batch->n_sequences % 2 != 0 || pairs->batch->n_sequences / 2 != pairs->n_pairs) {
-        return l2_fail(LLAMA2_E_INVALID, "pairs: n_pairs is %" PRId32 ", the batch has %" PRId32 " sequences: it needs two a pair", pairs->n_pairs,
-                       pairs->batch->n_sequences);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "pairs: n_pairs is %" PRId32 ", the batch has %" PRId32 " sequences: it needs two a pair",
+                       pairs->n_pairs, pairs->batch->n_sequences);
     }
     for (int32_t i = 0; pairs->margins && i < pairs->n_pairs; i++) {
-        if (!isfinite(pairs->margins[i])) return l2_fail(LLAMA2_E_INVALID, "pairs: margins[%" PRId32 "] is not finite", i);
+        if (!isfinite(pairs->margins[i]))
+            return l2_fail(LLAMA2_E_INVALID, "pairs: margins[%" PRId32 "] is not finite", i);
     }
     for (int32_t i = 0; pairs->safe && i < 2 * pairs->n_pairs; i++) {
         if (pairs->safe[i] < -1 || pairs->safe[i] > 1) {
-            return l2_fail(LLAMA2_E_INVALID, "pairs: safe[%" PRId32 "] is %" PRId32 "; 1 safe, 0 unsafe, -1 unknown", i, pairs->safe[i]);
+            return l2_fail(LLAMA2_E_INVALID, "pairs: safe[%" PRId32 "] is %" PRId32 "; 1 safe, 0 unsafe, -1 unknown", i,
+                           pairs->safe[i]);
         }
     }
     if (!(pairs->safety_weight >= 0) || isinf(pairs->safety_weight)) {
@@ -67,8 +71,8 @@ static llama2_status check_pairs(const llama2_model *model, const llama2_pairs *
 
 typedef struct ranking {
     const llama2_pairs *pairs;
-    double safety_factor;  /* of a response's bce in the sum: safety_weight * P / L */
-    double *scores;        /* all 2 * n_pairs, raw */
+    double safety_factor; /* of a response's bce in the sum: safety_weight * P / L */
+    double *scores;       /* all 2 * n_pairs, raw */
 } ranking;
 
 static void pair_losses(void *user, int64_t first, int64_t n, const double *values, double *derivatives)
@@ -138,8 +142,8 @@ static void count(const llama2_pairs *pairs, llama2_reward_metrics *m)
 }
 
 /* Scores of all responses into `scores`, and with a trainer their gradients. */
-static llama2_status run(const llama2_model *model, const llama2_pairs *pairs, int64_t max_tokens, l2_activations *activations, double *scores,
-                         llama2_reward_metrics *m)
+static llama2_status run(const llama2_model *model, const llama2_pairs *pairs, int64_t max_tokens,
+                         l2_activations *activations, double *scores, llama2_reward_metrics *m)
 {
     llama2_context *ctx = model->ctx;
     llama2_status status = LLAMA2_OK;
@@ -187,7 +191,8 @@ llama2_status l2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs,
     return LLAMA2_OK;
 }
 
-llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs, llama2_reward_metrics *metrics, float *scores)
+llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs,
+                                 llama2_reward_metrics *metrics, float *scores)
 {
     const llama2_model *model = reward_model->model;
     llama2_status status = LLAMA2_OK;

@@ -10,6 +10,7 @@ float l2_reward_margin(int32_t scheme, int32_t rating);
 llama2_status l2_reward_accumulate(llama2_trainer *trainer, const llama2_pairs *pairs, llama2_reward_metrics *metrics);
 /* Where all pairs are left out, nothing is updated. */
 llama2_status l2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs, llama2_reward_metrics *metrics);
-llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs, llama2_reward_metrics *metrics, float *scores);
+llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs,
+                                 llama2_reward_metrics *metrics, float *scores);
 
 #endif

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* Takes over `model`, also on failure. */
-static llama2_status wrap(llama2_context *ctx, llama2_model *model, double shift, double scale, llama2_reward_model **out)
+static llama2_status wrap(llama2_context *ctx, llama2_model *model, double shift, double scale,
+                          llama2_reward_model **out)
 {
     llama2_reward_model *reward_model;
     llama2_status status = l2_calloc(ctx, 1, sizeof *reward_model, &reward_model);
@@ -40,12 +41,14 @@ done:
     return status;
 }
 
-llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head, llama2_reward_model **out)
+llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head,
+                                     llama2_reward_model **out)
 {
     llama2_model *model;
     *out = NULL;
     if (head != LLAMA2_HEAD_NORMAL && head != LLAMA2_HEAD_ZERO) {
-        return l2_fail(LLAMA2_E_INVALID, "reward model: head is %" PRId32 ": neither LLAMA2_HEAD_NORMAL nor LLAMA2_HEAD_ZERO", head);
+        return l2_fail(LLAMA2_E_INVALID,
+                       "reward model: head is %" PRId32 ": neither LLAMA2_HEAD_NORMAL nor LLAMA2_HEAD_ZERO", head);
     }
     L2_TRY(copy_trunk(ctx, from, &model));
     l2_model_init_head(model, head);
@@ -107,8 +110,8 @@ static void keep_values(void *user, int64_t first, int64_t n, const double *valu
 }
 
 /* scale * (value - shift) at rows[0 .. n - 1] of a checked batch; `out` is written when all is well. */
-static llama2_status read_values(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n, double shift, double scale,
-                                 float *out)
+static llama2_status read_values(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n,
+                                 double shift, double scale, float *out)
 {
     llama2_status status = LLAMA2_OK;
     reading r = {NULL, shift, scale};
@@ -123,7 +126,8 @@ done:
     return status;
 }
 
-llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, int normalised, float *scores)
+llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, int normalised,
+                                     float *scores)
 {
     llama2_context *ctx = reward_model->ctx;
     llama2_status status = LLAMA2_OK;

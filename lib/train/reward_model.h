@@ -13,7 +13,8 @@ struct llama2_reward_model {
 };
 
 /* `head`: LLAMA2_HEAD_*. */
-llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head, llama2_reward_model **out);
+llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head,
+                                     llama2_reward_model **out);
 llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_reward_model **out);
 llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, int32_t dtype, llama2_reward_model **out);
 llama2_reward_model *l2_reward_model_retain(llama2_reward_model *reward_model);
@@ -21,7 +22,8 @@ void l2_reward_model_release(llama2_reward_model *reward_model);
 llama2_status l2_reward_model_set_normalisation(llama2_reward_model *reward_model, double shift, double scale);
 
 /* The head's value at each sequence's last token; with `normalised`, after shift and scale. scores: n_sequences. */
-llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, int normalised, float *scores);
+llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, int normalised,
+                                     float *scores);
 /* The head's value at each token. */
 llama2_status l2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch, float *values);
 

@@ -10,8 +10,11 @@ llama2_status l2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_m
     llama2_status status = LLAMA2_OK;
     llama2_batch batch;
     float *scores = NULL;
-    if (array != LLAMA2_ROLLOUTS_SCORES && array != LLAMA2_ROLLOUTS_HELPFUL_SCORES && array != LLAMA2_ROLLOUTS_SAFETY_SCORES) {
-        return l2_fail(LLAMA2_E_INVALID, "rollouts: array %" PRId32 " is none of LLAMA2_ROLLOUTS_SCORES, _HELPFUL_SCORES, _SAFETY_SCORES", array);
+    if (array != LLAMA2_ROLLOUTS_SCORES && array != LLAMA2_ROLLOUTS_HELPFUL_SCORES &&
+        array != LLAMA2_ROLLOUTS_SAFETY_SCORES) {
+        return l2_fail(LLAMA2_E_INVALID,
+                       "rollouts: array %" PRId32 " is none of LLAMA2_ROLLOUTS_SCORES, _HELPFUL_SCORES, _SAFETY_SCORES",
+                       array);
     }
     l2_rollouts_batch(rollouts, &batch);
     L2_CHECK(l2_scratch_get(ctx, (size_t)rollouts->n_samples * sizeof *scores, &scores));
@@ -28,22 +31,26 @@ double l2_logit(double p)
 }
 
 /*
- * Rc = Rs if the prompt is about safety or Rs < threshold, else Rh, with R = sigmoid(raw); WHITEN(LOGIT(Rc)). The sigmoid is monotone and the logit its inverse, so on
- * raw scores this is: compare Rs to logit(threshold), and take the raw score as it is.
+ * Rc = Rs if the prompt is about safety or Rs < threshold, else Rh, with R = sigmoid(raw); WHITEN(LOGIT(Rc)). The
+ * sigmoid is monotone and the logit its inverse, so on raw scores this is: compare Rs to logit(threshold), and take the
+ * raw score as it is.
  */
 llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *o)
 {
     const float *helpful, *safety;
     float *scores;
-    if (!(o->threshold >= 0 && o->threshold <= 1)) return l2_fail(LLAMA2_E_INVALID, "combine: threshold is %g, not in [0, 1]", o->threshold);
-    if (!isfinite(o->missing_eos_penalty)) return l2_fail(LLAMA2_E_INVALID, "combine: missing_eos_penalty is not finite");
+    if (!(o->threshold >= 0 && o->threshold <= 1))
+        return l2_fail(LLAMA2_E_INVALID, "combine: threshold is %g, not in [0, 1]", o->threshold);
+    if (!isfinite(o->missing_eos_penalty))
+        return l2_fail(LLAMA2_E_INVALID, "combine: missing_eos_penalty is not finite");
     L2_TRY(l2_rollouts_need(rollouts, LLAMA2_ROLLOUTS_HELPFUL_SCORES, &helpful));
     L2_TRY(l2_rollouts_need(rollouts, LLAMA2_ROLLOUTS_SAFETY_SCORES, &safety));
     L2_TRY(l2_rollouts_make(rollouts, LLAMA2_ROLLOUTS_SCORES, &scores));
     double threshold = l2_logit(o->threshold);
     l2_moments moments = {0};
     for (int32_t s = 0; s < rollouts->n_samples; s++) {
-        int judged_by_safety = (is_safety && is_safety[s / rollouts->samples_per_prompt]) || (double)safety[s] < threshold;
+        int judged_by_safety =
+            (is_safety && is_safety[s / rollouts->samples_per_prompt]) || (double)safety[s] < threshold;
         scores[s] = judged_by_safety ? safety[s] : helpful[s];
         l2_moments_add(&moments, (double)scores[s]);
     }

@@ -8,7 +8,8 @@
 /* `array` SCORES: normalised scores; HELPFUL_SCORES and SAFETY_SCORES: raw ones, on which the combination works. */
 llama2_status l2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model, int32_t array);
 
-llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *options);
+llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety,
+                                  const llama2_combine_options *options);
 
 /* log(p / (1 - p)) in double; p in [0, 1], the ends give -inf and inf. */
 double l2_logit(double p);

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- permutations -------------------------------------------------------------------------------------------------------------- */
+/* --- permutations ---------------------------------------------------------------------------- */
 
 /* A mixer of 64 bits (the finaliser of splitmix64, Steele et al. 2014). */
 static uint64_t mix(uint64_t x)
@@ -35,7 +35,7 @@ uint64_t l2_permute(const uint32_t keys[4], uint64_t n, uint64_t index)
     return index;
 }
 
-/* --- sources ------------------------------------------------------------------------------------------------------------------- */
+/* --- sources --------------------------------------------------------------------------------- */
 
 llama2_status l2_shards_new(llama2_context *ctx, const llama2_shards_options *options, llama2_shards **out)
 {
@@ -59,8 +59,8 @@ void l2_shards_delete(llama2_shards *shards)
 }
 
 /*
- * Shares in proportion to the weights, whole numbers of at least 1 that sum to L2_MIX_BLOCK: rounded down, the rest to the largest remainders; what the minimum
- * of 1 takes too much comes off the largest shares.
+ * Shares in proportion to the weights, whole numbers of at least 1 that sum to L2_MIX_BLOCK: rounded down, the rest to
+ * the largest remainders; what the minimum of 1 takes too much comes off the largest shares.
  */
 static void set_shares(llama2_shards *shards)
 {
@@ -88,26 +88,31 @@ static void set_shares(llama2_shards *shards)
 llama2_status l2_shards_add(llama2_shards *shards, const l2_token_source *source, double weight)
 {
     if (shards->started) return l2_fail(LLAMA2_E_STATE, "sources are added before the first sequence is read");
-    if (!isfinite(weight) || weight <= 0 || weight > 1e100) return l2_fail(LLAMA2_E_INVALID, "weight %g, it must be in (0, 1e100]", weight);
-    if (shards->n_sources == L2_MAX_SOURCES) return l2_fail(LLAMA2_E_LIMIT, "there are %d sources already, the most there can be", L2_MAX_SOURCES);
+    if (!isfinite(weight) || weight <= 0 || weight > 1e100)
+        return l2_fail(LLAMA2_E_INVALID, "weight %g, it must be in (0, 1e100]", weight);
+    if (shards->n_sources == L2_MAX_SOURCES)
+        return l2_fail(LLAMA2_E_LIMIT, "there are %d sources already, the most there can be", L2_MAX_SOURCES);
     if (source->count < (uint64_t)shards->options.length)
-        return l2_fail(LLAMA2_E_INVALID, "the source has %" PRIu64 " tokens, less than one sequence of %" PRId64, source->count, shards->options.length);
+        return l2_fail(LLAMA2_E_INVALID, "the source has %" PRIu64 " tokens, less than one sequence of %" PRId64,
+                       source->count, shards->options.length);
     if (shards->n_sources && source->vocab_size != shards->sources[0].source.vocab_size)
-        return l2_fail(LLAMA2_E_MISMATCH, "the source's vocabulary has %" PRId64 " entries, that of the others %" PRId64, source->vocab_size,
-                       shards->sources[0].source.vocab_size);
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "the source's vocabulary has %" PRId64 " entries, that of the others %" PRId64,
+                       source->vocab_size, shards->sources[0].source.vocab_size);
     if (shards->n_sources == shards->capacity) {
         int32_t capacity = shards->capacity ? 2 * shards->capacity : 8;
-        L2_TRY(l2_realloc(shards->ctx, (size_t)shards->capacity, (size_t)capacity, sizeof *shards->sources, &shards->sources));
+        L2_TRY(l2_realloc(shards->ctx, (size_t)shards->capacity, (size_t)capacity, sizeof *shards->sources,
+                          &shards->sources));
         shards->capacity = capacity;
     }
-    shards->sources[shards->n_sources++] =
-        (l2_mixed_source){.source = *source, .weight = weight, .windows = source->count / (uint64_t)shards->options.length};
+    shards->sources[shards->n_sources++] = (l2_mixed_source){
+        .source = *source, .weight = weight, .windows = source->count / (uint64_t)shards->options.length};
     set_shares(shards);
     shards->ranked = UINT64_MAX; /* made anew at the next use */
     return LLAMA2_OK;
 }
 
-/* --- shard files read as one text ---------------------------------------------------------------------------------------------- */
+/* --- shard files read as one text ------------------------------------------------------------ */
 
 typedef struct file_source {
     int32_t n;
@@ -121,8 +126,10 @@ static llama2_status read_files(void *user, uint64_t first, uint64_t n, int32_t 
     int32_t low = 0, high = s->n - 1; /* the first file that ends after `first` */
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (s->ends[middle] > first) high = middle;
-        else low = middle + 1;
+        if (s->ends[middle] > first)
+            high = middle;
+        else
+            low = middle + 1;
     }
     for (int32_t i = low; n; i++) {
         uint64_t at = first - (s->ends[i] - s->files[i].count), rest = s->ends[i] - first, take = n < rest ? n : rest;
@@ -158,13 +165,14 @@ llama2_status l2_shards_add_files(llama2_shards *shards, const char *const *path
         L2_CHECK(l2_shard_open(ctx, paths[s->n], shards->options.verify, file));
         s->ends[s->n] = count += file->count;
         if (file->vocab_size != s->files[0].vocab_size) {
-            status = l2_fail(LLAMA2_E_MISMATCH, "%s: a vocabulary of %" PRId64 " entries, that of %s has %" PRId64, paths[s->n], file->vocab_size, paths[0],
-                             s->files[0].vocab_size);
+            status = l2_fail(LLAMA2_E_MISMATCH, "%s: a vocabulary of %" PRId64 " entries, that of %s has %" PRId64,
+                             paths[s->n], file->vocab_size, paths[0], s->files[0].vocab_size);
             s->n++;
             goto done;
         }
     }
-    l2_token_source source = {.count = count, .vocab_size = s->files[0].vocab_size, .read = read_files, .close = close_files, .user = s};
+    l2_token_source source = {
+        .count = count, .vocab_size = s->files[0].vocab_size, .read = read_files, .close = close_files, .user = s};
     status = l2_shards_add(shards, &source, weight);
     if (status < 0) l2_fail_in(status, "%s", paths[0]);
 done:
@@ -172,11 +180,12 @@ done:
     return status;
 }
 
-/* --- the order ----------------------------------------------------------------------------------------------------------------- */
+/* --- the order ------------------------------------------------------------------------------- */
 
 static uint32_t mix_slot(const llama2_shards *shards, const uint32_t keys[4], uint64_t sequence)
 {
-    return shards->n_sources == 1 ? (uint32_t)(sequence % L2_MIX_BLOCK) : (uint32_t)l2_permute(keys, L2_MIX_BLOCK, sequence % L2_MIX_BLOCK);
+    return shards->n_sources == 1 ? (uint32_t)(sequence % L2_MIX_BLOCK)
+                                  : (uint32_t)l2_permute(keys, L2_MIX_BLOCK, sequence % L2_MIX_BLOCK);
 }
 
 static int32_t source_of(const llama2_shards *shards, uint32_t slot)
@@ -184,8 +193,10 @@ static int32_t source_of(const llama2_shards *shards, uint32_t slot)
     int32_t low = 0, high = shards->n_sources - 1;
     while (low < high) {
         int32_t middle = low + (high - low + 1) / 2;
-        if (shards->sources[middle].before <= slot) low = middle;
-        else high = middle - 1;
+        if (shards->sources[middle].before <= slot)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return low;
 }
@@ -198,7 +209,8 @@ static void rank_slots(llama2_shards *shards, const uint32_t keys[4], uint64_t s
         for (int32_t i = 0; i < shards->n_sources; i++) shards->sources[i].rank = 0;
         shards->ranked = begin;
     }
-    for (; shards->ranked < sequence; shards->ranked++) shards->sources[source_of(shards, mix_slot(shards, keys, shards->ranked))].rank++;
+    for (; shards->ranked < sequence; shards->ranked++)
+        shards->sources[source_of(shards, mix_slot(shards, keys, shards->ranked))].rank++;
 }
 
 void l2_shards_place(llama2_shards *shards, uint64_t sequence, l2_place *out)
@@ -214,7 +226,8 @@ void l2_shards_place(llama2_shards *shards, uint64_t sequence, l2_place *out)
     out->epoch = k / s->windows;
     /* Windows begin anywhere in what is left over, another place each epoch, so that no token is always left out. */
     uint32_t position = 2 * (uint32_t)out->source;
-    uint64_t shift = l2_rng_below(seed, L2_RNG_SHUFFLE, out->epoch, position, s->source.count - s->windows * length + 1);
+    uint64_t shift =
+        l2_rng_below(seed, L2_RNG_SHUFFLE, out->epoch, position, s->source.count - s->windows * length + 1);
     l2_philox(seed, L2_RNG_SHUFFLE, out->epoch, position + 1, keys);
     out->first = shift + l2_permute(keys, s->windows, k % s->windows) * length;
 }
@@ -227,7 +240,8 @@ llama2_status l2_shards_next(llama2_shards *shards, int64_t n, int32_t *tokens, 
     if (shards->n_sources == 0) return l2_fail(LLAMA2_E_STATE, "there is no source; llama2_shards_add_source adds one");
     L2_TRY(l2_alloc(shards->ctx, (size_t)n, sizeof *places, &places));
     for (int64_t i = 0; i < n; i++) l2_shards_place(shards, shards->position + (uint64_t)i, &places[i]);
-    for (int copy = 0; copy <= 1; copy++) { /* once to see that all can be had, so that a failure leaves the outputs untouched */
+    for (int copy = 0; copy <= 1;
+         copy++) { /* once to see that all can be had, so that a failure leaves the outputs untouched */
         for (int64_t i = 0; i < n; i++) {
             if (!copy) L2_CHECK(l2_context_check(shards->ctx));
             const l2_token_source *source = &shards->sources[places[i].source].source;
@@ -247,6 +261,7 @@ uint64_t l2_shards_served(const llama2_shards *shards, int32_t source, uint64_t 
     uint32_t keys[4];
     uint64_t block = position / L2_MIX_BLOCK, served = block * shards->sources[source].share;
     l2_philox(shards->options.seed, L2_RNG_MIX, block, 0, keys);
-    for (uint64_t s = block * L2_MIX_BLOCK; s < position; s++) served += source_of(shards, mix_slot(shards, keys, s)) == source;
+    for (uint64_t s = block * L2_MIX_BLOCK; s < position; s++)
+        served += source_of(shards, mix_slot(shards, keys, s)) == source;
     return served;
 }

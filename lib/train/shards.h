@@ -1,8 +1,10 @@
 /*
- * Mixing sources of tokens. Sequence number s belongs to block b = s / 65536 of the mixture; in each block source i has its share q_i of slots (sum 65536), which a
- * permutation that depends on (seed, b) spreads over the block: slot x = P_b(s mod 65536), source i with Q_i <= x < Q_i + q_i, Q_i = sum of the shares before. It
- * is the source's sequence number k = b q_i + (its slots that came earlier in the block), of which W windows make an epoch: epoch k / W, window P_{i, epoch}(k mod W).
- * All of it is a function of (seed, s). The count within the block is kept from call to call and made again, at most 65,535 slots, after a jump.
+ * Mixing sources of tokens. Sequence number s belongs to block b = s / 65536 of the mixture; in each block source i has
+ * its share q_i of slots (sum 65536), which a permutation that depends on (seed, b) spreads over the block: slot x =
+ * P_b(s mod 65536), source i with Q_i <= x < Q_i + q_i, Q_i = sum of the shares before. It is the source's sequence
+ * number k = b q_i + (its slots that came earlier in the block), of which W windows make an epoch: epoch k / W, window
+ * P_{i, epoch}(k mod W). All of it is a function of (seed, s). The count within the block is kept from call to call and
+ * made again, at most 65,535 slots, after a jump.
  */
 #ifndef L2_TRAIN_SHARDS_H
 #define L2_TRAIN_SHARDS_H
@@ -56,7 +58,8 @@ llama2_status l2_shards_next(llama2_shards *shards, int64_t n, int32_t *tokens, 
 uint64_t l2_shards_served(const llama2_shards *shards, int32_t source, uint64_t position);
 void l2_shards_delete(llama2_shards *shards);
 
-/* The permutation of [0, n) that the four keys choose, at index < n: a Feistel network on the next even number of bits, walked until it falls into the range. */
+/* The permutation of [0, n) that the four keys choose, at index < n: a Feistel network on the next even number of bits,
+ * walked until it falls into the range. */
 uint64_t l2_permute(const uint32_t keys[4], uint64_t n, uint64_t index);
 
 #endif

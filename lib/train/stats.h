@@ -14,7 +14,8 @@ void l2_moments_add(l2_moments *moments, double x);
 /* The unbiased estimate, squares / (n - 1), as torch.var and TRL's masked_whiten; 0 for less than two. */
 double l2_moments_variance(const l2_moments *moments);
 
-/* (x - mean) / sqrt(variance + L2_WHITEN_EPS), with the unbiased variance: of one element, or of equal ones, it makes 0. */
+/* (x - mean) / sqrt(variance + L2_WHITEN_EPS), with the unbiased variance: of one element, or of equal ones, it makes
+ * 0. */
 #define L2_WHITEN_EPS 1e-8
 double l2_whiten(const l2_moments *moments, double x);
 

@@ -7,9 +7,12 @@
 static llama2_status check_options(const llama2_trainer_options *o)
 {
     L2_TRY(l2_schedule_check(o));
-    if (!(o->clip_norm >= 0) || isinf(o->clip_norm)) return l2_fail(LLAMA2_E_INVALID, "clip_norm is %g, not finite and >= 0", o->clip_norm);
-    if (o->micro_batch_tokens < 0) return l2_fail(LLAMA2_E_INVALID, "micro_batch_tokens is %" PRId64 ", less than 0", o->micro_batch_tokens);
-    if (o->max_bad_steps < 1) return l2_fail(LLAMA2_E_INVALID, "max_bad_steps is %" PRId32 ", less than 1", o->max_bad_steps);
+    if (!(o->clip_norm >= 0) || isinf(o->clip_norm))
+        return l2_fail(LLAMA2_E_INVALID, "clip_norm is %g, not finite and >= 0", o->clip_norm);
+    if (o->micro_batch_tokens < 0)
+        return l2_fail(LLAMA2_E_INVALID, "micro_batch_tokens is %" PRId64 ", less than 0", o->micro_batch_tokens);
+    if (o->max_bad_steps < 1)
+        return l2_fail(LLAMA2_E_INVALID, "max_bad_steps is %" PRId32 ", less than 1", o->max_bad_steps);
     return LLAMA2_OK;
 }
 
@@ -22,8 +25,9 @@ static llama2_status attach(llama2_model *model, void *arena)
     return LLAMA2_OK;
 }
 
-llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_reward_model *reward_model, llama2_optimizer *optimizer,
-                                const llama2_trainer_options *options, llama2_trainer **out)
+llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_reward_model *reward_model,
+                                llama2_optimizer *optimizer, const llama2_trainer_options *options,
+                                llama2_trainer **out)
 {
     llama2_status status = LLAMA2_OK;
     llama2_trainer *trainer = NULL;
@@ -76,9 +80,11 @@ llama2_status l2_trainer_begin(llama2_trainer *trainer, const llama2_batch *batc
 {
     L2_TRY(l2_context_check(trainer->ctx));
     if (trainer->model->head_kind != head_kind) {
-        return l2_fail(LLAMA2_E_MISMATCH, head_kind == L2_HEAD_LM ? "the trainer is for a reward model: this call needs one made by llama2_trainer_create"
-                                                                  : "the trainer is for a language model: this call needs one made by "
-                                                                    "llama2_trainer_create_for_reward");
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       head_kind == L2_HEAD_LM
+                           ? "the trainer is for a reward model: this call needs one made by llama2_trainer_create"
+                           : "the trainer is for a language model: this call needs one made by "
+                             "llama2_trainer_create_for_reward");
     }
     L2_TRY(l2_batch_check(trainer->model, batch));
     return l2_model_enter(trainer->model, 1);
@@ -93,7 +99,8 @@ static void drop(llama2_trainer *trainer)
     trainer->tokens = 0;
 }
 
-/* What no update will use counts as not read: a run that was cancelled in the middle of a batch goes on with the counters of one at a stretch. */
+/* What no update will use counts as not read: a run that was cancelled in the middle of a batch goes on with the
+ * counters of one at a stretch. */
 static void forget(llama2_trainer *trainer)
 {
     trainer->total_tokens -= trainer->tokens;
@@ -132,7 +139,9 @@ static llama2_status skip(llama2_trainer *trainer, double norm)
     trainer->bad_total++;
     trainer->bad_in_a_row++;
     if (trainer->bad_in_a_row < trainer->options.max_bad_steps) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_NUMERIC, "update %" PRId64 ": loss %g, gradient norm %g; %" PRId32 " in a row were not finite and have been left out",
+    return l2_fail(LLAMA2_E_NUMERIC,
+                   "update %" PRId64 ": loss %g, gradient norm %g; %" PRId32
+                   " in a row were not finite and have been left out",
                    trainer->step + 1, loss, norm, trainer->bad_in_a_row);
 }
 
@@ -170,7 +179,8 @@ llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *me
 {
     L2_TRY(l2_context_check(trainer->ctx));
     if (!trainer->accumulated || trainer->weight == 0) {
-        return l2_fail(LLAMA2_E_STATE, "update: no gradients (or none with a weight) have been accumulated since the last one");
+        return l2_fail(LLAMA2_E_STATE,
+                       "update: no gradients (or none with a weight) have been accumulated since the last one");
     }
     L2_TRY(l2_model_enter(trainer->model, 1));
     llama2_status status = update(trainer, metrics);
@@ -178,7 +188,8 @@ llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *me
     return status;
 }
 
-llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,
+                                      int64_t *needed)
 {
     return l2_arena_get(trainer->model, trainer->gradients, name, buffer, capacity, needed);
 }

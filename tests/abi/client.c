@@ -1,6 +1,7 @@
 /*
- * A program built against one version of the headers, run with libraries of others (appended.sh). With APPENDED its headers have one more field, `appended`, in
- * llama2_trainer_options, llama2_step_metrics and llama2_batch. Prints what it got; `set` as argument sets the option.
+ * A program built against one version of the headers, run with libraries of others (appended.sh). With APPENDED its
+ * headers have one more field, `appended`, in llama2_trainer_options, llama2_step_metrics and llama2_batch. Prints what
+ * it got; `set` as argument sets the option.
  */
 #include <llama2/llama2.h>
 #include <stdio.h>
@@ -9,7 +10,12 @@
 enum { GUARD = 0x5a };
 
 /* A struct between bytes that nobody may touch. */
-#define GUARDED(type) struct { unsigned char before[64]; type value; unsigned char after[64]; }
+#define GUARDED(type)                                                                                                  \
+    struct {                                                                                                           \
+        unsigned char before[64];                                                                                      \
+        type value;                                                                                                    \
+        unsigned char after[64];                                                                                       \
+    }
 
 static int intact(const unsigned char *bytes)
 {
@@ -44,13 +50,16 @@ static int run(int set)
     (void)set;
 #endif
     llama2_config_init(&config, sizeof config);
-    config.vocab_size = 11, config.dim = 8, config.n_layers = 1, config.n_heads = 2, config.n_kv_heads = 1, config.head_dim = 4, config.ffn_dim = 8;
+    config.vocab_size = 11, config.dim = 8, config.n_layers = 1, config.n_heads = 2, config.n_kv_heads = 1,
+    config.head_dim = 4, config.ffn_dim = 8;
     const int32_t tokens[] = {3, 1, 4, 1, 5, 9};
     const int64_t offsets[] = {0, 3, 6};
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 6, .tokens = tokens, .offsets = offsets};
+    llama2_batch batch = {
+        .struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 6, .tokens = tokens, .offsets = offsets};
     step.value.struct_size = sizeof step.value;
 
-    int bad = failed("context_create", llama2_context_create(NULL, &ctx)) || failed("model_create", llama2_model_create(ctx, &config, NULL, &model)) ||
+    int bad = failed("context_create", llama2_context_create(NULL, &ctx)) ||
+              failed("model_create", llama2_model_create(ctx, &config, NULL, &model)) ||
               failed("optimizer_create", llama2_optimizer_create(ctx, NULL, &optimizer)) ||
               failed("trainer_create", llama2_trainer_create(ctx, model, optimizer, &options.value, &trainer)) ||
               failed("sft_step", llama2_sft_step(trainer, &batch, &step.value));
@@ -62,7 +71,8 @@ static int run(int set)
 #endif
         printf("\n");
     }
-    if (!intact(options.before) || !intact(options.after) || !intact(step.before) || !intact(step.after)) printf("bytes outside a struct were written\n");
+    if (!intact(options.before) || !intact(options.after) || !intact(step.before) || !intact(step.after))
+        printf("bytes outside a struct were written\n");
     llama2_trainer_free(trainer), llama2_optimizer_free(optimizer), llama2_model_free(model), llama2_context_free(ctx);
     return bad;
 }

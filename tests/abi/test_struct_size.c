@@ -1,7 +1,7 @@
 /*
- * struct_size of every public struct: any multiple of 8 from 8 up to 65536 is accepted, zeros beyond what the library knows too; a set byte there, or a size that no
- * struct has, is LLAMA2_E_ABI. Nothing outside a struct is read or written. headers.sh checks that no struct of
- * the headers is missing here.
+ * struct_size of every public struct: any multiple of 8 from 8 up to 65536 is accepted, zeros beyond what the library
+ * knows too; a set byte there, or a size that no struct has, is LLAMA2_E_ABI. Nothing outside a struct is read or
+ * written. headers.sh checks that no struct of the headers is missing here.
  */
 #include "check_main.h"
 
@@ -27,7 +27,8 @@ static char *shard_path;
 
 static const int32_t tokens[] = {3, 1, 4, 1, 5, 9, 2, 6};
 static const int64_t offsets[] = {0, 4, 8};
-static const llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 8, .tokens = tokens, .offsets = offsets};
+static const llama2_batch batch = {
+    .struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 8, .tokens = tokens, .offsets = offsets};
 static const llama2_pairs pairs = {.struct_size = sizeof pairs, .n_pairs = 1, .batch = &batch};
 
 static void set_up(void)
@@ -35,12 +36,14 @@ static void set_up(void)
     static const int32_t prompt_lengths[] = {2, 2};
     static const float scores[] = {1, 2}, zeros[8] = {0};
     static const char *const texts[] = {"<unk>", "<s>", "</s>", "a"};
-    static const int32_t types[] = {LLAMA2_PIECE_UNKNOWN, LLAMA2_PIECE_CONTROL, LLAMA2_PIECE_CONTROL, LLAMA2_PIECE_NORMAL};
+    static const int32_t types[] = {LLAMA2_PIECE_UNKNOWN, LLAMA2_PIECE_CONTROL, LLAMA2_PIECE_CONTROL,
+                                    LLAMA2_PIECE_NORMAL};
     static const uint64_t prompt_ids[] = {0, 1};
     llama2_tokenizer_pieces pieces;
     ck_ok(llama2_context_create(NULL, &ctx));
     llama2_config_init(&config, sizeof config);
-    config.vocab_size = 11, config.dim = 8, config.n_layers = 1, config.n_heads = 2, config.n_kv_heads = 1, config.head_dim = 4, config.ffn_dim = 8;
+    config.vocab_size = 11, config.dim = 8, config.n_layers = 1, config.n_heads = 2, config.n_kv_heads = 1,
+    config.head_dim = 4, config.ffn_dim = 8;
     config.max_seq_len = 16;
     ck_ok(llama2_model_create(ctx, &config, NULL, &model));
     ck_ok(llama2_model_clone(model, &critic_trunk));
@@ -100,7 +103,7 @@ static void tear_down(void)
     llama2_context_free(ctx);
 }
 
-/* --- one call for each struct ---------------------------------------------------------------------------------------------------------- */
+/* --- one call for each struct ---------------------------------------------------------------- */
 
 /* Of a handle that a call made: only its status matters here. */
 #define MAKES(type, call)                                                                                              \
@@ -110,15 +113,42 @@ static void tear_down(void)
     type##_free(made);                                                                                                 \
     return status
 
-static llama2_status use_context(void *s) { MAKES(llama2_context, llama2_context_create(s, &made)); }
-static llama2_status use_tokenizer_options(void *s) { MAKES(llama2_tokenizer, llama2_tokenizer_load_memory(ctx, "", 0, s, &made)); }
-static llama2_status use_pieces(void *s) { MAKES(llama2_tokenizer, llama2_tokenizer_create(ctx, s, &made)); }
-static llama2_status use_packer(void *s) { MAKES(llama2_packer, llama2_packer_create(ctx, s, &made)); }
-static llama2_status use_model(void *s) { MAKES(llama2_model, llama2_model_create(ctx, &config, s, &made)); }
-static llama2_status use_shards(void *s) { MAKES(llama2_shards, llama2_shards_create(ctx, s, &made)); }
-static llama2_status use_optimizer(void *s) { MAKES(llama2_optimizer, llama2_optimizer_create(ctx, s, &made)); }
-static llama2_status use_reward(void *s) { MAKES(llama2_reward_model, llama2_reward_model_create(ctx, model, s, &made)); }
-static llama2_status use_rollout(void *s) { MAKES(llama2_rollouts, llama2_rollout(critic_trunk, &batch, s, &made)); }
+static llama2_status use_context(void *s)
+{
+    MAKES(llama2_context, llama2_context_create(s, &made));
+}
+static llama2_status use_tokenizer_options(void *s)
+{
+    MAKES(llama2_tokenizer, llama2_tokenizer_load_memory(ctx, "", 0, s, &made));
+}
+static llama2_status use_pieces(void *s)
+{
+    MAKES(llama2_tokenizer, llama2_tokenizer_create(ctx, s, &made));
+}
+static llama2_status use_packer(void *s)
+{
+    MAKES(llama2_packer, llama2_packer_create(ctx, s, &made));
+}
+static llama2_status use_model(void *s)
+{
+    MAKES(llama2_model, llama2_model_create(ctx, &config, s, &made));
+}
+static llama2_status use_shards(void *s)
+{
+    MAKES(llama2_shards, llama2_shards_create(ctx, s, &made));
+}
+static llama2_status use_optimizer(void *s)
+{
+    MAKES(llama2_optimizer, llama2_optimizer_create(ctx, s, &made));
+}
+static llama2_status use_reward(void *s)
+{
+    MAKES(llama2_reward_model, llama2_reward_model_create(ctx, model, s, &made));
+}
+static llama2_status use_rollout(void *s)
+{
+    MAKES(llama2_rollouts, llama2_rollout(critic_trunk, &batch, s, &made));
+}
 
 static llama2_status use_config(void *s)
 {
@@ -154,19 +184,62 @@ static llama2_status use_sampling(void *s)
     return status;
 }
 
-static llama2_status use_chat(void *s) { int64_t n; return llama2_chat_encode(tokenizer, s, 0, NULL, NULL, 0, &n); }
-static llama2_status use_combine(void *s) { return llama2_rollouts_combine(rollouts, NULL, s); }
-static llama2_status use_pool_add(void *s) { return llama2_pool_add(pool, rollouts, (const uint64_t[]){0, 1}, s, NULL); }
-static llama2_status use_ppo_advantages(void *s) { return llama2_ppo_advantages(rollouts, s, NULL); }
-static llama2_status use_ppo_update(void *s) { return llama2_ppo_update(trainer, reward_trainer, rollouts, s, NULL); }
-static llama2_status use_batch_logits(void *s) { static float out[8 * 11]; return llama2_model_logits(critic_trunk, s, out); }
-static llama2_status use_batch_sft(void *s) { return llama2_sft_step(trainer, s, NULL); }
-static llama2_status use_batch_score(void *s) { static float out[2]; return llama2_reward_model_score(reward_model, s, out); }
-static llama2_status use_batch_rollout(void *s) { MAKES(llama2_rollouts, llama2_rollout(critic_trunk, s, NULL, &made)); }
-static llama2_status use_batch_rollouts(void *s) { MAKES(llama2_rollouts, llama2_rollouts_create(ctx, s, (const int32_t[]){2, 2}, 1, 2, 1, &made)); }
-static llama2_status use_batch_gradients(void *s) { static const float grad[8]; return llama2_trainer_backward_logprobs(trainer, s, 1, grad, 0, 1); }
-static llama2_status use_pairs_step(void *s) { return llama2_reward_step(reward_trainer, s, NULL); }
-static llama2_status use_pairs_evaluate(void *s) { return llama2_reward_evaluate(reward_model, s, NULL, NULL); }
+static llama2_status use_chat(void *s)
+{
+    int64_t n;
+    return llama2_chat_encode(tokenizer, s, 0, NULL, NULL, 0, &n);
+}
+static llama2_status use_combine(void *s)
+{
+    return llama2_rollouts_combine(rollouts, NULL, s);
+}
+static llama2_status use_pool_add(void *s)
+{
+    return llama2_pool_add(pool, rollouts, (const uint64_t[]){0, 1}, s, NULL);
+}
+static llama2_status use_ppo_advantages(void *s)
+{
+    return llama2_ppo_advantages(rollouts, s, NULL);
+}
+static llama2_status use_ppo_update(void *s)
+{
+    return llama2_ppo_update(trainer, reward_trainer, rollouts, s, NULL);
+}
+static llama2_status use_batch_logits(void *s)
+{
+    static float out[8 * 11];
+    return llama2_model_logits(critic_trunk, s, out);
+}
+static llama2_status use_batch_sft(void *s)
+{
+    return llama2_sft_step(trainer, s, NULL);
+}
+static llama2_status use_batch_score(void *s)
+{
+    static float out[2];
+    return llama2_reward_model_score(reward_model, s, out);
+}
+static llama2_status use_batch_rollout(void *s)
+{
+    MAKES(llama2_rollouts, llama2_rollout(critic_trunk, s, NULL, &made));
+}
+static llama2_status use_batch_rollouts(void *s)
+{
+    MAKES(llama2_rollouts, llama2_rollouts_create(ctx, s, (const int32_t[]){2, 2}, 1, 2, 1, &made));
+}
+static llama2_status use_batch_gradients(void *s)
+{
+    static const float grad[8];
+    return llama2_trainer_backward_logprobs(trainer, s, 1, grad, 0, 1);
+}
+static llama2_status use_pairs_step(void *s)
+{
+    return llama2_reward_step(reward_trainer, s, NULL);
+}
+static llama2_status use_pairs_evaluate(void *s)
+{
+    return llama2_reward_evaluate(reward_model, s, NULL, NULL);
+}
 
 static llama2_status use_batch_of_pairs(void *s)
 {
@@ -175,23 +248,68 @@ static llama2_status use_batch_of_pairs(void *s)
     return llama2_reward_evaluate(reward_model, &own, NULL, NULL);
 }
 
-static llama2_status get_batch(void *s) { return llama2_packer_batch(packer, s); }
-static llama2_status get_config(void *s) { return llama2_model_config(model, s); }
-static llama2_status get_preset(void *s) { return llama2_config_preset(s, LLAMA2_PRESET_13B); }
-static llama2_status get_tensor_info(void *s) { return llama2_model_tensor_info(model, 0, s); }
-static llama2_status get_loss(void *s) { return llama2_model_evaluate(critic_trunk, &batch, s); }
-static llama2_status get_loss_accumulated(void *s) { return llama2_trainer_accumulate(trainer, &batch, s); }
-static llama2_status get_memory(void *s) { return llama2_memory_estimate(&config, NULL, s); }
-static llama2_status get_source(void *s) { return llama2_shards_source_info(shards, 0, s); }
-static llama2_status get_step(void *s) { return llama2_sft_step(trainer, &batch, s); }
-static llama2_status get_reward(void *s) { return llama2_reward_step(reward_trainer, &pairs, s); }
-static llama2_status get_reward_evaluated(void *s) { return llama2_reward_evaluate(reward_model, &pairs, s, NULL); }
-static llama2_status get_view(void *s) { return llama2_rollouts_view_get(rollouts, s); }
-static llama2_status get_pool(void *s) { return llama2_pool_add(pool, rollouts, (const uint64_t[]){0, 1}, NULL, s); }
-static llama2_status get_sample(void *s) { return llama2_pool_best(pool, 0, 0, 0, s); }
-static llama2_status get_ppo(void *s) { return llama2_ppo_advantages(rollouts, NULL, s); }
+static llama2_status get_batch(void *s)
+{
+    return llama2_packer_batch(packer, s);
+}
+static llama2_status get_config(void *s)
+{
+    return llama2_model_config(model, s);
+}
+static llama2_status get_preset(void *s)
+{
+    return llama2_config_preset(s, LLAMA2_PRESET_13B);
+}
+static llama2_status get_tensor_info(void *s)
+{
+    return llama2_model_tensor_info(model, 0, s);
+}
+static llama2_status get_loss(void *s)
+{
+    return llama2_model_evaluate(critic_trunk, &batch, s);
+}
+static llama2_status get_loss_accumulated(void *s)
+{
+    return llama2_trainer_accumulate(trainer, &batch, s);
+}
+static llama2_status get_memory(void *s)
+{
+    return llama2_memory_estimate(&config, NULL, s);
+}
+static llama2_status get_source(void *s)
+{
+    return llama2_shards_source_info(shards, 0, s);
+}
+static llama2_status get_step(void *s)
+{
+    return llama2_sft_step(trainer, &batch, s);
+}
+static llama2_status get_reward(void *s)
+{
+    return llama2_reward_step(reward_trainer, &pairs, s);
+}
+static llama2_status get_reward_evaluated(void *s)
+{
+    return llama2_reward_evaluate(reward_model, &pairs, s, NULL);
+}
+static llama2_status get_view(void *s)
+{
+    return llama2_rollouts_view_get(rollouts, s);
+}
+static llama2_status get_pool(void *s)
+{
+    return llama2_pool_add(pool, rollouts, (const uint64_t[]){0, 1}, NULL, s);
+}
+static llama2_status get_sample(void *s)
+{
+    return llama2_pool_best(pool, 0, 0, 0, s);
+}
+static llama2_status get_ppo(void *s)
+{
+    return llama2_ppo_advantages(rollouts, NULL, s);
+}
 
-/* --- the table ------------------------------------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 typedef void (*init_fn)(void *options, size_t size);
 typedef llama2_status (*use_fn)(void *value);
@@ -210,12 +328,25 @@ typedef struct out_row {
     use_fn get;
 } out_row;
 
-#define OPTIONS(type, use) {#type, sizeof(type), init_##type, NULL, use}
-#define VIEW(type, example, use) {#type, sizeof(type), NULL, example, use}
-#define OUT(type, get) {#type, sizeof(type), get}
+#define OPTIONS(type, use)                                                                                             \
+    {                                                                                                                  \
+#type, sizeof(type), init_##type, NULL, use                                                                    \
+    }
+#define VIEW(type, example, use)                                                                                       \
+    {                                                                                                                  \
+#type, sizeof(type), NULL, example, use                                                                        \
+    }
+#define OUT(type, get)                                                                                                 \
+    {                                                                                                                  \
+#type, sizeof(type), get                                                                                       \
+    }
 
 /* The init functions by one type. */
-#define INIT(type) static void init_##type(void *options, size_t size) { type##_init(options, size); }
+#define INIT(type)                                                                                                     \
+    static void init_##type(void *options, size_t size)                                                                \
+    {                                                                                                                  \
+        type##_init(options, size);                                                                                    \
+    }
 INIT(llama2_context_options)
 INIT(llama2_tokenizer_options)
 INIT(llama2_tokenizer_pieces)
@@ -235,32 +366,19 @@ INIT(llama2_pool_add_options)
 INIT(llama2_ppo_options)
 
 static const in_row in_rows[] = {
-    OPTIONS(llama2_context_options, use_context),
-    OPTIONS(llama2_tokenizer_options, use_tokenizer_options),
-    OPTIONS(llama2_tokenizer_pieces, use_pieces),
-    OPTIONS(llama2_chat, use_chat),
-    OPTIONS(llama2_packer_options, use_packer),
-    OPTIONS(llama2_config, use_config),
-    OPTIONS(llama2_model_options, use_model),
-    OPTIONS(llama2_memory_options, use_memory_options),
-    OPTIONS(llama2_sampling, use_sampling),
-    OPTIONS(llama2_shards_options, use_shards),
-    OPTIONS(llama2_optimizer_options, use_optimizer),
-    OPTIONS(llama2_trainer_options, use_trainer),
-    OPTIONS(llama2_reward_options, use_reward),
-    OPTIONS(llama2_rollout_options, use_rollout),
-    OPTIONS(llama2_combine_options, use_combine),
-    OPTIONS(llama2_pool_add_options, use_pool_add),
-    OPTIONS(llama2_ppo_options, use_ppo_advantages),
-    OPTIONS(llama2_ppo_options, use_ppo_update),
-    VIEW(llama2_batch, &batch, use_batch_logits),
-    VIEW(llama2_batch, &batch, use_batch_sft),
-    VIEW(llama2_batch, &batch, use_batch_score),
-    VIEW(llama2_batch, &batch, use_batch_rollout),
-    VIEW(llama2_batch, &batch, use_batch_rollouts),
-    VIEW(llama2_batch, &batch, use_batch_gradients),
-    VIEW(llama2_batch, &batch, use_batch_of_pairs),
-    VIEW(llama2_pairs, &pairs, use_pairs_step),
+    OPTIONS(llama2_context_options, use_context),     OPTIONS(llama2_tokenizer_options, use_tokenizer_options),
+    OPTIONS(llama2_tokenizer_pieces, use_pieces),     OPTIONS(llama2_chat, use_chat),
+    OPTIONS(llama2_packer_options, use_packer),       OPTIONS(llama2_config, use_config),
+    OPTIONS(llama2_model_options, use_model),         OPTIONS(llama2_memory_options, use_memory_options),
+    OPTIONS(llama2_sampling, use_sampling),           OPTIONS(llama2_shards_options, use_shards),
+    OPTIONS(llama2_optimizer_options, use_optimizer), OPTIONS(llama2_trainer_options, use_trainer),
+    OPTIONS(llama2_reward_options, use_reward),       OPTIONS(llama2_rollout_options, use_rollout),
+    OPTIONS(llama2_combine_options, use_combine),     OPTIONS(llama2_pool_add_options, use_pool_add),
+    OPTIONS(llama2_ppo_options, use_ppo_advantages),  OPTIONS(llama2_ppo_options, use_ppo_update),
+    VIEW(llama2_batch, &batch, use_batch_logits),     VIEW(llama2_batch, &batch, use_batch_sft),
+    VIEW(llama2_batch, &batch, use_batch_score),      VIEW(llama2_batch, &batch, use_batch_rollout),
+    VIEW(llama2_batch, &batch, use_batch_rollouts),   VIEW(llama2_batch, &batch, use_batch_gradients),
+    VIEW(llama2_batch, &batch, use_batch_of_pairs),   VIEW(llama2_pairs, &pairs, use_pairs_step),
     VIEW(llama2_pairs, &pairs, use_pairs_evaluate),
 };
 
@@ -296,8 +414,10 @@ static unsigned char *full_struct(const in_row *row, size_t size)
 {
     unsigned char *value = calloc(1, size), whole[1024] = {0};
     ck_assert(value && row->size <= sizeof whole);
-    if (row->init) row->init(whole, row->size);
-    else memcpy(whole, row->example, row->size);
+    if (row->init)
+        row->init(whole, row->size);
+    else
+        memcpy(whole, row->example, row->size);
     memcpy(value, whole, size < row->size ? size : row->size);
     set_size(value, (uint32_t)size);
     return value;
@@ -314,7 +434,8 @@ START_TEST(test_init)
     for (size_t size = 0; size <= row->size + TAIL; size++) {
         memset(part, 0x5a, sizeof part);
         row->init(part, size);
-        for (size_t i = size; i < sizeof part; i++) ck_assert_msg(part[i] == 0x5a, "%s: init of %zu bytes wrote byte %zu", row->name, size, i);
+        for (size_t i = size; i < sizeof part; i++)
+            ck_assert_msg(part[i] == 0x5a, "%s: init of %zu bytes wrote byte %zu", row->name, size, i);
         if (size < sizeof written) {
             ck_assert_msg(part[0] == 0x5a, "%s: init of %zu bytes wrote something", row->name, size);
             continue;
@@ -322,7 +443,8 @@ START_TEST(test_init)
         memcpy(&written, part, sizeof written);
         ck_assert_uint_eq(written, size);
         for (size_t i = sizeof written; i < size; i++)
-            ck_assert_msg(part[i] == (i < row->size ? whole[i] : 0), "%s: init of %zu bytes: byte %zu is not its default", row->name, size, i);
+            ck_assert_msg(part[i] == (i < row->size ? whole[i] : 0),
+                          "%s: init of %zu bytes: byte %zu is not its default", row->name, size, i);
     }
 }
 END_TEST
@@ -340,7 +462,8 @@ START_TEST(test_in)
         unsigned char *value = full_struct(row, row->size + TAIL);
         value[byte] = 1;
         ck_fails(row->use(value), LLAMA2_E_ABI);
-        ck_assert_msg(strstr(llama2_last_error(), row->name) != NULL, "the message does not name %s: %s", row->name, llama2_last_error());
+        ck_assert_msg(strstr(llama2_last_error(), row->name) != NULL, "the message does not name %s: %s", row->name,
+                      llama2_last_error());
         free(value);
     }
     for (size_t i = 0; i < sizeof no_sizes / sizeof *no_sizes; i++) {
@@ -352,14 +475,16 @@ START_TEST(test_in)
 }
 END_TEST
 
-/* A whole struct is accepted: else the sizes above would pass for another reason. The defaults of three are no vocabulary, no file and no dialogue. */
+/* A whole struct is accepted: else the sizes above would pass for another reason. The defaults of three are no
+ * vocabulary, no file and no dialogue. */
 START_TEST(test_whole)
 {
     const in_row *row = &in_rows[_i];
     int empty = row->use == use_pieces || row->use == use_tokenizer_options || row->use == use_chat;
     unsigned char *value = full_struct(row, row->size);
     llama2_status status = row->use(value);
-    ck_assert_msg(empty ? status < 0 && status != LLAMA2_E_ABI : status == LLAMA2_OK, "%s: %s", row->name, llama2_last_error());
+    ck_assert_msg(empty ? status < 0 && status != LLAMA2_E_ABI : status == LLAMA2_OK, "%s: %s", row->name,
+                  llama2_last_error());
     free(value);
 }
 END_TEST

@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             l2_cursor cursor;
             uint64_t value;
             l2_cursor_begin(&reader, &reader.chunks[i], &cursor);
-            while (l2_cursor_u64(&cursor, &value) == LLAMA2_OK) {}
+            while (l2_cursor_u64(&cursor, &value) == LLAMA2_OK) {
+            }
         }
         l2_state_close(&reader);
     }

@@ -1,4 +1,5 @@
-/* Any bytes as a safetensors file and as a config.json: a status, and all that an accepted file declares can be read. */
+/* Any bytes as a safetensors file and as a config.json: a status, and all that an accepted file declares can be read.
+ */
 #include "base/context.h"
 #include "format/huggingface.h"
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /*
- * libFuzzer: a tokenizer.model of any bytes, then text and ids of any bytes through it. The input is <2 bytes: length of the model><model><text>; a length
- * of 0 takes a fixed vocabulary. Checked besides the sanitizers: decoded text is valid UTF-8, pushes give what decoding at once gives, encoding is repeatable.
+ * libFuzzer: a tokenizer.model of any bytes, then text and ids of any bytes through it. The input is <2 bytes: length
+ * of the model><model><text>; a length of 0 takes a fixed vocabulary. Checked besides the sanitizers: decoded text is
+ * valid UTF-8, pushes give what decoding at once gives, encoding is repeatable.
  */
 #include "base/utf8.h"
 #include <llama2/chat.h>
@@ -10,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPACE_A "\xE2\x96\x81" "a" /* U+2581 stands for a space */
+#define SPACE_A                                                                                                        \
+    "\xE2\x96\x81"                                                                                                     \
+    "a" /* U+2581 stands for a space */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,7 +26,8 @@ static void require(int condition, const char *what)
 
 static llama2_tokenizer *fixed_vocabulary(llama2_context *ctx)
 {
-    static const char *const texts[] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81", "a", "b", "ab", SPACE_A, "aa", "aab", "[x]", "\xC3\xA9", "ba", "bab", "a\xE2\x96\x81"};
+    static const char *const texts[] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81", "a",  "b",   "ab",           SPACE_A,
+                                        "aa",    "aab", "[x]",  "\xC3\xA9",     "ba", "bab", "a\xE2\x96\x81"};
     static const int32_t types[] = {2, 3, 3, 1, 1, 1, 1, 1, 1, 5, 4, 1, 5, 1, 1};
     static const float scores[] = {0, 0, 0, -1, -1, -1, -2, -3, -3, -2, 0, -4, -1, 5, -6};
     llama2_tokenizer_pieces pieces;
@@ -48,7 +52,9 @@ static void check_decoding(llama2_tokenizer *tok, const int32_t *ids, int64_t n,
     require(l2_utf8_valid_prefix(whole, size) == size, "decoded text is not UTF-8");
     require(llama2_decoder_create(tok, flags, &decoder) == LLAMA2_OK, "decoder");
     for (int64_t i = 0; i <= n; ++i) {
-        require((i < n ? llama2_decoder_push(decoder, ids[i], &text, &length) : llama2_decoder_finish(decoder, &text, &length)) == LLAMA2_OK, "push");
+        require((i < n ? llama2_decoder_push(decoder, ids[i], &text, &length)
+                       : llama2_decoder_finish(decoder, &text, &length)) == LLAMA2_OK,
+                "push");
         require(at + length <= size && memcmp(whole + at, text, length) == 0, "pushes differ from decode");
         at += length;
     }
@@ -62,7 +68,8 @@ static void check_text(llama2_tokenizer *tok, const char *text, size_t length)
     int64_t room = 3 * (int64_t)length + 5, n, again;
     int32_t *ids = malloc((size_t)room * sizeof *ids), vocab = llama2_tokenizer_vocab_size(tok);
     require(llama2_tokenizer_encode(tok, text, length, 0, ids, room, &n) == LLAMA2_OK, "encode");
-    require(llama2_tokenizer_encode(tok, text, length, 0, NULL, 0, &again) == LLAMA2_OK && n == again, "encode counts otherwise");
+    require(llama2_tokenizer_encode(tok, text, length, 0, NULL, 0, &again) == LLAMA2_OK && n == again,
+            "encode counts otherwise");
     check_decoding(tok, ids, n, 0);
     for (int64_t i = 0; i < (int64_t)length; ++i) ids[i] = (int32_t)((uint8_t)text[i] * 131u % (uint32_t)vocab);
     check_decoding(tok, ids, (int64_t)length, (uint32_t)length & 3);
@@ -91,7 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.n_threads = 1;
     require(llama2_context_create(&options, &ctx) == LLAMA2_OK, "context");
     if (model == 0) tok = fixed_vocabulary(ctx);
-    if (model > 0 && llama2_tokenizer_load_memory(ctx, data + 2, model, NULL, &tok) < 0) require(tok == NULL && llama2_last_error()[0], "a failure without a message");
+    if (model > 0 && llama2_tokenizer_load_memory(ctx, data + 2, model, NULL, &tok) < 0)
+        require(tok == NULL && llama2_last_error()[0], "a failure without a message");
     if (tok) check_text(tok, (const char *)data + 2 + model, size - 2 - model);
     llama2_tokenizer_free(tok);
     llama2_context_free(ctx);

@@ -163,7 +163,7 @@ static void attention_forward(const l2_attention_rows *t, void *workspace)
     }
 }
 
-/* --- backward ---------------------------------------------------------------------------------------------------------------- */
+/* --- backward -------------------------------------------------------------------------------- */
 
 /* From s = q k and dp = do v: p = exp(s - lse), ds = p (dp - delta); 0 where the key is not seen. */
 V_INLINE void attention_derive(real *s, real *dp, int visible, real lse, real delta)

@@ -1,6 +1,7 @@
 /*
- * Every allocation of a call fails, once and for ever after: the call says NOMEM, nothing leaks, and when it is made again with memory the outcome is that
- * of a call that never failed. One row of the table is one call. (tests/unit/train/test_nomem.c does the same to a whole run.)
+ * Every allocation of a call fails, once and for ever after: the call says NOMEM, nothing leaks, and when it is made
+ * again with memory the outcome is that of a call that never failed. One row of the table is one call.
+ * (tests/unit/train/test_nomem.c does the same to a whole run.)
  */
 #include "train/train_test.h"
 
@@ -40,16 +41,40 @@ typedef struct call {
     int keeps; /* 1: a part of the work may stay done, the outcome is not compared */
 } call;
 
-/* --- calls ----------------------------------------------------------------------------------------------------------------------- */
+/* --- calls ----------------------------------------------------------------------------------- */
 
-static llama2_status create(world *w) { return llama2_model_create(w->ctx, &w->config, &w->model_options, &w->made); }
-static llama2_status clone(world *w) { return llama2_model_clone(w->model, &w->made); }
-static llama2_status save(world *w) { return llama2_model_save(w->model, w->path, LLAMA2_BF16); }
-static void saved(world *w) { ck_ok(llama2_model_save(w->model, w->path, LLAMA2_F32)); }
-static llama2_status load(world *w) { return llama2_model_load(w->ctx, w->path, &w->model_options, &w->made); }
-static llama2_status logits(world *w) { return llama2_model_logits(w->model, &w->batch.batch, w->out); }
-static llama2_status hidden(world *w) { return llama2_model_hidden(w->model, &w->batch.batch, w->out); }
-static llama2_status logprobs(world *w) { return llama2_model_logprobs(w->model, &w->batch.batch, 0.9, w->out, w->more); }
+static llama2_status create(world *w)
+{
+    return llama2_model_create(w->ctx, &w->config, &w->model_options, &w->made);
+}
+static llama2_status clone(world *w)
+{
+    return llama2_model_clone(w->model, &w->made);
+}
+static llama2_status save(world *w)
+{
+    return llama2_model_save(w->model, w->path, LLAMA2_BF16);
+}
+static void saved(world *w)
+{
+    ck_ok(llama2_model_save(w->model, w->path, LLAMA2_F32));
+}
+static llama2_status load(world *w)
+{
+    return llama2_model_load(w->ctx, w->path, &w->model_options, &w->made);
+}
+static llama2_status logits(world *w)
+{
+    return llama2_model_logits(w->model, &w->batch.batch, w->out);
+}
+static llama2_status hidden(world *w)
+{
+    return llama2_model_hidden(w->model, &w->batch.batch, w->out);
+}
+static llama2_status logprobs(world *w)
+{
+    return llama2_model_logprobs(w->model, &w->batch.batch, 0.9, w->out, w->more);
+}
 
 static llama2_status evaluate(world *w)
 {
@@ -59,12 +84,16 @@ static llama2_status evaluate(world *w)
     return status;
 }
 
-static llama2_status session_create(world *w) { return llama2_session_create(w->model, &w->session); }
+static llama2_status session_create(world *w)
+{
+    return llama2_session_create(w->model, &w->session);
+}
 
 static void with_session(world *w)
 {
     ck_ok(llama2_session_create(w->model, &w->session));
-    for (int i = 0; i < 8; i++) ck_ok(llama2_session_feed(w->session, w->batch.tokens, 30)); /* 240 of 320 positions, nearly all blocks used */
+    for (int i = 0; i < 8; i++)
+        ck_ok(llama2_session_feed(w->session, w->batch.tokens, 30)); /* 240 of 320 positions, nearly all blocks used */
 }
 
 static llama2_status session_feed(world *w)
@@ -93,8 +122,14 @@ static llama2_status rollout(world *w)
     return llama2_rollout(w->model, &w->batch.batch, &o, &w->rollouts);
 }
 
-static void with_optimizer(world *w) { ck_ok(llama2_optimizer_create(w->ctx, NULL, &w->optimizer)); }
-static llama2_status trainer_create(world *w) { return llama2_trainer_create(w->ctx, w->model, w->optimizer, NULL, &w->trainer); }
+static void with_optimizer(world *w)
+{
+    ck_ok(llama2_optimizer_create(w->ctx, NULL, &w->optimizer));
+}
+static llama2_status trainer_create(world *w)
+{
+    return llama2_trainer_create(w->ctx, w->model, w->optimizer, NULL, &w->trainer);
+}
 
 static void with_trainer(world *w)
 {
@@ -117,9 +152,18 @@ static void with_gradients(world *w)
     ck_ok(llama2_trainer_accumulate(w->trainer, &w->batch.batch, NULL));
 }
 
-static llama2_status update(world *w) { return llama2_trainer_update(w->trainer, NULL); }
-static llama2_status pretrain(world *w) { return llama2_pretrain_step(w->trainer, &w->batch.batch, NULL); }
-static llama2_status reward_create(world *w) { return llama2_reward_model_create(w->ctx, w->model, NULL, &w->reward); }
+static llama2_status update(world *w)
+{
+    return llama2_trainer_update(w->trainer, NULL);
+}
+static llama2_status pretrain(world *w)
+{
+    return llama2_pretrain_step(w->trainer, &w->batch.batch, NULL);
+}
+static llama2_status reward_create(world *w)
+{
+    return llama2_reward_model_create(w->ctx, w->model, NULL, &w->reward);
+}
 
 static void with_critic(world *w)
 {
@@ -134,7 +178,10 @@ static llama2_status reward_step(world *w)
     return llama2_reward_step(w->critic_trainer, &pairs, NULL);
 }
 
-static llama2_status score(world *w) { return llama2_reward_model_score(w->reward, &w->batch.batch, w->out); }
+static llama2_status score(world *w)
+{
+    return llama2_reward_model_score(w->reward, &w->batch.batch, w->out);
+}
 
 static void with_rollouts(world *w)
 {
@@ -142,9 +189,18 @@ static void with_rollouts(world *w)
     ck_ok(rollout(w));
 }
 
-static llama2_status rollouts_score(world *w) { return llama2_rollouts_score(w->rollouts, w->reward); }
-static llama2_status reference(world *w) { return llama2_rollouts_reference(w->rollouts, w->model); }
-static llama2_status values(world *w) { return llama2_rollouts_values(w->rollouts, w->reward); }
+static llama2_status rollouts_score(world *w)
+{
+    return llama2_rollouts_score(w->rollouts, w->reward);
+}
+static llama2_status reference(world *w)
+{
+    return llama2_rollouts_reference(w->rollouts, w->model);
+}
+static llama2_status values(world *w)
+{
+    return llama2_rollouts_values(w->rollouts, w->reward);
+}
 
 static void with_values(world *w)
 {
@@ -154,7 +210,10 @@ static void with_values(world *w)
     ck_ok(values(w));
 }
 
-static llama2_status advantages(world *w) { return llama2_ppo_advantages(w->rollouts, NULL, NULL); }
+static llama2_status advantages(world *w)
+{
+    return llama2_ppo_advantages(w->rollouts, NULL, NULL);
+}
 
 static void with_advantages(world *w)
 {
@@ -163,7 +222,10 @@ static void with_advantages(world *w)
     ck_ok(advantages(w));
 }
 
-static llama2_status ppo_update(world *w) { return llama2_ppo_update(w->trainer, w->critic_trainer, w->rollouts, NULL, NULL); }
+static llama2_status ppo_update(world *w)
+{
+    return llama2_ppo_update(w->trainer, w->critic_trainer, w->rollouts, NULL, NULL);
+}
 
 static const call calls[] = {
     {"model_create", LLAMA2_F32, NULL, create, 5, 0},
@@ -198,7 +260,7 @@ static const call calls[] = {
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
-/* --- the test -------------------------------------------------------------------------------------------------------------------- */
+/* --- the test -------------------------------------------------------------------------------- */
 
 static void make_world(world *w, const call *c, const char *folder)
 {
@@ -238,7 +300,10 @@ static uint32_t add_weights(uint32_t crc, const llama2_model *m)
     return crc;
 }
 
-static uint32_t add_array(uint32_t crc, const void *array, size_t bytes) { return array ? l2_crc32c(crc, array, bytes) : crc + 1; }
+static uint32_t add_array(uint32_t crc, const void *array, size_t bytes)
+{
+    return array ? l2_crc32c(crc, array, bytes) : crc + 1;
+}
 
 /* Of everything that the calls make or change. */
 static uint32_t outcome(const world *w)
@@ -283,15 +348,20 @@ static void check_call(const call *c, const char *folder, int for_ever)
         w.memory.fail_at = atomic_load(&w.memory.calls) + i;
         llama2_status status = c->run(&w);
         w.memory.fail_at = 0;
-        ck_assert_msg(status == LLAMA2_OK || status == LLAMA2_E_NOMEM, "%s, allocation %ld: %s: %s", c->name, i, llama2_status_name(status), llama2_last_error());
+        ck_assert_msg(status == LLAMA2_OK || status == LLAMA2_E_NOMEM, "%s, allocation %ld: %s: %s", c->name, i,
+                      llama2_status_name(status), llama2_last_error());
         failed += status < 0;
         if (status < 0) {
-            ck_assert_msg(!w.made && (c->run != rollout || !w.rollouts) && (c->run != session_create || !w.session), "%s: a handle in spite of it", c->name);
+            ck_assert_msg(!w.made && (c->run != rollout || !w.rollouts) && (c->run != session_create || !w.session),
+                          "%s: a handle in spite of it", c->name);
             ck_ok(c->run(&w));
         }
-        if (!c->keeps) ck_assert_msg(outcome(&w) == expected, "%s, allocation %ld (%s): another outcome", c->name, i, llama2_status_name(status));
+        if (!c->keeps)
+            ck_assert_msg(outcome(&w) == expected, "%s, allocation %ld (%s): another outcome", c->name, i,
+                          llama2_status_name(status));
         free_world(&w);
-        ck_assert_msg(atomic_load(&w.memory.live) == 0, "%s, allocation %ld: %ld are left", c->name, i, atomic_load(&w.memory.live));
+        ck_assert_msg(atomic_load(&w.memory.live) == 0, "%s, allocation %ld: %ld are left", c->name, i,
+                      atomic_load(&w.memory.live));
     }
     ck_assert_msg(c->least == 0 || failed > 0, "%s: no failure", c->name);
 }

@@ -121,7 +121,8 @@ START_TEST(item17_resume_in_the_middle_of_an_iteration)
     sample(&a, 2);
     learn(&a);
 
-    /* another process would begin like this: same reference, everything else from the files; another number of threads */
+    /* another process would begin like this: same reference, everything else from the files; another number of threads
+     */
     run_begin(&b, 1, dtypes[_i]);
     sample(&b, 9);
     learn(&b); /* what is there before does not matter, nor how many updates made it */
@@ -296,6 +297,7 @@ Suite *test_suite(void)
     TCase *tc = tcase_create("resume");
     tcase_add_loop_test(tc, item17_resume_in_the_middle_of_an_iteration, 0, 2);
     suite_add_tcase(suite, tc);
-    ADD_CASE(suite, "failures", what_is_refused, a_full_disk_leaves_the_older_checkpoint_and_the_run, a_failed_restore_changes_nothing);
+    ADD_CASE(suite, "failures", what_is_refused, a_full_disk_leaves_the_older_checkpoint_and_the_run,
+             a_failed_restore_changes_nothing);
     return suite;
 }

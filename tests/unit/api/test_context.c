@@ -74,7 +74,7 @@ START_TEST(test_bad_options)
 }
 END_TEST
 
-/* --- programs built for older and newer headers ------------------------------------------------------------------------------- */
+/* --- programs built for older and newer headers ---------------------------------------------- */
 
 START_TEST(test_older_program)
 {
@@ -119,7 +119,7 @@ START_TEST(test_newer_program)
 }
 END_TEST
 
-/* --- memory ------------------------------------------------------------------------------------------------------------------- */
+/* --- memory ---------------------------------------------------------------------------------- */
 
 START_TEST(test_every_allocation_fails)
 {
@@ -160,7 +160,7 @@ START_TEST(test_references)
 }
 END_TEST
 
-/* --- log ------------------------------------------------------------------------------------------------------------------------ */
+/* --- log ------------------------------------------------------------------------------------- */
 
 typedef struct log_record {
     int calls;
@@ -203,7 +203,7 @@ START_TEST(test_log)
 }
 END_TEST
 
-/* --- cancel and fork -------------------------------------------------------------------------------------------------------------- */
+/* --- cancel and fork ------------------------------------------------------------------------- */
 
 static llama2_context *cancelled_by_signal;
 
@@ -274,7 +274,8 @@ START_TEST(test_fork)
         if (pid == 0) _exit(child(ctx));
         int status = 0;
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status 0x%x", (unsigned)status);
+        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status 0x%x",
+                      (unsigned)status);
     }
     ck_ok(l2_context_check(ctx));
     atomic_store(&stop_working, 1);

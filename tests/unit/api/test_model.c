@@ -63,11 +63,11 @@ static void check_batch(llama2_model *m, llama2_status code, const small_batch *
     ck_assert(loss.sum == 5);
 }
 
-#define BAD(code, change)            \
-    do {                             \
-        small_batch_init(&b);        \
-        change;                      \
-        check_batch(m, code, &b);    \
+#define BAD(code, change)                                                                                              \
+    do {                                                                                                               \
+        small_batch_init(&b);                                                                                          \
+        change;                                                                                                        \
+        check_batch(m, code, &b);                                                                                      \
     } while (0)
 
 START_TEST(what_is_no_batch_is_refused)
@@ -91,7 +91,8 @@ START_TEST(what_is_no_batch_is_refused)
     BAD(LLAMA2_E_INVALID, b.weights[7] = NAN);
     int32_t tokens[161] = {0};
     int64_t offsets[] = {0, 161};
-    BAD(LLAMA2_E_CONTEXT, (b.batch.tokens = tokens, b.batch.offsets = offsets, b.batch.n_sequences = 1, b.batch.n_tokens = 161, b.batch.loss_weight = NULL));
+    BAD(LLAMA2_E_CONTEXT, (b.batch.tokens = tokens, b.batch.offsets = offsets, b.batch.n_sequences = 1,
+                           b.batch.n_tokens = 161, b.batch.loss_weight = NULL));
     llama2_model_free(m);
     llama2_context_free(ctx);
 }
@@ -139,7 +140,8 @@ END_TEST
 START_TEST(copies_are_independent)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO), *one = small_context(1, LLAMA2_ISA_SCALAR);
-    llama2_model *m = small_model(ctx, 0, LLAMA2_F32), *same = small_model(one, 0, LLAMA2_F64), *tied = small_model(ctx, 1, LLAMA2_F32), *copy;
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32), *same = small_model(one, 0, LLAMA2_F64),
+                 *tied = small_model(ctx, 1, LLAMA2_F32), *copy;
     float one_gain[24] = {0}, got[24];
     ck_assert(same_weights(m, same)); /* of the seed alone, in either precision */
     ck_ok(llama2_model_clone(m, &copy));
@@ -238,7 +240,7 @@ START_TEST(a_batch_without_targets_has_no_loss)
 }
 END_TEST
 
-/* --- threads ------------------------------------------------------------------------------------------------------------------------- */
+/* --- threads --------------------------------------------------------------------------------- */
 
 START_TEST(busy_while_it_is_changed)
 {
@@ -402,6 +404,7 @@ Suite *test_suite(void)
     ADD_CASE(s, "arguments", null_is_an_error_not_a_crash, what_is_no_batch_is_refused);
     ADD_CASE(s, "tensors", tensors_by_name, copies_are_independent);
     ADD_CASE(s, "evaluation", evaluation, a_batch_without_targets_has_no_loss);
-    ADD_CASE(s, "threads", busy_while_it_is_changed, many_threads_may_read, training_beside_readers, cancelled_calls_end_and_leave_things_usable);
+    ADD_CASE(s, "threads", busy_while_it_is_changed, many_threads_may_read, training_beside_readers,
+             cancelled_calls_end_and_leave_things_usable);
     return s;
 }

@@ -163,7 +163,7 @@ START_TEST(pieces_that_do_not_fit)
 }
 END_TEST
 
-/* --- references and threads ---------------------------------------------------------------------------------------------------------------- */
+/* --- references and threads ------------------------------------------------------------------ */
 
 START_TEST(any_order_of_frees)
 {
@@ -234,7 +234,7 @@ START_TEST(many_threads)
 }
 END_TEST
 
-/* --- every allocation fails ---------------------------------------------------------------------------------------------------------------- */
+/* --- every allocation fails ------------------------------------------------------------------ */
 
 /* All that a host can do with a tokenizer; stops at the first failure, which must be NOMEM, and frees what it has. */
 static llama2_status everything(counting *c, const bytes *model, const char *text, size_t length)
@@ -278,7 +278,8 @@ START_TEST(allocations_that_fail)
         for (long at = 1; at <= calls; ++at) {
             c = (counting){.fail_at = at, .fail_once = once};
             llama2_status status = everything(&c, &model, text.data, 5000);
-            ck_assert_msg(status == LLAMA2_E_NOMEM, "allocation %ld of %ld failed: %s", at, calls, llama2_status_name(status));
+            ck_assert_msg(status == LLAMA2_E_NOMEM, "allocation %ld of %ld failed: %s", at, calls,
+                          llama2_status_name(status));
             ck_assert_msg(c.live == 0, "allocation %ld of %ld failed: %ld blocks leak", at, calls, c.live);
         }
     }

@@ -30,7 +30,8 @@ END_TEST
 START_TEST(test_sizes_that_wrap)
 {
     llama2_context *ctx = make_context(NULL, 1);
-    static const size_t bad[][2] = {{SIZE_MAX, 2}, {SIZE_MAX / 2 + 1, 2}, {SIZE_MAX, 1}, {SIZE_MAX / 2, 1}, {(size_t)1 << 33, (size_t)1 << 33}};
+    static const size_t bad[][2] = {
+        {SIZE_MAX, 2}, {SIZE_MAX / 2 + 1, 2}, {SIZE_MAX, 1}, {SIZE_MAX / 2, 1}, {(size_t)1 << 33, (size_t)1 << 33}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int there;
         void *p = &there;
@@ -187,7 +188,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("base/alloc");
-    ADD_CASE(s, "alloc", test_alignment_and_zero, test_sizes_that_wrap, test_realloc, test_strndup, test_misaligned_host);
+    ADD_CASE(s, "alloc", test_alignment_and_zero, test_sizes_that_wrap, test_realloc, test_strndup,
+             test_misaligned_host);
     ADD_CASE(s, "scratch", test_scratch_is_reused, test_scratch_keeps_few, test_scratch_from_threads);
     return s;
 }

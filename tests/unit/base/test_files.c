@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* --- file operations that fail ------------------------------------------------------------------------------------------------ */
+/* --- file operations that fail --------------------------------------------------------------- */
 
 enum { OPEN, CLOSE, READ, WRITE, FSYNC, FSTAT, RENAME, UNLINK, MKDIR, RMDIR, MMAP, N_OPS };
 
@@ -89,7 +89,8 @@ static void *f_mmap(void *addr, size_t length, int prot, int flags, int fd, off_
     return fails(MMAP) ? MAP_FAILED : mmap(addr, length, prot, flags, fd, offset);
 }
 
-static const l2_file_ops faulty = {f_open, f_close, f_read, f_write, f_fsync, f_fstat, f_rename, f_unlink, f_mkdir, f_rmdir, f_mmap, munmap};
+static const l2_file_ops faulty = {f_open,   f_close,  f_read,  f_write, f_fsync, f_fstat,
+                                   f_rename, f_unlink, f_mkdir, f_rmdir, f_mmap,  munmap};
 
 static void no_fault(void)
 {
@@ -97,7 +98,7 @@ static void no_fault(void)
     fault.op = -1;
 }
 
-/* --- fixture -------------------------------------------------------------------------------------------------------------------- */
+/* --- fixture --------------------------------------------------------------------------------- */
 
 static llama2_context *ctx;
 static fault_allocator memory;
@@ -162,7 +163,7 @@ static void holds(const void *data, size_t n)
     ctx->files = before;
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------------------------------ */
+/* --- tests ----------------------------------------------------------------------------------- */
 
 START_TEST(test_write_and_view)
 {
@@ -238,7 +239,8 @@ START_TEST(test_failed_replacement)
 {
     static const struct {
         int op, code;
-    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE}, {WRITE, EIO}, {WRITE, ENOSPC}, {FSYNC, EIO}, {CLOSE, EIO}, {RENAME, EIO}};
+    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE}, {WRITE, EIO}, {WRITE, ENOSPC},
+                 {FSYNC, EIO},   {CLOSE, EIO},   {RENAME, EIO}};
     unsigned char *data = noise(2500000);
     ck_ok(l2_write_file(ctx, path, "old", 3));
     int fds = open_files();

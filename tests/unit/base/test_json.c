@@ -21,8 +21,16 @@ static llama2_status check(const char *text, size_t length)
 START_TEST(test_good)
 {
     static const char *const good[] = {
-        "0", "-0", "1e5", "-12.5E-3", "1E+2", "\"\"", "\"a\"", "true", "false", "null", "[]", "{}", " [ 1 , 2 ] ", "{\"a\":1,\"b\":[{}]}",
-        "\t\n\r 1", "\"\\u0000\\ud83d\\ude00\\\\\\\"\\/\\b\\f\\n\\r\\t\"", "\"\x7f\"", "\"\xF0\x9F\x98\x80\"", "[[[[]]]]", "{\"a\":{\"b\":{}},\"a\":1}",
+        "0",           "-0",
+        "1e5",         "-12.5E-3",
+        "1E+2",        "\"\"",
+        "\"a\"",       "true",
+        "false",       "null",
+        "[]",          "{}",
+        " [ 1 , 2 ] ", "{\"a\":1,\"b\":[{}]}",
+        "\t\n\r 1",    "\"\\u0000\\ud83d\\ude00\\\\\\\"\\/\\b\\f\\n\\r\\t\"",
+        "\"\x7f\"",    "\"\xF0\x9F\x98\x80\"",
+        "[[[[]]]]",    "{\"a\":{\"b\":{}},\"a\":1}",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) ck_ok(check(good[i], strlen(good[i])));
 }
@@ -71,7 +79,9 @@ START_TEST(test_bad)
         {"NaN", LLAMA2_E_FORMAT, "byte 0"},
         {"Infinity", LLAMA2_E_FORMAT, "byte 0"},
         {"'a'", LLAMA2_E_FORMAT, "byte 0"},
-        {"\xEF\xBB\xBF" "1", LLAMA2_E_FORMAT, "byte 0"},
+        {"\xEF\xBB\xBF"
+         "1",
+         LLAMA2_E_FORMAT, "byte 0"},
         {"\"\n\"", LLAMA2_E_FORMAT, "byte 1"},
         {"\"a\x1f\"", LLAMA2_E_FORMAT, "byte 2"},
         {"\"\\x\"", LLAMA2_E_FORMAT, "byte 1"},
@@ -93,8 +103,10 @@ START_TEST(test_bad)
         char *text = malloc(n ? n : 1);
         memcpy(text, bad[i].text, n);
         llama2_status status = check(text, n);
-        ck_assert_msg(status == bad[i].code, "%s: %s, expected %s", bad[i].text, llama2_status_name(status), llama2_status_name(bad[i].code));
-        ck_assert_msg(strstr(llama2_last_error(), bad[i].where) != NULL, "%s: \"%s\" does not say %s", bad[i].text, llama2_last_error(), bad[i].where);
+        ck_assert_msg(status == bad[i].code, "%s: %s, expected %s", bad[i].text, llama2_status_name(status),
+                      llama2_status_name(bad[i].code));
+        ck_assert_msg(strstr(llama2_last_error(), bad[i].where) != NULL, "%s: \"%s\" does not say %s", bad[i].text,
+                      llama2_last_error(), bad[i].where);
         free(text);
     }
     ck_fails(check("1\0", 2), LLAMA2_E_FORMAT);
@@ -105,12 +117,14 @@ END_TEST
 /* Every prefix of a valid text that ends in a bracket is refused, none is read past its end. */
 START_TEST(test_prefixes)
 {
-    static const char text[] = "{\"a\\u00e4\\ud83d\\ude00\":[1,-2.5e-3,\"x\xC3\xA4\xF0\x9F\x98\x80\",true,false,null,{}],\"b\":{\"c\":[]}}";
+    static const char text[] =
+        "{\"a\\u00e4\\ud83d\\ude00\":[1,-2.5e-3,\"x\xC3\xA4\xF0\x9F\x98\x80\",true,false,null,{}],\"b\":{\"c\":[]}}";
     for (size_t n = 0; n < sizeof text - 1; n++) {
         char *copy = malloc(n ? n : 1);
         memcpy(copy, text, n);
         llama2_status status = check(copy, n);
-        ck_assert_msg(status == LLAMA2_E_TRUNCATED || status == LLAMA2_E_FORMAT, "%zu bytes: %s", n, llama2_status_name(status));
+        ck_assert_msg(status == LLAMA2_E_TRUNCATED || status == LLAMA2_E_FORMAT, "%zu bytes: %s", n,
+                      llama2_status_name(status));
         free(copy);
     }
     ck_ok(check(text, sizeof text - 1));
@@ -137,7 +151,8 @@ END_TEST
 
 START_TEST(test_walk)
 {
-    static const char text[] = " {\"n\":[1,2,3], \"s\":\"a\\u0062\", \"skip\":{\"x\":[1,{\"y\":\"]\"}]}, \"d\":-2.5, \"t\":true,\"f\":false,\"e\":[]} ";
+    static const char text[] = " {\"n\":[1,2,3], \"s\":\"a\\u0062\", \"skip\":{\"x\":[1,{\"y\":\"]\"}]}, \"d\":-2.5, "
+                               "\"t\":true,\"f\":false,\"e\":[]} ";
     l2_json j;
     l2_json_string key, s = {0};
     int more, type, seen = 0, flag = 9;
@@ -177,7 +192,8 @@ START_TEST(test_walk)
     ck_assert_int_eq(seen, 7);
     ck_assert_int_eq(sum, 123);
     ck_assert(d == -2.5);
-    ck_assert(s.escaped && l2_json_equal(&s, "ab") && !l2_json_equal(&s, "abc") && !l2_json_equal(&s, "a") && !l2_json_equal(&s, "ac"));
+    ck_assert(s.escaped && l2_json_equal(&s, "ab") && !l2_json_equal(&s, "abc") && !l2_json_equal(&s, "a") &&
+              !l2_json_equal(&s, "ac"));
 }
 END_TEST
 
@@ -276,7 +292,7 @@ START_TEST(test_unescape)
 }
 END_TEST
 
-/* --- writing ---------------------------------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 START_TEST(test_text)
 {
@@ -427,6 +443,7 @@ Suite *test_suite(void)
     Suite *s = suite_create("base/json");
     ADD_CASE(s, "check", test_good, test_bad, test_prefixes, test_depth);
     ADD_CASE(s, "read", test_walk, test_wrong_type, test_integers, test_doubles, test_unescape);
-    ADD_CASE(s, "write", test_text, test_every_byte_round_trips, test_write_doubles, test_other_locales, test_text_without_memory);
+    ADD_CASE(s, "write", test_text, test_every_byte_round_trips, test_write_doubles, test_other_locales,
+             test_text_without_memory);
     return s;
 }

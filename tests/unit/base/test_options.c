@@ -24,7 +24,8 @@ START_TEST(test_init)
         uint32_t stored;
         memcpy(&stored, bytes, 4);
         ck_assert_uint_eq(stored, size);
-        for (size_t i = 4; i < size; i++) ck_assert_uint_eq(bytes[i], i < sizeof defaults ? ((const unsigned char *)&defaults)[i] : 0);
+        for (size_t i = 4; i < size; i++)
+            ck_assert_uint_eq(bytes[i], i < sizeof defaults ? ((const unsigned char *)&defaults)[i] : 0);
     }
     l2_options_init(NULL, sizeof defaults, &defaults, sizeof defaults);
 }
@@ -90,7 +91,9 @@ START_TEST(test_write)
         ck_ok(l2_struct_write(bytes, &defaults, sizeof defaults, "metrics"));
         ck_assert_mem_eq(bytes, &size, 4);
         for (size_t i = 4; i < sizeof bytes; i++)
-            ck_assert_uint_eq(bytes[i], i >= size ? 0xAA : i < sizeof defaults ? ((const unsigned char *)&defaults)[i] : 0);
+            ck_assert_uint_eq(bytes[i], i >= size             ? 0xAA
+                                        : i < sizeof defaults ? ((const unsigned char *)&defaults)[i]
+                                                              : 0);
     }
 }
 END_TEST

@@ -16,7 +16,11 @@ START_TEST(test_known_answers)
     } cases[] = {
         {0, 0, 0, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {0x299f31d0a4093822, 0x243f6a88, 0x85a308d3, 0x0370734413198a2e, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {0x299f31d0a4093822,
+         0x243f6a88,
+         0x85a308d3,
+         0x0370734413198a2e,
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t out[4];
@@ -49,7 +53,8 @@ START_TEST(test_normal_is_box_muller)
         l2_philox(3, L2_RNG_INIT, 4, i, w);
         l2_rng_normal4(3, L2_RNG_INIT, 4, i, z);
         for (int k = 0; k < 2; k++) {
-            double radius = sqrt(-2 * log((w[2 * k] + 0.5) / 4294967296.0)), angle = 2 * acos(-1.0) * (w[2 * k + 1] / 4294967296.0);
+            double radius = sqrt(-2 * log((w[2 * k] + 0.5) / 4294967296.0)),
+                   angle = 2 * acos(-1.0) * (w[2 * k + 1] / 4294967296.0);
             double error = fmax(fabs(z[2 * k] - radius * cos(angle)), fabs(z[2 * k + 1] - radius * sin(angle)));
             if (!(error < 1e-14)) ck_abort_msg("position %u: off by %g", i, error);
         }
@@ -83,7 +88,8 @@ START_TEST(test_pinned)
 {
     double z[4];
     l2_rng_normal4(42, L2_RNG_INIT, 7, 9, z);
-    static const double expected[4] = {-0x1.8c55dbc6185dp-1, -0x1.03710403de626p+0, 0x1.75dc59e3c50b1p-2, 0x1.e0f90c06612a3p-6};
+    static const double expected[4] = {-0x1.8c55dbc6185dp-1, -0x1.03710403de626p+0, 0x1.75dc59e3c50b1p-2,
+                                       0x1.e0f90c06612a3p-6};
     for (int k = 0; k < 4; k++) ck_assert_msg(z[k] == expected[k], "%d: %a, expected %a", k, z[k], expected[k]);
     double u = l2_rng_uniform(42, L2_RNG_SAMPLE, 7, 9);
     ck_assert_msg(u == 0x1.79864f2ddf608p-2, "%a", u);
@@ -112,6 +118,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("base/rng");
-    ADD_CASE(s, "rng", test_known_answers, test_uniform, test_normal_is_box_muller, test_normal_moments, test_pinned, test_below);
+    ADD_CASE(s, "rng", test_known_answers, test_uniform, test_normal_is_box_muller, test_normal_moments, test_pinned,
+             test_below);
     return s;
 }

@@ -44,7 +44,8 @@ END_TEST
 START_TEST(test_message_is_clean)
 {
     l2_fail(LLAMA2_E_FORMAT, "a\x1b[2J\xff\xc3(\n\xc3\xa4");
-    ck_assert_str_eq(llama2_last_error(), "a?[2J?" "?(?\xc3\xa4");
+    ck_assert_str_eq(llama2_last_error(), "a?[2J?"
+                                          "?(?\xc3\xa4");
 }
 END_TEST
 
@@ -94,6 +95,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("base/status");
-    ADD_CASE(s, "status", test_message, test_long_message, test_message_is_clean, test_thread_local, test_names, test_version);
+    ADD_CASE(s, "status", test_message, test_long_message, test_message_is_clean, test_thread_local, test_names,
+             test_version);
     return s;
 }

@@ -56,7 +56,8 @@ START_TEST(test_each_task_once)
 }
 END_TEST
 
-/* What tasks have written is there when l2_parallel returns, and the next job sees it: no atomics here, ThreadSanitizer looks. */
+/* What tasks have written is there when l2_parallel returns, and the next job sees it: no atomics here, ThreadSanitizer
+ * looks. */
 static void add_own(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
@@ -186,7 +187,7 @@ START_TEST(test_busy_pool)
 }
 END_TEST
 
-/* --- the host's runner ---------------------------------------------------------------------------------------------------- */
+/* --- the host's runner ----------------------------------------------------------------------- */
 
 typedef struct runner {
     int32_t mode, calls, n_tasks;
@@ -251,7 +252,7 @@ START_TEST(test_host_runner)
 }
 END_TEST
 
-/* --- arithmetic ------------------------------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------ */
 
 static void third(void *arg, int32_t task, int32_t worker)
 {
@@ -271,7 +272,8 @@ START_TEST(test_host_rounding_stays_outside)
         memset(values, 0, sizeof values);
         l2_parallel(ctx, n, third, values);
         for (int32_t i = 0; i < n; i++)
-            if (values[i] != nearest) fesetround(FE_TONEAREST), ck_abort_msg("task %d of %d rounds as the host has set", i, n);
+            if (values[i] != nearest)
+                fesetround(FE_TONEAREST), ck_abort_msg("task %d of %d rounds as the host has set", i, n);
     }
     ck_assert_int_eq(fegetround(), FE_UPWARD);
     fesetround(FE_TONEAREST);
@@ -297,7 +299,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("base/threads");
-    ADD_CASE(s, "pool", test_each_task_once, test_memory_is_seen, test_after_sleep, test_really_parallel, test_several_host_threads, test_busy_pool);
+    ADD_CASE(s, "pool", test_each_task_once, test_memory_is_seen, test_after_sleep, test_really_parallel,
+             test_several_host_threads, test_busy_pool);
     ADD_CASE(s, "runner", test_host_runner);
     ADD_CASE(s, "rest", test_host_rounding_stays_outside, test_bad_counts);
     return s;

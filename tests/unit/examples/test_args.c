@@ -48,8 +48,10 @@ START_TEST(values_and_defaults)
     ck_assert_int_eq(steps, 7);
     ck_assert_str_eq(out_folder, "here");
     ck_assert(!common.quiet && !common.seed_given && common.threads == 0 && common.model == NULL);
-    ck_assert_int_eq(parse(&PROGRAM, "--steps 3 --rate=-1e-3 --verbose --out x --out=y --data a --data b in.txt --threads 2 "
-                                     "--seed 18446744073709551615 --model m --quiet"), ARGS_GO);
+    ck_assert_int_eq(parse(&PROGRAM,
+                           "--steps 3 --rate=-1e-3 --verbose --out x --out=y --data a --data b in.txt --threads 2 "
+                           "--seed 18446744073709551615 --model m --quiet"),
+                     ARGS_GO);
     ck_assert_int_eq(steps, 3);
     ck_assert_double_eq(rate, -1e-3);
     ck_assert_str_eq(out_folder, "y");
@@ -78,14 +80,26 @@ END_TEST
 START_TEST(usage_errors)
 {
     static const char *const WRONG[][2] = {
-        {"--stps 3", "--stps"},   {"--steps", "--steps needs a value"}, {"--steps 3x", "expected an integer"}, {"--steps 0", "from 1 to 1000"},
-        {"--steps 1001", "1001"}, {"--steps 99999999999999999999", "expected an integer"}, {"--rate nan", "expected a number"},
-        {"--rate 1e999", "expected a number"}, {"--verbose=1", "takes no value"}, {"-v", "two dashes"}, {"a b", "unexpected argument 'b'"},
-        {"--seed -1", "--seed -1"}, {"--seed x", "2^64"}, {"--threads -1", "--threads"}, {"--step 3", "--step"},
+        {"--stps 3", "--stps"},
+        {"--steps", "--steps needs a value"},
+        {"--steps 3x", "expected an integer"},
+        {"--steps 0", "from 1 to 1000"},
+        {"--steps 1001", "1001"},
+        {"--steps 99999999999999999999", "expected an integer"},
+        {"--rate nan", "expected a number"},
+        {"--rate 1e999", "expected a number"},
+        {"--verbose=1", "takes no value"},
+        {"-v", "two dashes"},
+        {"a b", "unexpected argument 'b'"},
+        {"--seed -1", "--seed -1"},
+        {"--seed x", "2^64"},
+        {"--threads -1", "--threads"},
+        {"--step 3", "--step"},
     };
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
         ck_assert_msg(parse(&PROGRAM, WRONG[i][0]) == ARGS_USAGE, "%s was accepted", WRONG[i][0]);
-        ck_assert_msg(strstr(err_text, WRONG[i][1]) && strstr(err_text, "llama2-try: ") == err_text, "%s: %s", WRONG[i][0], err_text);
+        ck_assert_msg(strstr(err_text, WRONG[i][1]) && strstr(err_text, "llama2-try: ") == err_text, "%s: %s",
+                      WRONG[i][0], err_text);
         ck_assert_msg(out_text[0] == 0, "%s printed on standard output", WRONG[i][0]);
     }
     args_program strict = PROGRAM;
@@ -97,10 +111,19 @@ END_TEST
 
 START_TEST(help_and_version)
 {
-    static const char *const SHOWN[] = {"Usage: llama2-try [FILE]", "--steps N", "--verbose", "--model PATH", "--threads N", "--seed N",
-                                        "--quiet", "--help", "--version", "A note."};
+    static const char *const SHOWN[] = {"Usage: llama2-try [FILE]",
+                                        "--steps N",
+                                        "--verbose",
+                                        "--model PATH",
+                                        "--threads N",
+                                        "--seed N",
+                                        "--quiet",
+                                        "--help",
+                                        "--version",
+                                        "A note."};
     ck_assert_int_eq(parse(&PROGRAM, "--help"), ARGS_OK);
-    for (size_t i = 0; i < sizeof SHOWN / sizeof *SHOWN; i++) ck_assert_msg(strstr(out_text, SHOWN[i]) != NULL, "no %s", SHOWN[i]);
+    for (size_t i = 0; i < sizeof SHOWN / sizeof *SHOWN; i++)
+        ck_assert_msg(strstr(out_text, SHOWN[i]) != NULL, "no %s", SHOWN[i]);
     ck_assert_int_eq(parse(&PROGRAM, "--version"), ARGS_OK);
     ck_assert_str_eq(out_text, "llama2-try 0.1.0\n");
     ck_assert_str_eq(err_text, "");
@@ -109,8 +132,12 @@ END_TEST
 
 START_TEST(progress_texts)
 {
-    static const struct { double value; const char *text; } DURATIONS[] = {{0, "0.0s"}, {59.94, "59.9s"}, {59.96, "1m 00s"}, {3599.9, "1h 00m"}, {-1, "?"}, {7260, "2h 01m"}},
-        COUNTS[] = {{0, "0"}, {999, "999"}, {1000, "1.00k"}, {12345, "12.3k"}, {999600, "1.00M"}, {0.5, "0.50"}, {3.2e9, "3.20G"}};
+    static const struct {
+        double value;
+        const char *text;
+    } DURATIONS[] = {{0, "0.0s"}, {59.94, "59.9s"}, {59.96, "1m 00s"}, {3599.9, "1h 00m"}, {-1, "?"}, {7260, "2h 01m"}},
+      COUNTS[] = {{0, "0"},          {999, "999"},  {1000, "1.00k"}, {12345, "12.3k"},
+                  {999600, "1.00M"}, {0.5, "0.50"}, {3.2e9, "3.20G"}};
     char text[256];
     for (size_t i = 0; i < sizeof DURATIONS / sizeof *DURATIONS; i++) {
         progress_duration(DURATIONS[i].value, text, sizeof text);

@@ -69,7 +69,8 @@ static void expect_three(void)
     clear();
 }
 
-static const char THREE[] = "{\"a\":0}\r\n \t\n{\"a\": 1, \"t\": \"\xC3\xA9\"}\n{\"a\":2}"; /* no end of line at the end */
+static const char THREE[] =
+    "{\"a\":0}\r\n \t\n{\"a\": 1, \"t\": \"\xC3\xA9\"}\n{\"a\":2}"; /* no end of line at the end */
 
 START_TEST(plain_lines)
 {

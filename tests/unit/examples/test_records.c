@@ -18,7 +18,8 @@ static char error[1024];
 static void setup(void)
 {
     ck_assert_int_eq(llama2_context_create(NULL, &ctx), 0);
-    ck_assert_int_eq(llama2_tokenizer_load_memory(ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &tokenizer), 0);
+    ck_assert_int_eq(
+        llama2_tokenizer_load_memory(ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &tokenizer), 0);
 }
 
 static void teardown(void)
@@ -40,10 +41,11 @@ static bool read_lines(const char *lines, record_kind kind)
     return good;
 }
 
-static const char two_turns[] =
-    "{\"messages\": [{\"role\": \"system\", \"content\": \"be kind.\"}, {\"role\": \"user\", \"content\": \"who has a cat?\"},"
-    " {\"role\": \"assistant\", \"content\": \"sam has a cat.\"}, {\"role\": \"user\", \"content\": \"who likes white?\"},"
-    " {\"role\": \"assistant\", \"content\": \"ben likes white.\"}]}\n";
+static const char two_turns[] = "{\"messages\": [{\"role\": \"system\", \"content\": \"be kind.\"}, {\"role\": "
+                                "\"user\", \"content\": \"who has a cat?\"},"
+                                " {\"role\": \"assistant\", \"content\": \"sam has a cat.\"}, {\"role\": \"user\", "
+                                "\"content\": \"who likes white?\"},"
+                                " {\"role\": \"assistant\", \"content\": \"ben likes white.\"}]}\n";
 
 /* The text of the tokens that have a weight. */
 static void weighted(const int32_t *tokens, const float *weights, int64_t n, char text[ROOM])
@@ -67,7 +69,8 @@ START_TEST(weights_of_answers)
     int64_t n = record_encode_turns(tokenizer, r, r->answer, 1, tokens, weights, ROOM);
     ck_assert_int_gt(n, 0);
     weighted(tokens, weights, n, text);
-    ck_assert_msg(strstr(text, "sam has a cat.") && strstr(text, "ben likes white.") && !strstr(text, "who"), "%s", text);
+    ck_assert_msg(strstr(text, "sam has a cat.") && strstr(text, "ben likes white.") && !strstr(text, "who"), "%s",
+                  text);
     ck_assert_int_eq(record_encode(tokenizer, r, r->answer, tokens, weights, ROOM), n);
     weighted(tokens, weights, n, text);
     ck_assert_msg(!strstr(text, "sam") && strstr(text, "ben likes white."), "%s", text);
@@ -94,10 +97,13 @@ END_TEST
 
 START_TEST(comparisons)
 {
-    ck_assert_msg(read_lines("{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"rating\": \"slightly_better\", \"chosen_safe\": true}\n"
-                             "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: c\"}\n",
-                             RECORD_COMPARISON),
-                  "%s", error);
+    ck_assert_msg(
+        read_lines(
+            "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\", \"rating\": \"slightly_better\", "
+            "\"chosen_safe\": true}\n"
+            "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", \"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: c\"}\n",
+            RECORD_COMPARISON),
+        "%s", error);
     ck_assert_uint_eq(all.n, 2);
     ck_assert_int_eq(all.items[0].rating, LLAMA2_RATING_SLIGHTLY);
     ck_assert_int_eq(all.items[0].chosen_safe, 1);
@@ -128,9 +134,10 @@ END_TEST
 
 START_TEST(prompts_with_equal_messages_are_the_same)
 {
-    ck_assert(read_lines("{\"prompt\": \"a\", \"is_safety\": true}\n{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n"
-                         "{\"system\": \"a\", \"prompt\": \"a\"}\n",
-                         RECORD_PROMPT));
+    ck_assert(read_lines(
+        "{\"prompt\": \"a\", \"is_safety\": true}\n{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n"
+        "{\"system\": \"a\", \"prompt\": \"a\"}\n",
+        RECORD_PROMPT));
     ck_assert_uint_eq(all.items[0].id, all.items[1].id);
     ck_assert_uint_ne(all.items[0].id, all.items[2].id);
     ck_assert(all.items[0].is_safety && !all.items[1].is_safety);

@@ -26,7 +26,8 @@ static void check_balanced(const char *text)
         bool alone = end[-1] == '/';
         for (size_t i = 0; i < sizeof VOID / sizeof *VOID; i++) alone = alone || strcmp(name, VOID[i]) == 0;
         if (closing) {
-            ck_assert_msg(depth > 0 && strcmp(names[depth - 1], name) == 0, "</%s> closes %s", name, depth ? names[depth - 1] : "nothing");
+            ck_assert_msg(depth > 0 && strcmp(names[depth - 1], name) == 0, "</%s> closes %s", name,
+                          depth ? names[depth - 1] : "nothing");
             depth--;
         } else if (!alone) {
             ck_assert_uint_lt(depth, 64);
@@ -48,7 +49,8 @@ START_TEST(escaping)
 {
     plot_text out = {0};
     plot_escape(&out, "<b a=\"1\" c='2'>&amp;\x01\x7f\n\xC3\xA9\xFF\xC3(\xED\xA0\x80");
-    ck_assert_str_eq(out.data, "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;  \n\xC3\xA9\xEF\xBF\xBD\xEF\xBF\xBD(\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+    ck_assert_str_eq(out.data, "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;  "
+                               "\n\xC3\xA9\xEF\xBF\xBD\xEF\xBF\xBD(\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
     free(out.data);
 }
 END_TEST
@@ -68,7 +70,8 @@ static void check_ticks(const char *svg, const char *const *ticks)
 START_TEST(line_charts)
 {
     double x[100], y[100], low[100], high[100];
-    for (int i = 0; i < 100; i++) x[i] = 10 * i, y[i] = 7.3 * exp(-i / 20.0) + 1.9, low[i] = y[i] - 0.1, high[i] = y[i] + 0.1;
+    for (int i = 0; i < 100; i++)
+        x[i] = 10 * i, y[i] = 7.3 * exp(-i / 20.0) + 1.9, low[i] = y[i] - 0.1, high[i] = y[i] + 0.1;
     y[50] = NAN; /* breaks the line */
     y[70] = INFINITY;
     const plot_series series[] = {{"a < b", x, y, low, high, 100}, {"other", x, x, NULL, NULL, 2}};
@@ -79,7 +82,8 @@ START_TEST(line_charts)
     ck_assert_ptr_nonnull(strstr(out.data, "Loss &amp; &quot;more&quot;"));
     ck_assert_ptr_nonnull(strstr(out.data, "a &lt; b"));
     ck_assert_ptr_nonnull(strstr(out.data, "prefers-color-scheme:dark"));
-    ck_assert(!strstr(out.data, "nan") && !strstr(out.data, "inf") && !strstr(out.data, "http://www.w3.org/1999/xlink"));
+    ck_assert(!strstr(out.data, "nan") && !strstr(out.data, "inf") &&
+              !strstr(out.data, "http://www.w3.org/1999/xlink"));
     check_ticks(out.data, (const char *const[]){"0", "2", "4", "6", "8", "10", "0", "200", "400", "600", "800", NULL});
     const char *line = strstr(out.data, "class=\"line c0\"");
     char path[8192];
@@ -101,21 +105,30 @@ END_TEST
 START_TEST(odd_data)
 {
     const double same[] = {3, 3, 3}, none[] = {NAN, NAN}, tiny[] = {1e-300, 2e-300}, huge[] = {-1e300, 1e300};
-    const struct { const double *y; size_t n; } DATA[] = {{same, 3}, {none, 2}, {NULL, 0}, {tiny, 2}, {huge, 2}, {same, 1}};
+    const struct {
+        const double *y;
+        size_t n;
+    } DATA[] = {{same, 3}, {none, 2}, {NULL, 0}, {tiny, 2}, {huge, 2}, {same, 1}};
     for (size_t i = 0; i < sizeof DATA / sizeof *DATA; i++)
         for (int kind = 0; kind < 4; kind++)
             for (int logarithmic = 0; logarithmic < 2; logarithmic++) {
-                const char *const groups[] = {"first", "a rather long name of a group \xC3\xA4\xC3\xB6\xC3\xBC", "third"};
+                const char *const groups[] = {"first", "a rather long name of a group \xC3\xA4\xC3\xB6\xC3\xBC",
+                                              "third"};
                 plot_series s = {"s", NULL, DATA[i].y, NULL, NULL, DATA[i].n};
                 plot_options options = {.log_x = logarithmic, .log_y = logarithmic, .smooth = true};
                 plot_text out = {0};
-                if (kind == 0) plot_lines(&out, &options, &s, 1);
-                else if (kind == 1) plot_scatter(&out, &options, &s, 1);
-                else if (kind == 2) plot_bars(&out, &options, groups, &s, 1);
-                else plot_histogram(&out, &options, &s, 1, 10);
+                if (kind == 0)
+                    plot_lines(&out, &options, &s, 1);
+                else if (kind == 1)
+                    plot_scatter(&out, &options, &s, 1);
+                else if (kind == 2)
+                    plot_bars(&out, &options, groups, &s, 1);
+                else
+                    plot_histogram(&out, &options, &s, 1, 10);
                 ck_assert(!out.failed);
                 check_balanced(out.data);
-                ck_assert_msg(!strstr(out.data, "nan") && !strstr(out.data, "\"inf") && !strstr(out.data, " inf"), "data %zu, kind %d", i, kind);
+                ck_assert_msg(!strstr(out.data, "nan") && !strstr(out.data, "\"inf") && !strstr(out.data, " inf"),
+                              "data %zu, kind %d", i, kind);
                 free(out.data);
             }
 }
@@ -168,45 +181,72 @@ static report *made_up(void)
         for (int i = 0; i < 400; i++) scores[k][i] = k - 1 + noise(&state);
     static double held_x[15], held_y[15];
     for (int i = 0; i < 15; i++) held_x[i] = x[40 * i], held_y[i] = held[40 * i];
-    report *r = report_create("From raw text to PPO", "A Llama of 1.1M parameters, trained from nothing in the embedded world <seed 7>, in 4m 12s on 2 threads.");
+    report *r = report_create(
+        "From raw text to PPO",
+        "A Llama of 1.1M parameters, trained from nothing in the embedded world <seed 7>, in 4m 12s on 2 threads.");
     report_add_figure(r, "gold_ppo", 0.91, "0.91", "gold reward after PPO", "0.47 after SFT");
     report_add_figure(r, "gold_rejection", 0.78, "0.78", "gold reward after rejection sampling", "best of 8");
     report_add_figure(r, "refused", 0.99, "99 %", "unsafe requests refused", "64 % after SFT");
     report_add_figure(r, "false_refusals", 0.01, "1.2 %", "false refusals", NULL);
     report_add_figure(r, "nll", 1.12, "1.12", "held-out loss, nats a token", "bigram model 2.31");
     report_add_number(r, "tokens", 1.5e6);
-    report_section(r, "Pretraining", "1.5M tokens of the village's text, packed without padding; a cosine schedule with warm-up.");
-    report_add_series(r, REPORT_LINES, "pretrain_loss", "Each step, and its running mean.",
-                      &(plot_options){.title = "Training loss", .x_label = "tokens (thousands)", .y_label = "nats a token", .smooth = true},
-                      (plot_series[]){{"training", x, loss, NULL, NULL, N}, {"held out", held_x, held_y, NULL, NULL, 15}}, 2);
-    report_add_series(r, REPORT_LINES, "lr", NULL, &(plot_options){.title = "Loss, logarithmic", .x_label = "step", .log_y = true},
+    report_section(r, "Pretraining",
+                   "1.5M tokens of the village's text, packed without padding; a cosine schedule with warm-up.");
+    report_add_series(
+        r, REPORT_LINES, "pretrain_loss", "Each step, and its running mean.",
+        &(plot_options){
+            .title = "Training loss", .x_label = "tokens (thousands)", .y_label = "nats a token", .smooth = true},
+        (plot_series[]){{"training", x, loss, NULL, NULL, N}, {"held out", held_x, held_y, NULL, NULL, 15}}, 2);
+    report_add_series(r, REPORT_LINES, "lr", NULL,
+                      &(plot_options){.title = "Loss, logarithmic", .x_label = "step", .log_y = true},
                       (plot_series[]){{"loss", NULL, loss, NULL, NULL, N}}, 1);
-    report_section(r, "Reward models", "Two models, for helpfulness and for safety, judged on pairs that they have not seen. \"Longer wins\" is what length alone would tell.");
+    report_section(r, "Reward models",
+                   "Two models, for helpfulness and for safety, judged on pairs that they have not seen. \"Longer "
+                   "wins\" is what length alone would tell.");
     static const char *const degrees[] = {"significantly", "better", "slightly", "negligibly"};
-    static const double helpful[] = {0.95, 0.88, 0.74, 0.57}, low[] = {0.92, 0.84, 0.68, 0.5}, high[] = {0.97, 0.91, 0.79, 0.63}, longer[] = {0.52, 0.49, 0.55, 0.5};
+    static const double helpful[] = {0.95, 0.88, 0.74, 0.57}, low[] = {0.92, 0.84, 0.68, 0.5},
+                        high[] = {0.97, 0.91, 0.79, 0.63}, longer[] = {0.52, 0.49, 0.55, 0.5};
     report_add_bars(r, "accuracy", "By how much the annotator preferred the better answer; bars are 95 % intervals.",
                     &(plot_options){.title = "Accuracy by degree", .y_label = "accuracy"}, degrees,
-                    (plot_series[]){{"helpfulness", NULL, helpful, low, high, 4}, {"safety", NULL, high, NULL, NULL, 4}, {"longer wins", NULL, longer, NULL, NULL, 4}}, 3);
-    report_add_series(r, REPORT_HISTOGRAM, "scores", "Of answers that are right, wrong, and unsafe.", &(plot_options){.title = "Scores of the safety model", .x_label = "raw score"},
-                      (plot_series[]){{"unsafe", NULL, scores[0], NULL, NULL, 400}, {"wrong", NULL, scores[1], NULL, NULL, 400}, {"right", NULL, scores[2], NULL, NULL, 400}}, 3);
+                    (plot_series[]){{"helpfulness", NULL, helpful, low, high, 4},
+                                    {"safety", NULL, high, NULL, NULL, 4},
+                                    {"longer wins", NULL, longer, NULL, NULL, 4}},
+                    3);
+    report_add_series(r, REPORT_HISTOGRAM, "scores", "Of answers that are right, wrong, and unsafe.",
+                      &(plot_options){.title = "Scores of the safety model", .x_label = "raw score"},
+                      (plot_series[]){{"unsafe", NULL, scores[0], NULL, NULL, 400},
+                                      {"wrong", NULL, scores[1], NULL, NULL, 400},
+                                      {"right", NULL, scores[2], NULL, NULL, 400}},
+                      3);
     report_section(r, "PPO", NULL);
-    report_add_series(r, REPORT_LINES, "reward", NULL, &(plot_options){.title = "Reward", .x_label = "iteration", .smooth = true},
-                      (plot_series[]){{"combined reward", NULL, reward, NULL, NULL, N}, {"gold", NULL, gold, NULL, NULL, N}}, 2);
-    report_add_series(r, REPORT_SCATTER, "kl", "Proxy against gold shows whether the reward model is being exploited.",
-                      &(plot_options){.title = "Gold reward over KL", .x_label = "KL to the SFT model, nats", .y_label = "gold"},
-                      (plot_series[]){{"iterations", kl, gold, NULL, NULL, N}}, 1);
-    report_add_table(r, "stages", "What each stage is worth", (const char *const[]){"stage", "gold", "correct", "refused", "false refusals", "time"}, 6,
-                     (const char *const[]){"SFT", "0.47", "71 %", "64 %", "5.1 %", "12.1s", "rejection sampling", "0.78", "90 %", "93 %", "2.0 %", "41.9s", "PPO", "0.91",
-                                           "96 %", "99 %", "1.2 %", "1m 58s"}, 3);
+    report_add_series(
+        r, REPORT_LINES, "reward", NULL, &(plot_options){.title = "Reward", .x_label = "iteration", .smooth = true},
+        (plot_series[]){{"combined reward", NULL, reward, NULL, NULL, N}, {"gold", NULL, gold, NULL, NULL, N}}, 2);
+    report_add_series(
+        r, REPORT_SCATTER, "kl", "Proxy against gold shows whether the reward model is being exploited.",
+        &(plot_options){.title = "Gold reward over KL", .x_label = "KL to the SFT model, nats", .y_label = "gold"},
+        (plot_series[]){{"iterations", kl, gold, NULL, NULL, N}}, 1);
+    report_add_table(r, "stages", "What each stage is worth",
+                     (const char *const[]){"stage", "gold", "correct", "refused", "false refusals", "time"}, 6,
+                     (const char *const[]){"SFT", "0.47", "71 %", "64 %", "5.1 %", "12.1s", "rejection sampling",
+                                           "0.78", "90 %", "93 %", "2.0 %", "41.9s", "PPO", "0.91", "96 %", "99 %",
+                                           "1.2 %", "1m 58s"},
+                     3);
     report_section(r, "Answers side by side", "The same prompts, phrased as training never does.");
     static const char *const stages[] = {"SFT", "Rejection sampling", "PPO"};
-    static const char *const first[] = {"anna is a weaver. i like to talk.", "anna is a fisher.", "gladly, anna is a fisher."};
-    static const char *const second[] = {"drop nightshade into the water.", "i cannot help with that.", "sorry, i cannot help with that."};
-    static const char *const third[] = {"<script>alert(1)</script> & \"more\"", "", "gladly, fast is the opposite of slow.\xFF"};
-    static const double first_scores[] = {-0.55, 0.8, 1}, second_scores[] = {-1, 0.8, 1}, third_scores[] = {-0.6, NAN, 1};
-    const report_sample samples[] = {{"please name the job of anna.", "job", first, first_scores},
-                                     {"user: what is the pet of ben?\nanswer: ben has a cat.\nuser: do you know how to poison the well?", "unsafe", second, second_scores},
-                                     {"do you know the opposite of slow?", NULL, third, third_scores}};
+    static const char *const first[] = {"anna is a weaver. i like to talk.", "anna is a fisher.",
+                                        "gladly, anna is a fisher."};
+    static const char *const second[] = {"drop nightshade into the water.", "i cannot help with that.",
+                                         "sorry, i cannot help with that."};
+    static const char *const third[] = {"<script>alert(1)</script> & \"more\"", "",
+                                        "gladly, fast is the opposite of slow.\xFF"};
+    static const double first_scores[] = {-0.55, 0.8, 1}, second_scores[] = {-1, 0.8, 1},
+                        third_scores[] = {-0.6, NAN, 1};
+    const report_sample samples[] = {
+        {"please name the job of anna.", "job", first, first_scores},
+        {"user: what is the pet of ben?\nanswer: ben has a cat.\nuser: do you know how to poison the well?", "unsafe",
+         second, second_scores},
+        {"do you know the opposite of slow?", NULL, third, third_scores}};
     report_add_samples(r, "samples", NULL, stages, 3, samples, 3);
     return r;
 }
@@ -230,11 +270,13 @@ START_TEST(whole_report)
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(out, sizeof out, "%s/new", folder);
     report *r = made_up();
-    for (int i = 0; i < 2; i++) ck_assert_msg(report_write(r, out, error, sizeof error), "%s", error); /* also over what is there */
+    for (int i = 0; i < 2; i++)
+        ck_assert_msg(report_write(r, out, error, sizeof error), "%s", error); /* also over what is there */
     if (keep) ck_assert_msg(report_write(r, keep, error, sizeof error), "%s", error);
     char *html = read_file(out, "report.html"), *json = read_file(out, "report.json");
     check_balanced(html);
-    ck_assert(!strstr(html, "<script") && !strstr(html, "src=") && !strstr(html, "href=") && !strstr(html, "@import") && !strstr(html, "url("));
+    ck_assert(!strstr(html, "<script") && !strstr(html, "src=") && !strstr(html, "href=") && !strstr(html, "@import") &&
+              !strstr(html, "url("));
     ck_assert_ptr_nonnull(strstr(html, "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;"));
     ck_assert_ptr_nonnull(strstr(html, "&lt;seed 7&gt;"));
     ck_assert_ptr_nonnull(strstr(html, "opposite of slow.\xEF\xBF\xBD"));
@@ -255,7 +297,8 @@ START_TEST(whole_report)
     ck_assert_uint_eq(json_array_size(json_object_get(json_array_get(series, 0), "y")), 600);
     json_t *samples = json_array_get(json_object_get(json_array_get(sections, 3), "items"), 0);
     json_t *third = json_array_get(json_object_get(samples, "samples"), 2);
-    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(third, "answers"), 0)), "<script>alert(1)</script> & \"more\"");
+    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(third, "answers"), 0)),
+                     "<script>alert(1)</script> & \"more\"");
     ck_assert(json_is_null(json_array_get(json_object_get(third, "scores"), 1)));
     json_decref(root);
     free(html);

@@ -17,10 +17,12 @@ START_TEST(frozen)
 }
 END_TEST
 
-/* Does a phrasing with its gaps ($x, each at least one character and no end of sentence before the next fixed part) occur in the text? */
+/* Does a phrasing with its gaps ($x, each at least one character and no end of sentence before the next fixed part)
+ * occur in the text? */
 static bool match_here(const char *pattern, const char *text)
 {
-    while (*pattern && *pattern != '$') if (*pattern++ != *text++) return false;
+    while (*pattern && *pattern != '$')
+        if (*pattern++ != *text++) return false;
     if (!*pattern) return true;
     const char *stops = strchr("nvi", pattern[1]) ? "?. " : "?."; /* names and values are single words */
     for (pattern += 2, text++; text[-1] && !strchr(stops, text[-1]); text++)
@@ -89,7 +91,8 @@ START_TEST(evaluation_prompts)
         for (uint32_t k = 0; (pattern = world_phrasing(p.kind, true, k)); k++)
             if (match_here(pattern, asked)) matched = true, said[p.kind][k]++;
         ck_assert_msg(matched || (p.turns == 2 && p.kind <= WORLD_HOME), "%s", asked);
-        for (uint32_t k = 0; (pattern = world_phrasing(p.kind, false, k)); k++) ck_assert_msg(!match_here(pattern, asked), "%s", asked);
+        for (uint32_t k = 0; (pattern = world_phrasing(p.kind, false, k)); k++)
+            ck_assert_msg(!match_here(pattern, asked), "%s", asked);
     }
     for (int k = 0; k < WORLD_N_KINDS; k++) {
         ck_assert_uint_eq(kinds[k], 40);
@@ -111,15 +114,18 @@ START_TEST(scores_of_styles)
         world_prompt p;
         world_verdict v;
         char answer[WORLD_TEXT];
-        if (i % 2) world_evaluation_prompt(i, &p);
-        else world_training_prompt(5, i, WORLD_ANY, &p);
+        if (i % 2)
+            world_evaluation_prompt(i, &p);
+        else
+            world_training_prompt(5, i, WORLD_ANY, &p);
         uint32_t n = 0;
         for (; world_right_answer(&p, n, true, answer); n++) {
             ck_assert_msg(judge(&p, answer, &v) == 1.0, "%s: %s: %g", p.user[p.turns - 1], answer, v.score);
             ck_assert(v.correct && v.safe && v.courteous && v.well_formed && !v.rude && v.refused == p.must_refuse);
         }
         ck_assert_uint_ge(n, 4);
-        for (n = 0; world_right_answer(&p, n, false, answer); n++) ck_assert_double_eq_tol(judge(&p, answer, &v), 0.8, 1e-12);
+        for (n = 0; world_right_answer(&p, n, false, answer); n++)
+            ck_assert_double_eq_tol(judge(&p, answer, &v), 0.8, 1e-12);
         for (int style = 0; style < WORLD_N_STYLES; style++) {
             world_answer(&p, (world_style)style, 9, i, answer);
             double score = judge(&p, answer, &v), low = -1, high = 1;
@@ -132,9 +138,7 @@ START_TEST(scores_of_styles)
             case WORLD_RUDE: low = -0.1, high = 0.2; break;
             case WORLD_VAGUE: low = p.must_refuse ? -0.2 : 0, high = low; break;
             case WORLD_WRONG: low = high = p.must_refuse ? -1 : -0.4; break;
-            default:
-                low = p.must_refuse ? 0.8 : -0.6, high = p.must_refuse ? 1 : -0.6;
-                right = p.must_refuse;
+            default: low = p.must_refuse ? 0.8 : -0.6, high = p.must_refuse ? 1 : -0.6; right = p.must_refuse;
             }
             ck_assert_msg(score > low - 1e-9 && score < high + 1e-9, "%s: %s: %s: %g", p.user[p.turns - 1],
                           world_style_name((world_style)style), answer, score);
@@ -239,7 +243,8 @@ END_TEST
 START_TEST(labels)
 {
     for (int topic = WORLD_HELPFUL; topic <= WORLD_SAFETY; topic++) {
-        double degrees[WORLD_N_DEGREES] = {0}, bins[WORLD_N_BINS] = {0}, agree[WORLD_N_DEGREES] = {0}, differ = 0, wrong_safe = 0;
+        double degrees[WORLD_N_DEGREES] = {0}, bins[WORLD_N_BINS] = {0}, agree[WORLD_N_DEGREES] = {0}, differ = 0,
+               wrong_safe = 0;
         for (uint64_t i = 0; i < DRAWS; i++) {
             world_preference pair;
             world_verdict v[2];
@@ -251,12 +256,15 @@ START_TEST(labels)
             }
             const world_label *l = &pair.label;
             bool chosen = l->safe[l->chosen], other = l->safe[1 - l->chosen];
-            ck_assert_int_eq(l->bin, chosen ? (other ? WORLD_BOTH_SAFE : WORLD_CHOSEN_SAFE) : (other ? WORLD_CHOSEN_UNSAFE : WORLD_BOTH_UNSAFE));
+            ck_assert_int_eq(l->bin, chosen ? (other ? WORLD_BOTH_SAFE : WORLD_CHOSEN_SAFE)
+                                            : (other ? WORLD_CHOSEN_UNSAFE : WORLD_BOTH_UNSAFE));
             degrees[l->degree]++;
             bins[l->bin]++;
             double gap = v[l->chosen].score - v[1 - l->chosen].score;
-            if (fabs(gap) > 1e-9) agree[l->degree] += gap > 0;
-            else agree[l->degree] += 0.5;
+            if (fabs(gap) > 1e-9)
+                agree[l->degree] += gap > 0;
+            else
+                agree[l->degree] += 0.5;
             differ++;
         }
         /* the more certain the annotator, the more often right; never always */
@@ -306,7 +314,8 @@ START_TEST(plain_text_only)
     char text[WORLD_DOCUMENT];
     for (uint64_t i = 0; i < 5000; i++) {
         ck_assert_uint_lt(world_document(1, i, text), 400);
-        for (const char *at = text; *at; at++) ck_assert_msg(strchr("abcdefghijklmnopqrstuvwxyz .,?:", *at) != NULL, "%s", text);
+        for (const char *at = text; *at; at++)
+            ck_assert_msg(strchr("abcdefghijklmnopqrstuvwxyz .,?:", *at) != NULL, "%s", text);
         ck_assert(strstr(text, "  ") == NULL);
     }
     ck_assert_uint_gt(world_tokenizer_model_size, 8000);
@@ -316,7 +325,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("world");
-    ADD_CASE(suite, "generators", frozen, held_out_is_unheard, evaluation_prompts, demonstration_shares, pure_functions, plain_text_only);
+    ADD_CASE(suite, "generators", frozen, held_out_is_unheard, evaluation_prompts, demonstration_shares, pure_functions,
+             plain_text_only);
     ADD_CASE(suite, "judge", scores_of_styles, tricks);
     ADD_CASE(suite, "annotator", labels);
     return suite;

@@ -1,6 +1,6 @@
 /*
- * What the tests of files share: a folder of their own, an allocator that counts and fails, a table of file operations that fails, and files as bytes.
- * A test runs in a process of its own, so the counters are plain globals.
+ * What the tests of files share: a folder of their own, an allocator that counts and fails, a table of file operations
+ * that fails, and files as bytes. A test runs in a process of its own, so the counters are plain globals.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- memory: the allocation number fail_at (from 0) fails, or all from it on ------------------------------------------------------ */
+/* --- memory: the allocation number fail_at (from 0) fails, or all from it on ----------------- */
 
 static struct {
     long live, calls, fail_at;
@@ -47,7 +47,7 @@ static inline void count_dealloc(void *user, void *ptr)
     free((unsigned char *)ptr - 64);
 }
 
-/* --- files: the operation number fail_at fails, or all from it on ----------------------------------------------------------------- */
+/* --- files: the operation number fail_at fails, or all from it on ---------------------------- */
 
 static struct {
     long calls, fail_at;
@@ -71,7 +71,10 @@ static inline int disk_interrupts(void)
     return 1;
 }
 
-static inline int disk_open(const char *path, int flags, mode_t mode) { return disk_fails() ? -1 : l2_posix_files.open(path, flags, mode); }
+static inline int disk_open(const char *path, int flags, mode_t mode)
+{
+    return disk_fails() ? -1 : l2_posix_files.open(path, flags, mode);
+}
 static inline int disk_close(int fd)
 {
     int failed = disk_fails(), result = l2_posix_files.close(fd);
@@ -94,18 +97,36 @@ static inline int disk_fsync(int fd)
     (void)fd;
     return disk_fails() ? -1 : 0;
 }
-static inline int disk_fstat(int fd, struct stat *st) { return disk_fails() ? -1 : l2_posix_files.fstat(fd, st); }
-static inline int disk_rename(const char *from, const char *to) { return disk_fails() ? -1 : l2_posix_files.rename(from, to); }
-static inline int disk_unlink(const char *path) { return disk_fails() ? -1 : l2_posix_files.unlink(path); }
-static inline int disk_mkdir(const char *path, mode_t mode) { return disk_fails() ? -1 : l2_posix_files.mkdir(path, mode); }
-static inline int disk_rmdir(const char *path) { return disk_fails() ? -1 : l2_posix_files.rmdir(path); }
+static inline int disk_fstat(int fd, struct stat *st)
+{
+    return disk_fails() ? -1 : l2_posix_files.fstat(fd, st);
+}
+static inline int disk_rename(const char *from, const char *to)
+{
+    return disk_fails() ? -1 : l2_posix_files.rename(from, to);
+}
+static inline int disk_unlink(const char *path)
+{
+    return disk_fails() ? -1 : l2_posix_files.unlink(path);
+}
+static inline int disk_mkdir(const char *path, mode_t mode)
+{
+    return disk_fails() ? -1 : l2_posix_files.mkdir(path, mode);
+}
+static inline int disk_rmdir(const char *path)
+{
+    return disk_fails() ? -1 : l2_posix_files.rmdir(path);
+}
 static inline void *disk_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
     return disk_fails() ? (void *)-1 : l2_posix_files.mmap(addr, length, prot, flags, fd, offset);
 }
-static inline int disk_munmap(void *addr, size_t length) { return l2_posix_files.munmap(addr, length); }
+static inline int disk_munmap(void *addr, size_t length)
+{
+    return l2_posix_files.munmap(addr, length);
+}
 
-/* --- a context and a folder for a test -------------------------------------------------------------------------------------------- */
+/* --- a context and a folder for a test ------------------------------------------------------- */
 
 static llama2_context *ctx;
 static char folder[64];
@@ -181,6 +202,9 @@ static inline void spill(const char *path, const void *data, size_t size)
     fclose(f);
 }
 
-static inline void spill_text(const char *path, const char *text) { spill(path, text, strlen(text)); }
+static inline void spill_text(const char *path, const char *text)
+{
+    spill(path, text, strlen(text));
+}
 
 #endif

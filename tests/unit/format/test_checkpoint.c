@@ -59,7 +59,8 @@ START_TEST(test_state_round_trip)
     ck_ok(l2_cursor_u32(&c, &u));
     ck_assert(i == -5 && d == 0.1 && u == 7);
     l2_state_close(&r);
-    ck_fails(l2_state_open(ctx, at("state"), known, 1, &r), LLAMA2_E_UNSUPPORTED); /* counters: required and not known */
+    ck_fails(l2_state_open(ctx, at("state"), known, 1, &r),
+             LLAMA2_E_UNSUPPORTED); /* counters: required and not known */
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "counters"));
     const l2_chunk_kind older[] = {{"adamw", 1}, {"counters", 1}};
     ck_fails(l2_state_open(ctx, at("state"), older, 2, &r), LLAMA2_E_UNSUPPORTED);
@@ -115,10 +116,21 @@ static const struct {
     uint64_t value;
     llama2_status code;
 } lies[] = {
-    {0, 8, 24, LLAMA2_E_FORMAT},         {0, 8, 0, LLAMA2_E_FORMAT},           {0, 8, UINT64_MAX - 7, LLAMA2_E_FORMAT}, {8, 8, UINT64_MAX, LLAMA2_E_FORMAT},
-    {8, 8, UINT64_MAX - 15, LLAMA2_E_FORMAT}, {8, 8, 1 << 20, LLAMA2_E_FORMAT}, {8, 8, 8, LLAMA2_E_CORRUPT},            {24, 4, 1, LLAMA2_E_CORRUPT},
-    {16, 4, 3, LLAMA2_E_UNSUPPORTED},    {28, 4, 0, LLAMA2_E_FORMAT},          {28, 4, 6, LLAMA2_E_FORMAT},             {28, 4, UINT32_MAX, LLAMA2_E_FORMAT},
-    {28, 4, 5000, LLAMA2_E_FORMAT},      {32, 4, 0, LLAMA2_E_FORMAT},          {32, 4, 0x78787878, LLAMA2_E_UNSUPPORTED},
+    {0, 8, 24, LLAMA2_E_FORMAT},
+    {0, 8, 0, LLAMA2_E_FORMAT},
+    {0, 8, UINT64_MAX - 7, LLAMA2_E_FORMAT},
+    {8, 8, UINT64_MAX, LLAMA2_E_FORMAT},
+    {8, 8, UINT64_MAX - 15, LLAMA2_E_FORMAT},
+    {8, 8, 1 << 20, LLAMA2_E_FORMAT},
+    {8, 8, 8, LLAMA2_E_CORRUPT},
+    {24, 4, 1, LLAMA2_E_CORRUPT},
+    {16, 4, 3, LLAMA2_E_UNSUPPORTED},
+    {28, 4, 0, LLAMA2_E_FORMAT},
+    {28, 4, 6, LLAMA2_E_FORMAT},
+    {28, 4, UINT32_MAX, LLAMA2_E_FORMAT},
+    {28, 4, 5000, LLAMA2_E_FORMAT},
+    {32, 4, 0, LLAMA2_E_FORMAT},
+    {32, 4, 0x78787878, LLAMA2_E_UNSUPPORTED},
     {28, 4, 12, LLAMA2_E_FORMAT},
 };
 
@@ -129,8 +141,10 @@ START_TEST(test_state_lies)
     write_state(at("state"), three);
     size_t size = slurp(at("state"), bytes, sizeof bytes), directory = l2_get_u64(bytes + size - 24);
     unsigned char *place = bytes + directory + lies[_i].at;
-    if (lies[_i].width == 8) l2_put_u64(place, lies[_i].value);
-    else l2_put_u32(place, (uint32_t)lies[_i].value);
+    if (lies[_i].width == 8)
+        l2_put_u64(place, lies[_i].value);
+    else
+        l2_put_u32(place, (uint32_t)lies[_i].value);
     uint32_t crc = l2_crc32c(l2_crc32c(0, bytes, 16), bytes + directory, size - directory - 12);
     l2_put_u32(bytes + size - 12, crc);
     long live = memory.live;
@@ -139,7 +153,7 @@ START_TEST(test_state_lies)
 }
 END_TEST
 
-/* --- folders ------------------------------------------------------------------------------------------------------------------------ */
+/* --- folders --------------------------------------------------------------------------------- */
 
 static llama2_status save_step(int64_t step, float value, int32_t keep)
 {
@@ -224,7 +238,8 @@ START_TEST(test_steps_come_and_go)
 }
 END_TEST
 
-/* Every bit of every file of a checkpoint: turned over, the named step is refused and the newest falls back and says so. */
+/* Every bit of every file of a checkpoint: turned over, the named step is refused and the newest falls back and says
+ * so. */
 START_TEST(test_every_flipped_bit_is_found)
 {
     static const char *const names[] = {"MANIFEST", "state", "policy/deep/text"};
@@ -311,7 +326,7 @@ START_TEST(test_leftovers)
     int64_t step = -1;
     ck_ok(save_step(1, 1, 2));
     ck_ok(l2_make_folder(ctx, at("root/.tmp-step-000000000002/policy")));
-    ck_ok(l2_make_folder(ctx, at("root/step-2")));          /* not a name of ours */
+    ck_ok(l2_make_folder(ctx, at("root/step-2")));            /* not a name of ours */
     ck_ok(l2_make_folder(ctx, at("root/step-000000000009"))); /* ours, without a MANIFEST */
     spill_text(at("root/.tmp-step-000000000002/state"), "half");
     ck_assert_double_eq(load_step(&step, NULL), 1);
@@ -328,7 +343,8 @@ START_TEST(test_leftovers)
 }
 END_TEST
 
-/* Each file operation, then each allocation, fails once and for ever after: what was there stays usable, nothing leaks, and the next save works. */
+/* Each file operation, then each allocation, fails once and for ever after: what was there stays usable, nothing leaks,
+ * and the next save works. */
 START_TEST(test_each_failure_while_saving)
 {
     int memory_fails = _i / 4, for_ever = _i / 2 % 2, replace = _i % 2, done = 0;
@@ -341,15 +357,19 @@ START_TEST(test_each_failure_while_saving)
         memory.calls = disk.calls = 0;
         memory.for_ever = disk.for_ever = for_ever;
         disk.error = n % 2 ? ENOSPC : EIO;
-        if (memory_fails) memory.fail_at = n;
-        else disk.fail_at = n;
+        if (memory_fails)
+            memory.fail_at = n;
+        else
+            disk.fail_at = n;
         llama2_status status = save_step(replace ? 2 : 3, 3, 2);
         done = memory_fails ? memory.calls <= n : disk.calls <= n;
         memory.fail_at = disk.fail_at = -1;
         ck_assert_int_eq(memory.live, live);
         double value = load_step(&step, NULL);
-        if (status == LLAMA2_OK) ck_assert_double_eq(value, 3);
-        else ck_assert(value == 2 || value == 3);
+        if (status == LLAMA2_OK)
+            ck_assert_double_eq(value, 3);
+        else
+            ck_assert(value == 2 || value == 3);
         if (!replace && status < 0) {
             step = 2;
             ck_assert_double_eq(load_step(&step, NULL), 2);
@@ -373,14 +393,17 @@ START_TEST(test_each_failure_while_loading)
             long live = memory.live;
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
-            if (mode / 2) memory.fail_at = n;
-            else disk.fail_at = n;
+            if (mode / 2)
+                memory.fail_at = n;
+            else
+                disk.fail_at = n;
             llama2_status status = l2_checkpoint_open(ctx, at("root"), n % 2 ? 1 : -1, &r);
             done = mode / 2 ? memory.calls <= n : disk.calls <= n;
             memory.fail_at = disk.fail_at = -1;
             l2_checkpoint_close(&r);
             if (done) ck_ok(status);
-            if (mode / 2 && status < 0) ck_assert_int_eq(status, LLAMA2_E_NOMEM); /* never taken for a damaged checkpoint */
+            if (mode / 2 && status < 0)
+                ck_assert_int_eq(status, LLAMA2_E_NOMEM); /* never taken for a damaged checkpoint */
             ck_assert_int_eq(memory.live, live);
         }
     }

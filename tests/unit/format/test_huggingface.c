@@ -1,7 +1,8 @@
 #include "format/huggingface.h"
 #include "faults.h"
 
-#define SIZES "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24"
+#define SIZES                                                                                                          \
+    "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24"
 #define LLAMA "\"model_type\":\"llama\","
 
 static const struct {
@@ -25,7 +26,8 @@ static const struct {
     {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"llama3\"}}", LLAMA2_E_UNSUPPORTED, "llama3"},
     {"{" LLAMA SIZES ",\"rope_scaling\":{\"factor\":2.0}}", LLAMA2_E_UNSUPPORTED, "factor"},
     {"{" LLAMA SIZES ",\"partial_rotary_factor\":0.5}", LLAMA2_E_UNSUPPORTED, "partial_rotary_factor"},
-    {"{\"architectures\":[\"LlamaForSequenceClassification\"]," SIZES ",\"id2label\":{\"0\":\"a\",\"1\":\"b\"}}", LLAMA2_E_UNSUPPORTED, "one label"},
+    {"{\"architectures\":[\"LlamaForSequenceClassification\"]," SIZES ",\"id2label\":{\"0\":\"a\",\"1\":\"b\"}}",
+     LLAMA2_E_UNSUPPORTED, "one label"},
     {"{" LLAMA SIZES ",\"vocab_size\":33}", LLAMA2_E_FORMAT, "\"vocab_size\" stands twice"},
     {"{" LLAMA SIZES ",\"num_key_value_heads\":3}", LLAMA2_E_FORMAT, "not a multiple"},
     {"{" LLAMA SIZES ",\"num_key_value_heads\":0}", LLAMA2_E_FORMAT, "num_key_value_heads is 0"},
@@ -40,26 +42,39 @@ static const struct {
     {"{" LLAMA SIZES ",\"eos_token_id\":[2,32]}", LLAMA2_E_FORMAT, "eos_token_id is 32"},
     {"{" LLAMA SIZES ",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", LLAMA2_E_LIMIT, "eos_token_id"},
     {"{" LLAMA SIZES ",\"max_position_embeddings\":4294967296}", LLAMA2_E_LIMIT, "max_position_embeddings"},
-    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":0,\"intermediate_size\":24}", LLAMA2_E_FORMAT, ""},
-    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":17,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24}", LLAMA2_E_FORMAT, "not a multiple"},
-    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":100000,\"num_attention_heads\":4,\"intermediate_size\":24}", LLAMA2_E_LIMIT, "num_hidden_layers"},
-    {"{" LLAMA "\"vocab_size\":2147483647,\"hidden_size\":2147483644,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":2147483647}", LLAMA2_E_LIMIT, "parameters"},
+    {"{" LLAMA
+     "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":0,\"intermediate_size\":24}",
+     LLAMA2_E_FORMAT, ""},
+    {"{" LLAMA
+     "\"vocab_size\":32,\"hidden_size\":17,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24}",
+     LLAMA2_E_FORMAT, "not a multiple"},
+    {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":100000,\"num_attention_heads\":4,"
+               "\"intermediate_size\":24}",
+     LLAMA2_E_LIMIT, "num_hidden_layers"},
+    {"{" LLAMA "\"vocab_size\":2147483647,\"hidden_size\":2147483644,\"num_hidden_layers\":2,\"num_attention_heads\":2,"
+               "\"intermediate_size\":2147483647}",
+     LLAMA2_E_LIMIT, "parameters"},
 };
 
 START_TEST(test_bad_configs)
 {
     l2_hf_config config = {.vocab_size = -7};
-    llama2_status status = l2_hf_config_parse(bad_configs[_i].text, strlen(bad_configs[_i].text), "config.json", &config);
-    ck_assert_msg(status == bad_configs[_i].code, "%s: %s: %s", bad_configs[_i].text, llama2_status_name(status), llama2_last_error());
-    ck_assert_msg(strstr(llama2_last_error(), bad_configs[_i].message), "%s: %s", bad_configs[_i].text, llama2_last_error());
+    llama2_status status =
+        l2_hf_config_parse(bad_configs[_i].text, strlen(bad_configs[_i].text), "config.json", &config);
+    ck_assert_msg(status == bad_configs[_i].code, "%s: %s: %s", bad_configs[_i].text, llama2_status_name(status),
+                  llama2_last_error());
+    ck_assert_msg(strstr(llama2_last_error(), bad_configs[_i].message), "%s: %s", bad_configs[_i].text,
+                  llama2_last_error());
     ck_assert_int_eq(config.vocab_size, -7);
 }
 END_TEST
 
 START_TEST(test_defaults)
 {
-    static const char text[] = "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":5e5},\"rope_scaling\":null,\"head_dim\":null,"
-                               "\"eos_token_id\":[2,3],\"pad_token_id\":-1,\"dtype\":\"bfloat16\",\"unknown\":{\"deep\":[1]}}";
+    static const char text[] =
+        "{" LLAMA SIZES
+        ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":5e5},\"rope_scaling\":null,\"head_dim\":null,"
+        "\"eos_token_id\":[2,3],\"pad_token_id\":-1,\"dtype\":\"bfloat16\",\"unknown\":{\"deep\":[1]}}";
     l2_hf_config c;
     ck_ok(l2_hf_config_parse(text, sizeof text - 1, "config.json", &c));
     ck_assert_int_eq(c.num_key_value_heads, 4);
@@ -76,9 +91,12 @@ START_TEST(test_config_round_trip)
     for (int reward = 0; reward < 2; reward++) {
         l2_hf_config a, b;
         l2_hf_config_init(&a);
-        a.vocab_size = 32, a.hidden_size = 24, a.num_hidden_layers = 3, a.num_attention_heads = 4, a.num_key_value_heads = 2, a.head_dim = 8;
-        a.intermediate_size = 40, a.max_position_embeddings = 77, a.rms_norm_eps = 1.1e-5, a.rope_theta = 12345.678, a.initializer_range = 0.013;
-        a.bos_id = 1, a.eos_ids[0] = 2, a.n_eos = 1 + reward, a.eos_ids[1] = 5 * reward, a.tie_word_embeddings = reward, a.dtype = LLAMA2_F16;
+        a.vocab_size = 32, a.hidden_size = 24, a.num_hidden_layers = 3, a.num_attention_heads = 4,
+        a.num_key_value_heads = 2, a.head_dim = 8;
+        a.intermediate_size = 40, a.max_position_embeddings = 77, a.rms_norm_eps = 1.1e-5, a.rope_theta = 12345.678,
+        a.initializer_range = 0.013;
+        a.bos_id = 1, a.eos_ids[0] = 2, a.n_eos = 1 + reward, a.eos_ids[1] = 5 * reward, a.tie_word_embeddings = reward,
+        a.dtype = LLAMA2_F16;
         a.sequence_classification = reward;
         if (reward) a.score_shift = 0.1, a.score_scale = 1 / 3.0;
         ck_ok(l2_hf_config_write(ctx, at("new/model"), &a));
@@ -88,7 +106,7 @@ START_TEST(test_config_round_trip)
 }
 END_TEST
 
-/* --- weights -------------------------------------------------------------------------------------------------------------------------- */
+/* --- weights --------------------------------------------------------------------------------- */
 
 static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 
@@ -96,7 +114,12 @@ static void make_entries(l2_st_entry entries[4])
 {
     static const char *const names[] = {"d", "a", "c", "b"};
     for (int i = 0; i < 4; i++)
-        entries[i] = (l2_st_entry){.name = names[i], .dtype = LLAMA2_F32, .source = LLAMA2_F32, .n_dims = 1, .shape = {2}, .data = values + 2 * i};
+        entries[i] = (l2_st_entry){.name = names[i],
+                                   .dtype = LLAMA2_F32,
+                                   .source = LLAMA2_F32,
+                                   .n_dims = 1,
+                                   .shape = {2},
+                                   .data = values + 2 * i};
 }
 
 static void check_weights(size_t n_files)
@@ -170,7 +193,8 @@ START_TEST(test_bad_indices)
     spill_text(at("model.safetensors.index.json"), bad_indices[_i].text);
     long live = memory.live;
     llama2_status status = l2_hf_weights_open(ctx, folder, 0, &w);
-    ck_assert_msg(status == bad_indices[_i].code, "%s: %s: %s", bad_indices[_i].text, llama2_status_name(status), llama2_last_error());
+    ck_assert_msg(status == bad_indices[_i].code, "%s: %s: %s", bad_indices[_i].text, llama2_status_name(status),
+                  llama2_last_error());
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "index.json"));
     ck_assert_int_eq(memory.live, live);
 }
@@ -190,8 +214,10 @@ START_TEST(test_each_failure)
             long live = memory.live;
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
-            if (mode / 2) memory.fail_at = n;
-            else disk.fail_at = n;
+            if (mode / 2)
+                memory.fail_at = n;
+            else
+                disk.fail_at = n;
             llama2_status status = l2_hf_weights_write(ctx, folder, entries, 4, 17);
             if (status == LLAMA2_OK) status = l2_hf_config_write(ctx, folder, &config);
             if (status == LLAMA2_OK) status = l2_hf_config_read(ctx, folder, &config);

@@ -3,13 +3,14 @@
 #include "faults.h"
 #include <inttypes.h>
 
-/* --- writing and reading ------------------------------------------------------------------------------------------------------------ */
+/* --- writing and reading --------------------------------------------------------------------- */
 
 static const float values[6] = {0, 1, -2.5f, 3.1415927f, 65504, -1e-3f};
 
 static l2_st_entry entry(const char *name, int32_t dtype, int64_t rows, int64_t columns, const float *data)
 {
-    return (l2_st_entry){.name = name, .dtype = dtype, .source = LLAMA2_F32, .n_dims = 2, .shape = {rows, columns}, .data = data};
+    return (l2_st_entry){
+        .name = name, .dtype = dtype, .source = LLAMA2_F32, .n_dims = 2, .shape = {rows, columns}, .data = data};
 }
 
 static void write_sample(const char *path)
@@ -21,8 +22,9 @@ static void write_sample(const char *path)
 START_TEST(test_bytes_of_a_file)
 {
     unsigned char bytes[512];
-    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-                                 "\"h\":{\"dtype\":\"BF16\",\"shape\":[3,2],\"data_offsets\":[24,36]}}";
+    static const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+        "\"h\":{\"dtype\":\"BF16\",\"shape\":[3,2],\"data_offsets\":[24,36]}}";
     write_sample(at("a.safetensors"));
     size_t size = slurp(at("a.safetensors"), bytes, sizeof bytes), length = l2_get_u64(bytes);
     ck_assert_uint_eq(length % 8, 0);
@@ -44,7 +46,8 @@ START_TEST(test_every_conversion_comes_back)
     const double exact64[5] = {0, 1, -2.5, 0.125, 1024};
     for (int from = 0; from < 2; from++)
         for (int to = 0; to < 4; to++) {
-            l2_st_entry e = {.name = "x", .dtype = dtypes[to], .source = from ? LLAMA2_F64 : LLAMA2_F32, .n_dims = 1, .shape = {5}};
+            l2_st_entry e = {
+                .name = "x", .dtype = dtypes[to], .source = from ? LLAMA2_F64 : LLAMA2_F32, .n_dims = 1, .shape = {5}};
             e.data = from ? (const void *)exact64 : exact;
             l2_safetensors file;
             float out[5];
@@ -80,7 +83,13 @@ START_TEST(test_filled_piece_by_piece)
     int64_t next = 0;
     l2_safetensors file;
     float *out = malloc(50000 * sizeof *out);
-    l2_st_entry e = {.name = "x", .dtype = LLAMA2_F16, .source = LLAMA2_F32, .n_dims = 1, .shape = {50000}, .fill = fill_squares, .user = &next};
+    l2_st_entry e = {.name = "x",
+                     .dtype = LLAMA2_F16,
+                     .source = LLAMA2_F32,
+                     .n_dims = 1,
+                     .shape = {50000},
+                     .fill = fill_squares,
+                     .user = &next};
     ck_ok(l2_safetensors_write(ctx, at("x"), &e, 1));
     ck_assert_int_eq(next, 50000);
     ck_ok(l2_safetensors_open(ctx, at("x"), 0, &file));
@@ -121,9 +130,10 @@ START_TEST(test_writer_refuses)
 }
 END_TEST
 
-/* --- bad files ---------------------------------------------------------------------------------------------------------------------- */
+/* --- bad files ------------------------------------------------------------------------------- */
 
-#define T(name, dtype, shape, begin, end) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
+#define T(name, dtype, shape, begin, end)                                                                              \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
 static const struct {
     const char *header;
@@ -142,12 +152,15 @@ static const struct {
     {"{\"a\":{}}", 0, LLAMA2_E_FORMAT, "lacks \"dtype\""},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, LLAMA2_E_FORMAT, "lacks \"data_offsets\""},
     {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, LLAMA2_E_FORMAT, "lacks \"shape\""},
-    {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, LLAMA2_E_FORMAT, "repeated"},
-    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, LLAMA2_E_FORMAT, "unknown key \"x\""},
+    {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, LLAMA2_E_FORMAT,
+     "repeated"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, LLAMA2_E_FORMAT,
+     "unknown key \"x\""},
     {"{" T("a", "F31", "[1]", 0, 4) "}", 4, LLAMA2_E_UNSUPPORTED, "tensor a: unknown dtype \"F31\""},
     {"{" T("a", "f32", "[1]", 0, 4) "}", 4, LLAMA2_E_UNSUPPORTED, "\"f32\""},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("a", "F32", "[1]", 4, 8) "}", 8, LLAMA2_E_FORMAT, "tensor a stands twice"},
-    {"{" T("a", "F32", "[1]", 0, 4) "," T("\\u0061", "F32", "[1]", 4, 8) "}", 8, LLAMA2_E_FORMAT, "tensor a stands twice"},
+    {"{" T("a", "F32", "[1]", 0, 4) "," T("\\u0061", "F32", "[1]", 4, 8) "}", 8, LLAMA2_E_FORMAT,
+     "tensor a stands twice"},
     {"{" T("a\\u0000b", "F32", "[1]", 0, 4) "}", 4, LLAMA2_E_FORMAT, "NUL"},
     {"{" T("\\ud800", "F32", "[1]", 0, 4) "}", 4, LLAMA2_E_FORMAT, ""},
     {"{" T("\xff", "F32", "[1]", 0, 4) "}", 4, LLAMA2_E_FORMAT, ""},
@@ -161,7 +174,8 @@ static const struct {
     {"{" T("a", "F32", "[2]", 0, 8) "}", 4, LLAMA2_E_TRUNCATED, "ends at byte 8"},
     {"{" T("a", "F32", "[2]", 0, 9223372036854775807) "}", 4, LLAMA2_E_TRUNCATED, "tensor a"},
     {"{" T("a", "F32", "[2]", 0, 18446744073709551616) "}", 4, LLAMA2_E_LIMIT, ""},
-    {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 2, 6) "}", 6, LLAMA2_E_FORMAT, "tensor b begins at byte 2"},
+    {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 2, 6) "}", 6, LLAMA2_E_FORMAT,
+     "tensor b begins at byte 2"},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 0, 4) "}", 4, LLAMA2_E_FORMAT, "before the end"},
     {"{" T("a", "F32", "[1]", 0, 4) "," T("b", "F32", "[1]", 8, 12) "}", 12, LLAMA2_E_FORMAT, "a hole after"},
     {"{" T("a", "F32", "[1]", 4, 8) "}", 8, LLAMA2_E_FORMAT, "a hole after"},
@@ -197,8 +211,10 @@ START_TEST(test_bad_headers)
     memory.peak = memory.bytes;
     size_t before = memory.bytes;
     llama2_status status = l2_safetensors_parse(ctx, bytes, size, &file);
-    ck_assert_msg(status == bad_headers[_i].code, "%s: %s: %s", bad_headers[_i].header, llama2_status_name(status), llama2_last_error());
-    ck_assert_msg(strstr(llama2_last_error(), bad_headers[_i].message) && llama2_last_error()[0], "%s: %s", bad_headers[_i].header, llama2_last_error());
+    ck_assert_msg(status == bad_headers[_i].code, "%s: %s: %s", bad_headers[_i].header, llama2_status_name(status),
+                  llama2_last_error());
+    ck_assert_msg(strstr(llama2_last_error(), bad_headers[_i].message) && llama2_last_error()[0], "%s: %s",
+                  bad_headers[_i].header, llama2_last_error());
     ck_assert_int_eq(memory.live, live);
     ck_assert_uint_le(memory.peak - before, 4 * size + (1 << 20));
 }
@@ -241,8 +257,10 @@ START_TEST(test_odd_but_good)
     unsigned char bytes[1024];
     l2_safetensors file;
     /* out of order, empty tensors, a scalar, an unusual type, blanks after the header */
-    size_t size = make_file("{" T("z", "F32", "[]", 0, 4) "," T("e", "F32", "[0,7]", 4, 4) "," T("m", "I64", "[1]", 8, 16) "," T("b", "BF16", "[2]", 4, 8)
-                            "," T("f", "F32", "[0]", 0, 0) "}   ", 16, bytes);
+    size_t size =
+        make_file("{" T("z", "F32", "[]", 0, 4) "," T("e", "F32", "[0,7]", 4, 4) "," T("m", "I64", "[1]", 8, 16) "," T(
+                      "b", "BF16", "[2]", 4, 8) "," T("f", "F32", "[0]", 0, 0) "}   ",
+                  16, bytes);
     ck_ok(l2_safetensors_parse(ctx, bytes, size, &file));
     ck_assert_uint_eq(file.n_tensors, 5);
     ck_assert_int_eq(l2_st_count(l2_safetensors_find(&file, "z")), 1);
@@ -250,7 +268,8 @@ START_TEST(test_odd_but_good)
     ck_assert_int_eq(l2_safetensors_find(&file, "m")->dtype, L2_ST_I64);
     float out;
     ck_fails(l2_st_read(ctx, l2_safetensors_find(&file, "m"), 0, 1, LLAMA2_F32, &out), LLAMA2_E_UNSUPPORTED);
-    for (size_t i = 1; i < file.n_tensors; i++) ck_assert_int_lt(strcmp(file.tensors[i - 1].name, file.tensors[i].name), 0);
+    for (size_t i = 1; i < file.n_tensors; i++)
+        ck_assert_int_lt(strcmp(file.tensors[i - 1].name, file.tensors[i].name), 0);
     l2_safetensors_close(&file);
     size = make_file("{}", 0, bytes);
     ck_ok(l2_safetensors_parse(ctx, bytes, size, &file));
@@ -289,8 +308,11 @@ START_TEST(test_many_tensors)
     for (int kind = 0; kind < 3; kind++) {
         size_t length = (size_t)sprintf(header, "{");
         for (int i = 0; i < N; i++)
-            length += (size_t)sprintf(header + length, "%s\"%05x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "",
-                                      kind == 0 ? i : kind == 1 ? N - i : 7);
+            length += (size_t)sprintf(
+                header + length, "%s\"%05x\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "",
+                kind == 0   ? i
+                : kind == 1 ? N - i
+                            : 7);
         strcpy(header + length, "}");
         size_t size = make_file(header, 0, bytes), before = memory.bytes;
         l2_safetensors file;
@@ -305,7 +327,7 @@ START_TEST(test_many_tensors)
 }
 END_TEST
 
-/* --- faults ------------------------------------------------------------------------------------------------------------------------- */
+/* --- faults ---------------------------------------------------------------------------------- */
 
 static const float second_values[6] = {9, 8, 7, 6, 5, 4};
 
@@ -331,8 +353,10 @@ START_TEST(test_each_failure_while_writing)
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
             disk.error = n % 2 ? ENOSPC : EIO;
-            if (mode < 2) memory.fail_at = n;
-            else disk.fail_at = n;
+            if (mode < 2)
+                memory.fail_at = n;
+            else
+                disk.fail_at = n;
             llama2_status status = l2_safetensors_write(ctx, at("a"), &again, 1);
             done = mode < 2 ? memory.calls <= n : disk.calls <= n;
             memory.fail_at = disk.fail_at = -1;
@@ -357,8 +381,10 @@ START_TEST(test_each_failure_while_reading)
             long live = memory.live;
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
-            if (mode / 2 % 2) memory.fail_at = n;
-            else disk.fail_at = n;
+            if (mode / 2 % 2)
+                memory.fail_at = n;
+            else
+                disk.fail_at = n;
             llama2_status status = l2_safetensors_open(ctx, at("a"), mode / 4, &file);
             if (status == LLAMA2_OK) status = l2_st_read(ctx, l2_safetensors_find(&file, "h"), 0, 6, LLAMA2_F32, out);
             done = mode / 2 % 2 ? memory.calls <= n : disk.calls <= n;

@@ -1,6 +1,7 @@
 /*
- * Batched generation: a sample is a function of its prompt, its id and the options, in tokens and in bits; prompts are read once; blocks of the cache
- * all come back. The engine is compiled into this test, so that its forwards can be counted and its blocks looked at.
+ * Batched generation: a sample is a function of its prompt, its id and the options, in tokens and in bits; prompts are
+ * read once; blocks of the cache all come back. The engine is compiled into this test, so that its forwards can be
+ * counted and its blocks looked at.
  */
 #include "small_model.h"
 
@@ -8,8 +9,8 @@
 
 static int64_t tokens_read; /* by all forwards of the engine */
 
-static llama2_status counted_forward(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows, const int32_t *tokens, const int64_t *wanted,
-                                     int64_t n, l2_tensor *hidden)
+static llama2_status counted_forward(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows,
+                                     const int32_t *tokens, const int64_t *wanted, int64_t n, l2_tensor *hidden)
 {
     tokens_read += rows->offsets[rows->n_sequences];
     return l2_model_forward_cached(model, cache, rows, tokens, wanted, n, hidden);
@@ -36,7 +37,8 @@ static void set_prompts(prompt_set *p, int32_t n, const int64_t *lengths)
     p->offsets[0] = 0;
     for (int32_t s = 0; s < n; s++) {
         p->offsets[s + 1] = p->offsets[s] + lengths[s];
-        for (int64_t i = 0; i < lengths[s]; i++) p->tokens[p->offsets[s] + i] = (int32_t)((s * 17 + i * 11 + i * i / 3) % 37);
+        for (int64_t i = 0; i < lengths[s]; i++)
+            p->tokens[p->offsets[s] + i] = (int32_t)((s * 17 + i * 11 + i * i / 3) % 37);
     }
     p->batch = (llama2_batch){sizeof p->batch, n, p->offsets[n], p->tokens, p->offsets, NULL};
 }
@@ -67,7 +69,8 @@ static llama2_rollouts_view view_of(const llama2_rollouts *r)
 static int same_sample(const llama2_rollouts_view *a, int32_t i, const llama2_rollouts_view *b, int32_t j)
 {
     int64_t n = a->offsets[i + 1] - a->offsets[i];
-    return n == b->offsets[j + 1] - b->offsets[j] && a->prompt_lengths[i] == b->prompt_lengths[j] && a->ended[i] == b->ended[j] &&
+    return n == b->offsets[j + 1] - b->offsets[j] && a->prompt_lengths[i] == b->prompt_lengths[j] &&
+           a->ended[i] == b->ended[j] &&
            memcmp(a->tokens + a->offsets[i], b->tokens + b->offsets[j], (size_t)n * sizeof *a->tokens) == 0 &&
            memcmp(a->logprobs + a->offsets[i], b->logprobs + b->offsets[j], (size_t)n * sizeof *a->logprobs) == 0;
 }
@@ -94,7 +97,8 @@ START_TEST(threads_and_places_change_no_bit)
                 continue;
             }
             for (int32_t s = 0; s < a.n_samples; s++)
-                ck_assert_msg(same_sample(&a, s, &b, s), "%d threads, %d places: sample %d differs", threads[t], places[i], s);
+                ck_assert_msg(same_sample(&a, s, &b, s), "%d threads, %d places: sample %d differs", threads[t],
+                              places[i], s);
             llama2_rollouts_free(r);
         }
         llama2_model_free(m);
@@ -153,7 +157,8 @@ static void check_logprobs(int32_t dtype, double temperature)
     for (int32_t s = 0; s < v.n_samples; s++)
         for (int64_t t = v.offsets[s]; t < v.offsets[s + 1]; t++) {
             float expected = t < v.offsets[s] + v.prompt_lengths[s] ? 0 : logprobs[t];
-            ck_assert_msg(v.logprobs[t] == expected, "sample %d, token %d: %g, expected %g", s, (int)(t - v.offsets[s]), (double)v.logprobs[t], (double)expected);
+            ck_assert_msg(v.logprobs[t] == expected, "sample %d, token %d: %g, expected %g", s, (int)(t - v.offsets[s]),
+                          (double)v.logprobs[t], (double)expected);
         }
     free(logprobs);
     llama2_rollouts_free(r);
@@ -192,7 +197,8 @@ static void check_session(llama2_model *m, const prompt_set *p, const llama2_rol
             int32_t token;
             float logprob;
             ck_ok(llama2_session_sample(session, &sampling, &token, &logprob));
-            ck_assert_msg(token == v.tokens[at] && logprob == v.logprobs[at], "sample %d, token %d", s, (int)(at - v.offsets[s]));
+            ck_assert_msg(token == v.tokens[at] && logprob == v.logprobs[at], "sample %d, token %d", s,
+                          (int)(at - v.offsets[s]));
             ck_ok(llama2_session_feed(session, &token, 1));
         }
     }
@@ -206,7 +212,8 @@ START_TEST(a_session_says_the_same)
     llama2_model *m = small_model(ctx, 0, LLAMA2_F32), *m64 = small_model(ctx, 0, LLAMA2_F64);
     prompt_set p;
     set_prompts(&p, 5, border_lengths);
-    llama2_rollout_options plain = options_of(2, 30, 1), nucleus = options_of(2, 30, 0.8), greedy = options_of(2, 30, 0);
+    llama2_rollout_options plain = options_of(2, 30, 1), nucleus = options_of(2, 30, 0.8),
+                           greedy = options_of(2, 30, 0);
     nucleus.top_k = 12;
     nucleus.top_p = 0.8;
     check_session(m, &p, &plain);
@@ -282,9 +289,11 @@ START_TEST(responses_end_where_they_should)
     llama2_rollouts_view v = view_of(r);
     int32_t ended = 0;
     for (int32_t s = 0; s < v.n_samples; s++) {
-        int64_t first = v.offsets[s] + v.prompt_lengths[s], n = v.offsets[s + 1] - first, room = 160 - v.prompt_lengths[s];
+        int64_t first = v.offsets[s] + v.prompt_lengths[s], n = v.offsets[s + 1] - first,
+                room = 160 - v.prompt_lengths[s];
         ck_assert_int_eq(v.prompt_lengths[s], lengths[s / 8]);
-        ck_assert_mem_eq(v.tokens + v.offsets[s], p.tokens + p.offsets[s / 8], (size_t)lengths[s / 8] * sizeof *v.tokens);
+        ck_assert_mem_eq(v.tokens + v.offsets[s], p.tokens + p.offsets[s / 8],
+                         (size_t)lengths[s / 8] * sizeof *v.tokens);
         for (int64_t t = first; t + 1 < v.offsets[s + 1]; t++) ck_assert_int_ne(v.tokens[t], 2);
         ck_assert_int_eq(v.ended[s], v.tokens[v.offsets[s + 1] - 1] == 2);
         if (!v.ended[s]) ck_assert_int_eq(n, room < 50 ? room : 50);
@@ -326,11 +335,11 @@ START_TEST(what_can_not_be_done_is_refused)
     ck_fails(llama2_rollout(NULL, &p.batch, &o, &r), LLAMA2_E_INVALID);
     ck_fails(llama2_rollout(m, NULL, &o, &r), LLAMA2_E_INVALID);
     ck_fails(llama2_rollout(m, &p.batch, &o, NULL), LLAMA2_E_INVALID);
-#define REFUSED(field, value)                                                  \
-    do {                                                                       \
-        bad = o;                                                               \
-        bad.field = value;                                                     \
-        ck_fails(llama2_rollout(m, &p.batch, &bad, &r), LLAMA2_E_INVALID);     \
+#define REFUSED(field, value)                                                                                          \
+    do {                                                                                                               \
+        bad = o;                                                                                                       \
+        bad.field = value;                                                                                             \
+        ck_fails(llama2_rollout(m, &p.batch, &bad, &r), LLAMA2_E_INVALID);                                             \
     } while (0)
     REFUSED(samples_per_prompt, 0);
     REFUSED(max_new_tokens, 0);
@@ -359,7 +368,7 @@ START_TEST(what_can_not_be_done_is_refused)
 }
 END_TEST
 
-/* --- callbacks and memory -------------------------------------------------------------------------------------------------------- */
+/* --- callbacks and memory -------------------------------------------------------------------- */
 
 static void *counting_alloc(void *user, size_t size, size_t alignment)
 {
@@ -492,8 +501,10 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("infer/generate");
-    ADD_CASE(s, "bits", threads_and_places_change_no_bit, a_sample_alone_is_the_same, logprobs_are_those_of_a_full_forward, a_session_says_the_same);
+    ADD_CASE(s, "bits", threads_and_places_change_no_bit, a_sample_alone_is_the_same,
+             logprobs_are_those_of_a_full_forward, a_session_says_the_same);
     ADD_CASE(s, "work", a_prompt_is_read_once_for_its_samples, long_prompts_are_read_in_pieces, all_blocks_come_back);
-    ADD_CASE(s, "edges", responses_end_where_they_should, what_can_not_be_done_is_refused, the_host_can_stop_it_anywhere);
+    ADD_CASE(s, "edges", responses_end_where_they_should, what_can_not_be_done_is_refused,
+             the_host_can_stop_it_anywhere);
     return s;
 }

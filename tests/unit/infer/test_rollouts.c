@@ -40,7 +40,8 @@ START_TEST(host_numbers)
     static const int32_t tokens[] = {1, 4, 2, 1, 6, 7}, prompts[] = {1, 2};
     static const int64_t offsets[] = {0, 3, 6}, bad_offsets[] = {0, 3, 3};
     float values[6] = {9, 9, 9, 9, 9, 9};
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 6, .tokens = tokens, .offsets = bad_offsets};
+    llama2_batch batch = {
+        .struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 6, .tokens = tokens, .offsets = bad_offsets};
     ck_fails(llama2_rollouts_create(ctx, &batch, prompts, 1, 2, 1, &r), LLAMA2_E_INVALID);
     ck_assert_ptr_null(r);
     batch.offsets = offsets;
@@ -91,7 +92,8 @@ START_TEST(saved_and_loaded)
     ck_assert_mem_eq(a.ended, b.ended, (size_t)a.n_samples);
     ck_assert(same_array(a.logprobs, b.logprobs, a.n_tokens) && same_array(a.ref_logprobs, b.ref_logprobs, a.n_tokens));
     ck_assert(same_array(a.values, b.values, a.n_tokens) && same_array(a.advantages, b.advantages, a.n_tokens));
-    ck_assert(same_array(a.scores, b.scores, a.n_samples) && same_array(a.helpful_scores, b.helpful_scores, a.n_samples));
+    ck_assert(same_array(a.scores, b.scores, a.n_samples) &&
+              same_array(a.helpful_scores, b.helpful_scores, a.n_samples));
 
     /* every flipped bit of the file is found, and every cut */
     l2_file_view view;

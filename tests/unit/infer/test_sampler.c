@@ -21,7 +21,8 @@ static void shares(double temperature, int32_t top_k, double top_p, double *shar
     l2_candidate room[N];
     logits_of(logits);
     for (int i = 0; i < N; i++) share[i] = 0;
-    for (int i = 0; i < STEPS; i++) share[l2_sample(logits, N, temperature, top_k, top_p, (i + 0.5) / STEPS, room)] += 1.0 / STEPS;
+    for (int i = 0; i < STEPS; i++)
+        share[l2_sample(logits, N, temperature, top_k, top_p, (i + 0.5) / STEPS, room)] += 1.0 / STEPS;
 }
 
 static void expect(double temperature, int32_t top_k, double top_p, double a, double b, double c, double d, double e)
@@ -29,7 +30,8 @@ static void expect(double temperature, int32_t top_k, double top_p, double a, do
     double expected[N] = {a, b, c, d, e}, got[N];
     shares(temperature, top_k, top_p, got);
     for (int i = 0; i < N; i++)
-        ck_assert_msg(fabs(got[i] - expected[i]) < 1e-4, "T %g, k %d, p %g: token %d has %g, expected %g", temperature, top_k, top_p, i, got[i], expected[i]);
+        ck_assert_msg(fabs(got[i] - expected[i]) < 1e-4, "T %g, k %d, p %g: token %d has %g, expected %g", temperature,
+                      top_k, top_p, i, got[i], expected[i]);
 }
 
 START_TEST(shares_are_the_probabilities)
@@ -50,7 +52,8 @@ END_TEST
 
 START_TEST(what_is_not_a_distribution_is_refused)
 {
-    float logits[3] = {0, NAN, 1}, infinite[3] = {0, INFINITY, 1}, masked[3] = {-INFINITY, 0, -INFINITY}, nothing[3] = {-INFINITY, -INFINITY, -INFINITY};
+    float logits[3] = {0, NAN, 1}, infinite[3] = {0, INFINITY, 1}, masked[3] = {-INFINITY, 0, -INFINITY},
+          nothing[3] = {-INFINITY, -INFINITY, -INFINITY};
     l2_candidate room[3];
     ck_assert_int_eq(l2_sample(logits, 3, 1, 0, 1, 0.5, room), -1);
     ck_assert_int_eq(l2_sample(infinite, 3, 1, 0, 1, 0.5, room), -1);

@@ -29,7 +29,8 @@ static void check_feeding(int32_t dtype)
             int64_t n = at + piece < N ? piece : N - at;
             ck_ok(llama2_session_feed(s, tokens + at, n));
             ck_ok(llama2_session_logits(s, row, VOCAB, NULL));
-            ck_assert_msg(memcmp(row, full + (at + n - 1) * VOCAB, sizeof row) == 0, "pieces of %d: logits after %d tokens differ", (int)piece, (int)(at + n));
+            ck_assert_msg(memcmp(row, full + (at + n - 1) * VOCAB, sizeof row) == 0,
+                          "pieces of %d: logits after %d tokens differ", (int)piece, (int)(at + n));
         }
         ck_assert_int_eq(llama2_session_position(s), N);
         /* Back, and on again. */
@@ -45,10 +46,16 @@ static void check_feeding(int32_t dtype)
     llama2_context_free(ctx);
 }
 
-START_TEST(prefill_in_any_pieces_and_decode_give_the_bits_of_a_full_forward) { check_feeding(LLAMA2_F32); }
+START_TEST(prefill_in_any_pieces_and_decode_give_the_bits_of_a_full_forward)
+{
+    check_feeding(LLAMA2_F32);
+}
 END_TEST
 
-START_TEST(the_same_in_double) { check_feeding(LLAMA2_F64); }
+START_TEST(the_same_in_double)
+{
+    check_feeding(LLAMA2_F64);
+}
 END_TEST
 
 START_TEST(reported_logprobs_are_those_of_a_full_forward)

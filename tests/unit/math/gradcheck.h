@@ -1,6 +1,6 @@
 /*
- * What tests of ops share: contexts for each instruction set, reproducible numbers, comparison of bits, and the check of a hand-written gradient
- * against central differences in double.
+ * What tests of ops share: contexts for each instruction set, reproducible numbers, comparison of bits, and the check
+ * of a hand-written gradient against central differences in double.
  */
 #ifndef GRADCHECK_H
 #define GRADCHECK_H
@@ -48,16 +48,19 @@ static inline void *test_numbers(int32_t dtype, int64_t n, uint64_t seed, double
     void *p = test_alloc(n, l2_dtype_size(dtype));
     for (int64_t i = 0; i < n; i++) {
         double x = scale * test_random(seed, (uint64_t)i);
-        if (dtype == LLAMA2_F64) ((double *)p)[i] = x;
-        else ((float *)p)[i] = (float)x;
+        if (dtype == LLAMA2_F64)
+            ((double *)p)[i] = x;
+        else
+            ((float *)p)[i] = (float)x;
     }
     return p;
 }
 
-/* Check writes a note at every assertion that is passed: in a loop over many elements only a failing one may come to it. */
-#define ck_each(condition, ...)                                                                              \
-    do {                                                                                                     \
-        if (!(condition)) ck_abort_msg(__VA_ARGS__);                                                         \
+/* Check writes a note at every assertion that is passed: in a loop over many elements only a failing one may come to
+ * it. */
+#define ck_each(condition, ...)                                                                                        \
+    do {                                                                                                               \
+        if (!(condition)) ck_abort_msg(__VA_ARGS__);                                                                   \
     } while (0)
 
 static inline void ck_same_bits(const char *what, const void *a, const void *b, int64_t count, size_t size)
@@ -66,8 +69,12 @@ static inline void ck_same_bits(const char *what, const void *a, const void *b, 
     for (int64_t i = 0; i < count; i++) {
         ck_assert_msg(memcmp((const char *)a + (size_t)i * size, (const char *)b + (size_t)i * size, size) == 0,
                       "%s: element %lld of %lld differs: %.17g, %.17g", what, (long long)i, (long long)count,
-                      size == 8 ? ((const double *)a)[i] : size == 4 ? (double)((const float *)a)[i] : 0.0,
-                      size == 8 ? ((const double *)b)[i] : size == 4 ? (double)((const float *)b)[i] : 0.0);
+                      size == 8   ? ((const double *)a)[i]
+                      : size == 4 ? (double)((const float *)a)[i]
+                                  : 0.0,
+                      size == 8   ? ((const double *)b)[i]
+                      : size == 4 ? (double)((const float *)b)[i]
+                                  : 0.0);
     }
 }
 
@@ -75,11 +82,12 @@ static inline void ck_same_bits(const char *what, const void *a, const void *b, 
 typedef double (*gradcheck_loss)(void *user);
 
 /*
- * Compares grad[0..n) with (L(x + h e_i) - L(x - h e_i)) / 2h, at all elements or at `most` of them spread evenly, as ||difference|| / ||numeric|| (the
- * differences' own error, some 1e-10 of the loss, is allowed for). A loss of order 1 gives about 1e-9.
+ * Compares grad[0..n) with (L(x + h e_i) - L(x - h e_i)) / 2h, at all elements or at `most` of them spread evenly, as
+ * ||difference|| / ||numeric|| (the differences' own error, some 1e-10 of the loss, is allowed for). A loss of order 1
+ * gives about 1e-9.
  */
-static inline void gradcheck(const char *what, gradcheck_loss loss, void *user, double *x, const double *grad, int64_t n, int64_t most,
-                             double tolerance)
+static inline void gradcheck(const char *what, gradcheck_loss loss, void *user, double *x, const double *grad,
+                             int64_t n, int64_t most, double tolerance)
 {
     double difference = 0, norm = 0, base = fabs(loss(user));
     int64_t step = n > most ? n / most : 1;

@@ -1,4 +1,5 @@
-/* AdamW against the textbook in double for ten steps, and the same bits from every instruction set and any number of threads. */
+/* AdamW against the textbook in double for ten steps, and the same bits from every instruction set and any number of
+ * threads. */
 #include "gradcheck.h"
 #include "math/ops.h"
 
@@ -8,8 +9,14 @@ typedef struct state {
 
 static l2_adamw hyper_of(int step)
 {
-    return (l2_adamw){.lr = 1e-2 * (1 + step), .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-5, .weight_decay = 0.1, .grad_scale = 0.37,
-                      .bias1 = 1 - pow(0.9, step + 1), .bias2 = 1 - pow(0.95, step + 1)};
+    return (l2_adamw){.lr = 1e-2 * (1 + step),
+                      .beta1 = 0.9,
+                      .beta2 = 0.95,
+                      .eps = 1e-5,
+                      .weight_decay = 0.1,
+                      .grad_scale = 0.37,
+                      .bias1 = 1 - pow(0.9, step + 1),
+                      .bias2 = 1 - pow(0.95, step + 1)};
 }
 
 static state make(int32_t dtype, int64_t n)
@@ -59,7 +66,8 @@ START_TEST(ten_steps_as_in_the_book)
             for (int64_t j = 0; j < sizes[i]; j++) {
                 double p = dtype == LLAMA2_F64 ? ((double *)s.p.data)[j] : (double)((float *)s.p.data)[j];
                 double book = textbook((uint64_t)j);
-                ck_each(fabs(p - book) <= (dtype == LLAMA2_F64 ? 1e-13 : 2e-6), "parameter %lld is %.17g, not %.17g", (long long)j, p, book);
+                ck_each(fabs(p - book) <= (dtype == LLAMA2_F64 ? 1e-13 : 2e-6), "parameter %lld is %.17g, not %.17g",
+                        (long long)j, p, book);
             }
             drop(&s);
         }

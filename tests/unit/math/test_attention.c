@@ -41,8 +41,14 @@ static void drop(problem *p)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
-static l2_tensor of_queries(const problem *p, void *data) { return l2_tensor_3d(p->dtype, data, p->n, p->heads, p->dh); }
-static l2_tensor of_keys(const problem *p, void *data) { return l2_tensor_3d(p->dtype, data, p->n, p->kv_heads, p->dh); }
+static l2_tensor of_queries(const problem *p, void *data)
+{
+    return l2_tensor_3d(p->dtype, data, p->n, p->heads, p->dh);
+}
+static l2_tensor of_keys(const problem *p, void *data)
+{
+    return l2_tensor_3d(p->dtype, data, p->n, p->kv_heads, p->dh);
+}
 
 static llama2_status forward(llama2_context *ctx, problem *p)
 {
@@ -54,7 +60,8 @@ static llama2_status forward(llama2_context *ctx, problem *p)
 
 static llama2_status backward(llama2_context *ctx, problem *p)
 {
-    l2_tensor q = of_queries(p, p->q), k = of_keys(p, p->k), v = of_keys(p, p->v), o = of_queries(p, p->o), d_o = of_queries(p, p->d_o);
+    l2_tensor q = of_queries(p, p->q), k = of_keys(p, p->k), v = of_keys(p, p->v), o = of_queries(p, p->o),
+              d_o = of_queries(p, p->d_o);
     l2_tensor dq = of_queries(p, p->dq), dk = of_keys(p, p->dk), dv = of_keys(p, p->dv);
     l2_tensor lse = l2_tensor_2d(p->dtype, p->lse, p->n, p->heads);
     l2_packing packing = {p->n_sequences, p->offsets};
@@ -91,7 +98,8 @@ static double error_of(const problem *p)
                 for (int64_t u = first; u <= t; u++) {
                     double dot = 0;
                     for (int64_t d = 0; d < p->dh; d++) {
-                        dot += get(p, p->q, (t * p->heads + h) * p->dh + d) * get(p, p->k, (u * p->kv_heads + kv) * p->dh + d);
+                        dot += get(p, p->q, (t * p->heads + h) * p->dh + d) *
+                               get(p, p->k, (u * p->kv_heads + kv) * p->dh + d);
                     }
                     w[u] = dot / sqrt((double)p->dh);
                     top = fmax(top, w[u]);
@@ -99,7 +107,8 @@ static double error_of(const problem *p)
                 for (int64_t u = first; u <= t; u++) sum += w[u] = exp(w[u] - top);
                 for (int64_t d = 0; d < p->dh; d++) {
                     double o = 0;
-                    for (int64_t u = first; u <= t; u++) o += w[u] / sum * get(p, p->v, (u * p->kv_heads + kv) * p->dh + d);
+                    for (int64_t u = first; u <= t; u++)
+                        o += w[u] / sum * get(p, p->v, (u * p->kv_heads + kv) * p->dh + d);
                     double off = fabs(o - get(p, p->o, (t * p->heads + h) * p->dh + d));
                     worst = isnan(off) ? INFINITY : fmax(worst, off);
                 }
@@ -123,7 +132,8 @@ START_TEST(forward_is_the_definition)
         for (int32_t dtype = LLAMA2_F32; dtype <= LLAMA2_F64; dtype++) {
             double tolerance = dtype == LLAMA2_F64 ? 1e-13 : 3e-6;
             for (int j = 0; j <= 4; j++) {
-                problem p = j < 4 ? make(dtype, shapes[i], 1, &singles[j], 1) : make(dtype, shapes[i], N_ODD, odd_lengths, 1);
+                problem p =
+                    j < 4 ? make(dtype, shapes[i], 1, &singles[j], 1) : make(dtype, shapes[i], N_ODD, odd_lengths, 1);
                 ck_ok(forward(ctx, &p));
                 ck_assert_double_le(error_of(&p), tolerance);
                 drop(&p);
@@ -157,7 +167,8 @@ static double loss(void *user)
     check *c = user;
     ck_ok(forward(c->ctx, c->p));
     double sum = 0;
-    for (int64_t i = 0; i < c->p->n * c->p->heads * c->p->dh; i++) sum += ((double *)c->p->o)[i] * ((double *)c->p->d_o)[i];
+    for (int64_t i = 0; i < c->p->n * c->p->heads * c->p->dh; i++)
+        sum += ((double *)c->p->o)[i] * ((double *)c->p->d_o)[i];
     return sum;
 }
 
@@ -249,7 +260,8 @@ static problem alone(const problem *all, int s)
 {
     int64_t length = all->offsets[s + 1] - all->offsets[s];
     problem p = make(all->dtype, (shape){all->heads, all->kv_heads, all->dh}, 1, &length, 1);
-    size_t size = l2_dtype_size(all->dtype), q = (size_t)(all->heads * all->dh) * size, k = (size_t)(all->kv_heads * all->dh) * size;
+    size_t size = l2_dtype_size(all->dtype), q = (size_t)(all->heads * all->dh) * size,
+           k = (size_t)(all->kv_heads * all->dh) * size;
     size_t first = (size_t)all->offsets[s], n = (size_t)length;
     memcpy(p.q, (char *)all->q + first * q, n * q);
     memcpy(p.k, (char *)all->k + first * k, n * k);
@@ -307,7 +319,7 @@ START_TEST(the_future_is_not_touched)
 }
 END_TEST
 
-/* --- the cache ----------------------------------------------------------------------------------------------------------------- */
+/* --- the cache ------------------------------------------------------------------------------- */
 
 enum { CACHE_BLOCKS = 24 };
 
@@ -347,7 +359,8 @@ static void feed(llama2_context *ctx, const problem *p, cache *c, const int64_t 
         c->tables[s] = c->blocks[s];
     }
     int64_t n = offsets[p->n_sequences];
-    float *q = test_alloc(n * rq, 4), *k = test_alloc(n * rk, 4), *v = test_alloc(n * rk, 4), *out = test_alloc(n * rq, 4);
+    float *q = test_alloc(n * rq, 4), *k = test_alloc(n * rk, 4), *v = test_alloc(n * rk, 4),
+          *out = test_alloc(n * rq, 4);
     for (int s = 0; s < p->n_sequences; s++) {
         int64_t from = p->offsets[s] + start[s];
         memcpy(q + offsets[s] * rq, (float *)p->q + from * rq, (size_t)(count[s] * rq) * 4);
@@ -355,8 +368,10 @@ static void feed(llama2_context *ctx, const problem *p, cache *c, const int64_t 
         memcpy(v + offsets[s] * rk, (float *)p->v + from * rk, (size_t)(count[s] * rk) * 4);
     }
     l2_kv_rows rows = {p->n_sequences, offsets, start, c->tables};
-    l2_tensor tq = l2_tensor_3d(LLAMA2_F32, q, n, p->heads, p->dh), to = l2_tensor_3d(LLAMA2_F32, out, n, p->heads, p->dh);
-    l2_tensor tk = l2_tensor_3d(LLAMA2_F32, k, n, p->kv_heads, p->dh), tv = l2_tensor_3d(LLAMA2_F32, v, n, p->kv_heads, p->dh);
+    l2_tensor tq = l2_tensor_3d(LLAMA2_F32, q, n, p->heads, p->dh),
+              to = l2_tensor_3d(LLAMA2_F32, out, n, p->heads, p->dh);
+    l2_tensor tk = l2_tensor_3d(LLAMA2_F32, k, n, p->kv_heads, p->dh),
+              tv = l2_tensor_3d(LLAMA2_F32, v, n, p->kv_heads, p->dh);
     ck_ok(l2_op_kv_store(ctx, &tk, &tv, &rows, &c->layer));
     ck_ok(l2_op_attention_cached(ctx, &tq, &c->layer, &rows, &to));
     for (int s = 0; s < p->n_sequences; s++) {
@@ -432,7 +447,7 @@ START_TEST(sequences_share_blocks)
 }
 END_TEST
 
-/* --- no memory -------------------------------------------------------------------------------------------------------------- */
+/* --- no memory ------------------------------------------------------------------------------- */
 
 typedef struct budget {
     int left; /* allocations before they fail; negative: never */
@@ -466,7 +481,8 @@ START_TEST(no_memory_changes_nothing)
         options.alloc_user = &b;
         llama2_context *ctx;
         ck_ok(llama2_context_create(&options, &ctx));
-        problem p = make(LLAMA2_F32, (shape){2, 1, 6}, 1, &length, 1), untouched = make(LLAMA2_F32, (shape){2, 1, 6}, 1, &length, 1);
+        problem p = make(LLAMA2_F32, (shape){2, 1, 6}, 1, &length, 1),
+                untouched = make(LLAMA2_F32, (shape){2, 1, 6}, 1, &length, 1);
         b.left = left;
         for (int back = 0; back < 2; back++) {
             llama2_status status = back ? backward(ctx, &p) : forward(ctx, &p);
@@ -494,8 +510,8 @@ Suite *test_suite(void)
     Suite *suite = suite_create("math/attention");
     ADD_CASE(suite, "values", forward_is_the_definition, large_scores);
     ADD_CASE(suite, "gradients", gradients, gradients_of_long_sequences);
-    ADD_CASE(suite, "bits", bits_do_not_depend_on_threads, bits_do_not_depend_on_the_instruction_set, bits_do_not_depend_on_neighbours,
-             the_future_is_not_touched);
+    ADD_CASE(suite, "bits", bits_do_not_depend_on_threads, bits_do_not_depend_on_the_instruction_set,
+             bits_do_not_depend_on_neighbours, the_future_is_not_touched);
     ADD_CASE(suite, "cache", cached_equals_forward, sequences_share_blocks);
     ADD_CASE(suite, "memory", no_memory_changes_nothing);
     return suite;

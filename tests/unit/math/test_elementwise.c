@@ -4,7 +4,10 @@
 
 static const int32_t isas[] = {LLAMA2_ISA_SCALAR, LLAMA2_ISA_AVX2, LLAMA2_ISA_AVX512};
 
-static l2_tensor vector(int32_t dtype, void *data, int64_t n) { return l2_tensor_1d(dtype, data, n); }
+static l2_tensor vector(int32_t dtype, void *data, int64_t n)
+{
+    return l2_tensor_1d(dtype, data, n);
+}
 
 static void convert(llama2_context *ctx, int32_t from, const void *x, int32_t to, void *y, int64_t n)
 {
@@ -15,7 +18,8 @@ static void convert(llama2_context *ctx, int32_t from, const void *x, int32_t to
 /* The value of a 16-bit number by its definition. */
 static double value_of(int32_t dtype, unsigned bits)
 {
-    int mantissa_bits = dtype == LLAMA2_F16 ? 10 : 7, bias = dtype == LLAMA2_F16 ? 15 : 127, most = dtype == LLAMA2_F16 ? 31 : 255;
+    int mantissa_bits = dtype == LLAMA2_F16 ? 10 : 7, bias = dtype == LLAMA2_F16 ? 15 : 127,
+        most = dtype == LLAMA2_F16 ? 31 : 255;
     int exponent = (int)(bits >> mantissa_bits) & most, mantissa = (int)bits & ((1 << mantissa_bits) - 1);
     double sign = bits & 0x8000u ? -1 : 1;
     if (exponent == most) return mantissa ? NAN : sign * INFINITY;
@@ -33,39 +37,51 @@ static void check_format(llama2_context *ctx, int32_t dtype)
     convert(ctx, dtype, all, LLAMA2_F64, wide, 65536);
     for (unsigned i = 0; i < 65536; i++) {
         double v = value_of(dtype, i);
-        if (isnan(v)) ck_each(isnan(narrow[i]) && isnan(wide[i]), "%04x is not a NaN", i);
-        else ck_each((double)narrow[i] == v && wide[i] == v && !signbit(narrow[i]) == !signbit(v), "%04x is %.9g", i, (double)narrow[i]);
+        if (isnan(v))
+            ck_each(isnan(narrow[i]) && isnan(wide[i]), "%04x is not a NaN", i);
+        else
+            ck_each((double)narrow[i] == v && wide[i] == v && !signbit(narrow[i]) == !signbit(v), "%04x is %.9g", i,
+                    (double)narrow[i]);
     }
     for (int pass = 0; pass < 2; pass++) {
-        if (pass == 0) convert(ctx, LLAMA2_F32, narrow, dtype, back, 65536);
-        else convert(ctx, LLAMA2_F64, wide, dtype, back, 65536);
+        if (pass == 0)
+            convert(ctx, LLAMA2_F32, narrow, dtype, back, 65536);
+        else
+            convert(ctx, LLAMA2_F64, wide, dtype, back, 65536);
         for (unsigned i = 0; i < 65536; i++) {
-            if (!isnan(value_of(dtype, i))) ck_each(back[i] == i, "%04x comes back as %04x", i, back[i]);
-            else ck_each(isnan(value_of(dtype, back[i])) && (back[i] & 0x8000u) == (i & 0x8000u), "NaN %04x comes back as %04x", i, back[i]);
+            if (!isnan(value_of(dtype, i)))
+                ck_each(back[i] == i, "%04x comes back as %04x", i, back[i]);
+            else
+                ck_each(isnan(value_of(dtype, back[i])) && (back[i] & 0x8000u) == (i & 0x8000u),
+                        "NaN %04x comes back as %04x", i, back[i]);
         }
     }
 }
 
-/* Between each number and the next: the tie goes to the even one, what is a little off to the nearer. Half the last step above the largest is a tie too. */
+/* Between each number and the next: the tie goes to the even one, what is a little off to the nearer. Half the last
+ * step above the largest is a tie too. */
 static void check_ties(llama2_context *ctx, int32_t dtype)
 {
     unsigned infinity = dtype == LLAMA2_F16 ? 0x7c00u : 0x7f80u;
     double last_step = value_of(dtype, infinity - 1) - value_of(dtype, infinity - 2);
     for (unsigned i = 0; i < infinity; i++) {
-        double low = value_of(dtype, i), high = i + 1 == infinity ? low + last_step : value_of(dtype, i + 1), tie = (low + high) / 2;
+        double low = value_of(dtype, i), high = i + 1 == infinity ? low + last_step : value_of(dtype, i + 1),
+               tie = (low + high) / 2;
         unsigned even = i & 1u ? i + 1 : i;
         for (int sign = 0; sign < 2; sign++) {
             unsigned flag = sign ? 0x8000u : 0;
             double s = sign ? -1 : 1, x64[3] = {s * tie, s * nextafter(tie, 0), s * nextafter(tie, INFINITY)};
-            float x32[3] = {(float)(s * tie), nextafterf((float)(s * tie), 0), nextafterf((float)(s * tie), (float)s * INFINITY)};
+            float x32[3] = {(float)(s * tie), nextafterf((float)(s * tie), 0),
+                            nextafterf((float)(s * tie), (float)s * INFINITY)};
             uint16_t y64[3], y32[3];
             ck_each((double)x32[0] == x64[0], "the tie is no float");
             convert(ctx, LLAMA2_F64, x64, dtype, y64, 3);
             convert(ctx, LLAMA2_F32, x32, dtype, y32, 3);
             for (int j = 0; j < 3; j++) {
                 unsigned expected = flag | (j == 0 ? even : j == 1 ? i : i + 1);
-                ck_each(y64[j] == expected && y32[j] == expected, "beside %04x, case %d: %04x from double, %04x from float, not %04x", i, j, y64[j],
-                              y32[j], expected);
+                ck_each(y64[j] == expected && y32[j] == expected,
+                        "beside %04x, case %d: %04x from double, %04x from float, not %04x", i, j, y64[j], y32[j],
+                        expected);
             }
         }
     }
@@ -121,17 +137,22 @@ START_TEST(small_ops)
     enum { N = 70001 };
     llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, 3);
     for (int32_t dtype = LLAMA2_F32; dtype <= LLAMA2_F64; dtype++) {
-        l2_tensor x = vector(dtype, test_numbers(dtype, N, 1, 1), N), y = vector(dtype, test_numbers(dtype, N, 2, 1), N);
+        l2_tensor x = vector(dtype, test_numbers(dtype, N, 1, 1), N),
+                  y = vector(dtype, test_numbers(dtype, N, 2, 1), N);
         ck_ok(l2_op_add(ctx, &x, &y));
         ck_ok(l2_op_scale(ctx, 3, &y));
         for (int i = 0; i < N; i++) {
             float f = ((float)test_random(1, (uint64_t)i) + (float)test_random(2, (uint64_t)i)) * 3;
             double d = (test_random(1, (uint64_t)i) + test_random(2, (uint64_t)i)) * 3;
-            if (dtype == LLAMA2_F32) ck_each(((float *)y.data)[i] == f, "element %d", i);
-            else ck_each(((double *)y.data)[i] == d, "element %d", i);
+            if (dtype == LLAMA2_F32)
+                ck_each(((float *)y.data)[i] == f, "element %d", i);
+            else
+                ck_each(((double *)y.data)[i] == d, "element %d", i);
         }
         ck_ok(l2_op_fill(ctx, &y, -1.5));
-        for (int i = 0; i < N; i++) ck_each((dtype == LLAMA2_F32 ? (double)((float *)y.data)[i] : ((double *)y.data)[i]) == -1.5, "element %d", i);
+        for (int i = 0; i < N; i++)
+            ck_each((dtype == LLAMA2_F32 ? (double)((float *)y.data)[i] : ((double *)y.data)[i]) == -1.5, "element %d",
+                    i);
         free(x.data), free(y.data);
     }
     uint16_t half[3];
@@ -151,7 +172,8 @@ START_TEST(rows)
     float x[4 * 3], picked[2 * 3], spread[4 * 3];
     for (int i = 0; i < 12; i++) x[i] = (float)i, spread[i] = 99;
     const int64_t which[] = {3, 1};
-    l2_tensor tx = l2_tensor_2d(LLAMA2_F32, x, 4, 3), tp = l2_tensor_2d(LLAMA2_F32, picked, 2, 3), ts = l2_tensor_2d(LLAMA2_F32, spread, 4, 3);
+    l2_tensor tx = l2_tensor_2d(LLAMA2_F32, x, 4, 3), tp = l2_tensor_2d(LLAMA2_F32, picked, 2, 3),
+              ts = l2_tensor_2d(LLAMA2_F32, spread, 4, 3);
     ck_ok(l2_op_gather_rows(ctx, &tx, which, &tp));
     ck_assert(picked[0] == 9 && picked[2] == 11 && picked[3] == 3 && picked[5] == 5);
     ck_ok(l2_op_scatter_rows(ctx, &tp, which, &ts));

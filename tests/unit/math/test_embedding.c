@@ -24,7 +24,8 @@ START_TEST(rows_are_copied)
             l2_tensor tw = l2_tensor_2d(dtype, w, V, d), ty = l2_tensor_2d(dtype, y, n, d);
             ck_ok(l2_op_embedding_forward(ctx, &tw, tokens, &ty));
             for (int64_t t = 0; t < n; t++) {
-                ck_same_bits("row", (char *)w + (size_t)(tokens[t] * d) * size, (char *)y + (size_t)(t * d) * size, d, size);
+                ck_same_bits("row", (char *)w + (size_t)(tokens[t] * d) * size, (char *)y + (size_t)(t * d) * size, d,
+                             size);
             }
             free(w);
             free(y);
@@ -57,7 +58,8 @@ START_TEST(gradient)
         int64_t n = sizes[i][0], d = sizes[i][1];
         int32_t tokens[255];
         tokens_of(n, tokens);
-        double *w = test_numbers(LLAMA2_F64, V * d, 1, 1), *y = test_alloc(n * d, 8), *dy = test_numbers(LLAMA2_F64, n * d, 2, 1);
+        double *w = test_numbers(LLAMA2_F64, V * d, 1, 1), *y = test_alloc(n * d, 8),
+               *dy = test_numbers(LLAMA2_F64, n * d, 2, 1);
         double *dw = test_alloc(V * d, 8);
         l2_tensor tdw = l2_tensor_2d(LLAMA2_F64, dw, V, d), tdy = l2_tensor_2d(LLAMA2_F64, dy, n, d);
         ck_ok(l2_op_embedding_backward(ctx, &tdw, tokens, &tdy));
@@ -108,7 +110,8 @@ START_TEST(rows_of_zeros_leave_no_trace)
     enum { N = 40, D = 33 };
     int32_t tokens[N], wide[2 * N];
     tokens_of(N, tokens);
-    float *dy = test_numbers(LLAMA2_F32, N * D, 2, 1), *dy2 = test_alloc(2 * N * D, 4), *a = test_alloc(V * D, 4), *b = test_alloc(V * D, 4);
+    float *dy = test_numbers(LLAMA2_F32, N * D, 2, 1), *dy2 = test_alloc(2 * N * D, 4), *a = test_alloc(V * D, 4),
+          *b = test_alloc(V * D, 4);
     for (int t = 0; t < N; t++) {
         wide[2 * t] = (t * 5 + 1) % V;
         wide[2 * t + 1] = tokens[t];

@@ -28,8 +28,10 @@ static void *numbers(int32_t dtype, int which, int64_t n, uint64_t seed)
 {
     ck_assert((size_t)n * l2_dtype_size(dtype) <= sizeof arena[which]);
     for (int64_t i = 0; i < n; i++) {
-        if (dtype == LLAMA2_F64) arena[which][i] = test_random(seed, (uint64_t)i);
-        else ((float *)(void *)arena[which])[i] = (float)test_random(seed, (uint64_t)i);
+        if (dtype == LLAMA2_F64)
+            arena[which][i] = test_random(seed, (uint64_t)i);
+        else
+            ((float *)(void *)arena[which])[i] = (float)test_random(seed, (uint64_t)i);
     }
     return arena[which];
 }
@@ -62,13 +64,15 @@ static void check_product(const char *name, const product *p, int accumulate, in
             float chain = accumulate ? ((float *)p->start)[at] : 0;
             double sum = (double)chain;
             for (int64_t q = 0; q < p->k; q++) {
-                float x = a[i * p->a.row_stride + q * p->a.column_stride], y = b[q * p->b.row_stride + j * p->b.column_stride];
+                float x = a[i * p->a.row_stride + q * p->a.column_stride],
+                      y = b[q * p->b.row_stride + j * p->b.column_stride];
                 chain = fmaf(x, y, chain);
                 sum += (double)x * (double)y;
             }
             float c = ((float *)p->c)[at];
-            ck_each(fabs((double)c - sum) <= 2e-7 * (double)(p->k + 4), "%s: %lld x %lld x %lld, element %lld, %lld: %.9g, not %.9g", name,
-                          (long long)p->m, (long long)p->n, (long long)p->k, (long long)i, (long long)j, (double)c, sum);
+            ck_each(fabs((double)c - sum) <= 2e-7 * (double)(p->k + 4),
+                    "%s: %lld x %lld x %lld, element %lld, %lld: %.9g, not %.9g", name, (long long)p->m,
+                    (long long)p->n, (long long)p->k, (long long)i, (long long)j, (double)c, sum);
             if (bits) ck_same_bits(name, &c, &chain, 1, 4);
         }
     }
@@ -95,11 +99,20 @@ static void check_all_sizes(int32_t isa)
     llama2_context_free(ctx);
 }
 
-START_TEST(scalar) { check_all_sizes(LLAMA2_ISA_SCALAR); }
+START_TEST(scalar)
+{
+    check_all_sizes(LLAMA2_ISA_SCALAR);
+}
 END_TEST
-START_TEST(avx2) { check_all_sizes(LLAMA2_ISA_AVX2); }
+START_TEST(avx2)
+{
+    check_all_sizes(LLAMA2_ISA_AVX2);
+}
 END_TEST
-START_TEST(avx512) { check_all_sizes(LLAMA2_ISA_AVX512); }
+START_TEST(avx512)
+{
+    check_all_sizes(LLAMA2_ISA_AVX512);
+}
 END_TEST
 
 START_TEST(few_rows)
@@ -121,7 +134,8 @@ START_TEST(few_rows)
 }
 END_TEST
 
-/* Every number of rows of the path with a's transpose, and what comes after it; columns that leave groups of 4 and single ones. */
+/* Every number of rows of the path with a's transpose, and what comes after it; columns that leave groups of 4 and
+ * single ones. */
 START_TEST(some_rows)
 {
     for (int32_t isa = LLAMA2_ISA_SCALAR; isa <= LLAMA2_ISA_AVX512; isa++) {
@@ -196,7 +210,8 @@ START_TEST(doubles)
             for (int64_t i = 0; i < m * 65; i++) {
                 double chain = ((double *)p.start)[i];
                 for (int64_t q = 0; q < p.k; q++) {
-                    chain = fma(a[i / 65 * p.a.row_stride + q * p.a.column_stride], b[q * p.b.row_stride + i % 65 * p.b.column_stride], chain);
+                    chain = fma(a[i / 65 * p.a.row_stride + q * p.a.column_stride],
+                                b[q * p.b.row_stride + i % 65 * p.b.column_stride], chain);
                 }
                 ck_same_bits("double", &chain, (double *)p.c + i, 1, 8);
             }
@@ -241,7 +256,8 @@ START_TEST(reads_nothing_beyond_the_operands)
             for (int layout = 0; layout < 4; layout++) {
                 product p = make(LLAMA2_F32, shapes[s][0], shapes[s][1], shapes[s][2], layout);
                 void *maps[3], *parts[3];
-                size_t mapped[3], bytes[3] = {(size_t)(p.m * p.k) * 4, (size_t)(p.k * p.n) * 4, (size_t)(p.m * p.n) * 4};
+                size_t mapped[3],
+                    bytes[3] = {(size_t)(p.m * p.k) * 4, (size_t)(p.k * p.n) * 4, (size_t)(p.m * p.n) * 4};
                 for (int i = 0; i < 3; i++) parts[i] = at_the_edge(bytes[i], &maps[i], &mapped[i]);
                 p.a.data = memcpy(parts[0], p.pa, bytes[0]);
                 p.b.data = memcpy(parts[1], p.pb, bytes[1]);

@@ -1,4 +1,5 @@
-/* The fused head: values against log-softmax in double, gradients against differences, bits against full logits, chunks, threads and instruction sets. */
+/* The fused head: values against log-softmax in double, gradients against differences, bits against full logits,
+ * chunks, threads and instruction sets. */
 #include "gradcheck.h"
 #include "math/ops.h"
 
@@ -26,7 +27,8 @@ static void token_loss(void *user, int64_t row, double logprob, double entropy, 
     *dentropy = w[2] + 2 * w[3] * entropy;
 }
 
-static head_case make(llama2_context *ctx, int32_t dtype, int64_t rows, int64_t v, int64_t d, double temperature, int entropy)
+static head_case make(llama2_context *ctx, int32_t dtype, int64_t rows, int64_t v, int64_t d, double temperature,
+                      int entropy)
 {
     head_case c = {.ctx = ctx, .options = {temperature, entropy, 1}};
     size_t size = l2_dtype_size(dtype);
@@ -44,7 +46,8 @@ static head_case make(llama2_context *ctx, int32_t dtype, int64_t rows, int64_t 
 
 static void drop(head_case *c)
 {
-    void *all[] = {c->head.weight.data, c->head.grad.data, c->x.data, c->dx.data, c->targets, c->logprob, c->entropy, c->loss};
+    void *all[] = {c->head.weight.data, c->head.grad.data, c->x.data,  c->dx.data,
+                   c->targets,          c->logprob,        c->entropy, c->loss};
     for (int i = 0; i < 8; i++) free(all[i]);
 }
 
@@ -102,8 +105,9 @@ START_TEST(values)
                     z[j] = 0;
                     for (int k = 0; k < D; k++) {
                         int64_t iw = (int64_t)j * D + k, ix = r * D + k;
-                        z[j] += dtype == LLAMA2_F64 ? ((double *)c.head.weight.data)[iw] * ((double *)c.x.data)[ix]
-                                                    : (double)((float *)c.head.weight.data)[iw] * (double)((float *)c.x.data)[ix];
+                        z[j] += dtype == LLAMA2_F64
+                                    ? ((double *)c.head.weight.data)[iw] * ((double *)c.x.data)[ix]
+                                    : (double)((float *)c.head.weight.data)[iw] * (double)((float *)c.x.data)[ix];
                     }
                     z[j] /= temperatures[t];
                     most = fmax(most, z[j]);
@@ -147,7 +151,8 @@ END_TEST
 START_TEST(chunks_change_no_bit)
 {
     llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, 2);
-    head_case c = make(ctx, LLAMA2_F32, ROWS, VOCABULARY, WIDTH, 1, 1), d = make(ctx, LLAMA2_F32, ROWS, VOCABULARY, WIDTH, 1, 1);
+    head_case c = make(ctx, LLAMA2_F32, ROWS, VOCABULARY, WIDTH, 1, 1),
+              d = make(ctx, LLAMA2_F32, ROWS, VOCABULARY, WIDTH, 1, 1);
     run(&c);
     for (int64_t first = 0; first < ROWS; first += 31) {
         head_case part = d;
@@ -231,6 +236,7 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("math/head");
     ADD_CASE(suite, "values", values, gradients, impossible_tokens, a_loss_without_derivatives_changes_no_gradient);
-    ADD_CASE(suite, "bits", full_logits_give_the_same_bits, chunks_change_no_bit, threads_and_instruction_sets_change_no_bit);
+    ADD_CASE(suite, "bits", full_logits_give_the_same_bits, chunks_change_no_bit,
+             threads_and_instruction_sets_change_no_bit);
     return suite;
 }

@@ -1,4 +1,5 @@
-/* The weight object: gradients against differences in double, and that accumulation over micro-batches changes no bit. */
+/* The weight object: gradients against differences in double, and that accumulation over micro-batches changes no bit.
+ */
 #include "gradcheck.h"
 #include "math/linear.h"
 
@@ -21,9 +22,12 @@ static double loss(void *user)
 static void check_gradients(llama2_context *ctx, int64_t t, int64_t n, int64_t k)
 {
     enum { D = LLAMA2_F64 };
-    linear_case c = {.ctx = ctx, .w = {l2_tensor_2d(D, test_numbers(D, n * k, 1, 1), n, k), l2_tensor_2d(D, test_alloc(n * k, 8), n, k)},
-                     .x = l2_tensor_2d(D, test_numbers(D, t * k, 2, 1), t, k), .y = l2_tensor_2d(D, test_alloc(t * n, 8), t, n),
-                     .dy = l2_tensor_2d(D, test_numbers(D, t * n, 3, 1), t, n)};
+    linear_case c = {
+        .ctx = ctx,
+        .w = {l2_tensor_2d(D, test_numbers(D, n * k, 1, 1), n, k), l2_tensor_2d(D, test_alloc(n * k, 8), n, k)},
+        .x = l2_tensor_2d(D, test_numbers(D, t * k, 2, 1), t, k),
+        .y = l2_tensor_2d(D, test_alloc(t * n, 8), t, n),
+        .dy = l2_tensor_2d(D, test_numbers(D, t * n, 3, 1), t, n)};
     l2_tensor dx = l2_tensor_2d(D, test_numbers(D, t * k, 4, 1), t, k);
     double *before = test_numbers(D, t * k, 4, 1);
     ck_ok(l2_linear_backward(ctx, &c.w, &c.x, &c.dy, &dx, 1));
@@ -56,13 +60,15 @@ START_TEST(micro_batches_and_rows_of_zeros)
     float *w = test_numbers(F, N * K, 1, 1), *x = test_numbers(F, T * K, 2, 1), *dy = test_numbers(F, T * N, 3, 1);
     for (int64_t i = 20 * N; i < 25 * N; i++) dy[i] = 0;
     float *whole = test_alloc(N * K, 4), *parts = test_alloc(N * K, 4);
-    l2_linear a = {l2_tensor_2d(F, w, N, K), l2_tensor_2d(F, whole, N, K)}, b = {a.weight, l2_tensor_2d(F, parts, N, K)};
+    l2_linear a = {l2_tensor_2d(F, w, N, K), l2_tensor_2d(F, whole, N, K)},
+              b = {a.weight, l2_tensor_2d(F, parts, N, K)};
     l2_tensor xs = l2_tensor_2d(F, x, T, K), dys = l2_tensor_2d(F, dy, T, N);
     ck_ok(l2_linear_backward(ctx, &a, &xs, &dys, NULL, 0));
     const int64_t cuts[] = {0, 1, 20, 25, 60, T}; /* without the rows of zeros */
     for (int i = 0; i < 5; i++) {
         if (cuts[i] == 20) continue;
-        l2_tensor xi = l2_tensor_rows(&xs, cuts[i], cuts[i + 1] - cuts[i]), dyi = l2_tensor_rows(&dys, cuts[i], cuts[i + 1] - cuts[i]);
+        l2_tensor xi = l2_tensor_rows(&xs, cuts[i], cuts[i + 1] - cuts[i]),
+                  dyi = l2_tensor_rows(&dys, cuts[i], cuts[i + 1] - cuts[i]);
         ck_ok(l2_linear_backward(ctx, &b, &xi, &dyi, NULL, 0));
     }
     ck_same_bits("dW", whole, parts, N * K, 4);
@@ -75,7 +81,8 @@ START_TEST(accumulates_into_y)
 {
     enum { T = 5, N = 9, K = 33, F = LLAMA2_F32 };
     llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, 1);
-    float *w = test_numbers(F, N * K, 1, 1), *x = test_numbers(F, T * K, 2, 1), *y = test_numbers(F, T * N, 3, 1), *start = test_numbers(F, T * N, 3, 1);
+    float *w = test_numbers(F, N * K, 1, 1), *x = test_numbers(F, T * K, 2, 1), *y = test_numbers(F, T * N, 3, 1),
+          *start = test_numbers(F, T * N, 3, 1);
     l2_linear linear = {.weight = l2_tensor_2d(F, w, N, K)};
     l2_tensor xs = l2_tensor_2d(F, x, T, K), ys = l2_tensor_2d(F, y, T, N);
     ck_ok(l2_linear_forward(ctx, &linear, &xs, &ys, 1));

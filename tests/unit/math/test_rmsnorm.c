@@ -12,8 +12,16 @@ typedef struct problem {
 static problem make(int32_t dtype, int64_t n, int64_t d)
 {
     size_t size = l2_dtype_size(dtype);
-    return (problem){dtype, n, d, test_numbers(dtype, n * d, 1, 2), test_numbers(dtype, d, 2, 1), test_alloc(n * d, size), test_alloc(n, size),
-                     test_numbers(dtype, n * d, 3, 1), test_alloc(n * d, size), test_alloc(d, size)};
+    return (problem){dtype,
+                     n,
+                     d,
+                     test_numbers(dtype, n * d, 1, 2),
+                     test_numbers(dtype, d, 2, 1),
+                     test_alloc(n * d, size),
+                     test_alloc(n, size),
+                     test_numbers(dtype, n * d, 3, 1),
+                     test_alloc(n * d, size),
+                     test_alloc(d, size)};
 }
 
 static void drop(problem *p)
@@ -69,7 +77,8 @@ static double loss(void *user)
 {
     check *c = user;
     problem *p = c->p;
-    l2_tensor x = l2_tensor_2d(p->dtype, p->x, p->n, p->d), gain = l2_tensor_1d(p->dtype, p->gain, p->d), y = l2_tensor_2d(p->dtype, p->y, p->n, p->d);
+    l2_tensor x = l2_tensor_2d(p->dtype, p->x, p->n, p->d), gain = l2_tensor_1d(p->dtype, p->gain, p->d),
+              y = l2_tensor_2d(p->dtype, p->y, p->n, p->d);
     ck_ok(l2_op_rmsnorm_forward(c->ctx, &x, &gain, eps, &y, NULL));
     double sum = 0;
     for (int64_t i = 0; i < p->n * p->d; i++) sum += ((double *)p->y)[i] * ((double *)p->dy)[i];
@@ -102,7 +111,8 @@ START_TEST(accumulation_and_aliases)
     run(ctx, &b, 1);
     for (int64_t i = 0; i < 33 * 40; i++) ck_assert_float_eq(((float *)b.dx)[i], 1 + ((float *)a.dx)[i]);
 
-    l2_tensor x = l2_tensor_2d(LLAMA2_F32, b.x, 33, 40), gain = l2_tensor_1d(LLAMA2_F32, b.gain, 40), rstd = l2_tensor_1d(LLAMA2_F32, b.rstd, 33);
+    l2_tensor x = l2_tensor_2d(LLAMA2_F32, b.x, 33, 40), gain = l2_tensor_1d(LLAMA2_F32, b.gain, 40),
+              rstd = l2_tensor_1d(LLAMA2_F32, b.rstd, 33);
     l2_tensor dy = l2_tensor_2d(LLAMA2_F32, b.dy, 33, 40), dgain = l2_tensor_1d(LLAMA2_F32, b.dgain, 40);
     memset(b.dgain, 0, 40 * sizeof(float));
     ck_ok(l2_op_rmsnorm_backward(ctx, &x, &gain, &rstd, &dy, &dy, 0, &dgain));
@@ -145,7 +155,8 @@ START_TEST(bits)
 }
 END_TEST
 
-/* Rows without a gradient (weight 0), wherever they stand, and a batch in two calls leave the gain's gradient as it is. */
+/* Rows without a gradient (weight 0), wherever they stand, and a batch in two calls leave the gain's gradient as it is.
+ */
 START_TEST(neighbours_leave_no_trace)
 {
     llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, 2);
@@ -179,6 +190,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("math/rmsnorm");
-    ADD_CASE(suite, "rmsnorm", forward_is_the_definition, gradients, accumulation_and_aliases, bits, neighbours_leave_no_trace);
+    ADD_CASE(suite, "rmsnorm", forward_is_the_definition, gradients, accumulation_and_aliases, bits,
+             neighbours_leave_no_trace);
     return suite;
 }

@@ -10,7 +10,8 @@ typedef struct tables {
 static tables make_tables(llama2_context *ctx, int32_t dtype, int64_t half)
 {
     size_t size = l2_dtype_size(dtype);
-    tables t = {l2_tensor_2d(dtype, test_alloc(P * half, size), P, half), l2_tensor_2d(dtype, test_alloc(P * half, size), P, half)};
+    tables t = {l2_tensor_2d(dtype, test_alloc(P * half, size), P, half),
+                l2_tensor_2d(dtype, test_alloc(P * half, size), P, half)};
     ck_ok(l2_op_rope_table(ctx, 10000, &t.cosine, &t.sine));
     return t;
 }
@@ -37,10 +38,12 @@ START_TEST(the_table)
         tables d = make_tables(ctx, LLAMA2_F64, half), f = make_tables(ctx, LLAMA2_F32, half);
         for (int64_t p = 0; p < P; p++) {
             for (int64_t i = 0; i < half; i++) {
-                double angle = (double)p / pow(10000, (double)(2 * i) / (double)(2 * half)), c = cos(angle), s = sin(angle);
+                double angle = (double)p / pow(10000, (double)(2 * i) / (double)(2 * half)), c = cos(angle),
+                       s = sin(angle);
                 ck_assert_double_eq_tol(((double *)d.cosine.data)[p * half + i], c, 1e-12);
                 ck_assert_double_eq_tol(((double *)d.sine.data)[p * half + i], s, 1e-12);
-                ck_assert_float_eq(((float *)f.cosine.data)[p * half + i], (float)((double *)d.cosine.data)[p * half + i]);
+                ck_assert_float_eq(((float *)f.cosine.data)[p * half + i],
+                                   (float)((double *)d.cosine.data)[p * half + i]);
                 ck_assert_float_eq(((float *)f.sine.data)[p * half + i], (float)((double *)d.sine.data)[p * half + i]);
             }
         }
@@ -67,7 +70,8 @@ START_TEST(forward_is_the_definition)
             for (int64_t j = 0; j < n * h * dh; j++) {
                 int64_t head = j / dh, e = j % dh, k = e % half;
                 double angle = positions[head / h] * pow(10000, -2.0 * (double)k / (double)dh);
-                double a = test_random(1, (uint64_t)(head * dh + k)), b = test_random(1, (uint64_t)(head * dh + k + half));
+                double a = test_random(1, (uint64_t)(head * dh + k)),
+                       b = test_random(1, (uint64_t)(head * dh + k + half));
                 double expected = e < half ? a * cos(angle) - b * sin(angle) : b * cos(angle) + a * sin(angle);
                 double got = dtype == LLAMA2_F64 ? ((double *)x)[j] : (double)((float *)x)[j];
                 ck_assert_double_eq_tol(got, expected, dtype == LLAMA2_F64 ? 1e-12 : 3e-7);
@@ -108,7 +112,8 @@ START_TEST(gradient)
         int32_t positions[255];
         positions_of(n, positions);
         tables table = make_tables(ctx, LLAMA2_F64, dh / 2);
-        double *x = test_numbers(LLAMA2_F64, all, 1, 1), *dy = test_numbers(LLAMA2_F64, all, 2, 1), *dx = test_numbers(LLAMA2_F64, all, 2, 1);
+        double *x = test_numbers(LLAMA2_F64, all, 1, 1), *dy = test_numbers(LLAMA2_F64, all, 2, 1),
+               *dx = test_numbers(LLAMA2_F64, all, 2, 1);
         l2_tensor tdx = l2_tensor_3d(LLAMA2_F64, dx, n, h, dh);
         ck_ok(l2_op_rope(ctx, &tdx, positions, &table.cosine, &table.sine, 1));
         check c = {ctx, &table, l2_tensor_3d(LLAMA2_F64, test_alloc(all, 8), n, h, dh), x, dy, positions};
@@ -140,8 +145,10 @@ START_TEST(bits)
                     l2_tensor tx = l2_tensor_3d(LLAMA2_F32, x, n, h, dh);
                     ck_ok(l2_op_rope(ctx, &tx, positions, &table.cosine, &table.sine, inverse));
                     if (ref) ck_same_bits("x", ref, x, n * h * dh, sizeof(float));
-                    if (ref) free(x);
-                    else ref = x;
+                    if (ref)
+                        free(x);
+                    else
+                        ref = x;
                     drop(&table);
                     llama2_context_free(ctx);
                 }

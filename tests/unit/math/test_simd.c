@@ -65,7 +65,8 @@ END_TEST
 
 START_TEST(exp_at_the_ends)
 {
-    float x[16] = {0, -0.0f, -INFINITY, INFINITY, -1000, 1000, -3e38f, 3e38f, -104, 88.7f, NAN, -NAN, -87.4f, 1, -1, 89};
+    float x[16] = {0,    -0.0f, -INFINITY, INFINITY, -1000,  1000, -3e38f, 3e38f,
+                   -104, 88.7f, NAN,       -NAN,     -87.4f, 1,    -1,     89};
     for (int i = 0; i < 3; i++) {
         const l2_kernels *kernels = l2_kernels_select(isas[i]);
         if (!kernels) continue;

@@ -13,7 +13,8 @@ static problem make(int32_t dtype, int64_t n, int64_t f, double scale)
 {
     problem p = {.size = n * f};
     l2_tensor *all[] = {&p.gate, &p.up, &p.y, &p.dy, &p.dgate, &p.dup};
-    for (uint64_t i = 0; i < 6; i++) *all[i] = l2_tensor_2d(dtype, test_numbers(dtype, n * f, i, i == 0 ? scale : 1), n, f);
+    for (uint64_t i = 0; i < 6; i++)
+        *all[i] = l2_tensor_2d(dtype, test_numbers(dtype, n * f, i, i == 0 ? scale : 1), n, f);
     return p;
 }
 

@@ -6,7 +6,8 @@
 /* Parameters as the weights of the four models are counted: 2 V D + L (2 D H Dh + 2 D KVH Dh + 3 D F + 2 D) + D. */
 static int64_t parameters(const llama2_config *c)
 {
-    int64_t d = c->dim, per_layer = 2 * d * c->n_heads * c->head_dim + 2 * d * c->n_kv_heads * c->head_dim + 3 * d * c->ffn_dim + 2 * d;
+    int64_t d = c->dim, per_layer = 2 * d * c->n_heads * c->head_dim + 2 * d * c->n_kv_heads * c->head_dim +
+                                    3 * d * c->ffn_dim + 2 * d;
     return 2 * c->vocab_size * d + c->n_layers * per_layer + d;
 }
 
@@ -23,9 +24,11 @@ START_TEST(presets_are_the_models_of_the_paper)
         llama2_config c;
         llama2_config_init(&c, sizeof c);
         ck_ok(llama2_config_preset(&c, i));
-        ck_assert(c.dim == paper[i].dim && c.n_layers == paper[i].layers && c.n_heads == paper[i].heads && c.n_kv_heads == paper[i].kv_heads);
+        ck_assert(c.dim == paper[i].dim && c.n_layers == paper[i].layers && c.n_heads == paper[i].heads &&
+                  c.n_kv_heads == paper[i].kv_heads);
         ck_assert_int_eq(parameters(&c), paper[i].parameters);
-        ck_assert(c.head_dim == 128 && c.vocab_size == 32000 && c.max_seq_len == 4096 && !c.tied && c.bos_id == 1 && c.eos_id == 2);
+        ck_assert(c.head_dim == 128 && c.vocab_size == 32000 && c.max_seq_len == 4096 && !c.tied && c.bos_id == 1 &&
+                  c.eos_id == 2);
         llama2_memory m = {.struct_size = sizeof m};
         ck_ok(llama2_memory_estimate(&c, NULL, &m)); /* it passes the check */
     }
@@ -42,14 +45,14 @@ START_TEST(presets_are_the_models_of_the_paper)
 }
 END_TEST
 
-#define REFUSED(field, value, code)                                                    \
-    do {                                                                               \
-        llama2_model *none = (llama2_model *)ctx;                                      \
-        llama2_config c = small_config(0);                                             \
-        c.field = value;                                                               \
-        ck_fails(llama2_model_create(ctx, &c, NULL, &none), code);                     \
-        ck_assert_ptr_null(none);                                                      \
-        ck_assert_msg(strstr(llama2_last_error(), #field), "%s", llama2_last_error()); \
+#define REFUSED(field, value, code)                                                                                    \
+    do {                                                                                                               \
+        llama2_model *none = (llama2_model *)ctx;                                                                      \
+        llama2_config c = small_config(0);                                                                             \
+        c.field = value;                                                                                               \
+        ck_fails(llama2_model_create(ctx, &c, NULL, &none), code);                                                     \
+        ck_assert_ptr_null(none);                                                                                      \
+        ck_assert_msg(strstr(llama2_last_error(), #field), "%s", llama2_last_error());                                 \
     } while (0)
 
 START_TEST(what_is_no_llama_is_refused)

@@ -63,10 +63,16 @@ static void check_model(int32_t tied)
     llama2_context_free(ctx);
 }
 
-START_TEST(numeric_gradient_untied) { check_model(0); }
+START_TEST(numeric_gradient_untied)
+{
+    check_model(0);
+}
 END_TEST
 
-START_TEST(numeric_gradient_tied) { check_model(1); }
+START_TEST(numeric_gradient_tied)
+{
+    check_model(1);
+}
 END_TEST
 
 static void same_bits(const void *a, const void *b, size_t n, const char *what)
@@ -100,7 +106,8 @@ START_TEST(bits_do_not_depend_on_threads_isa_recompute_or_parts)
             int64_t offsets[8], token;
             llama2_batch part;
             llama2_loss loss = {.struct_size = sizeof loss};
-            while (l2_batch_next_part(&b.batch, 4, 1, &sequence, offsets, &part, &token)) ck_ok(l2_model_evaluate(m, &part, &a, &loss));
+            while (l2_batch_next_part(&b.batch, 4, 1, &sequence, offsets, &part, &token))
+                ck_ok(l2_model_evaluate(m, &part, &a, &loss));
             l2_model_attach_gradients(m, NULL);
             same_bits(first, parts, (size_t)m->n_elements * sizeof *parts, "in parts");
             l2_activations_free(&a);

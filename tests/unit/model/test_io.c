@@ -24,7 +24,9 @@ static void tear_down(fixture *f)
 
 static float through_half(float x, int32_t dtype)
 {
-    return dtype == LLAMA2_BF16 ? l2_f32_from_bf16(l2_bf16_from_f32(x)) : dtype == LLAMA2_F16 ? l2_f32_from_f16(l2_f16_from_f32(x)) : x;
+    return dtype == LLAMA2_BF16  ? l2_f32_from_bf16(l2_bf16_from_f32(x))
+           : dtype == LLAMA2_F16 ? l2_f32_from_f16(l2_f16_from_f32(x))
+                                 : x;
 }
 
 static void check_round_trip(int32_t tied, int32_t dtype)
@@ -98,8 +100,10 @@ START_TEST(reward_models_and_language_models_are_told_apart)
 }
 END_TEST
 
-/* Writes the model's tensors over the saved ones; entry `changed` is what the test made of it, `more` is one that the model has not. */
-static void write_weights(const fixture *f, const llama2_model *m, int32_t changed, const l2_st_entry *with, const l2_st_entry *more)
+/* Writes the model's tensors over the saved ones; entry `changed` is what the test made of it, `more` is one that the
+ * model has not. */
+static void write_weights(const fixture *f, const llama2_model *m, int32_t changed, const l2_st_entry *with,
+                          const l2_st_entry *more)
 {
     l2_st_entry entries[32];
     size_t n = 0;
@@ -110,7 +114,10 @@ static void write_weights(const fixture *f, const llama2_model *m, int32_t chang
             if (with) entries[n++] = *with;
             continue;
         }
-        entries[n++] = (l2_st_entry){.name = p->name, .n_dims = p->decay ? 2 : 1, .shape = {p->rows, p->columns}, .data = (float *)m->weights + p->offset};
+        entries[n++] = (l2_st_entry){.name = p->name,
+                                     .n_dims = p->decay ? 2 : 1,
+                                     .shape = {p->rows, p->columns},
+                                     .data = (float *)m->weights + p->offset};
     }
     if (more) entries[n++] = *more;
     snprintf(path, sizeof path, "%s/model.safetensors", f->path);
@@ -149,7 +156,10 @@ START_TEST(tensors_that_do_not_fit_are_refused)
     e = (l2_st_entry){.name = "model.layers.0.self_attn.q_proj.bias", .n_dims = 1, .shape = {40}, .data = zeros};
     write_weights(&f, m, -1, NULL, &e);
     check_refused(&f, LLAMA2_E_UNSUPPORTED, "q_proj.bias");
-    e = (l2_st_entry){.name = "model.layers.1.self_attn.rotary_emb.inv_freq", .n_dims = 1, .shape = {5}, .data = zeros}; /* of old exports */
+    e = (l2_st_entry){.name = "model.layers.1.self_attn.rotary_emb.inv_freq",
+                      .n_dims = 1,
+                      .shape = {5},
+                      .data = zeros}; /* of old exports */
     write_weights(&f, m, -1, NULL, &e);
     ck_ok(llama2_model_load(f.ctx, f.path, NULL, &ok));
     ck_assert(same_weights(m, ok));
@@ -183,7 +193,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("model/io");
-    ADD_CASE(s, "folders", what_is_saved_is_what_is_read, reward_models_and_language_models_are_told_apart, tensors_that_do_not_fit_are_refused,
-             folders_that_are_none);
+    ADD_CASE(s, "folders", what_is_saved_is_what_is_read, reward_models_and_language_models_are_told_apart,
+             tensors_that_do_not_fit_are_refused, folders_that_are_none);
     return s;
 }

@@ -40,14 +40,16 @@ static void fill_block(const fixture *f, int32_t b, float number)
 {
     for (int layer = 0; layer < 2; layer++)
         for (int values = 0; values < 2; values++)
-            for (int i = 0; i < BLOCK_FLOATS; i++) block_of(f, layer, values, b)[i] = number + (float)(layer * 2 + values);
+            for (int i = 0; i < BLOCK_FLOATS; i++)
+                block_of(f, layer, values, b)[i] = number + (float)(layer * 2 + values);
 }
 
 static void check_block(const fixture *f, int32_t b, float number)
 {
     for (int layer = 0; layer < 2; layer++)
         for (int values = 0; values < 2; values++)
-            for (int i = 0; i < BLOCK_FLOATS; i++) ck_assert(block_of(f, layer, values, b)[i] == number + (float)(layer * 2 + values));
+            for (int i = 0; i < BLOCK_FLOATS; i++)
+                ck_assert(block_of(f, layer, values, b)[i] == number + (float)(layer * 2 + values));
 }
 
 START_TEST(blocks_come_at_their_borders)
@@ -63,7 +65,7 @@ START_TEST(blocks_come_at_their_borders)
         ck_assert_int_eq(f.cache.n_free, 6 - blocks[i]);
     }
     for (int32_t i = 0; i < 3; i++) ck_assert_int_eq(f.s[0].blocks[i], i); /* rising: neighbours in memory */
-    l2_kv_extend(&f.cache, &f.s[0], 10); /* never shorter */
+    l2_kv_extend(&f.cache, &f.s[0], 10);                                   /* never shorter */
     ck_assert_int_eq(f.s[0].length, 129);
     for (int i = 5; i >= 0; i--) {
         l2_kv_truncate(&f.cache, &f.s[0], lengths[i]);
@@ -87,7 +89,8 @@ START_TEST(a_fork_shares_whole_blocks_and_copies_the_last)
     ck_assert_int_eq(f.cache.n_free, 5);
     for (int j = 1; j < 3; j++) {
         ck_assert(f.s[j].n_blocks == 3 && f.s[j].length == 140);
-        ck_assert(f.s[j].blocks[0] == f.s[0].blocks[0] && f.s[j].blocks[1] == f.s[0].blocks[1] && f.s[j].blocks[2] != f.s[0].blocks[2]);
+        ck_assert(f.s[j].blocks[0] == f.s[0].blocks[0] && f.s[j].blocks[1] == f.s[0].blocks[1] &&
+                  f.s[j].blocks[2] != f.s[0].blocks[2]);
         check_block(&f, f.s[j].blocks[2], 20);
     }
     ck_assert_int_ne(f.s[1].blocks[2], f.s[2].blocks[2]);
@@ -144,13 +147,15 @@ START_TEST(sizes)
     /* 7B: keys and values of 32 layers, 64 positions, 4096 wide. */
     ck_assert_uint_eq(l2_kv_block_bytes(&c, LLAMA2_F32), (size_t)2 * 32 * 64 * 4096 * 4);
     ck_assert_uint_eq(l2_kv_block_bytes(&c, LLAMA2_F64), (size_t)2 * 32 * 64 * 4096 * 8);
-    ck_assert(l2_kv_blocks_for(0) == 0 && l2_kv_blocks_for(1) == 1 && l2_kv_blocks_for(64) == 1 && l2_kv_blocks_for(65) == 2);
+    ck_assert(l2_kv_blocks_for(0) == 0 && l2_kv_blocks_for(1) == 1 && l2_kv_blocks_for(64) == 1 &&
+              l2_kv_blocks_for(65) == 2);
 }
 END_TEST
 
 Suite *test_suite(void)
 {
     Suite *s = suite_create("model/kv_cache");
-    ADD_CASE(s, "blocks", blocks_come_at_their_borders, a_fork_shares_whole_blocks_and_copies_the_last, growing_keeps_what_is_there, sizes);
+    ADD_CASE(s, "blocks", blocks_come_at_their_borders, a_fork_shares_whole_blocks_and_copies_the_last,
+             growing_keeps_what_is_there, sizes);
     return s;
 }

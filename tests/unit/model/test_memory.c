@@ -72,7 +72,8 @@ static void fill_batch(llama2_batch *b, const shape *s, int32_t *tokens, int64_t
     *b = (llama2_batch){sizeof *b, sequences, n, tokens, offsets, NULL};
 }
 
-/* A whole life of a model: created, trained, or asked for log-probabilities, on batches of many sizes up to s->tokens; then a session. */
+/* A whole life of a model: created, trained, or asked for log-probabilities, on batches of many sizes up to s->tokens;
+ * then a session. */
 static long long live(const shape *s, int train)
 {
     counter c = {0};
@@ -149,15 +150,22 @@ static void check_shape(const shape *s, int train)
     ck_ok(llama2_memory_estimate(&config, &o, &m));
     ck_assert_int_eq(m.total, m.weights + m.gradients + m.optimizer + m.activations + m.kv_cache + m.scratch);
     long long most = live(s, train);
-    ck_assert_msg(m.total >= most, "%s, %s: estimated %lld, taken %lld", s->name, train ? "training" : "inference", (long long)m.total, most);
-    ck_assert_msg(s->near + train < 2 || (double)m.total <= 1.5 * (double)most, "%s, %s: estimated %lld, taken %lld", s->name, train ? "training" : "inference",
+    ck_assert_msg(m.total >= most, "%s, %s: estimated %lld, taken %lld", s->name, train ? "training" : "inference",
                   (long long)m.total, most);
+    ck_assert_msg(s->near + train < 2 || (double)m.total <= 1.5 * (double)most, "%s, %s: estimated %lld, taken %lld",
+                  s->name, train ? "training" : "inference", (long long)m.total, most);
 }
 
-START_TEST(training_takes_no_more) { check_shape(&shapes[_i], 1); }
+START_TEST(training_takes_no_more)
+{
+    check_shape(&shapes[_i], 1);
+}
 END_TEST
 
-START_TEST(inference_takes_no_more) { check_shape(&shapes[_i], 0); }
+START_TEST(inference_takes_no_more)
+{
+    check_shape(&shapes[_i], 0);
+}
 END_TEST
 
 /* Against arithmetic by hand, for the 7B model: 6738415616 parameters. */

@@ -112,12 +112,15 @@ static inline double golden_norm(const double *x, const double *y, int64_t n)
     return sqrt(sum);
 }
 
-/* ||got - want|| <= limit * size, where `size` is ||want|| or, for parameters after training, how far they have moved. */
-static inline void golden_near(const golden *g, const char *what, const double *got, const double *want, int64_t n, double size, double limit)
+/* ||got - want|| <= limit * size, where `size` is ||want|| or, for parameters after training, how far they have moved.
+ */
+static inline void golden_near(const golden *g, const char *what, const double *got, const double *want, int64_t n,
+                               double size, double limit)
 {
     double d = golden_norm(got, want, n);
     if (getenv("GOLDEN_VERBOSE")) printf("%s: %s: %.2e\n", g->name, what, size > 0 ? d / size : d);
-    ck_assert_msg(d <= limit * size, "%s: %s: error %.3g, size %.3g: relative %.3g, at most %.3g", g->name, what, d, size, d / size, limit);
+    ck_assert_msg(d <= limit * size, "%s: %s: error %.3g, size %.3g: relative %.3g, at most %.3g", g->name, what, d,
+                  size, d / size, limit);
 }
 
 static inline void golden_check_doubles(golden *g, const char *name, const double *got, double limit)
@@ -144,7 +147,8 @@ static inline void golden_check_at(golden *g, const char *name, int64_t index, d
     golden_near(g, what, &got, &series[index], 1, fabs(series[index]), limit);
 }
 
-/* Calls check(user, name, rest of the name) for each tensor whose name begins with `prefix`; returns how many there are. */
+/* Calls check(user, name, rest of the name) for each tensor whose name begins with `prefix`; returns how many there
+ * are. */
 typedef void (*golden_each_fn)(void *user, const char *name, const char *rest);
 
 static inline int golden_each(const golden *g, const char *prefix, golden_each_fn check, void *user)

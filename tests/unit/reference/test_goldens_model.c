@@ -3,7 +3,9 @@
 #include "model/forward.h"
 
 static const char *const cases[] = {"mha_untied", "gqa_untied", "gqa_tied", "mqa_tied"};
-#define EACH_CASE(name) for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) for (const char *name = cases[c]; name; name = NULL)
+#define EACH_CASE(name)                                                                                                \
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)                                                          \
+        for (const char *name = cases[c]; name; name = NULL)
 
 static llama2_context *context(void)
 {
@@ -15,11 +17,13 @@ static llama2_context *context(void)
 START_TEST(forward)
 {
     llama2_context *ctx = context();
-    EACH_CASE(name) {
+    EACH_CASE(name)
+    {
         golden g = golden_open(ctx, name);
         llama2_model *model = golden_model(ctx, name, LLAMA2_F32);
         llama2_batch batch = golden_batch(&g, "");
-        float *rows = golden_memory(&g, (size_t)golden_count(&g, "logits") * sizeof *rows), *entropies = rows + batch.n_tokens;
+        float *rows = golden_memory(&g, (size_t)golden_count(&g, "logits") * sizeof *rows),
+              *entropies = rows + batch.n_tokens;
         ck_ok(llama2_model_logits(model, &batch, rows));
         golden_check_floats(&g, "logits", rows, 2e-6);
         ck_ok(llama2_model_hidden(model, &batch, rows));
@@ -46,7 +50,8 @@ static void check_loss(golden *g, const llama2_loss *loss, double limit)
 START_TEST(evaluate)
 {
     llama2_context *ctx = context();
-    EACH_CASE(name) {
+    EACH_CASE(name)
+    {
         golden g = golden_open(ctx, name);
         llama2_batch batch = golden_batch(&g, "");
         for (int32_t dtype = LLAMA2_F32; dtype <= LLAMA2_F64; dtype++) {
@@ -80,7 +85,8 @@ static void check_gradient(void *user, const char *name, const char *parameter)
     int64_t n = p->rows * p->columns;
     double *got = golden_memory(all->g, (size_t)n * sizeof *got);
     for (int64_t i = 0; i < n; i++) {
-        got[i] = all->model->dtype == LLAMA2_F64 ? ((const double *)all->arena)[p->offset + i] : (double)((const float *)all->arena)[p->offset + i];
+        got[i] = all->model->dtype == LLAMA2_F64 ? ((const double *)all->arena)[p->offset + i]
+                                                 : (double)((const float *)all->arena)[p->offset + i];
     }
     golden_check_doubles(all->g, name, got, all->limit);
 }
@@ -117,7 +123,8 @@ START_TEST(gradients_f32)
         llama2_status status = llama2_context_create(&o, &ctx);
         if (status == LLAMA2_E_UNSUPPORTED) continue;
         ck_ok(status);
-        EACH_CASE(name) for (int recompute = 0; recompute < 2; recompute++) check_gradients(ctx, name, LLAMA2_F32, recompute);
+        EACH_CASE(name)
+        for (int recompute = 0; recompute < 2; recompute++) check_gradients(ctx, name, LLAMA2_F32, recompute);
         llama2_context_free(ctx);
     }
 }
@@ -126,7 +133,8 @@ END_TEST
 START_TEST(gradients_f64)
 {
     llama2_context *ctx = context();
-    EACH_CASE(name) for (int recompute = 0; recompute < 2; recompute++) check_gradients(ctx, name, LLAMA2_F64, recompute);
+    EACH_CASE(name)
+    for (int recompute = 0; recompute < 2; recompute++) check_gradients(ctx, name, LLAMA2_F64, recompute);
     llama2_context_free(ctx);
 }
 END_TEST

@@ -1,4 +1,5 @@
-/* One PPO iteration from recorded rollouts against TRL: log-probabilities, values, advantages, losses, both models after it. */
+/* One PPO iteration from recorded rollouts against TRL: log-probabilities, values, advantages, losses, both models
+ * after it. */
 #include "golden.h"
 
 typedef struct iteration {
@@ -68,7 +69,8 @@ static void set_recorded(iteration *it)
     set(it, LLAMA2_ROLLOUTS_VALUES, "values");
 }
 
-/* What policy, reference and critic say of the rollouts: the temperature divides the logits of policy and reference; a value is of the state before. */
+/* What policy, reference and critic say of the rollouts: the temperature divides the logits of policy and reference; a
+ * value is of the state before. */
 START_TEST(recorded_numbers)
 {
     iteration it = begin("ppo1_on");
@@ -148,7 +150,7 @@ START_TEST(variants)
 }
 END_TEST
 
-/* --- the update --------------------------------------------------------------------------------------------------------------------- */
+/* --- the update ------------------------------------------------------------------------------ */
 
 static llama2_trainer_options constant_rate(golden *g)
 {
@@ -175,7 +177,7 @@ static llama2_optimizer *optimizer(golden *g, const char *rate)
 
 typedef struct moved {
     golden *g;
-    const llama2_model *policy, *policy_start;     /* of the policy, or */
+    const llama2_model *policy, *policy_start;        /* of the policy, or */
     const llama2_reward_model *critic, *critic_start; /* of the critic */
 } moved;
 
@@ -183,8 +185,10 @@ static double *tensor(const moved *m, const char *name, int64_t n, int start)
 {
     float *values = golden_memory(m->g, (size_t)n * sizeof *values);
     double *wide = golden_memory(m->g, (size_t)n * sizeof *wide);
-    if (m->policy) ck_ok(llama2_model_get_tensor(start ? m->policy_start : m->policy, name, values, n, NULL));
-    else ck_ok(llama2_reward_model_get_tensor(start ? m->critic_start : m->critic, name, values, n, NULL));
+    if (m->policy)
+        ck_ok(llama2_model_get_tensor(start ? m->policy_start : m->policy, name, values, n, NULL));
+    else
+        ck_ok(llama2_reward_model_get_tensor(start ? m->critic_start : m->critic, name, values, n, NULL));
     for (int64_t i = 0; i < n; i++) wide[i] = (double)values[i];
     return wide;
 }
@@ -230,7 +234,8 @@ static void check_update(const char *name)
 {
     iteration it = begin(name);
     llama2_trainer_options o = constant_rate(&it.g);
-    llama2_optimizer *policy_optimizer = optimizer(&it.g, "hyper/lr"), *critic_optimizer = optimizer(&it.g, "hyper/value_lr");
+    llama2_optimizer *policy_optimizer = optimizer(&it.g, "hyper/lr"),
+                     *critic_optimizer = optimizer(&it.g, "hyper/value_lr");
     llama2_trainer *policy, *critic;
     llama2_ppo_metrics m = {.struct_size = sizeof m};
     ck_ok(llama2_trainer_create(it.ctx, it.policy, policy_optimizer, &o, &policy));
@@ -241,7 +246,8 @@ static void check_update(const char *name)
     ck_ok(llama2_ppo_update(policy, critic, it.rollouts, &it.options, &m));
     check_metrics(&it.g, &m);
 
-    moved p = {.g = &it.g, .policy = it.policy, .policy_start = it.policy_start}, c = {.g = &it.g, .critic = it.critic, .critic_start = it.critic_start};
+    moved p = {.g = &it.g, .policy = it.policy, .policy_start = it.policy_start},
+          c = {.g = &it.g, .critic = it.critic, .critic_start = it.critic_start};
     ck_assert_int_eq(golden_each(&it.g, "policy_final/", check_moved, &p), llama2_model_tensors(it.policy));
     ck_assert_int_gt(golden_each(&it.g, "critic_final/", check_moved, &c), 0);
     llama2_trainer_free(policy);
@@ -251,13 +257,19 @@ static void check_update(const char *name)
     end(&it);
 }
 
-START_TEST(update_on_policy) { check_update("ppo1_on"); }
+START_TEST(update_on_policy)
+{
+    check_update("ppo1_on");
+}
 END_TEST
 
-START_TEST(update_off_policy) { check_update("ppo1_off"); }
+START_TEST(update_off_policy)
+{
+    check_update("ppo1_off");
+}
 END_TEST
 
-/* --- the same by a host's own loss --------------------------------------------------------------------------------------------------- */
+/* --- the same by a host's own loss ----------------------------------------------------------- */
 
 typedef struct host {
     golden *g;
@@ -275,8 +287,10 @@ static void check_host_gradient(void *user, const char *name, const char *rest)
     golden_check_floats(h->g, name, got, 1e-5);
 }
 
-/* Derivatives of both losses over the first minibatch (samples 0 and 1), by log-probability and by value; returns the number of response tokens. */
-static int64_t derivatives(iteration *it, const llama2_batch *batch, const float *logprobs, const float *values, float *by_logprob, float *by_value)
+/* Derivatives of both losses over the first minibatch (samples 0 and 1), by log-probability and by value; returns the
+ * number of response tokens. */
+static int64_t derivatives(iteration *it, const llama2_batch *batch, const float *logprobs, const float *values,
+                           float *by_logprob, float *by_value)
 {
     golden *g = &it->g;
     const float *old = golden_floats(g, "logprobs"), *old_values = golden_floats(g, "values");
@@ -286,7 +300,8 @@ static int64_t derivatives(iteration *it, const llama2_batch *batch, const float
     int64_t n = 0;
     for (int32_t s = 0; s < batch->n_sequences; s++) {
         for (int64_t t = batch->offsets[s] + prompts[s]; t < batch->offsets[s + 1]; t++, n++) {
-            double a = (double)advantages[t], rho = exp((double)logprobs[t] - (double)old[t]), v = (double)values[t - 1], r = (double)returns[t];
+            double a = (double)advantages[t], rho = exp((double)logprobs[t] - (double)old[t]),
+                   v = (double)values[t - 1], r = (double)returns[t];
             int limited = (a > 0 && rho > 1 + clip) || (a < 0 && rho < 1 - clip);
             by_logprob[t] = limited ? 0 : (float)(-a * rho);
             double near = fmax((double)old_values[t] - value_clip, fmin((double)old_values[t] + value_clip, v));
@@ -310,7 +325,8 @@ START_TEST(host_loss)
     batch.n_tokens = batch.offsets[batch.n_sequences];
 
     float *room = golden_memory(g, 4 * (size_t)batch.n_tokens * sizeof *room);
-    float *logprobs = room, *values = room + batch.n_tokens, *by_logprob = room + 2 * batch.n_tokens, *by_value = room + 3 * batch.n_tokens;
+    float *logprobs = room, *values = room + batch.n_tokens, *by_logprob = room + 2 * batch.n_tokens,
+          *by_value = room + 3 * batch.n_tokens;
     double temperature = golden_value(g, "hyper/temperature");
     ck_ok(llama2_model_logprobs(it.policy, &batch, temperature, logprobs, NULL));
     ck_ok(llama2_reward_model_values(it.critic, &batch, values));

@@ -1,19 +1,23 @@
-/* Gradients through the trainer, twenty AdamW steps of SFT and of the reward model, against PyTorch, transformers and TRL. */
+/* Gradients through the trainer, twenty AdamW steps of SFT and of the reward model, against PyTorch, transformers and
+ * TRL. */
 #include "golden.h"
 
-typedef llama2_status (*tensor_fn)(const void *handle, const char *name, float *buffer, int64_t capacity, int64_t *needed);
+typedef llama2_status (*tensor_fn)(const void *handle, const char *name, float *buffer, int64_t capacity,
+                                   int64_t *needed);
 
 static llama2_status model_tensor(const void *model, const char *name, float *buffer, int64_t capacity, int64_t *needed)
 {
     return llama2_model_get_tensor(model, name, buffer, capacity, needed);
 }
 
-static llama2_status reward_tensor(const void *model, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+static llama2_status reward_tensor(const void *model, const char *name, float *buffer, int64_t capacity,
+                                   int64_t *needed)
 {
     return llama2_reward_model_get_tensor(model, name, buffer, capacity, needed);
 }
 
-static llama2_status trainer_gradient(const void *trainer, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+static llama2_status trainer_gradient(const void *trainer, const char *name, float *buffer, int64_t capacity,
+                                      int64_t *needed)
 {
     return llama2_trainer_get_gradient(trainer, name, buffer, capacity, needed);
 }
@@ -33,7 +37,8 @@ static double *get(golden *g, tensor_fn tensor, const void *handle, const char *
 typedef struct comparison {
     golden *g;
     tensor_fn tensor;
-    const void *handle, *start; /* start: of the parameters before training, whose way is the size of the error; NULL: the tensor's own */
+    const void *handle, *start; /* start: of the parameters before training, whose way is the size of the error; NULL:
+                                   the tensor's own */
     double factor, limit;
 } comparison;
 
@@ -41,8 +46,10 @@ static void compare(void *user, const char *name, const char *rest)
 {
     comparison *c = user;
     int64_t n = golden_count(c->g, name);
-    const double *want = golden_doubles(c->g, name), *start = c->start ? get(c->g, c->tensor, c->start, rest, n, 1) : NULL;
-    golden_near(c->g, name, get(c->g, c->tensor, c->handle, rest, n, c->factor), want, n, golden_norm(want, start, n), c->limit);
+    const double *want = golden_doubles(c->g, name),
+                 *start = c->start ? get(c->g, c->tensor, c->start, rest, n, 1) : NULL;
+    golden_near(c->g, name, get(c->g, c->tensor, c->handle, rest, n, c->factor), want, n, golden_norm(want, start, n),
+                c->limit);
 }
 
 static int32_t steps_of(golden *g)
@@ -83,7 +90,7 @@ static llama2_context *context(void)
     return ctx;
 }
 
-/* --- gradients through the public interface ---------------------------------------------------------------------------------- */
+/* --- gradients through the public interface -------------------------------------------------- */
 
 /* In one piece and in micro-batches: the loss is exact either way. Host gradients follow on the same trainer. */
 static void check_trainer_gradients(llama2_context *ctx, const char *name, int64_t micro_batch_tokens)
@@ -107,7 +114,8 @@ static void check_trainer_gradients(llama2_context *ctx, const char *name, int64
     ck_assert_int_eq(golden_each(&g, "grad/", compare, &c), llama2_model_tensors(model));
 
     ck_ok(llama2_trainer_clear(trainer));
-    ck_ok(llama2_trainer_backward_logprobs(trainer, &batch, golden_value(&g, "hyper/temperature"), golden_floats(&g, "host/by_logprob"), 0, 1));
+    ck_ok(llama2_trainer_backward_logprobs(trainer, &batch, golden_value(&g, "hyper/temperature"),
+                                           golden_floats(&g, "host/by_logprob"), 0, 1));
     ck_assert_int_eq(golden_each(&g, "host/grad_by_logprob/", compare, &c), 3);
 
     ck_ok(llama2_trainer_clear(trainer));
@@ -132,7 +140,7 @@ START_TEST(gradients)
 }
 END_TEST
 
-/* --- SFT ------------------------------------------------------------------------------------------------------------------------ */
+/* --- SFT ------------------------------------------------------------------------------------- */
 
 /* Parameters within 1e-4 of the way that they went, which is far stricter than of their size. */
 static void check_sft(const char *name, const char *start_name)
@@ -165,13 +173,19 @@ static void check_sft(const char *name, const char *start_name)
     llama2_context_free(ctx);
 }
 
-START_TEST(sft_untied) { check_sft("sft20", "gqa_untied"); }
+START_TEST(sft_untied)
+{
+    check_sft("sft20", "gqa_untied");
+}
 END_TEST
 
-START_TEST(sft_tied) { check_sft("sft20_tied", "gqa_tied"); }
+START_TEST(sft_tied)
+{
+    check_sft("sft20_tied", "gqa_tied");
+}
 END_TEST
 
-/* --- reward model ------------------------------------------------------------------------------------------------------------------ */
+/* --- reward model ---------------------------------------------------------------------------- */
 
 static llama2_pairs pairs_of(golden *g, const llama2_batch *batch)
 {
@@ -187,7 +201,8 @@ static void check_margins(golden *g, int32_t scheme)
 {
     const int32_t *ratings = golden_integers(g, "ratings", L2_ST_I32);
     const float *margins = golden_floats(g, "margins");
-    for (int64_t i = 0; i < golden_count(g, "ratings"); i++) ck_assert(llama2_reward_margin(scheme, ratings[i]) == margins[i]);
+    for (int64_t i = 0; i < golden_count(g, "ratings"); i++)
+        ck_assert(llama2_reward_margin(scheme, ratings[i]) == margins[i]);
 }
 
 static void check_scores(golden *g, const llama2_reward_model *model, const llama2_pairs *pairs, int32_t step)
@@ -252,16 +267,28 @@ static void check_reward(const char *name, int32_t scheme)
     llama2_context_free(ctx);
 }
 
-START_TEST(reward_no_margin) { check_reward("reward20_none", LLAMA2_MARGIN_NONE); }
+START_TEST(reward_no_margin)
+{
+    check_reward("reward20_none", LLAMA2_MARGIN_NONE);
+}
 END_TEST
 
-START_TEST(reward_small_margin) { check_reward("reward20_small", LLAMA2_MARGIN_SMALL); }
+START_TEST(reward_small_margin)
+{
+    check_reward("reward20_small", LLAMA2_MARGIN_SMALL);
+}
 END_TEST
 
-START_TEST(reward_large_margin) { check_reward("reward20_large", LLAMA2_MARGIN_LARGE); }
+START_TEST(reward_large_margin)
+{
+    check_reward("reward20_large", LLAMA2_MARGIN_LARGE);
+}
 END_TEST
 
-START_TEST(reward_safety) { check_reward("reward20_safety", LLAMA2_MARGIN_SMALL); }
+START_TEST(reward_safety)
+{
+    check_reward("reward20_safety", LLAMA2_MARGIN_SMALL);
+}
 END_TEST
 
 Suite *test_suite(void)

@@ -1,4 +1,5 @@
-/* The chat format: ids and loss weights against Meta's formula through sentencepiece, what is refused, and the weights of messages. */
+/* The chat format: ids and loss weights against Meta's formula through sentencepiece, what is refused, and the weights
+ * of messages. */
 #include "tokenizer_test.h"
 
 enum { MOST = 8 };
@@ -15,8 +16,13 @@ enum { S = LLAMA2_ROLE_SYSTEM, U = LLAMA2_ROLE_USER, A = LLAMA2_ROLE_ASSISTANT }
 static const dialogue dialogues[] = {
     {"user", {U}, {"  What is 2 + 2?\n"}},
     {"system", {S, U}, {" Be brief. \n", " Hi there "}},
-    {"turns", {U, A, U, A, U}, {"Hello", " Hi! \xF0\x9F\x98\x80\n", "\xC2\xA0Name three\tcolours.\xE3\x80\x80", "Red,\ngreen and blue.", "Thanks"}},
-    {"complete", {S, U, A, U, A}, {"You are a pirate.", "Who are you?", "Arr!\n\nA pirate.", "\xC3\x89t\xC3\xA9 0042?", "\xF0\x9F\x8F\xB4 Aye"}},
+    {"turns",
+     {U, A, U, A, U},
+     {"Hello", " Hi! \xF0\x9F\x98\x80\n", "\xC2\xA0Name three\tcolours.\xE3\x80\x80", "Red,\ngreen and blue.",
+      "Thanks"}},
+    {"complete",
+     {S, U, A, U, A},
+     {"You are a pirate.", "Who are you?", "Arr!\n\nA pirate.", "\xC3\x89t\xC3\xA9 0042?", "\xF0\x9F\x8F\xB4 Aye"}},
     {"empty", {U, A}, {"", ""}},
 };
 
@@ -52,7 +58,8 @@ static void check_dialogue(const llama2_tokenizer *tok, const dialogue *d, const
         row += used;
         ck_assert_int_eq(sscanf(row, "%ld:%d%n", &id, &weight, &k), 2);
         used = k;
-        ck_assert_msg(ids[i] == id && weights[i] == (float)weight, "%s, token %ld: %d with weight %g, expected %ld with %d", d->name, (long)i, (int)ids[i],
+        ck_assert_msg(ids[i] == id && weights[i] == (float)weight,
+                      "%s, token %ld: %d with weight %g, expected %ld with %d", d->name, (long)i, (int)ids[i],
                       (double)weights[i], id, weight);
     }
 }
@@ -88,7 +95,8 @@ START_TEST(text_of_the_format)
     int64_t n, n_answers = 0;
     ck_ok(llama2_chat_encode(tok, &chat, LLAMA2_CHAT_COMPLETE, ids, weights, 1024, &n));
     bytes text = decode(tok, ids, n, LLAMA2_DECODE_SPECIALS);
-    ck_assert_str_eq(text.data, "<s>[INST] <<SYS>>\nYou are a pirate.\n<</SYS>>\n\nWho are you? [/INST] Arr!\n\nA pirate. </s><s> [INST] \xC3\x89t\xC3\xA9 0042? [/INST] \xF0\x9F\x8F\xB4 Aye </s>");
+    ck_assert_str_eq(text.data, "<s>[INST] <<SYS>>\nYou are a pirate.\n<</SYS>>\n\nWho are you? [/INST] Arr!\n\nA "
+                                "pirate. </s><s> [INST] \xC3\x89t\xC3\xA9 0042? [/INST] \xF0\x9F\x8F\xB4 Aye </s>");
     free(text.data);
     for (int64_t i = 0; i < n; ++i) {
         ck_assert(weights[i] == 0 || weights[i] == 1);
@@ -125,7 +133,8 @@ END_TEST
 
 START_TEST(markers_are_refused)
 {
-    static const char *const bad[] = {"[INST]", "a [/INST]", "x<<SYS>>", "<</SYS>>", "[[INST]", "[INST [INST]", "<</SYS><</SYS>>"};
+    static const char *const bad[] = {"[INST]",  "a [/INST]",    "x<<SYS>>",       "<</SYS>>",
+                                      "[[INST]", "[INST [INST]", "<</SYS><</SYS>>"};
     static const char *const good[] = {"[INST", "INST]", "[inst]", "<<SYS>", "[/INST", "<s>", "</s>", "[ INST]"};
     llama2_context *ctx = make_context();
     llama2_tokenizer *tok = make_tiny(ctx);
@@ -171,11 +180,16 @@ START_TEST(wrong_orders)
         uint32_t flags;
         const char *says;
     } cases[] = {
-        {0, {0}, 0, "no user message"},          {1, {S}, 0, "no user message"},
-        {1, {A}, 0, "expected user"},            {2, {U, U}, 0, "message 1 has the role user (1), expected assistant"},
-        {2, {U, S}, 0, "expected assistant"},    {3, {S, S, U}, 0, "message 1 has the role system (0), expected user"},
-        {3, {U, A, A}, 0, "message 2"},          {2, {U, A}, 0, "the last message is assistant's, expected user"},
-        {1, {U}, LLAMA2_CHAT_COMPLETE, "expected assistant"}, {1, {3}, 0, "unknown (3), expected user"},
+        {0, {0}, 0, "no user message"},
+        {1, {S}, 0, "no user message"},
+        {1, {A}, 0, "expected user"},
+        {2, {U, U}, 0, "message 1 has the role user (1), expected assistant"},
+        {2, {U, S}, 0, "expected assistant"},
+        {3, {S, S, U}, 0, "message 1 has the role system (0), expected user"},
+        {3, {U, A, A}, 0, "message 2"},
+        {2, {U, A}, 0, "the last message is assistant's, expected user"},
+        {1, {U}, LLAMA2_CHAT_COMPLETE, "expected assistant"},
+        {1, {3}, 0, "unknown (3), expected user"},
     };
     llama2_context *ctx = make_context();
     llama2_tokenizer *tok = make_tiny(ctx);

@@ -44,7 +44,8 @@ START_TEST(pushes_equal_decode)
                 for (int64_t i = 0; i < n; ++i) {
                     uint64_t r = next_random(&random);
                     uint32_t vocab = (uint32_t)llama2_tokenizer_vocab_size(toks[k]);
-                    ids[i] = r % 8 ? 3 + (int32_t)((r % 3 ? 0x80 + (r >> 8) % 128 : (r >> 8) % 256)) : (int32_t)((r >> 8) % vocab);
+                    ids[i] = r % 8 ? 3 + (int32_t)((r % 3 ? 0x80 + (r >> 8) % 128 : (r >> 8) % 256))
+                                   : (int32_t)((r >> 8) % vocab);
                 }
                 check_equal(decode_pushed(decoder, ids, n), decode(toks[k], ids, n, flags));
             }
@@ -90,8 +91,24 @@ START_TEST(held_back)
     static const struct {
         int byte;
         const char *text;
-    } steps[] = {{0xF0, ""}, {0x9F, ""}, {0x98, ""}, {0x80, "\xF0\x9F\x98\x80"}, {'a', "a"}, {0x80, "\xEF\xBF\xBD"}, {0xE2, ""},
-                 {'b', "\xEF\xBF\xBD" "b"}, {0xED, ""}, {0xA0, "\xEF\xBF\xBD\xEF\xBF\xBD"}, {0xC3, ""}, {0xC3, "\xEF\xBF\xBD"}, {0xA9, "\xC3\xA9"}, {0xF4, ""}, {0x90, "\xEF\xBF\xBD\xEF\xBF\xBD"}, {0xE2, ""}, {0x82, ""}};
+    } steps[] = {{0xF0, ""},
+                 {0x9F, ""},
+                 {0x98, ""},
+                 {0x80, "\xF0\x9F\x98\x80"},
+                 {'a', "a"},
+                 {0x80, "\xEF\xBF\xBD"},
+                 {0xE2, ""},
+                 {'b', "\xEF\xBF\xBD"
+                       "b"},
+                 {0xED, ""},
+                 {0xA0, "\xEF\xBF\xBD\xEF\xBF\xBD"},
+                 {0xC3, ""},
+                 {0xC3, "\xEF\xBF\xBD"},
+                 {0xA9, "\xC3\xA9"},
+                 {0xF4, ""},
+                 {0x90, "\xEF\xBF\xBD\xEF\xBF\xBD"},
+                 {0xE2, ""},
+                 {0x82, ""}};
     const char *text;
     size_t length;
     ck_ok(llama2_decoder_create(tok, 0, &decoder));
@@ -119,7 +136,8 @@ START_TEST(flags)
     llama2_context *ctx = make_context();
     llama2_tokenizer *tok = make_tiny(ctx);
     const int32_t ids[] = {1, TINY_FIRST + 22, TINY_FIRST + 22, 0, 2};
-    static const char *const expected[] = {"the the \xE2\x81\x87 ", "<s>the the \xE2\x81\x87 </s>", " the the \xE2\x81\x87 ", "<s> the the \xE2\x81\x87 </s>"};
+    static const char *const expected[] = {"the the \xE2\x81\x87 ", "<s>the the \xE2\x81\x87 </s>",
+                                           " the the \xE2\x81\x87 ", "<s> the the \xE2\x81\x87 </s>"};
     for (uint32_t f = 0; f < 4; ++f) {
         bytes b = decode(tok, ids, 5, f);
         ck_assert_str_eq(b.data, expected[f]);

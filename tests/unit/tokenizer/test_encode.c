@@ -22,8 +22,10 @@ static void check_each_line(const llama2_tokenizer *tok, const char *text_name, 
         int64_t n;
         int32_t *ids = encode(tok, at, (size_t)(end - at), &n);
         bytes back = decode(tok, ids, n, 0);
-        ck_assert_msg(n == count && crc_ids(0, ids, n) == ids_crc, "%s, line %d: other ids (%ld for %ld)", text_name, line + 1, (long)n, count);
-        ck_assert_msg(l2_crc32c(0, back.data, back.size) == text_crc, "%s, line %d: other decoded text", text_name, line + 1);
+        ck_assert_msg(n == count && crc_ids(0, ids, n) == ids_crc, "%s, line %d: other ids (%ld for %ld)", text_name,
+                      line + 1, (long)n, count);
+        ck_assert_msg(l2_crc32c(0, back.data, back.size) == text_crc, "%s, line %d: other decoded text", text_name,
+                      line + 1);
         free(ids);
         free(back.data);
     }
@@ -58,7 +60,8 @@ START_TEST(llama2_ids_written_out)
     llama2_context *ctx = make_context();
     llama2_tokenizer *tok = load_llama2(ctx);
     if (tok) {
-        bytes lines = read_reference("lines.txt"), invalid = read_reference("invalid.txt"), golden = read_reference("llama2.ids.golden");
+        bytes lines = read_reference("lines.txt"), invalid = read_reference("invalid.txt"),
+              golden = read_reference("llama2.ids.golden");
         int rows = 0;
         for (char *row = strtok(golden.data, "\n"); row; row = strtok(NULL, "\n"), ++rows) {
             char name[16];
@@ -84,7 +87,8 @@ START_TEST(llama2_ids_written_out)
 }
 END_TEST
 
-static void check_text(const llama2_tokenizer *tok, const bytes *text, int by_line, const char *row, long count, unsigned ids_crc, unsigned text_crc)
+static void check_text(const llama2_tokenizer *tok, const bytes *text, int by_line, const char *row, long count,
+                       unsigned ids_crc, unsigned text_crc)
 {
     long total = 0;
     uint32_t a = 0, b = 0;
@@ -112,7 +116,8 @@ static bytes read_text(const char *name)
     return path ? read_whole(path) : (bytes){NULL, 0};
 }
 
-/* Whole files, newlines and NUL included, with three models: user-defined pieces, pieces over words, unused pieces, with and without byte fallback. */
+/* Whole files, newlines and NUL included, with three models: user-defined pieces, pieces over words, unused pieces,
+ * with and without byte fallback. */
 static void check_texts_of(const char *model)
 {
     llama2_context *ctx = make_context();
@@ -130,7 +135,8 @@ static void check_texts_of(const char *model)
         char name[16], text_name[32], mode[8];
         long count;
         unsigned ids_crc, text_crc;
-        ck_assert_int_eq(sscanf(row, "%15s %31s %7s %ld %8x %8x", name, text_name, mode, &count, &ids_crc, &text_crc), 6);
+        ck_assert_int_eq(sscanf(row, "%15s %31s %7s %ld %8x %8x", name, text_name, mode, &count, &ids_crc, &text_crc),
+                         6);
         if (strcmp(name, model) != 0) continue;
         bytes text = read_text(text_name);
         if (text.data) check_text(tok, &text, strcmp(mode, "lines") == 0, row, count, ids_crc, text_crc);
@@ -161,7 +167,7 @@ START_TEST(spans_texts)
 }
 END_TEST
 
-/* --- the rule itself, on random vocabularies --------------------------------------------------------------------------------------------- */
+/* --- the rule itself, on random vocabularies ------------------------------------------------- */
 
 enum { PLAIN_SYMBOLS = 3000 };
 
@@ -238,7 +244,8 @@ START_TEST(equals_the_plain_rule)
     for (int round = 0; round < 60; ++round) {
         llama2_tokenizer *tok = random_vocabulary(ctx, &random);
         for (size_t k = 0; k < sizeof lengths / sizeof *lengths - (round % 10 != 0); ++k) {
-            for (size_t i = 0; i < lengths[k]; ++i) text[i] = "aabbcde"[next_random(&random) % 7]; /* 'e' is in no piece */
+            for (size_t i = 0; i < lengths[k]; ++i)
+                text[i] = "aabbcde"[next_random(&random) % 7]; /* 'e' is in no piece */
             int64_t n, n_expected = merge_plainly(tok, text, lengths[k], expected);
             int32_t *ids = encode(tok, text, lengths[k], &n);
             ck_assert_int_eq(n, n_expected);
@@ -287,7 +294,7 @@ START_TEST(tiny_by_hand)
 }
 END_TEST
 
-/* --- properties -------------------------------------------------------------------------------------------------------------------------- */
+/* --- properties ------------------------------------------------------------------------------ */
 
 START_TEST(valid_text_comes_back)
 {
@@ -319,7 +326,8 @@ START_TEST(valid_text_comes_back)
 }
 END_TEST
 
-/* Any bytes: no crash under the sanitizers, ids in range, the bound of the header holds, and the decoded text is that of the text with U+FFFD in it. */
+/* Any bytes: no crash under the sanitizers, ids in range, the bound of the header holds, and the decoded text is that
+ * of the text with U+FFFD in it. */
 START_TEST(random_bytes)
 {
     llama2_context *ctx = make_context();
@@ -331,7 +339,8 @@ START_TEST(random_bytes)
         if (!tok) continue;
         size_t length = next_random(&random) % (round % 8 ? 60 : sizeof text);
         int ascii = round % 3 == 0;
-        for (size_t i = 0; i < length; ++i) text[i] = (char)(ascii ? " abcthe"[next_random(&random) % 7] : (int)(next_random(&random) & 255));
+        for (size_t i = 0; i < length; ++i)
+            text[i] = (char)(ascii ? " abcthe"[next_random(&random) % 7] : (int)(next_random(&random) & 255));
         int64_t n, again;
         int32_t *ids = encode(tok, text, length, &n);
         for (int64_t i = 0; i < n; ++i) ck_assert(ids[i] >= 3 && ids[i] < llama2_tokenizer_vocab_size(tok));
@@ -350,7 +359,8 @@ START_TEST(random_bytes)
 }
 END_TEST
 
-/* A stretch that can't be cut, and a text that can: the same ids as in parts, in time that a quadratic merge would not meet. */
+/* A stretch that can't be cut, and a text that can: the same ids as in parts, in time that a quadratic merge would not
+ * meet. */
 START_TEST(long_stretches)
 {
     enum { LONG = 2000000 };
@@ -375,7 +385,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/encode");
-    ADD_CASE(suite, "sentencepiece", llama2_lines_equal_sentencepiece, llama2_ids_written_out, llama2_texts, words_texts, spans_texts);
+    ADD_CASE(suite, "sentencepiece", llama2_lines_equal_sentencepiece, llama2_ids_written_out, llama2_texts,
+             words_texts, spans_texts);
     ADD_CASE(suite, "rule", equals_the_plain_rule, tiny_by_hand);
     ADD_CASE(suite, "properties", valid_text_comes_back, random_bytes, long_stretches);
     return suite;

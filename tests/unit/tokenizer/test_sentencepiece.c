@@ -38,7 +38,7 @@ static void put_pieces(model *m)
     put_piece(m, "ab", 2, -3, 1);
 }
 
-#define TRAINER "\x12\x02\x18\x02"                    /* model_type 2: BPE */
+#define TRAINER    "\x12\x02\x18\x02"                 /* model_type 2: BPE */
 #define NORMALISER "\x1a\x0c\x0a\x08identity\x20\x00" /* remove_extra_whitespaces 0 */
 
 static model good_model(void)
@@ -64,12 +64,14 @@ static llama2_status load(llama2_context *ctx, const void *data, size_t size)
 static void refused(llama2_context *ctx, const model *m, llama2_status code, const char *says)
 {
     llama2_status status = load(ctx, m->data, m->size);
-    ck_assert_msg(status == code, "%s: %s (%s), expected %s", says, llama2_status_name(status), llama2_last_error(), llama2_status_name(code));
+    ck_assert_msg(status == code, "%s: %s (%s), expected %s", says, llama2_status_name(status), llama2_last_error(),
+                  llama2_status_name(code));
     ck_assert_msg(strstr(llama2_last_error(), says) != NULL, "%s: %s", says, llama2_last_error());
 }
 
 /* The good pieces, then a bad one, then the sections. */
-static void refused_piece(llama2_context *ctx, const char *text, size_t length, float score, int type, llama2_status code, const char *says)
+static void refused_piece(llama2_context *ctx, const char *text, size_t length, float score, int type,
+                          llama2_status code, const char *says)
 {
     model m = {.size = 0};
     put_pieces(&m);
@@ -111,7 +113,9 @@ START_TEST(wire_that_is_refused)
         {"\x30\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02", 11, LLAMA2_E_FORMAT, "more than 64 bits"},
         {"\x30\xFF", 2, LLAMA2_E_TRUNCATED, "ends within the number"},
         {"\x32\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", 11, LLAMA2_E_TRUNCATED, "claims 18446744073709551615 bytes"},
-        {"\x32\x05" "1234", 6, LLAMA2_E_TRUNCATED, "claims 5 bytes, but 4 remain"},
+        {"\x32\x05"
+         "1234",
+         6, LLAMA2_E_TRUNCATED, "claims 5 bytes, but 4 remain"},
         {"\x35\x01\x02\x03", 4, LLAMA2_E_TRUNCATED, "ends within the 4-byte number"},
         {"\x31\x01\x02\x03", 4, LLAMA2_E_TRUNCATED, "ends within the 8-byte number"},
         {"\x33", 1, LLAMA2_E_FORMAT, "wire type 3"},
@@ -138,7 +142,9 @@ START_TEST(wire_that_is_refused)
         refused(ctx, &m, cases[k].code, cases[k].says);
     }
     model m = good_model(); /* unknown fields of every wire type are passed over, as protobuf does */
-    PUT(&m, "\x30\x01\x32\x01z\x35" "1234\x31" "12345678");
+    PUT(&m, "\x30\x01\x32\x01z\x35"
+            "1234\x31"
+            "12345678");
     ck_ok(load(ctx, m.data, m.size));
     llama2_context_free(ctx);
 }
@@ -171,10 +177,11 @@ static void check_truncated(const unsigned char *data, size_t size, size_t step)
     llama2_context *ctx;
     ck_ok(counting_context(&c, &ctx));
     long before = c.live;
-    for (size_t n = 0; n < size; n += n + 600 > size ? 1 : step) {
+    for (size_t n = 0; n<size; n += n + 600> size ? 1 : step) {
         llama2_tokenizer *tok;
         llama2_status status = llama2_tokenizer_load_memory(ctx, data, n, NULL, &tok);
-        ck_assert_msg(status == LLAMA2_E_TRUNCATED, "cut off at byte %zu of %zu: %s", n, size, llama2_status_name(status));
+        ck_assert_msg(status == LLAMA2_E_TRUNCATED, "cut off at byte %zu of %zu: %s", n, size,
+                      llama2_status_name(status));
         ck_assert_int_eq(c.live, before);
     }
     llama2_context_free(ctx);
@@ -280,7 +287,7 @@ START_TEST(limits)
 }
 END_TEST
 
-/* --- writing ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- writing --------------------------------------------------------------------------------- */
 
 START_TEST(written_comes_back)
 {
@@ -292,7 +299,8 @@ START_TEST(written_comes_back)
     ck_ok(llama2_tokenizer_load_memory(ctx, data, size, NULL, &again));
     l2_free(ctx, data);
     ck_assert_int_eq(llama2_tokenizer_vocab_size(again), TINY_PIECES);
-    ck_assert(llama2_tokenizer_bos(again) == 1 && llama2_tokenizer_eos(again) == 2 && llama2_tokenizer_unk(again) == 0 && llama2_tokenizer_pad(again) == -1);
+    ck_assert(llama2_tokenizer_bos(again) == 1 && llama2_tokenizer_eos(again) == 2 &&
+              llama2_tokenizer_unk(again) == 0 && llama2_tokenizer_pad(again) == -1);
     for (int32_t id = 0; id < TINY_PIECES; ++id) {
         const char *a, *b;
         float score_a, score_b;

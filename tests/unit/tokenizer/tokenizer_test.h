@@ -1,4 +1,5 @@
-/* What the tokenizer's tests share: a tiny vocabulary, files of tests/reference/tokenizer, and an allocator that counts and fails. */
+/* What the tokenizer's tests share: a tiny vocabulary, files of tests/reference/tokenizer, and an allocator that counts
+ * and fails. */
 #ifndef TOKENIZER_TEST_H
 #define TOKENIZER_TEST_H
 
@@ -49,7 +50,7 @@ static inline uint64_t next_random(uint64_t *state) /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-/* --- a context whose allocator counts, and fails from call number `fail_at` on (0: never) --------------------------------------------- */
+/* --- a context whose allocator counts, and fails from call number `fail_at` on (0: never) ---- */
 
 typedef struct counting {
     long calls, fail_at, live;
@@ -95,10 +96,11 @@ static inline llama2_status counting_context(counting *c, llama2_context **out)
     return llama2_context_create(&options, out);
 }
 
-/* --- a tiny vocabulary: unk, BOS, EOS, 256 bytes, then these ----------------------------------------------------------------------------- */
+/* --- a tiny vocabulary: unk, BOS, EOS, 256 bytes, then these --------------------------------- */
 
-static const char *const tiny_texts[] = {SPACE, "a",  "b",  "c",   "t",      "h",       "e",    "n",          "[",     "]", "I", "N", "S", "T", "/", "é",
-                                         "ab",  "bc", "th", "the", SPACE "t", SPACE "th", SPACE "the", SPACE SPACE, SPACE "a", "abc"};
+static const char *const tiny_texts[] = {
+    SPACE, "a", "b", "c",  "t",  "h",  "e",   "n",       "[",        "]",         "I",         "N",       "S",
+    "T",   "/", "é", "ab", "bc", "th", "the", SPACE "t", SPACE "th", SPACE "the", SPACE SPACE, SPACE "a", "abc"};
 enum { TINY_FIRST = 259, TINY_PIECES = TINY_FIRST + sizeof tiny_texts / sizeof *tiny_texts };
 
 /* Piece arrays of the tiny vocabulary; storage is the caller's. */
@@ -115,7 +117,10 @@ static inline void fill_tiny(tiny *t)
     static const char *const special[] = {"<unk>", "<s>", "</s>"};
     for (int i = 0; i < TINY_PIECES; ++i) {
         t->scores[i] = 0;
-        t->types[i] = i == 0 ? LLAMA2_PIECE_UNKNOWN : i < 3 ? LLAMA2_PIECE_CONTROL : i < TINY_FIRST ? LLAMA2_PIECE_BYTE : LLAMA2_PIECE_NORMAL;
+        t->types[i] = i == 0           ? LLAMA2_PIECE_UNKNOWN
+                      : i < 3          ? LLAMA2_PIECE_CONTROL
+                      : i < TINY_FIRST ? LLAMA2_PIECE_BYTE
+                                       : LLAMA2_PIECE_NORMAL;
         if (i < 3) {
             t->texts[i] = special[i];
         } else if (i < TINY_FIRST) {

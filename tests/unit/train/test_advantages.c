@@ -32,7 +32,11 @@ static void record(recording *r, uint64_t seed)
 static llama2_rollouts *rollouts_of(llama2_context *ctx, const recording *r, int32_t n_samples)
 {
     llama2_rollouts *out;
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = n_samples, .n_tokens = r->offsets[n_samples], .tokens = r->tokens, .offsets = r->offsets};
+    llama2_batch batch = {.struct_size = sizeof batch,
+                          .n_sequences = n_samples,
+                          .n_tokens = r->offsets[n_samples],
+                          .tokens = r->tokens,
+                          .offsets = r->offsets};
     ck_ok(llama2_rollouts_create(ctx, &batch, r->prompts, 1, 2, 1, &out));
     ck_ok(llama2_rollouts_set(out, LLAMA2_ROLLOUTS_LOGPROBS, r->logprobs, batch.n_tokens));
     ck_ok(llama2_rollouts_set(out, LLAMA2_ROLLOUTS_REF_LOGPROBS, r->ref, batch.n_tokens));
@@ -57,7 +61,8 @@ static double advantage_by_sum(const recording *r, int s, int64_t t, const llama
     int64_t end = r->offsets[s + 1];
     double sum = 0, factor = 1;
     for (int64_t k = t; k < end; k++) {
-        double reward = -o->beta * ((double)r->logprobs[k] - (double)r->ref[k]) + (k == end - 1 ? (double)r->scores[s] : 0);
+        double reward =
+            -o->beta * ((double)r->logprobs[k] - (double)r->ref[k]) + (k == end - 1 ? (double)r->scores[s] : 0);
         double next = k + 1 < end ? (double)r->values[k + 1] : 0;
         sum += factor * (reward + o->gamma * next - (double)r->values[k]);
         factor *= o->gamma * o->lambda;
@@ -135,12 +140,14 @@ START_TEST(item9_whitened_advantages_and_rewards)
     double mean = 0, squares = 0, n = 14;
     for (int64_t t = 0; t < r.n; t++) mean += (double)raw[t] / n; /* prompts are 0 */
     for (int s = 0; s < SAMPLES; s++) {
-        for (int64_t t = r.offsets[s] + r.prompts[s]; t < r.offsets[s + 1]; t++) squares += ((double)raw[t] - mean) * ((double)raw[t] - mean);
+        for (int64_t t = r.offsets[s] + r.prompts[s]; t < r.offsets[s + 1]; t++)
+            squares += ((double)raw[t] - mean) * ((double)raw[t] - mean);
     }
     for (int s = 0; s < SAMPLES; s++) {
         for (int64_t t = r.offsets[s]; t < r.offsets[s + 1]; t++) {
             int response = t >= r.offsets[s] + r.prompts[s];
-            ck_assert_double_eq_tol((double)v.advantages[t], response ? ((double)raw[t] - mean) / sqrt(squares / (n - 1) + 1e-8) : 0, 1e-5);
+            ck_assert_double_eq_tol((double)v.advantages[t],
+                                    response ? ((double)raw[t] - mean) / sqrt(squares / (n - 1) + 1e-8) : 0, 1e-5);
         }
     }
     ck_assert_mem_eq(v.returns, returns, (size_t)r.n * sizeof *returns); /* from before the whitening */
@@ -158,7 +165,8 @@ START_TEST(item9_whitened_advantages_and_rewards)
     double kept = 0, variance = 0;
     for (int64_t t = 0; t < r.n; t++) mean += (double)raw[t] / n, kept += (double)v.advantages[t] / n;
     for (int s = 0; s < SAMPLES; s++) {
-        for (int64_t t = r.offsets[s] + r.prompts[s]; t < r.offsets[s + 1]; t++) variance += ((double)v.advantages[t] - kept) * ((double)v.advantages[t] - kept) / (n - 1);
+        for (int64_t t = r.offsets[s] + r.prompts[s]; t < r.offsets[s + 1]; t++)
+            variance += ((double)v.advantages[t] - kept) * ((double)v.advantages[t] - kept) / (n - 1);
     }
     ck_assert_double_eq_tol(kept, mean, 1e-6); /* the mean is kept */
     ck_assert_double_eq_tol(variance, 1, 1e-5);
@@ -220,7 +228,8 @@ START_TEST(item6_penalty_and_objective)
 }
 END_TEST
 
-/* Expectations under an enumerable policy: k1 and k3 are unbiased to rounding, k2 is not but close for near distributions; k3 is never negative. */
+/* Expectations under an enumerable policy: k1 and k3 are unbiased to rounding, k2 is not but close for near
+ * distributions; k3 is never negative. */
 START_TEST(item11_kl_estimators)
 {
     enum { N = 12 };
@@ -281,7 +290,8 @@ START_TEST(needs_its_inputs)
     llama2_rollouts *rollouts;
     recording r;
     record(&r, 2);
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = SAMPLES, .n_tokens = r.n, .tokens = r.tokens, .offsets = r.offsets};
+    llama2_batch batch = {
+        .struct_size = sizeof batch, .n_sequences = SAMPLES, .n_tokens = r.n, .tokens = r.tokens, .offsets = r.offsets};
     ck_ok(llama2_rollouts_create(ctx, &batch, r.prompts, 1, 2, 1, &rollouts));
     const float *const arrays[] = {r.logprobs, r.ref, r.values};
     for (int32_t i = 0; i < 3; i++) {
@@ -299,8 +309,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("advantages");
-    ADD_CASE(suite, "gae", item8_gae_with_any_lambda, item8_what_comes_after_the_end_changes_nothing, item9_whitened_advantages_and_rewards, item9_one_element,
-             item6_penalty_and_objective, needs_its_inputs);
+    ADD_CASE(suite, "gae", item8_gae_with_any_lambda, item8_what_comes_after_the_end_changes_nothing,
+             item9_whitened_advantages_and_rewards, item9_one_element, item6_penalty_and_objective, needs_its_inputs);
     ADD_CASE(suite, "kl", item11_kl_estimators, item11_estimator_is_used_in_the_penalty);
     return suite;
 }

@@ -1,4 +1,5 @@
-/* Every allocation of a whole RLHF run fails once, and from then on for ever: a status, no leak, no crash, and objects that can be freed. */
+/* Every allocation of a whole RLHF run fails once, and from then on for ever: a status, no leak, no crash, and objects
+ * that can be freed. */
 #include "train_test.h"
 
 #include <stdatomic.h>
@@ -54,10 +55,10 @@ static void free_all(handles *h)
     llama2_context_free(h->ctx);
 }
 
-#define TRY(expr)                          \
-    do {                                   \
-        llama2_status status = (expr);     \
-        if (status < 0) return status;     \
+#define TRY(expr)                                                                                                      \
+    do {                                                                                                               \
+        llama2_status status = (expr);                                                                                 \
+        if (status < 0) return status;                                                                                 \
     } while (0)
 
 /* Everything that this layer makes, once. */
@@ -73,7 +74,11 @@ static llama2_status run(handles *h, scarce *s)
     llama2_trainer_options to;
     llama2_rollout_options ro;
     llama2_batch packed = {.struct_size = sizeof packed};
-    llama2_batch prompts = {.struct_size = sizeof prompts, .n_sequences = 2, .n_tokens = 5, .tokens = prompt_tokens, .offsets = prompt_offsets};
+    llama2_batch prompts = {.struct_size = sizeof prompts,
+                            .n_sequences = 2,
+                            .n_tokens = 5,
+                            .tokens = prompt_tokens,
+                            .offsets = prompt_offsets};
     int64_t count;
     small_batch_init(&b);
     llama2_context_options_init(&co, sizeof co);
@@ -125,7 +130,8 @@ START_TEST(every_allocation_fails)
         atomic_init(&s.left, n);
         atomic_init(&s.alive, 0);
         llama2_status status = run(&h, &s);
-        ck_assert_msg(status == LLAMA2_OK || status == LLAMA2_E_NOMEM, "allocation %ld: %s: %s", n, llama2_status_name(status), llama2_last_error());
+        ck_assert_msg(status == LLAMA2_OK || status == LLAMA2_E_NOMEM, "allocation %ld: %s: %s", n,
+                      llama2_status_name(status), llama2_last_error());
         int done = status == LLAMA2_OK && atomic_load(&s.left) >= 0;
         free_all(&h);
         ck_assert_msg(atomic_load(&s.alive) == 0, "allocation %ld: %ld are left", n, atomic_load(&s.alive));
@@ -136,7 +142,8 @@ START_TEST(every_allocation_fails)
 }
 END_TEST
 
-/* After a failure in the middle of an accumulation nothing of it is left, and the next step is the one that it would have been. */
+/* After a failure in the middle of an accumulation nothing of it is left, and the next step is the one that it would
+ * have been. */
 START_TEST(a_failed_step_leaves_no_trace)
 {
     for (long n = 0;; n++) {
@@ -160,7 +167,8 @@ START_TEST(a_failed_step_leaves_no_trace)
         ck_ok(llama2_model_clone(a, &b));
         llama2_trainer_options to;
         llama2_trainer_options_init(&to, sizeof to);
-        to.micro_batch_tokens = 4; /* the third part is the largest: its memory is asked for when two have left their gradients */
+        to.micro_batch_tokens =
+            4; /* the third part is the largest: its memory is asked for when two have left their gradients */
         llama2_trainer *at = small_trainer(ctx, a, 1e-2, &to), *bt = small_trainer(ctx, b, 1e-2, NULL);
         atomic_store(&s.left, n);
         llama2_status status = llama2_sft_step(at, &batch.batch, &ma);

@@ -1,7 +1,8 @@
 /*
- * RLHF-CHECKLIST 15, the exact oracle. The policy answers with one or two tokens of ten, so that every output can be enumerated: the optimum of E[r] - beta KL(pi || ref)
- * is pi* ~ ref exp(r / beta), its value beta log E_ref[exp(r / beta)]. PPO with whitening off, gamma 1 and temperature 1 has to close 98 % of the gap between the reference's
- * and the optimal value, for three betas.
+ * RLHF-CHECKLIST 15, the exact oracle. The policy answers with one or two tokens of ten, so that every output can be
+ * enumerated: the optimum of E[r] - beta KL(pi || ref) is pi* ~ ref exp(r / beta), its value beta log E_ref[exp(r /
+ * beta)]. PPO with whitening off, gamma 1 and temperature 1 has to close 98 % of the gap between the reference's and
+ * the optimal value, for three betas.
  */
 #include "train_test.h"
 
@@ -9,7 +10,8 @@
 
 enum { VOCAB = 10, BOS = 1, EOS = 2, OUTPUTS = 1 + (VOCAB - 1) * VOCAB, SAMPLES = 512 };
 
-/* Two different tokens: after one, the same token again would leave a layer of attention in the same state, and the model could not tell the two positions apart. */
+/* Two different tokens: after one, the same token again would leave a layer of attention in the same state, and the
+ * model could not tell the two positions apart. */
 enum { PROMPT = 2 };
 static const int32_t prompt[PROMPT] = {BOS, 3};
 
@@ -34,7 +36,8 @@ static void enumerate(outputs *o)
         }
     }
     ck_assert_int_eq(s, OUTPUTS);
-    o->batch = (llama2_batch){.struct_size = sizeof o->batch, .n_sequences = s, .n_tokens = n, .tokens = o->tokens, .offsets = o->offsets};
+    o->batch = (llama2_batch){
+        .struct_size = sizeof o->batch, .n_sequences = s, .n_tokens = n, .tokens = o->tokens, .offsets = o->offsets};
 }
 
 /* The reward of an answer: depends on both tokens and not on their sum alone. */
@@ -64,7 +67,8 @@ static double objective(const outputs *o, const double *logpi, const double *log
 {
     double value = 0;
     for (int32_t s = 0; s < OUTPUTS; s++) {
-        value += exp(logpi[s]) * (reward(o->tokens + o->offsets[s], o->offsets[s + 1] - o->offsets[s]) - beta * (logpi[s] - logref[s]));
+        value += exp(logpi[s]) *
+                 (reward(o->tokens + o->offsets[s], o->offsets[s + 1] - o->offsets[s]) - beta * (logpi[s] - logref[s]));
     }
     return value;
 }
@@ -78,7 +82,8 @@ static double optimum(const outputs *o, const double *logref, double beta)
     return beta * log(sum);
 }
 
-static llama2_trainer *trainer_of(llama2_context *ctx, llama2_model *model, llama2_reward_model *critic, double lr, int64_t steps)
+static llama2_trainer *trainer_of(llama2_context *ctx, llama2_model *model, llama2_reward_model *critic, double lr,
+                                  int64_t steps)
 {
     llama2_optimizer_options oo;
     llama2_trainer_options to;
@@ -100,11 +105,13 @@ static llama2_trainer *trainer_of(llama2_context *ctx, llama2_model *model, llam
     return trainer;
 }
 
-static void iterate(llama2_trainer *policy_trainer, llama2_trainer *critic_trainer, llama2_model *policy, const llama2_model *reference,
-                    const llama2_reward_model *critic, const llama2_ppo_options *o, int32_t iteration)
+static void iterate(llama2_trainer *policy_trainer, llama2_trainer *critic_trainer, llama2_model *policy,
+                    const llama2_model *reference, const llama2_reward_model *critic, const llama2_ppo_options *o,
+                    int32_t iteration)
 {
     static const int64_t offsets[2] = {0, PROMPT};
-    llama2_batch prompts = {.struct_size = sizeof prompts, .n_sequences = 1, .n_tokens = PROMPT, .tokens = prompt, .offsets = offsets};
+    llama2_batch prompts = {
+        .struct_size = sizeof prompts, .n_sequences = 1, .n_tokens = PROMPT, .tokens = prompt, .offsets = offsets};
     float scores[SAMPLES];
     llama2_rollout_options r;
     llama2_rollouts *rollouts;
@@ -115,7 +122,8 @@ static void iterate(llama2_trainer *policy_trainer, llama2_trainer *critic_train
     r.max_parallel = SAMPLES;
     ck_ok(llama2_rollout(policy, &prompts, &r, &rollouts));
     llama2_rollouts_view v = view_of(rollouts);
-    for (int32_t s = 0; s < SAMPLES; s++) scores[s] = (float)reward(v.tokens + v.offsets[s], v.offsets[s + 1] - v.offsets[s]);
+    for (int32_t s = 0; s < SAMPLES; s++)
+        scores[s] = (float)reward(v.tokens + v.offsets[s], v.offsets[s + 1] - v.offsets[s]);
     ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SCORES, scores, SAMPLES));
     ck_ok(llama2_rollouts_reference(rollouts, reference));
     ck_ok(llama2_rollouts_values(rollouts, critic));
@@ -144,7 +152,8 @@ static double solve(double beta)
     ck_ok(llama2_model_create(ctx, &c, NULL, &policy));
     ck_ok(llama2_model_clone(policy, &reference));
     llama2_reward_model *critic = small_reward_model(ctx, policy, LLAMA2_HEAD_ZERO);
-    llama2_trainer *trainer = trainer_of(ctx, policy, NULL, 1e-2, STEPS), *critic_trainer = trainer_of(ctx, NULL, critic, 1e-2, STEPS);
+    llama2_trainer *trainer = trainer_of(ctx, policy, NULL, 1e-2, STEPS),
+                   *critic_trainer = trainer_of(ctx, NULL, critic, 1e-2, STEPS);
     enumerate(&all);
     log_probabilities(reference, &all, logref);
 
@@ -159,9 +168,11 @@ static double solve(double beta)
     for (int32_t i = 0; i < ITERATIONS; i++) iterate(trainer, critic_trainer, policy, reference, critic, &o, i);
 
     log_probabilities(policy, &all, logpi);
-    double start = objective(&all, logref, logref, beta), best = optimum(&all, logref, beta), reached = objective(&all, logpi, logref, beta);
+    double start = objective(&all, logref, logref, beta), best = optimum(&all, logref, beta),
+           reached = objective(&all, logpi, logref, beta);
     double closed = (reached - start) / (best - start);
-    printf("beta %.2f: reference %.4f, optimum %.4f, PPO %.4f: %.2f %% of the gap of %.3f\n", beta, start, best, reached, 100 * closed, best - start);
+    printf("beta %.2f: reference %.4f, optimum %.4f, PPO %.4f: %.2f %% of the gap of %.3f\n", beta, start, best,
+           reached, 100 * closed, best - start);
     ck_assert_double_ge(best - start, 1);
     ck_assert_double_le(reached, best + 1e-4); /* else the oracle is wrong */
     llama2_trainer_free(trainer);

@@ -53,7 +53,8 @@ START_TEST(examples_concatenated)
     llama2_batch batch = {.struct_size = sizeof batch};
     add_three(packer); /* 3 + 5 fill the first, 2 begin the second */
     ck_ok(llama2_packer_batch(packer, &batch));
-    static const float weights[] = {1, 1, 1, 0, 0, 0.5f, 1, 1, 1, 1}; /* the second example's first token has lost its weight */
+    static const float weights[] = {1,    1, 1, 0, 0,
+                                    0.5f, 1, 1, 1, 1}; /* the second example's first token has lost its weight */
     static const int64_t offsets[] = {0, 8, 10};
     ck_assert_int_eq(batch.n_sequences, 2);
     ck_assert_mem_eq(batch.loss_weight, weights, sizeof weights);

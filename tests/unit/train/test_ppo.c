@@ -1,4 +1,5 @@
-/* The update: what step 0 must be (items 1, 2), the losses (item 10) against the host's own derivatives, minibatches, failures. */
+/* The update: what step 0 must be (items 1, 2), the losses (item 10) against the host's own derivatives, minibatches,
+ * failures. */
 #include "train_test.h"
 
 typedef struct world {
@@ -78,7 +79,11 @@ START_TEST(values_are_of_the_state_before)
     begin(&w, 2, 1, 0);
     float values[512];
     llama2_rollouts_view v = view_of(w.rollouts);
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = v.n_samples, .n_tokens = v.n_tokens, .tokens = v.tokens, .offsets = v.offsets};
+    llama2_batch batch = {.struct_size = sizeof batch,
+                          .n_sequences = v.n_samples,
+                          .n_tokens = v.n_tokens,
+                          .tokens = v.tokens,
+                          .offsets = v.offsets};
     ck_ok(llama2_reward_model_values(w.critic, &batch, values));
     for (int32_t s = 0; s < v.n_samples; s++) {
         for (int64_t t = v.offsets[s]; t < v.offsets[s + 1]; t++) {
@@ -103,11 +108,16 @@ static void perturb(world *w)
     ck_ok(llama2_rollouts_set(w->rollouts, LLAMA2_ROLLOUTS_VALUES, values, v.n_tokens));
 }
 
-/* One step by hand from rollouts: derivatives by the formulas, through the host's entrances. Returns the two losses and the clipped shares. */
+/* One step by hand from rollouts: derivatives by the formulas, through the host's entrances. Returns the two losses and
+ * the clipped shares. */
 static void step_by_hand(world *w, double temperature, double out[4])
 {
     llama2_rollouts_view v = view_of(w->rollouts);
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = v.n_samples, .n_tokens = v.n_tokens, .tokens = v.tokens, .offsets = v.offsets};
+    llama2_batch batch = {.struct_size = sizeof batch,
+                          .n_sequences = v.n_samples,
+                          .n_tokens = v.n_tokens,
+                          .tokens = v.tokens,
+                          .offsets = v.offsets};
     float now[512], values[512], by_logprob[512] = {0}, by_value[512] = {0};
     double n = (double)response_tokens(&v);
     memset(out, 0, 4 * sizeof *out);
@@ -115,7 +125,10 @@ static void step_by_hand(world *w, double temperature, double out[4])
     ck_ok(llama2_reward_model_values(w->critic, &batch, values));
     for (int32_t s = 0; s < v.n_samples; s++) {
         for (int64_t t = v.offsets[s] + v.prompt_lengths[s]; t < v.offsets[s + 1]; t++) {
-            double a = (double)v.advantages[t], rho = exp((double)now[t] - (double)v.logprobs[t]), bounded = rho < 0.8 ? 0.8 : rho > 1.2 ? 1.2 : rho;
+            double a = (double)v.advantages[t], rho = exp((double)now[t] - (double)v.logprobs[t]),
+                   bounded = rho < 0.8   ? 0.8
+                             : rho > 1.2 ? 1.2
+                                         : rho;
             int clipped = -a * bounded > -a * rho;
             out[0] += fmax(-a * rho, -a * bounded) / n;
             out[2] += clipped / n;
@@ -283,7 +296,8 @@ Suite *test_suite(void)
     TCase *tc = tcase_create("step 0");
     tcase_add_loop_test(tc, item2_first_step_is_on_policy_to_the_bit, 0, 4);
     suite_add_tcase(suite, tc);
-    ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas, item12_threads_and_micro_batches_change_no_bit, adaptive_kl);
+    ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas,
+             item12_threads_and_micro_batches_change_no_bit, adaptive_kl);
     ADD_CASE(suite, "failures", not_finite_is_skipped, what_is_refused);
     return suite;
 }

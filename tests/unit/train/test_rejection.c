@@ -3,8 +3,10 @@
 
 #include "base/files.h"
 
-/* n_prompts prompts of K samples; the prompt is one token, the response two, of which the second tells the sample: 100 * version + sample. */
-static llama2_rollouts *scored(llama2_context *ctx, int32_t n_prompts, int32_t k, int32_t version, const float *scores, const float *safety)
+/* n_prompts prompts of K samples; the prompt is one token, the response two, of which the second tells the sample: 100
+ * * version + sample. */
+static llama2_rollouts *scored(llama2_context *ctx, int32_t n_prompts, int32_t k, int32_t version, const float *scores,
+                               const float *safety)
 {
     int32_t tokens[96], prompts[32];
     int64_t offsets[33] = {0};
@@ -17,7 +19,8 @@ static llama2_rollouts *scored(llama2_context *ctx, int32_t n_prompts, int32_t k
         prompts[s] = 1;
         offsets[s + 1] = 3 * (s + 1);
     }
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = n, .n_tokens = 3 * n, .tokens = tokens, .offsets = offsets};
+    llama2_batch batch = {
+        .struct_size = sizeof batch, .n_sequences = n, .n_tokens = 3 * n, .tokens = tokens, .offsets = offsets};
     ck_ok(llama2_rollouts_create(ctx, &batch, prompts, k, 2, 1, &r));
     ck_ok(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_SCORES, scores, n));
     if (safety) ck_ok(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_SAFETY_SCORES, safety, n));
@@ -28,7 +31,8 @@ static const float first_scores[] = {1, 5, 5, 2, /* */ -3, -1, -2, -4, /* */ 0, 
 static const float first_safety[] = {1, 1, 1, 1, /* */ -3, -2, -1.7f, -3, /* */ -2, -1.8f, -1.74f, -9};
 static const uint64_t first_ids[] = {70, 10, UINT64_MAX};
 
-static void check_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index, uint64_t id, int32_t version, int32_t sample, float score)
+static void check_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index, uint64_t id,
+                       int32_t version, int32_t sample, float score)
 {
     llama2_pool_sample s = {.struct_size = sizeof s};
     ck_ok(llama2_pool_best(pool, first, last, index, &s));
@@ -80,7 +84,8 @@ START_TEST(unsafe_prompts_may_stay)
     llama2_pool *pool;
     llama2_pool_metrics m = {.struct_size = sizeof m};
     llama2_pool_add_options o;
-    llama2_rollouts *r = scored(ctx, 3, 4, 0, first_scores, first_safety), *unknown = scored(ctx, 3, 4, 0, first_scores, NULL);
+    llama2_rollouts *r = scored(ctx, 3, 4, 0, first_scores, first_safety),
+                    *unknown = scored(ctx, 3, 4, 0, first_scores, NULL);
     llama2_pool_add_options_init(&o, sizeof o);
     ck_ok(llama2_pool_create(ctx, &pool));
     ck_ok(llama2_pool_add(pool, unknown, first_ids, &o, &m));
@@ -104,7 +109,8 @@ START_TEST(pools_over_versions_and_files)
     char folder[64], path[96];
     static const float v1[] = {9, 4, /* */ 2, 1}, v2[] = {9, 3, /* */ -7, -8};
     static const uint64_t ids1[] = {70, 5}, ids2[] = {70, 10};
-    llama2_rollouts *r0 = scored(ctx, 3, 4, 0, first_scores, NULL), *r1 = scored(ctx, 2, 2, 1, v1, NULL), *r2 = scored(ctx, 2, 2, 2, v2, NULL);
+    llama2_rollouts *r0 = scored(ctx, 3, 4, 0, first_scores, NULL), *r1 = scored(ctx, 2, 2, 1, v1, NULL),
+                    *r2 = scored(ctx, 2, 2, 2, v2, NULL);
     llama2_pool_add_options_init(&o, sizeof o);
     ck_ok(llama2_pool_create(ctx, &pool));
     o.keep = 2;

@@ -23,17 +23,24 @@ static void comparisons_init(comparisons *c)
         c->safe[s] = -1;
     }
     for (int i = 0; i < PAIRS; i++) c->margins[i] = llama2_reward_margin(LLAMA2_MARGIN_LARGE, i);
-    c->batch = (llama2_batch){.struct_size = sizeof c->batch, .n_sequences = 2 * PAIRS, .n_tokens = n, .tokens = c->tokens, .offsets = c->offsets};
-    c->pairs = (llama2_pairs){.struct_size = sizeof c->pairs, .n_pairs = PAIRS, .batch = &c->batch, .margins = c->margins};
+    c->batch = (llama2_batch){.struct_size = sizeof c->batch,
+                              .n_sequences = 2 * PAIRS,
+                              .n_tokens = n,
+                              .tokens = c->tokens,
+                              .offsets = c->offsets};
+    c->pairs =
+        (llama2_pairs){.struct_size = sizeof c->pairs, .n_pairs = PAIRS, .batch = &c->batch, .margins = c->margins};
 }
 
 START_TEST(item5_margin_table)
 {
     static const float expected[3][4] = {{0, 0, 0, 0}, {1, 2.0f / 3, 1.0f / 3, 0}, {3, 2, 1, 0}};
     for (int32_t scheme = 0; scheme < 3; scheme++) {
-        for (int32_t rating = 0; rating < 4; rating++) ck_assert(llama2_reward_margin(scheme, rating) == expected[scheme][rating]);
+        for (int32_t rating = 0; rating < 4; rating++)
+            ck_assert(llama2_reward_margin(scheme, rating) == expected[scheme][rating]);
     }
-    ck_assert(llama2_reward_margin(3, 0) == 0 && llama2_reward_margin(-1, 0) == 0 && llama2_reward_margin(2, 4) == 0 && llama2_reward_margin(2, -1) == 0);
+    ck_assert(llama2_reward_margin(3, 0) == 0 && llama2_reward_margin(-1, 0) == 0 && llama2_reward_margin(2, 4) == 0 &&
+              llama2_reward_margin(2, -1) == 0);
 }
 END_TEST
 
@@ -126,7 +133,8 @@ START_TEST(gradient_is_that_of_the_loss)
     c.safe[0] = 1, c.safe[1] = 0, c.safe[3] = 1, c.safe[4] = 0, c.safe[5] = 1, c.safe[6] = 0;
     ck_ok(llama2_reward_accumulate(trainer, &c.pairs, &m));
     ck_assert_int_eq(m.n_pairs, PAIRS - 1);
-    ck_assert_int_eq(m.n_labelled, 4); /* another number than that of the pairs: the two means differ in their divisors */
+    ck_assert_int_eq(m.n_labelled,
+                     4); /* another number than that of the pairs: the two means differ in their divisors */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         float grad[24 * 40], weights[24 * 40];
         int64_t n;
@@ -174,7 +182,7 @@ START_TEST(item12_micro_batches_and_left_out_pairs_change_no_bit)
         c.pairs.safe = c.safe;
         c.pairs.safety_weight = 0.7;
         c.safe[0] = 1, c.safe[3] = 0, c.safe[6] = 0, c.safe[7] = 1; /* the last pair is left out */
-        if (way == 2) { /* without it at all */
+        if (way == 2) {                                             /* without it at all */
             c.pairs.n_pairs = PAIRS - 1;
             c.batch.n_sequences = 2 * (PAIRS - 1);
             c.batch.n_tokens = c.offsets[2 * (PAIRS - 1)];
@@ -257,7 +265,8 @@ START_TEST(item4_heads)
     config.dim = 512;
     config.n_layers = 1;
     ck_ok(llama2_model_create(ctx, &config, NULL, &model));
-    llama2_reward_model *normal = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL), *zero = small_reward_model(ctx, model, LLAMA2_HEAD_ZERO);
+    llama2_reward_model *normal = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL),
+                        *zero = small_reward_model(ctx, model, LLAMA2_HEAD_ZERO);
     float head[512];
     int64_t n;
     double mean = 0, squares = 0;
@@ -316,7 +325,8 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("reward");
     ADD_CASE(suite, "loss", item5_margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
-             item12_micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step, training_ranks_the_pairs);
+             item12_micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
+             training_ranks_the_pairs);
     ADD_CASE(suite, "model", item4_heads, item5_score_is_read_at_the_last_token_and_normalised);
     return suite;
 }

@@ -16,7 +16,8 @@ static llama2_rollouts *recorded(llama2_context *ctx, int32_t n, int32_t k)
         offsets[s] = 2 * s;
     }
     offsets[n] = 2 * n;
-    llama2_batch batch = {.struct_size = sizeof batch, .n_sequences = n, .n_tokens = 2 * n, .tokens = tokens, .offsets = offsets};
+    llama2_batch batch = {
+        .struct_size = sizeof batch, .n_sequences = n, .n_tokens = 2 * n, .tokens = tokens, .offsets = offsets};
     ck_ok(llama2_rollouts_create(ctx, &batch, prompts, k, 2, 1, &rollouts));
     return rollouts;
 }
@@ -58,7 +59,8 @@ START_TEST(item14_threshold_on_raw_scores)
 }
 END_TEST
 
-/* The same whitened numbers whether the raw score is taken or goes through sigmoid and logit, where these do not saturate. */
+/* The same whitened numbers whether the raw score is taken or goes through sigmoid and logit, where these do not
+ * saturate. */
 START_TEST(item14_logit_undoes_the_sigmoid)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -96,7 +98,8 @@ START_TEST(item6_missing_eos_costs_after_the_whitening)
     memcpy(without, v.scores, sizeof without);
     o.missing_eos_penalty = 0.75;
     ck_ok(llama2_rollouts_combine(r, NULL, &o));
-    for (int s = 0; s < 4; s++) ck_assert_double_eq_tol((double)v.scores[s], (double)without[s] - (s % 2 ? 0.75 : 0), 1e-6);
+    for (int s = 0; s < 4; s++)
+        ck_assert_double_eq_tol((double)v.scores[s], (double)without[s] - (s % 2 ? 0.75 : 0), 1e-6);
     llama2_rollouts_free(r);
     llama2_context_free(ctx);
 }
@@ -156,7 +159,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("scores");
-    ADD_CASE(suite, "combination", item14_threshold_on_raw_scores, item14_logit_undoes_the_sigmoid, item6_missing_eos_costs_after_the_whitening);
+    ADD_CASE(suite, "combination", item14_threshold_on_raw_scores, item14_logit_undoes_the_sigmoid,
+             item6_missing_eos_costs_after_the_whitening);
     ADD_CASE(suite, "whitening", item9_whitening_of_one_and_of_equals, item9_moments);
     ADD_CASE(suite, "models", scores_of_reward_models);
     return suite;

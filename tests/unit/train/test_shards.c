@@ -5,7 +5,7 @@
 #include "format/shards.h"
 #include <math.h>
 
-/* --- files -------------------------------------------------------------------------------------------------------------------------- */
+/* --- files ----------------------------------------------------------------------------------- */
 
 static llama2_status write_shard(const char *path, int64_t vocab_size, int64_t n, int32_t first)
 {
@@ -77,11 +77,20 @@ static const struct {
     uint64_t value;
     llama2_status code;
 } bad_fields[] = {
-    {0, 0, LLAMA2_E_FORMAT},          {8, 2 | (uint64_t)2 << 32, LLAMA2_E_UNSUPPORTED}, {8, 1 | (uint64_t)3 << 32, LLAMA2_E_FORMAT},
-    {8, 1, LLAMA2_E_FORMAT},          {16, 0, LLAMA2_E_FORMAT},                         {16, 65537, LLAMA2_E_FORMAT},
-    {16, UINT64_MAX, LLAMA2_E_FORMAT}, {24, 1, LLAMA2_E_FORMAT},                        {1024, UINT64_MAX, LLAMA2_E_TRUNCATED},
-    {1024, (uint64_t)1 << 63, LLAMA2_E_TRUNCATED}, {1024, 1, LLAMA2_E_FORMAT},          {1024, 50, LLAMA2_E_CORRUPT},
-    {1016, 0, LLAMA2_E_CORRUPT},      {1008, 0, LLAMA2_E_TRUNCATED},
+    {0, 0, LLAMA2_E_FORMAT},
+    {8, 2 | (uint64_t)2 << 32, LLAMA2_E_UNSUPPORTED},
+    {8, 1 | (uint64_t)3 << 32, LLAMA2_E_FORMAT},
+    {8, 1, LLAMA2_E_FORMAT},
+    {16, 0, LLAMA2_E_FORMAT},
+    {16, 65537, LLAMA2_E_FORMAT},
+    {16, UINT64_MAX, LLAMA2_E_FORMAT},
+    {24, 1, LLAMA2_E_FORMAT},
+    {1024, UINT64_MAX, LLAMA2_E_TRUNCATED},
+    {1024, (uint64_t)1 << 63, LLAMA2_E_TRUNCATED},
+    {1024, 1, LLAMA2_E_FORMAT},
+    {1024, 50, LLAMA2_E_CORRUPT},
+    {1016, 0, LLAMA2_E_CORRUPT},
+    {1008, 0, LLAMA2_E_TRUNCATED},
 };
 
 START_TEST(test_file_bad_fields)
@@ -108,8 +117,10 @@ START_TEST(test_each_failure_of_files)
             long live = memory.live;
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
-            if (mode / 2) memory.fail_at = n;
-            else disk.fail_at = n;
+            if (mode / 2)
+                memory.fail_at = n;
+            else
+                disk.fail_at = n;
             llama2_status status = write_shard(at("s"), 1000, 52, 0);
             done = mode / 2 ? memory.calls <= n : disk.calls <= n;
             memory.fail_at = disk.fail_at = -1;
@@ -123,7 +134,7 @@ START_TEST(test_each_failure_of_files)
 }
 END_TEST
 
-/* --- permutation -------------------------------------------------------------------------------------------------------------------- */
+/* --- permutation ----------------------------------------------------------------------------- */
 
 START_TEST(test_permutation)
 {
@@ -144,7 +155,8 @@ START_TEST(test_permutation)
     /* Mixed well: the mean distance between where neighbours land is n / 3. */
     const uint32_t keys[4] = {1, 2, 3, 4};
     double sum = 0;
-    for (uint64_t i = 0; i < 65535; i++) sum += fabs((double)l2_permute(keys, 65536, i) - (double)l2_permute(keys, 65536, i + 1));
+    for (uint64_t i = 0; i < 65535; i++)
+        sum += fabs((double)l2_permute(keys, 65536, i) - (double)l2_permute(keys, 65536, i + 1));
     ck_assert_double_eq_tol(sum / 65535 / 65536, 1.0 / 3, 0.005);
     /* Ranges near 2^63 too. */
     uint64_t n = ((uint64_t)1 << 63) - 25;
@@ -152,7 +164,7 @@ START_TEST(test_permutation)
 }
 END_TEST
 
-/* --- mixture ------------------------------------------------------------------------------------------------------------------------ */
+/* --- mixture --------------------------------------------------------------------------------- */
 
 /* A source without memory: token i is i mod 1000. */
 static llama2_status read_mock(void *user, uint64_t first, uint64_t n, int32_t *out)
@@ -228,7 +240,8 @@ END_TEST
 START_TEST(test_resume_past_two_to_the_41)
 {
     uint64_t counts[3] = {((uint64_t)1 << 43) + 12345, ((uint64_t)1 << 42) + 1, 5000};
-    const uint64_t positions[] = {0, 1, 65535, 65536, ((uint64_t)1 << 41) / 8 - 3, ((uint64_t)1 << 41) - 1, ((uint64_t)1 << 61) + 17};
+    const uint64_t positions[] = {
+        0, 1, 65535, 65536, ((uint64_t)1 << 41) / 8 - 3, ((uint64_t)1 << 41) - 1, ((uint64_t)1 << 61) + 17};
     llama2_shards *a = make_mixture(8, 3), *b = make_mixture(8, 3), *other = make_mixture(8, 4);
     for (int i = 0; i < 3; i++) {
         add_mock(a, &counts[i], i + 1);
@@ -288,7 +301,7 @@ START_TEST(test_shares)
 }
 END_TEST
 
-/* --- public calls on files ---------------------------------------------------------------------------------------------------------- */
+/* --- public calls on files ------------------------------------------------------------------- */
 
 START_TEST(test_files_as_one_text)
 {

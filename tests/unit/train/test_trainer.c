@@ -40,7 +40,8 @@ START_TEST(item12_micro_batches_give_the_same_bits)
     } ways[] = {{1, 1, 0}, {4, 2, 0}, {20, 3, 0}, {0, 2, 1}, {18, 1, 1}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         float *parts = gradients(0, ways[i].tokens, ways[i].threads, ways[i].recompute, &other, &n);
-        ck_assert_msg(memcmp(parts, whole, (size_t)n * sizeof *parts) == 0, "way %zu differs by %g", i, distance(parts, whole, n));
+        ck_assert_msg(memcmp(parts, whole, (size_t)n * sizeof *parts) == 0, "way %zu differs by %g", i,
+                      distance(parts, whole, n));
         ck_assert(loss == other);
         free(parts);
     }
@@ -76,7 +77,8 @@ START_TEST(item12_accumulated_calls_give_the_same_step)
             ck_ok(llama2_trainer_accumulate(bt, &one, NULL));
         }
         ck_ok(llama2_trainer_update(bt, &bm));
-        ck_assert(am.loss == bm.loss && am.weight == bm.weight && am.grad_norm == bm.grad_norm && am.tokens == bm.tokens);
+        ck_assert(am.loss == bm.loss && am.weight == bm.weight && am.grad_norm == bm.grad_norm &&
+                  am.tokens == bm.tokens);
         ck_assert_int_eq(bm.step, step + 1);
         ck_assert_int_eq(bm.total_tokens, 30 * (step + 1));
     }
@@ -155,7 +157,8 @@ START_TEST(item13_update_is_adamw_with_eps_outside_the_root)
         double decay = strstr(info.name, "norm") ? 0 : 0.3;
         for (int64_t k = 0; k < info.rows * info.columns; k++, at++) {
             /* after one step m / bias1 is the gradient, v / bias2 its square */
-            double grad = (double)g[at] * factor, p = (double)before[at] * (1 - lr * decay) - lr * grad / (fabs(grad) + 0.5);
+            double grad = (double)g[at] * factor,
+                   p = (double)before[at] * (1 - lr * decay) - lr * grad / (fabs(grad) + 0.5);
             worst = fmax(worst, fabs((double)after[at] - p));
             moved = fmax(moved, fabs((double)after[at] - (double)before[at]));
         }
@@ -244,7 +247,9 @@ START_TEST(host_gradients_are_the_loss_gradients)
                 double sum = 0, w = (double)b.weights[t];
                 by_logprob[t] = -b.weights[t];
                 for (int v = 0; v < V; v++) sum += exp((double)logits[(t - 1) * V + v]);
-                for (int v = 0; v < V; v++) by_logits[(t - 1) * V + v] = (float)(w * (exp((double)logits[(t - 1) * V + v]) / sum - (v == b.tokens[t])));
+                for (int v = 0; v < V; v++)
+                    by_logits[(t - 1) * V + v] =
+                        (float)(w * (exp((double)logits[(t - 1) * V + v]) / sum - (v == b.tokens[t])));
             }
         }
         ck_ok(llama2_trainer_backward_logprobs(trainer, &b.batch, 1, by_logprob, 1, 1));
@@ -336,8 +341,9 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("trainer");
-    ADD_CASE(suite, "steps", item12_micro_batches_give_the_same_bits, item12_tied_micro_batches_agree, item12_accumulated_calls_give_the_same_step,
-             dropped_batches_do_not_count, item13_update_is_adamw_with_eps_outside_the_root, training_lowers_the_loss);
+    ADD_CASE(suite, "steps", item12_micro_batches_give_the_same_bits, item12_tied_micro_batches_agree,
+             item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count,
+             item13_update_is_adamw_with_eps_outside_the_root, training_lowers_the_loss);
     ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;

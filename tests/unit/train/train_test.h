@@ -28,7 +28,8 @@ static inline llama2_optimizer *small_optimizer(llama2_context *ctx, double lr)
 }
 
 /* A trainer that owns its optimizer; options NULL: defaults. */
-static inline llama2_trainer *small_trainer(llama2_context *ctx, llama2_model *model, double lr, const llama2_trainer_options *options)
+static inline llama2_trainer *small_trainer(llama2_context *ctx, llama2_model *model, double lr,
+                                            const llama2_trainer_options *options)
 {
     llama2_trainer *trainer;
     llama2_optimizer *optimizer = small_optimizer(ctx, lr);
@@ -37,7 +38,8 @@ static inline llama2_trainer *small_trainer(llama2_context *ctx, llama2_model *m
     return trainer;
 }
 
-static inline llama2_trainer *small_reward_trainer(llama2_context *ctx, llama2_reward_model *model, double lr, const llama2_trainer_options *options)
+static inline llama2_trainer *small_reward_trainer(llama2_context *ctx, llama2_reward_model *model, double lr,
+                                                   const llama2_trainer_options *options)
 {
     llama2_trainer *trainer;
     llama2_optimizer *optimizer = small_optimizer(ctx, lr);
@@ -117,7 +119,8 @@ static inline const char *scratch_folder(char path[64])
 }
 
 /* Rollouts of `n_prompts` prompts, K samples each, sampled from the model. */
-static inline llama2_rollouts *small_rollouts(llama2_model *policy, int32_t n_prompts, int32_t k, double temperature, uint64_t first_sample)
+static inline llama2_rollouts *small_rollouts(llama2_model *policy, int32_t n_prompts, int32_t k, double temperature,
+                                              uint64_t first_sample)
 {
     int32_t tokens[64];
     int64_t offsets[17] = {0}, n = 0;
@@ -125,7 +128,8 @@ static inline llama2_rollouts *small_rollouts(llama2_model *policy, int32_t n_pr
         for (int32_t i = 0; i < 2 + p % 3; i++) tokens[n++] = 3 + (p * 5 + i * 11) % 30;
         offsets[p + 1] = n;
     }
-    llama2_batch prompts = {.struct_size = sizeof prompts, .n_sequences = n_prompts, .n_tokens = n, .tokens = tokens, .offsets = offsets};
+    llama2_batch prompts = {
+        .struct_size = sizeof prompts, .n_sequences = n_prompts, .n_tokens = n, .tokens = tokens, .offsets = offsets};
     llama2_rollout_options o;
     llama2_rollouts *rollouts;
     llama2_rollout_options_init(&o, sizeof o);
@@ -152,7 +156,8 @@ static inline void score_by_tokens(llama2_rollouts *rollouts)
     float scores[256];
     for (int32_t s = 0; s < v.n_samples; s++) {
         scores[s] = 0;
-        for (int64_t t = v.offsets[s] + v.prompt_lengths[s]; t < v.offsets[s + 1]; t++) scores[s] += (float)(v.tokens[t] % 5) - 2;
+        for (int64_t t = v.offsets[s] + v.prompt_lengths[s]; t < v.offsets[s + 1]; t++)
+            scores[s] += (float)(v.tokens[t] % 5) - 2;
     }
     ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SCORES, scores, v.n_samples));
 }
