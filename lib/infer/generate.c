@@ -56,7 +56,7 @@ typedef struct engine {
     float *logits32;          /* logits, or a copy of them in fp32, for the sampler */
     double *logprobs;         /* (n_slots) */
     int32_t *drawn;           /* (n_slots) */
-    l2_candidate *candidates; /* (workers, V) */
+    char *sample_room;        /* of each worker */
 } engine;
 
 static int64_t prompt_length(const engine *e, int32_t prompt)
@@ -69,6 +69,12 @@ static int64_t response_limit(const engine *e, int32_t prompt)
 {
     int64_t room = e->model->config.max_seq_len - prompt_length(e, prompt);
     return room < e->options->max_new_tokens ? room : e->options->max_new_tokens;
+}
+
+/* A worker's, so that the next one's is aligned. */
+static size_t sample_room_size(const engine *e)
+{
+    return (l2_sample_room(e->model->config.vocab_size) + 63) / 64 * 64;
 }
 
 static llama2_status set_up(engine *e)
@@ -113,7 +119,7 @@ static llama2_status set_up(engine *e)
     L2_TRY(l2_alloc(ctx, n, sizeof *e->row_prefix, &e->row_prefix));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->logprobs, &e->logprobs));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->drawn, &e->drawn));
-    L2_TRY(l2_alloc(ctx, (size_t)l2_workers(ctx) * vocab, sizeof *e->candidates, &e->candidates));
+    L2_TRY(l2_alloc(ctx, (size_t)l2_workers(ctx), sample_room_size(e), &e->sample_room));
     e->hidden = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->dim);
     e->logits = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->vocab_size);
     L2_TRY(l2_alloc(ctx, n * (size_t)g->dim, size, &e->hidden.data));
@@ -136,9 +142,9 @@ static void tear_down(engine *e)
     for (int32_t i = 0; e->prefixes && i <= e->n_slots; i++) l2_free(ctx, e->prefixes[i].blocks);
     if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
     l2_kv_cache_free(&e->cache);
-    void *rest[] = {e->responses, e->slots,      e->prefixes,    e->prefix_logits, e->offsets,    e->start,
-                    e->wanted,    e->blocks,     e->tokens,      e->row_slot,      e->row_prefix, e->logprobs,
-                    e->drawn,     e->candidates, e->hidden.data, e->logits.data};
+    void *rest[] = {e->responses, e->slots,       e->prefixes,    e->prefix_logits, e->offsets,    e->start,
+                    e->wanted,    e->blocks,      e->tokens,      e->row_slot,      e->row_prefix, e->logprobs,
+                    e->drawn,     e->sample_room, e->hidden.data, e->logits.data};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
 }
 
@@ -163,8 +169,8 @@ static void draw_task(void *arg, int32_t row, int32_t worker)
     const slot *s = &e->slots[e->row_slot[row]];
     double u =
         l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->first_sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
-    e->drawn[row] = l2_sample(e->logits32 + (size_t)row * (size_t)vocab, vocab, o->temperature, o->top_k, o->top_p, u,
-                              e->candidates + (size_t)worker * (size_t)vocab);
+    e->drawn[row] = l2_sample(e->ctx, e->logits32 + (size_t)row * (size_t)vocab, vocab, o->temperature, o->top_k,
+                              o->top_p, u, e->sample_room + (size_t)worker * sample_room_size(e));
 }
 
 /* Draws a token for each of the places row_slot[0 .. n - 1], from rows 0 .. n - 1 of the logits, and takes it in;

@@ -21,7 +21,7 @@ llama2_status l2_session_new(llama2_model *model, llama2_session **out)
     L2_CHECK(l2_alloc(ctx, (size_t)vocab, l2_dtype_size(model->dtype), &s->logits));
     s->logits32 = s->logits;
     if (model->dtype != LLAMA2_F32) L2_CHECK(l2_alloc(ctx, (size_t)vocab, sizeof *s->logits32, &s->logits32));
-    L2_CHECK(l2_alloc(ctx, (size_t)vocab, sizeof *s->candidates, &s->candidates));
+    L2_CHECK(l2_alloc(ctx, l2_sample_room(vocab), 1, &s->sample_room));
     L2_CHECK(l2_alloc(ctx, (size_t)most, sizeof *s->sequence.blocks, &s->sequence.blocks));
     L2_CHECK(l2_kv_cache_init(model, most < FIRST_BLOCKS ? most : FIRST_BLOCKS, &s->cache));
     *out = s;
@@ -37,7 +37,7 @@ void l2_session_release(llama2_session *s)
     llama2_context *ctx = s->ctx;
     l2_kv_cache_free(&s->cache);
     l2_free(ctx, s->sequence.blocks);
-    l2_free(ctx, s->candidates);
+    l2_free(ctx, s->sample_room);
     if (s->logits32 != s->logits) l2_free(ctx, s->logits32);
     l2_free(ctx, s->logits);
     l2_model_release(s->model);
@@ -94,8 +94,8 @@ llama2_status l2_session_draw(llama2_session *s, const llama2_sampling *sampling
 {
     int32_t vocab = s->model->config.vocab_size;
     double u = l2_rng_uniform(sampling->seed, L2_RNG_SAMPLE, sampling->sample_id, (uint32_t)s->sequence.length);
-    int32_t id =
-        l2_sample(s->logits32, vocab, sampling->temperature, sampling->top_k, sampling->top_p, u, s->candidates);
+    int32_t id = l2_sample(s->ctx, s->logits32, vocab, sampling->temperature, sampling->top_k, sampling->top_p, u,
+                           s->sample_room);
     if (id < 0)
         return l2_fail(LLAMA2_E_NUMERIC, "the logits at position %lld are not finite", (long long)s->sequence.length);
     if (logprob) {

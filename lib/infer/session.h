@@ -13,7 +13,7 @@ struct llama2_session {
     void *logits;    /* (V) after the last token, in the model's dtype */
     float *logits32; /* the same memory, or a copy in fp32 for the sampler and the host */
     int has_logits;
-    l2_candidate *candidates; /* (V) */
+    void *sample_room;
 };
 
 llama2_status l2_session_new(llama2_model *model, llama2_session **out);

@@ -6,7 +6,8 @@
  * runs tiles of 6 x 64 over them. The chain of an element goes on from step to step through c itself, so that no
  * blocking is seen in the bits.
  *
- * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows.
+ * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows. Several weights
+ * that multiply the same rows are one parallel region then, since its beginning and end cost more than a small product.
  */
 #include "math/gemm.h"
 #include "base/alloc.h"
@@ -19,9 +20,10 @@ enum {
     DEPTH = 512,      /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
     BLOCK_ROWS = 384, /* most of c in one task */
     BLOCK_COLUMNS = 512,
-    DIRECT_ROWS = 12,  /* with at most this many rows a row-major b is read in place */
-    FEW_COLUMNS = 32,  /* of a task of the path for few rows */
-    SOME_COLUMNS = 48, /* most of a task of the path for some rows, and what it is a multiple of */
+    DIRECT_ROWS = 12,    /* with at most this many rows a row-major b is read in place */
+    FEW_UNIT = 16,       /* what the columns of a task of the path for few rows are a multiple of */
+    FEW_BYTES = 1 << 19, /* and what of the weight it reads, more or less: its beginning can't be fetched ahead */
+    SOME_COLUMNS = 48,   /* most of a task of the path for some rows, and what it is a multiple of */
     SOME_UNIT = 12,
     SOME_LANES = 16, /* what the number of its rows is rounded to */
     SMALL = 1 << 18, /* multiply-adds that are not worth waking a thread for */
@@ -30,8 +32,12 @@ enum {
 
 typedef struct gemm_job {
     const l2_kernels *kernels;
-    int64_t m, n, k, ldc;
-    l2_matrix a, b;
+    int64_t m, k;
+    l2_matrix a;
+    int32_t n_parts;
+    const l2_gemm_part *parts;
+    int64_t n, ldc; /* of the part that is being computed in blocks, as b and c */
+    l2_matrix b;
     char *c, *scratch;
     size_t size, scratch_size; /* of an element; of a worker's share */
     int64_t depth, block_rows, block_columns, column_blocks;
@@ -108,37 +114,73 @@ static void run_block(void *arg, int32_t task, int32_t worker)
     }
 }
 
-/* A task of the path for few rows: some columns of c, which are rows of the weight. */
+/* --- few or some rows times a weight: all parts in one parallel region ------------------------------ */
+
+static int64_t tasks_of(const gemm_job *job, const l2_gemm_part *part)
+{
+    return (part->n + job->block_columns - 1) / job->block_columns;
+}
+
+static int32_t count_column_tasks(const gemm_job *job)
+{
+    int64_t n = 0;
+    for (int32_t i = 0; i < job->n_parts; i++) n += tasks_of(job, &job->parts[i]);
+    return (int32_t)n;
+}
+
+/* What a task is about: some columns of one part's c, which are rows of its weight. */
+typedef struct columns {
+    const char *w;
+    char *c;
+    int64_t n, ldw, ldc;
+} columns;
+
+static columns columns_of(const gemm_job *job, int64_t task)
+{
+    const l2_gemm_part *part = job->parts;
+    for (; task >= tasks_of(job, part); part++) task -= tasks_of(job, part);
+    int64_t j = task * job->block_columns;
+    return (columns){.w = element(job, part->b, 0, j),
+                     .c = (char *)part->c + (size_t)j * job->size,
+                     .n = smaller(job->block_columns, part->n - j),
+                     .ldw = part->b.column_stride,
+                     .ldc = part->ldc};
+}
+
 static void run_few(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const gemm_job *job = arg;
-    int64_t j = task * job->block_columns;
-    job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, element(job, job->b, 0, j), job->b.column_stride,
-                           job->c + (size_t)j * job->size, job->ldc, (int)job->m,
-                           smaller(job->block_columns, job->n - j), job->accumulate);
+    columns t = columns_of(job, task);
+    job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, t.w, t.ldw, t.c, t.ldc, (int)job->m, t.n,
+                           job->accumulate);
 }
 
-/* The same for some rows: job->block_rows of them, whose transpose is in the scratch memory; up to 8 that are left over
- * are few. */
+static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
+{
+    int64_t workers = l2_workers(ctx), tasks = n * job->k * (int64_t)job->size / FEW_BYTES;
+    tasks = tasks < 2 * workers ? 2 * workers : smaller(tasks, 4 * workers);
+    job->block_columns = small ? n : round_up((n + tasks - 1) / tasks, FEW_UNIT);
+    l2_parallel(ctx, count_column_tasks(job), run_few, job);
+}
+
+/* job->block_rows of the rows, whose transpose is in the scratch memory; up to 8 that are left over are few. */
 static void run_some(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const gemm_job *job = arg;
-    int64_t j = task * job->block_columns, n = smaller(job->block_columns, job->n - j),
-            first = smaller(job->block_rows, job->m);
-    const char *w = element(job, job->b, 0, j);
-    char *c = job->c + (size_t)j * job->size;
-    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, w, job->b.column_stride, c, job->ldc, (int)first, n,
+    columns t = columns_of(job, task);
+    int64_t first = smaller(job->block_rows, job->m);
+    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, t.w, t.ldw, t.c, t.ldc, (int)first, t.n,
                             job->accumulate);
     if (first == job->m) return;
-    job->kernels->gemm_few(job->k, element(job, job->a, first, 0), job->a.row_stride, w, job->b.column_stride,
-                           c + (size_t)(first * job->ldc) * job->size, job->ldc, (int)(job->m - first), n,
+    job->kernels->gemm_few(job->k, element(job, job->a, first, 0), job->a.row_stride, t.w, t.ldw,
+                           t.c + (size_t)(first * t.ldc) * job->size, t.ldc, (int)(job->m - first), t.n,
                            job->accumulate);
 }
 
 /* Returns 0, and nothing was done, where there is no scratch memory. */
-static int some_rows(llama2_context *ctx, gemm_job *job, int small)
+static int some_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
 {
     int64_t left = job->m % SOME_LANES;
     job->block_rows = left <= L2_FEW_ROWS ? job->m - left : round_up(job->m, SOME_LANES);
@@ -146,12 +188,13 @@ static int some_rows(llama2_context *ctx, gemm_job *job, int small)
     job->kernels->gemm_pack_b(job->k, (int)smaller(job->block_rows, job->m), job->a.data, 1, job->a.row_stride,
                               job->scratch, job->block_rows);
     int64_t tasks = 4 * (int64_t)l2_workers(ctx);
-    job->block_columns = small ? job->n : smaller(SOME_COLUMNS, round_up((job->n + tasks - 1) / tasks, SOME_UNIT));
-    job->column_blocks = (job->n + job->block_columns - 1) / job->block_columns;
-    l2_parallel(ctx, (int32_t)job->column_blocks, run_some, job);
+    job->block_columns = small ? n : smaller(SOME_COLUMNS, round_up((n + tasks - 1) / tasks, SOME_UNIT));
+    l2_parallel(ctx, count_column_tasks(job), run_some, job);
     l2_scratch_put(ctx, job->scratch);
     return 1;
 }
+
+/* --- any product ------------------------------------------------------------------------------ */
 
 /* Blocks small enough that every worker has several, large enough that packing is little beside the products. */
 static void choose_blocks(gemm_job *job, int32_t workers)
@@ -181,36 +224,16 @@ static int32_t count_tasks(const gemm_job *job)
     return (int32_t)((job->m + job->block_rows - 1) / job->block_rows * job->column_blocks);
 }
 
-llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b,
-                      void *c, int64_t ldc, int accumulate)
+static void run_blocks(llama2_context *ctx, gemm_job job, const l2_gemm_part *part, int small)
 {
-    if (m == 0 || n == 0 || (k == 0 && accumulate)) return LLAMA2_OK;
-    if (dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && l2_gemm_cblas(m, n, k, a, b, c, ldc, accumulate))
-        return LLAMA2_OK;
     int32_t workers = l2_workers(ctx);
-    int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
-    gemm_job job = {.kernels = l2_kernels_of(ctx, dtype),
-                    .m = m,
-                    .n = n,
-                    .k = k,
-                    .ldc = ldc,
-                    .a = a,
-                    .b = b,
-                    .c = c,
-                    .size = l2_dtype_size(dtype),
-                    .accumulate = accumulate};
-    int weight_rows = b.column_stride != 1; /* b is the transpose of a row-major matrix */
-    if (m <= L2_FEW_ROWS && weight_rows && (a.column_stride == 1 || k == 1)) {
-        job.block_columns = small ? n : FEW_COLUMNS;
-        job.column_blocks = (n + job.block_columns - 1) / job.block_columns;
-        l2_parallel(ctx, (int32_t)job.column_blocks, run_few, &job);
-        return LLAMA2_OK;
-    }
-    if (m <= L2_SOME_ROWS && m > L2_FEW_ROWS && weight_rows && a.column_stride == 1 && some_rows(ctx, &job, small))
-        return LLAMA2_OK;
+    job.n = part->n;
+    job.b = part->b;
+    job.c = part->c;
+    job.ldc = part->ldc;
     choose_blocks(&job, small ? 1 : workers);
-    job.pack_a = a.column_stride != 1 && m > 1;
-    job.pack_b = weight_rows || m > DIRECT_ROWS;
+    job.pack_a = job.a.column_stride != 1 && job.m > 1;
+    job.pack_b = job.b.column_stride != 1 || job.m > DIRECT_ROWS;
     job.scratch_size = (size_t)DEPTH * job.size *
                        (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
     job.depth = DEPTH;
@@ -220,5 +243,42 @@ llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, 
     }
     l2_parallel(ctx, count_tasks(&job), run_block, &job);
     l2_scratch_put(ctx, job.scratch);
+}
+
+llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64_t k, l2_matrix a, int32_t n_parts,
+                            const l2_gemm_part *parts, int accumulate)
+{
+    int64_t n = 0;
+    int weight_rows = 1; /* each b is the transpose of a row-major matrix */
+    for (int32_t i = 0; i < n_parts; i++) {
+        n += parts[i].n;
+        weight_rows = weight_rows && parts[i].b.column_stride != 1;
+    }
+    if (m == 0 || n == 0 || (k == 0 && accumulate)) return LLAMA2_OK;
+    int blas = dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS;
+    int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
+    gemm_job job = {.kernels = l2_kernels_of(ctx, dtype),
+                    .m = m,
+                    .k = k,
+                    .a = a,
+                    .n_parts = n_parts,
+                    .parts = parts,
+                    .size = l2_dtype_size(dtype),
+                    .accumulate = accumulate};
+    if (!blas && m <= L2_FEW_ROWS && weight_rows && (a.column_stride == 1 || k == 1)) {
+        few_rows(ctx, &job, n, small);
+        return LLAMA2_OK;
+    }
+    if (!blas && m <= L2_SOME_ROWS && m > L2_FEW_ROWS && weight_rows && a.column_stride == 1 &&
+        some_rows(ctx, &job, n, small))
+        return LLAMA2_OK;
+    for (const l2_gemm_part *p = parts; p < parts + n_parts; p++)
+        if (!blas || !l2_gemm_cblas(m, p->n, k, a, p->b, p->c, p->ldc, accumulate)) run_blocks(ctx, job, p, small);
     return LLAMA2_OK;
+}
+
+llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b,
+                      void *c, int64_t ldc, int accumulate)
+{
+    return l2_gemm_parts(ctx, dtype, m, k, a, 1, &(l2_gemm_part){n, b, c, ldc}, accumulate);
 }

@@ -13,8 +13,19 @@ typedef struct l2_matrix {
     int64_t row_stride, column_stride; /* in elements; one of them is 1 */
 } l2_matrix;
 
-/* a: (m, k), b: (k, n), c: (m, n) with row stride ldc. dtype F32 or F64. Runs on the context's threads. Always
- * succeeds: without scratch memory it is only slower. */
+/* One of several products of the same a: b: (k, n), c: (m, n) with row stride ldc. */
+typedef struct l2_gemm_part {
+    int64_t n;
+    l2_matrix b;
+    void *c;
+    int64_t ldc;
+} l2_gemm_part;
+
+/* a: (m, k). dtype F32 or F64. Runs on the context's threads. Always succeeds: without scratch memory it is only
+ * slower. */
+llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64_t k, l2_matrix a, int32_t n_parts,
+                            const l2_gemm_part *parts, int accumulate);
+/* The same with one part. */
 llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b,
                       void *c, int64_t ldc, int accumulate);
 

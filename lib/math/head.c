@@ -127,3 +127,9 @@ llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const
     l2_parallel(ctx, count_tasks(rows, vocabulary), run_logprobs, &job);
     return LLAMA2_OK;
 }
+
+double l2_op_probabilities(const llama2_context *ctx, int64_t n, const float *logits, double temperature, float *p,
+                           double *sums)
+{
+    return l2_kernels_of(ctx, LLAMA2_F32)->head_probabilities(n, logits, 1 / temperature, p, sums);
+}

@@ -63,6 +63,9 @@ typedef struct l2_kernels {
     void (*head_backward)(int64_t n, void *logits, double inverse_temperature, int64_t target, const l2_head_row *row,
                           double dlogprob, double dentropy);
 
+    /* l2_op_probabilities. */
+    double (*head_probabilities)(int64_t n, const void *logits, double inverse_temperature, void *p, double *sums);
+
     void (*adamw)(int64_t n, const l2_adamw_step *step, void *param, const void *grad, void *m, void *v);
 
     /* Of fp32 in every table. */

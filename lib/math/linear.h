@@ -7,6 +7,9 @@
 
 #include "math/tensor.h"
 
+/* Weights that l2_linears_forward takes at once. */
+enum { L2_MOST_LINEARS = 3 };
+
 typedef struct l2_linear {
     l2_tensor weight; /* (N, K) */
     l2_tensor grad;   /* (N, K) or data NULL: frozen */
@@ -16,6 +19,10 @@ typedef struct l2_linear {
  * k = 0..K-1, starting from y (accumulate) or 0: the bits depend on nothing else. */
 llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y,
                                 int accumulate);
+
+/* y[i] = x W_i^T of n weights that multiply the same x: the bits of one after the other. */
+llama2_status l2_linears_forward(llama2_context *ctx, int32_t n, const l2_linear *const *w, const l2_tensor *x,
+                                 l2_tensor *const *y);
 
 /* dx = dy W (or += with accumulate; skipped where dx is NULL), and dW += dy^T x where the weight is not frozen: a chain
  * over the rows in their order that starts from the present dW, so that rows of zeros and micro-batches change no bit.

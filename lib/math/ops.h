@@ -120,6 +120,12 @@ llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_te
 llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, double temperature,
                              double *logprob, double *entropy);
 
+/* What a token is drawn by: p = exp(z - max z), z = logits / temperature, of one row, and the sums of p over blocks of
+ * L2_SUM_BLOCK. Returns max z. On the calling thread; can't fail. A NaN among the logits is one among the sums. */
+enum { L2_SUM_BLOCK = 256 };
+double l2_op_probabilities(const llama2_context *ctx, int64_t n, const float *logits, double temperature, float *p,
+                           double *sums);
+
 /* --- elementwise.c --------------------------------------------------------------------------- */
 
 llama2_status l2_op_fill(llama2_context *ctx, l2_tensor *y, double value);

@@ -40,8 +40,10 @@ enum { V_LANES = 16 };
 
 #if defined(__GNUC__)
 #define V_PREFETCH(p) __builtin_prefetch((const void *)(p), 0, 3)
+#define V_PREFETCH_ONCE(p) __builtin_prefetch((const void *)(p), 0, 0) /* of what is used once */
 #else
 #define V_PREFETCH(p) ((void)(p))
+#define V_PREFETCH_ONCE(p) ((void)(p))
 #endif
 
 V_INLINE real r_fma(real a, real b, real c)

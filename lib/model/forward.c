@@ -87,13 +87,6 @@ static void count_positions(const llama2_batch *batch, int32_t *positions)
             positions[t] = (int32_t)(t - batch->offsets[s]);
 }
 
-/* y = W x of a tensor with heads, seen as (T, H * Dh). */
-static llama2_status project(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor y)
-{
-    l2_tensor rows = l2_tensor_2d(y.dtype, y.data, y.shape[0], y.shape[1] * y.shape[2]);
-    return l2_linear_forward(ctx, w, x, &rows, 0);
-}
-
 llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const int32_t *positions,
                                const l2_packing *packing, l2_kv_layer *cache, const l2_kv_rows *rows,
                                l2_layer_buffers *b, l2_layer_work *work, l2_tensor *out)
@@ -104,9 +97,8 @@ llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, con
     l2_tensor *rstd1 = b->rstd1.data ? &b->rstd1 : NULL, *rstd2 = b->rstd2.data ? &b->rstd2 : NULL;
 
     L2_TRY(l2_op_rmsnorm_forward(ctx, &b->x, &l->attention_norm.weight, eps, normed, rstd1));
-    L2_TRY(project(ctx, &l->q, normed, b->q));
-    L2_TRY(project(ctx, &l->k, normed, b->k));
-    L2_TRY(project(ctx, &l->v, normed, b->v));
+    L2_TRY(l2_linears_forward(ctx, 3, (const l2_linear *[]){&l->q, &l->k, &l->v}, normed,
+                              (l2_tensor *[]){&b->q, &b->k, &b->v}));
     L2_TRY(l2_op_rope(ctx, &b->q, positions, &model->cosine, &model->sine, 0));
     L2_TRY(l2_op_rope(ctx, &b->k, positions, &model->cosine, &model->sine, 0));
     if (cache) {
@@ -123,8 +115,8 @@ llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, con
 
     /* out = x2 + Wd (silu(Wg n) * Wu n) */
     L2_TRY(l2_op_rmsnorm_forward(ctx, x2, &l->ffn_norm.weight, eps, normed, rstd2));
-    L2_TRY(l2_linear_forward(ctx, &l->gate, normed, &b->gate, 0));
-    L2_TRY(l2_linear_forward(ctx, &l->up, normed, &b->up, 0));
+    L2_TRY(
+        l2_linears_forward(ctx, 2, (const l2_linear *[]){&l->gate, &l->up}, normed, (l2_tensor *[]){&b->gate, &b->up}));
     L2_TRY(l2_op_swiglu_forward(ctx, &b->gate, &b->up, &work->hidden));
     if (x2->data != out->data) L2_TRY(l2_op_copy(ctx, x2, out));
     return l2_linear_forward(ctx, &l->down, &work->hidden, out, 1);

@@ -15,6 +15,10 @@
 #define GEMM_VECTORS 1
 #endif
 
+/* Where to fetch from: further on in the row, of which `left` is to come, or at the beginning of the one that is next, `stride` on. */
+enum { GEMM_SOME_AHEAD = 128 };
+V_INLINE int64_t gemm_ahead(int64_t left, int64_t k, int64_t stride) { return left > GEMM_SOME_AHEAD ? GEMM_SOME_AHEAD : stride + GEMM_SOME_AHEAD - k; }
+
 /* Columns beside one or two vectors of 16 rows in gemm_some. */
 enum { GEMM_SOME_COLUMNS = 12 };
 
@@ -177,12 +181,9 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
 
 /*
  * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in
- * registers; far ahead of the use it is fetched into the cache, since 16 short streams are more than the hardware follows.
+ * registers. Meanwhile the next 16 rows, which follow in memory, are fetched in the order of their addresses: one stream is what memory is
+fastest at, 16 short ones are more than the hardware follows.
  */
-enum { GEMM_FEW_AHEAD = 128 };
-
-/* Where to fetch from: further on in the row, of which `left` is to come, or at the beginning of the one that is next, `stride` on. */
-V_INLINE int64_t gemm_ahead(int64_t left, int64_t k, int64_t stride) { return left > GEMM_FEW_AHEAD ? GEMM_FEW_AHEAD : stride + GEMM_FEW_AHEAD - k; }
 
 GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, const int m, int64_t n,
                             int accumulate)
@@ -193,9 +194,9 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
     if (n == 16) {
         for (; p + 16 <= k; p += 16) {
             vreal v[16];
-            const real *ahead = w + p + gemm_ahead(k - p, k, 16 * ldw);
+            const real *next = w + 16 * (ldw + p);
             V_UNROLL for (int j = 0; j < 16; j++) {
-                V_PREFETCH(ahead + j * ldw);
+                V_PREFETCH_ONCE(next + 16 * j);
                 v[j] = v_load(w + j * ldw + p);
             }
             v_transpose(v);

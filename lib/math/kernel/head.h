@@ -11,6 +11,7 @@
 
 #include "math/simd.h"
 #include "math/kernels.h"
+#include "math/ops.h"
 
 enum { HEAD_WIDTH = 4 };
 
@@ -75,6 +76,29 @@ static void head_backward(int64_t n, void *logits_, double inverse_temperature, 
         else v_store_n(logits + j, g, rest);
     }
     logits[target] += (real)(inverse_temperature * dlogprob);
+}
+
+static double head_probabilities(int64_t n, const void *logits_, double inverse_temperature, void *p_, double *sums)
+{
+    const real *logits = logits_;
+    real *p = p_, most = head_max(n, logits, (real)inverse_temperature);
+    vreal inverse = v_set1((real)inverse_temperature), m = v_set1(most);
+    for (int64_t first = 0; first < n; first += L2_SUM_BLOCK) {
+        int64_t end = n - first < L2_SUM_BLOCK ? n : first + L2_SUM_BLOCK, j = first;
+        vreal sum = v_zero();
+        for (; j + V_LANES <= end; j += V_LANES) {
+            vreal e = v_exp(v_sub(v_mul(v_load(logits + j), inverse), m));
+            v_store(p + j, e);
+            sum = v_add(sum, e);
+        }
+        if (j < end) {
+            vreal e = v_blend_n(v_exp(v_sub(v_mul(v_load_n(logits + j, end - j), inverse), m)), v_zero(), end - j);
+            v_store_n(p + j, e, end - j);
+            sum = v_add(sum, e);
+        }
+        *sums++ = v_sum(sum);
+    }
+    return most;
 }
 
 #endif

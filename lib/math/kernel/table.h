@@ -22,6 +22,7 @@ const l2_kernels L2_TABLE = {
     .gemm_some = gemm_some,
     .head_forward = head_forward,
     .head_backward = head_backward,
+    .head_probabilities = head_probabilities,
     .adamw = adamw,
     .f32_from_bf16 = f32_from_bf16,
     .bf16_from_f32 = bf16_from_f32,

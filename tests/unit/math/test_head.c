@@ -232,11 +232,44 @@ START_TEST(impossible_tokens)
 }
 END_TEST
 
+/* exp(z - max z) and its sums, against double; the same bits for every instruction set. */
+START_TEST(probabilities)
+{
+    static const int64_t sizes[] = {1, 3, 17, 255, 256, 257, 1000};
+    for (int i = 0; i < 7; i++) {
+        int64_t n = sizes[i];
+        float *logits = test_numbers(LLAMA2_F32, n, 5, 8), *p = test_alloc(n, 4), *first = test_alloc(n, 4);
+        double sums[4], first_sums[4], max = -INFINITY;
+        for (int64_t j = 0; j < n; j++) max = fmax(max, (double)(logits[j] * (float)(1 / 0.7)));
+        for (int32_t isa = LLAMA2_ISA_SCALAR; isa <= LLAMA2_ISA_AVX512; isa++) {
+            llama2_context *ctx = test_context(isa, 1);
+            if (!ctx) continue;
+            ck_each(l2_op_probabilities(ctx, n, logits, 0.7, p, sums) == max, "another maximum");
+            for (int64_t b = 0, j = 0; j < n; b++) {
+                double sum = 0;
+                for (int64_t end = j + L2_SUM_BLOCK < n ? j + L2_SUM_BLOCK : n; j < end; j++) {
+                    double expected = exp((double)(logits[j] * (float)(1 / 0.7)) - max);
+                    ck_each(fabs((double)p[j] - expected) <= 2e-6 * expected, "p[%d]: %g, expected %g", (int)j,
+                            (double)p[j], expected);
+                    sum += (double)p[j];
+                }
+                ck_each(fabs(sums[b] - sum) <= 2e-6 * sum, "sum %d: %g, expected %g", (int)b, sums[b], sum);
+            }
+            if (isa == LLAMA2_ISA_SCALAR) memcpy(first, p, (size_t)n * 4), memcpy(first_sums, sums, sizeof sums);
+            ck_same_bits("p", first, p, n, 4);
+            ck_same_bits("sums", first_sums, sums, (n + L2_SUM_BLOCK - 1) / L2_SUM_BLOCK, 8);
+            llama2_context_free(ctx);
+        }
+        free(logits), free(p), free(first);
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("math/head");
     ADD_CASE(suite, "values", values, gradients, impossible_tokens, a_loss_without_derivatives_changes_no_gradient);
     ADD_CASE(suite, "bits", full_logits_give_the_same_bits, chunks_change_no_bit,
-             threads_and_instruction_sets_change_no_bit);
+             threads_and_instruction_sets_change_no_bit, probabilities);
     return suite;
 }

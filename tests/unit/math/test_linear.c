@@ -96,9 +96,41 @@ START_TEST(accumulates_into_y)
 }
 END_TEST
 
+/* Weights of several heights at once, for few, some and many rows: the bits of one after the other. */
+START_TEST(several_at_once)
+{
+    enum { K = 77, F = LLAMA2_F32, MOST = 3 };
+    static const int64_t heights[MOST] = {96, 5, 130}, row_counts[] = {1, 7, 8, 9, 33, 64, 70};
+    for (int32_t isa = LLAMA2_ISA_SCALAR; isa <= LLAMA2_ISA_AVX512; isa++) {
+        for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++) {
+            int64_t rows = row_counts[r];
+            llama2_context *ctx = test_context(isa, 2);
+            if (!ctx) continue;
+            l2_linear w[MOST];
+            l2_tensor x = l2_tensor_2d(F, test_numbers(F, rows * K, 9, 1), rows, K), one[MOST], all[MOST];
+            for (int i = 0; i < MOST; i++) {
+                int64_t n = heights[i];
+                w[i] = (l2_linear){.weight = l2_tensor_2d(F, test_numbers(F, n * K, 1 + (uint64_t)i, 1), n, K)};
+                one[i] = l2_tensor_2d(F, test_alloc(rows * n, 4), rows, n);
+                all[i] = l2_tensor_2d(F, test_alloc(rows * n, 4), rows, n);
+                ck_ok(l2_linear_forward(ctx, &w[i], &x, &one[i], 0));
+            }
+            ck_ok(l2_linears_forward(ctx, MOST, (const l2_linear *[]){&w[0], &w[1], &w[2]}, &x,
+                                     (l2_tensor *[]){&all[0], &all[1], &all[2]}));
+            for (int i = 0; i < MOST; i++) {
+                ck_same_bits("y", one[i].data, all[i].data, rows * heights[i], 4);
+                free(w[i].weight.data), free(one[i].data), free(all[i].data);
+            }
+            free(x.data);
+            llama2_context_free(ctx);
+        }
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("math/linear");
-    ADD_CASE(suite, "linear", gradients, micro_batches_and_rows_of_zeros, accumulates_into_y);
+    ADD_CASE(suite, "linear", gradients, micro_batches_and_rows_of_zeros, accumulates_into_y, several_at_once);
     return suite;
 }
