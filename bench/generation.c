@@ -6,7 +6,7 @@
  *     decode    batch 1: memory bandwidth / bytes of weights and KV cache; batch B: that times B, or the peak,
  * whichever is lower
  *
- * and what 16 samples of one prompt cost beside one. Best of the rounds.
+ * Best of the rounds.
  *
  * generation [THREADS [tiny | 15m | 110m | 135m]]
  */
@@ -25,9 +25,9 @@ static roofs measure_roofs(llama2_context *ctx, const void *memory)
     return (roofs){roof_flops(ctx), roof_read(ctx, memory, MEMORY)};
 }
 
-/* Seconds of K answers to each of n prompts of `length` tokens. */
+/* Seconds of an answer to each of n prompts of `length` tokens. */
 static double rollout(llama2_context *ctx, llama2_model *model, const int32_t *tokens, int32_t n, int64_t length,
-                      int32_t k, int32_t answer)
+                      int32_t answer)
 {
     int64_t offsets[65];
     llama2_rollouts *rollouts;
@@ -35,7 +35,6 @@ static double rollout(llama2_context *ctx, llama2_model *model, const int32_t *t
     for (int32_t i = 0; i <= n; i++) offsets[i] = i * length;
     llama2_batch prompts = {sizeof prompts, n, n * length, tokens, offsets, NULL};
     llama2_rollout_options_init(&options, sizeof options);
-    options.samples_per_prompt = k;
     options.max_new_tokens = answer;
     double start = seconds_of(ctx);
     must(llama2_rollout(model, &prompts, &options, &rollouts));
@@ -73,19 +72,16 @@ static void measure(llama2_context *ctx, const bench_shape *s, const void *memor
     static const int32_t batches[] = {8, 16, 32};
     llama2_model *model = bench_model(ctx, s);
     int32_t *tokens = bench_tokens(s, 64 * PROMPT);
-    double prefill = INFINITY, decode = INFINITY, batch[3] = {INFINITY, INFINITY, INFINITY}, one = INFINITY,
-           sixteen = INFINITY;
+    double prefill = INFINITY, decode = INFINITY, batch[3] = {INFINITY, INFINITY, INFINITY};
     roofs best = {0, 0};
     for (int round = 0; round < ROUNDS; round++) {
         roofs r = measure_roofs(ctx, memory);
         best = (roofs){fmax(best.flops, r.flops), fmax(best.read, r.read)};
         run_session(ctx, model, tokens, &prefill, &decode);
         for (int b = 0; b < 3; b++) {
-            double begin = rollout(ctx, model, tokens, batches[b], 16, 1, 1);
-            batch[b] = fmin(batch[b], (rollout(ctx, model, tokens, batches[b], 16, 1, 1 + ANSWER) - begin) / ANSWER);
+            double begin = rollout(ctx, model, tokens, batches[b], 16, 1);
+            batch[b] = fmin(batch[b], (rollout(ctx, model, tokens, batches[b], 16, 1 + ANSWER) - begin) / ANSWER);
         }
-        one = fmin(one, rollout(ctx, model, tokens, 1, PROMPT, 1, 1));
-        sixteen = fmin(sixteen, rollout(ctx, model, tokens, 1, PROMPT, 16, 1));
     }
     double weights = 4 * all_weights(s),
            work = PROMPT * (2 * trunk_weights(s) + 2.0 * s->n_layers * s->dim * PROMPT) + weights / 2;
@@ -100,7 +96,6 @@ static void measure(llama2_context *ctx, const bench_shape *s, const void *memor
         printf("  decode, %2.0f sequences   %8.3f ms  %7.0f tokens/s  %3.0f %%\n", n, 1e3 * batch[b], n / batch[b],
                100 * roof / batch[b]);
     }
-    printf("  16 samples of a prompt, first tokens: %.2f times one\n", sixteen / one);
     fflush(stdout);
     free(tokens);
     llama2_model_free(model);

@@ -65,6 +65,11 @@ long) LLAMA2_TEST_LONG=1 run test ;;
 *) run test -LE long ;;
 esac
 
+if [ $tier != quick ]; then
+    say "benchmark: a second thread, and sixteen samples of a prompt" # figures to look at: nothing fails on a busy machine
+    build-test/bench/threads
+fi
+
 if [ $tier = ci ]; then
     build clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
     run clang -L quick
@@ -76,8 +81,7 @@ if [ $tier = ci ]; then
     run tsan -R '^(base/threads|base/alloc|api/model|infer/session|infer/generate|model/gradients)$' --timeout 900
 
     say "valgrind"
-    CK_FORK=no valgrind --quiet --error-exitcode=1 --leak-check=full build-test/tests/test_base_json
-    CK_FORK=no valgrind --quiet --error-exitcode=1 --leak-check=full build-test/tests/test_infer_sampler
+    tests/valgrind.sh "$PWD/build-test" "$PWD/examples/world/tokenizer.model"
 
     say "quickstart"
     examples/quickstart.sh --out "$PWD/build-test/quickstart"

@@ -169,9 +169,10 @@ static void attention_forward(const l2_attention_rows *t, void *workspace)
 V_INLINE void attention_derive(real *s, real *dp, int visible, real lse, real delta)
 {
     for (int j = 0; j < visible; j += V_LANES) {
-        vreal p = v_exp(v_sub(v_load(s + j), v_set1(lse)));
+        int64_t lanes = visible - j; /* scores beyond are of what no one has written */
+        vreal p = v_exp(v_sub(lanes < V_LANES ? v_load_n(s + j, lanes) : v_load(s + j), v_set1(lse)));
         v_store(s + j, p);
-        v_store(dp + j, v_mul(p, v_sub(v_load(dp + j), v_set1(delta))));
+        v_store(dp + j, v_mul(p, v_sub(lanes < V_LANES ? v_load_n(dp + j, lanes) : v_load(dp + j), v_set1(delta))));
     }
     for (int j = visible; j < L2_KV_BLOCK; j++) s[j] = dp[j] = 0;
 }
