@@ -9,21 +9,19 @@ static void close_run(pipeline *p)
     for (int i = 0; i < N_OUTCOMES; i++) {
         for (size_t k = 0; p->outcomes[i].answers && k < p->outcomes[i].n; k++) free(p->outcomes[i].answers[k]);
         free(p->outcomes[i].answers);
-        free(p->outcomes[i].index);
         free(p->outcomes[i].scores);
     }
     series *all[] = {&p->pretrain_loss, &p->pretrain_held_out, &p->sft_loss, &p->reward_loss[0], &p->reward_loss[1],
                      &p->reject_loss,   &p->ppo_score,         &p->ppo_kl,   &p->ppo_gold,       &p->best_of};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        free(all[i]->x);
-        free(all[i]->y);
-    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) series_free(all[i]);
     llama2_pool_free(p->pool);
     llama2_reward_model_free(p->rewards[0]);
     llama2_reward_model_free(p->rewards[1]);
     llama2_model_free(p->reference);
     llama2_model_free(p->base);
     llama2_model_free(p->model);
+    prompts_close(&p->prompts);
+    prompts_close(&p->evaluation);
     data_free(&p->data);
 }
 
@@ -50,14 +48,15 @@ static bool save_model(pipeline *p)
     return true;
 }
 
-static bool run(pipeline *p, const char *data)
+static bool run_pipeline(pipeline *p, const char *data)
 {
-    char error[4096] = "", path[4096];
+    char error[4096], path[4096];
     app *a = &p->app;
-    bool ok = data ? data_from_files(a->ctx, data, a->args.seed, &p->data, &p->set, error, sizeof error)
-                   : data_from_world(a->ctx, a->args.seed, &p->data, &p->set, error, sizeof error);
-    if (!ok) return app_fail(a, "%s", error);
-    if (!app_make_folder(a, p->out)) return false;
+    bool ok = data ? data_from_files(a, data, &p->data, &p->set) : data_from_world(a, &p->data, &p->set);
+    int64_t room = p->set.max_tokens - p->set.max_new_tokens;
+    if (!ok || !prompts_encode(a, p->data.tokenizer, &p->data.prompts, room, &p->prompts) ||
+        !prompts_encode(a, p->data.tokenizer, &p->data.evaluation, room, &p->evaluation) || !app_make_folder(a, p->out))
+        return false;
     snprintf(path, sizeof path, "%s/metrics.jsonl", p->out);
     p->metrics = jsonl_create(path, false, error, sizeof error);
     if (!p->metrics) return app_fail(a, "%s", error);
@@ -91,7 +90,7 @@ int main(int argc, char **argv)
     int status = app_parse(&p.app, &program, argc, argv);
     if (status != ARGS_GO) return status;
     p.out = out;
-    bool ok = app_begin(&p.app) && run(&p, data);
+    bool ok = app_begin(&p.app) && run_pipeline(&p, data);
     close_run(&p);
     return app_end(&p.app, ok);
 }

@@ -73,35 +73,15 @@ static double mean(const float *x, int32_t n)
 
 static json_t *metrics(const ppo *s, const llama2_ppo_metrics *m, const llama2_rollouts_view *v)
 {
-    const struct {
-        const char *name;
-        double value;
-    } all[] = {
-        {"objective/kl", m->kl},
-        {"objective/entropy", m->entropy},
-        {"objective/non_score_reward", m->non_score_reward},
-        {"objective/rlhf_reward", m->rlhf_reward},
-        {"objective/scores", m->score},
-        {"policy/approxkl_avg", m->approx_kl},
-        {"policy/clipfrac_avg", m->clip_fraction},
-        {"policy/entropy_avg", m->policy_entropy},
-        {"loss/policy_avg", m->policy_loss},
-        {"loss/value_avg", m->value_loss},
-        {"val/clipfrac_avg", m->value_clip_fraction},
-        {"val/ratio", m->ratio},
-        {"val/ratio_var", m->ratio_var},
-        {"val/var_explained", m->explained_variance},
-        {"val/num_eos_tokens", m->eos_share * v->n_samples},
-        {"lr", m->policy_lr},
-        {"critic_lr", m->value_lr},
-        {"grad_norm", m->policy_grad_norm},
-        {"critic_grad_norm", m->value_grad_norm},
-        {"response_length", m->response_length},
-        {"beta", s->r.extra[0]},
-    };
     json_t *line = json_pack("{s:I, s:I}", "episode", (json_int_t)((s->r.step + 1) * s->set.batch), "updates",
                              (json_int_t)m->step);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) app_put(line, all[i].name, all[i].value);
+    run_put_ppo(line, m);
+    app_put(line, "val/num_eos_tokens", m->eos_share * v->n_samples);
+    app_put(line, "critic_lr", m->value_lr);
+    app_put(line, "grad_norm", m->policy_grad_norm);
+    app_put(line, "critic_grad_norm", m->value_grad_norm);
+    app_put(line, "response_length", m->response_length);
+    app_put(line, "beta", s->r.extra[0]);
     app_put(line, "reward/helpful", mean(v->helpful_scores, v->n_samples));
     if (s->judges.safety) app_put(line, "reward/safety", mean(v->safety_scores, v->n_samples));
     return line;

@@ -40,6 +40,18 @@ bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r
     return ok;
 }
 
+bool examples_batch(app *a, const example_set *set, const size_t *index, size_t n, llama2_packer *packer,
+                    llama2_batch *batch)
+{
+    llama2_packer_clear(packer);
+    for (size_t i = 0; i < n; i++) {
+        const example *e = &set->items[index[i]];
+        if (!app_try(a, llama2_packer_add(packer, e->tokens, e->weights, e->n), "packing")) return false;
+    }
+    *batch = (llama2_batch){.struct_size = sizeof *batch};
+    return app_try(a, llama2_packer_batch(packer, batch), "packing");
+}
+
 void examples_free(example_set *set)
 {
     for (size_t i = 0; i < set->n; i++) {
@@ -87,19 +99,14 @@ bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, con
     while (ok && r->step < steps) {
         int64_t epoch = r->step / an_epoch, first = r->step % an_epoch * o->batch,
                 end = first + o->batch < n ? first + o->batch : n;
-        llama2_batch batch = {.struct_size = sizeof batch};
+        llama2_batch batch;
         llama2_step_metrics m = {.struct_size = sizeof m};
         if (in_order != epoch) {
             free(order);
             order = app_shuffled(set->n, app_mix(a->args.seed, (uint64_t)epoch));
             in_order = epoch;
         }
-        llama2_packer_clear(packer);
-        for (int64_t i = first; ok && i < end; i++) {
-            const example *e = &set->items[order[i]];
-            ok = app_try(a, llama2_packer_add(packer, e->tokens, e->weights, e->n), "packing");
-        }
-        ok = ok && app_try(a, llama2_packer_batch(packer, &batch), "packing") &&
+        ok = examples_batch(a, set, order + first, (size_t)(end - first), packer, &batch) &&
              app_try(a, llama2_sft_step(trainer, &batch, &m), "fine-tuning");
         if (!ok) break;
         *loss = m.loss;

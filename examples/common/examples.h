@@ -23,6 +23,9 @@ void examples_add(example_set *set, const int32_t *tokens, const float *weights,
  * max_tokens are left out and counted in *left_out. */
 bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens,
                      example_set *set, int64_t *left_out);
+/* examples[index[0 .. n)] as a batch, valid until the packer is used again. */
+bool examples_batch(app *a, const example_set *set, const size_t *index, size_t n, llama2_packer *packer,
+                    llama2_batch *batch);
 void examples_free(example_set *set);
 
 /* A hash of all tokens and weights. */

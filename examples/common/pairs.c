@@ -8,16 +8,26 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
                 bool to_train, pair_set *set)
 {
     char error[1024];
+    records all = {0};
+    bool ok = true;
+    *set = (pair_set){0};
+    for (size_t i = 0; ok && i < files->count; i++)
+        ok = records_read(&all, files->items[i], RECORD_COMPARISON, error, sizeof error) || app_fail(a, "%s", error);
+    ok = ok && pairs_encode(a, tokenizer, &all, max_tokens, margin, to_train, set);
+    set->records = all;
+    return ok;
+}
+
+bool pairs_encode(app *a, const llama2_tokenizer *tokenizer, const records *all, int64_t max_tokens, int32_t margin,
+                  bool to_train, pair_set *set)
+{
     size_t unsafe = 0;
     bool ok = true;
     *set = (pair_set){.margin = margin};
-    for (size_t i = 0; ok && i < files->count; i++)
-        ok = records_read(&set->records, files->items[i], RECORD_COMPARISON, error, sizeof error) ||
-             app_fail(a, "%s", error);
     int32_t *chosen = app_must(malloc(2 * (size_t)max_tokens * sizeof *chosen)), *rejected = chosen + max_tokens;
-    set->of = app_must(malloc((set->records.n + 1) * sizeof *set->of));
-    for (size_t i = 0; ok && i < set->records.n; i++) {
-        const record *r = &set->records.items[i];
+    set->of = app_must(malloc((all->n + 1) * sizeof *set->of));
+    for (size_t i = 0; ok && i < all->n; i++) {
+        const record *r = &all->items[i];
         if (to_train && r->chosen_safe == 0 && r->rejected_safe == 1) {
             unsafe++;
             continue;
@@ -32,12 +42,11 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
     }
     free(chosen);
     if (ok && set->n == 0) ok = app_fail(a, "there is no comparison of at most %lld tokens", (long long)max_tokens);
-    if (ok && set->n < set->records.n && !a->args.quiet)
+    if (ok && set->n < all->n && !a->args.quiet)
         fprintf(stderr,
                 "%s: of %zu comparisons %zu are left out: %zu longer than %lld tokens, %zu with an unsafe answer "
                 "chosen over a safe one\n",
-                a->program->name, set->records.n, set->records.n - set->n, set->records.n - set->n - unsafe,
-                (long long)max_tokens, unsafe);
+                a->program->name, all->n, all->n - set->n, all->n - set->n - unsafe, (long long)max_tokens, unsafe);
     return ok && app_try(a, llama2_packer_create(a->ctx, NULL, &set->packer), "packing");
 }
 
@@ -78,12 +87,7 @@ void pairs_close(pair_set *set)
     *set = (pair_set){0};
 }
 
-/* Sums over pairs; a tie counts half. */
-typedef struct tally {
-    double n, right, longer;
-} tally;
-
-static void count(tally *t, double chosen, double rejected, const record *r)
+static void count(pair_tally *t, double chosen, double rejected, const record *r)
 {
     size_t x = strlen(r->answer), y = strlen(r->rejected);
     t->n++;
@@ -91,7 +95,7 @@ static void count(tally *t, double chosen, double rejected, const record *r)
     t->longer += x > y ? 1 : x == y ? 0.5 : 0;
 }
 
-static json_t *shown(const tally *t)
+static json_t *shown(const pair_tally *t)
 {
     json_t *o = json_pack("{s:I}", "pairs", (json_int_t)t->n);
     app_put(o, "accuracy", t->right / t->n);
@@ -99,40 +103,47 @@ static json_t *shown(const tally *t)
     return o;
 }
 
-json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model)
+bool pairs_judge(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
+                 pair_figures *out)
 {
     enum { AT_ONCE = 64 };
-    static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better",
-                                          "unrated"};
-    tally all = {0}, by[5] = {{0}};
-    double loss = 0, chosen = 0, rejected = 0, low = INFINITY, high = -INFINITY;
-    for (size_t first = 0; first < set->n; first += AT_ONCE) {
-        size_t n = set->n - first < AT_ONCE ? set->n - first : AT_ONCE;
+    *out = (pair_figures){.low = INFINITY, .high = -INFINITY};
+    for (size_t first = 0; first < n; first += AT_ONCE) {
+        size_t now = n - first < AT_ONCE ? n - first : AT_ONCE;
         llama2_reward_metrics m = {.struct_size = sizeof m};
-        if (!pairs_batch(a, set, NULL, first, n, 0) ||
+        if (!pairs_batch(a, set, index ? index + first : NULL, first, now, 0) ||
             !app_try(a, llama2_reward_evaluate(reward_model, &set->pairs, &m, set->scores), "evaluating"))
-            return NULL;
-        for (size_t i = 0; i < n; i++) {
-            const record *r = set->of[first + i];
+            return false;
+        for (size_t i = 0; i < now; i++) {
+            const record *r = set->of[index ? index[first + i] : first + i];
             double c = (double)set->scores[2 * i], j = (double)set->scores[2 * i + 1];
-            count(&all, c, j, r);
-            count(&by[r->rating >= 0 && r->rating < 4 ? r->rating : 4], c, j, r);
+            count(&out->all, c, j, r);
+            count(&out->by_rating[r->rating >= 0 && r->rating < 4 ? r->rating : 4], c, j, r);
             double z = c - j - (double)set->margins[i];
-            loss += z > 0 ? log1p(exp(-z)) : log1p(exp(z)) - z;
-            chosen += c;
-            rejected += j;
-            low = fmin(low, fmin(c, j));
-            high = fmax(high, fmax(c, j));
+            out->loss += z > 0 ? log1p(exp(-z)) : log1p(exp(z)) - z;
+            out->chosen += c;
+            out->rejected += j;
+            out->low = fmin(out->low, fmin(c, j));
+            out->high = fmax(out->high, fmax(c, j));
         }
     }
-    json_t *o = shown(&all), *rated = json_object();
-    app_put(o, "loss", loss / all.n);
-    app_put(o, "mean_chosen", chosen / all.n);
-    app_put(o, "mean_rejected", rejected / all.n);
-    app_put(o, "min_score", low);
-    app_put(o, "max_score", high);
+    return true;
+}
+
+json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model)
+{
+    static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better",
+                                          "unrated"};
+    pair_figures f;
+    if (!pairs_judge(a, set, NULL, set->n, reward_model, &f)) return NULL;
+    json_t *o = shown(&f.all), *rated = json_object();
+    app_put(o, "loss", f.loss / f.all.n);
+    app_put(o, "mean_chosen", f.chosen / f.all.n);
+    app_put(o, "mean_rejected", f.rejected / f.all.n);
+    app_put(o, "min_score", f.low);
+    app_put(o, "max_score", f.high);
     for (int i = 0; i < 5; i++)
-        if (by[i].n > 0) json_object_set_new(rated, ratings[i], shown(&by[i]));
+        if (f.by_rating[i].n > 0) json_object_set_new(rated, ratings[i], shown(&f.by_rating[i]));
     json_object_set_new(o, "by_rating", rated);
     return o;
 }

@@ -22,10 +22,27 @@ typedef struct pair_set {
  * train on, when the chosen answer is unsafe and the other safe. */
 bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens, int32_t margin,
                 bool to_train, pair_set *out);
+/* The same of comparisons that are there already; they must outlive the set. */
+bool pairs_encode(app *a, const llama2_tokenizer *tokenizer, const records *all, int64_t max_tokens, int32_t margin,
+                  bool to_train, pair_set *out);
 /* Pairs index[0 .. n) into set->pairs; index NULL: first .. first + n - 1. */
 bool pairs_batch(app *a, pair_set *set, const size_t *index, size_t first, size_t n, double safety_weight);
 void pairs_close(pair_set *set);
 
+/* Sums over pairs; a tie counts half. longer: of the rule that the longer answer wins. */
+typedef struct pair_tally {
+    double n, right, longer;
+} pair_tally;
+
+typedef struct pair_figures {
+    pair_tally all, by_rating[5];  /* by LLAMA2_RATING_*; the last one is of pairs without a rating */
+    double loss, chosen, rejected; /* sums */
+    double low, high;              /* scores */
+} pair_figures;
+
+/* How a reward model does on pairs index[0 .. n); index NULL: on the first n. */
+bool pairs_judge(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
+                 pair_figures *out);
 /* Held-out figures as an object: accuracy, by rating, beside the rule that the longer answer wins; loss, margin,
  * scores. */
 json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model);

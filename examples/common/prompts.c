@@ -7,18 +7,27 @@ bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *fi
                   prompt_set *set)
 {
     char error[1024];
+    records all = {0};
+    bool ok = true;
+    *set = (prompt_set){0};
+    for (size_t i = 0; ok && i < files->count; i++)
+        ok = records_read(&all, files->items[i], RECORD_PROMPT, error, sizeof error) || app_fail(a, "%s", error);
+    ok = ok && prompts_encode(a, tokenizer, &all, max_tokens, set);
+    set->records = all;
+    return ok;
+}
+
+bool prompts_encode(app *a, const llama2_tokenizer *tokenizer, const records *all, int64_t max_tokens, prompt_set *set)
+{
     bool ok = true;
     *set = (prompt_set){0};
     if (max_tokens < 8)
         return app_fail(a, "the context of the model leaves %lld tokens for a prompt; give a smaller --max-new-tokens",
                         (long long)max_tokens);
-    for (size_t i = 0; ok && i < files->count; i++)
-        ok = records_read(&set->records, files->items[i], RECORD_PROMPT, error, sizeof error) ||
-             app_fail(a, "%s", error);
     int32_t *tokens = app_must(malloc((size_t)max_tokens * sizeof *tokens));
-    set->of = app_must(malloc((set->records.n + 1) * sizeof *set->of));
-    for (size_t i = 0; ok && i < set->records.n; i++) {
-        const record *r = &set->records.items[i];
+    set->of = app_must(malloc((all->n + 1) * sizeof *set->of));
+    for (size_t i = 0; ok && i < all->n; i++) {
+        const record *r = &all->items[i];
         int64_t n = record_encode(tokenizer, r, NULL, tokens, NULL, max_tokens);
         ok = n >= 0 || app_fail(a, "prompt %zu: %s", i + 1, llama2_last_error());
         if (n <= 0) continue;
@@ -28,21 +37,15 @@ bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *fi
     free(tokens);
     if (ok && set->tokens.n == 0)
         ok = app_fail(a, "there is no prompt of at most %lld tokens to sample from", (long long)max_tokens);
-    if (ok && set->tokens.n < set->records.n && !a->args.quiet)
-        fprintf(stderr, "%s: %zu of %zu prompts are too long and left out\n", a->program->name,
-                set->records.n - set->tokens.n, set->records.n);
+    if (ok && set->tokens.n < all->n && !a->args.quiet)
+        fprintf(stderr, "%s: %zu of %zu prompts are too long and left out\n", a->program->name, all->n - set->tokens.n,
+                all->n);
     return ok && app_try(a, llama2_packer_create(a->ctx, NULL, &set->packer), "packing");
 }
 
 bool prompts_batch(app *a, prompt_set *set, const size_t *index, size_t n, llama2_batch *batch)
 {
-    llama2_packer_clear(set->packer);
-    for (size_t i = 0; i < n; i++) {
-        const example *e = &set->tokens.items[index[i]];
-        if (!app_try(a, llama2_packer_add(set->packer, e->tokens, NULL, e->n), "packing")) return false;
-    }
-    *batch = (llama2_batch){.struct_size = sizeof *batch};
-    return app_try(a, llama2_packer_batch(set->packer, batch), "packing");
+    return examples_batch(a, &set->tokens, index, n, set->packer, batch);
 }
 
 char *prompts_answer(app *a, const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n)

@@ -14,6 +14,8 @@ typedef struct prompt_set {
 /* Reads prompts from all files. Those with more than max_tokens lose their earliest turns, or are left out. */
 bool prompts_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, int64_t max_tokens,
                   prompt_set *out);
+/* The same of prompts that are there already; they must outlive the set. */
+bool prompts_encode(app *a, const llama2_tokenizer *tokenizer, const records *all, int64_t max_tokens, prompt_set *out);
 /* prompts[index[0 .. n)] as a batch, valid until the next call. */
 bool prompts_batch(app *a, prompt_set *set, const size_t *index, size_t n, llama2_batch *batch);
 /* The text of an answer's tokens, without the spaces around it; to be freed. NULL: failed. */

@@ -76,8 +76,8 @@ static int64_t warmup(int64_t total)
     return steps < total / 2 ? steps : total / 2;
 }
 
-llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
-                        int64_t total)
+llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *model, llama2_reward_model *reward,
+                            double lr, int64_t total)
 {
     llama2_optimizer_options oo;
     llama2_trainer_options to;
@@ -86,20 +86,27 @@ llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_re
     llama2_optimizer_options_init(&oo, sizeof oo);
     llama2_trainer_options_init(&to, sizeof to);
     oo.lr = lr;
-    oo.weight_decay = r->set->weight_decay;
+    oo.weight_decay = set->weight_decay;
     to.schedule = total > 0 ? LLAMA2_SCHEDULE_COSINE : LLAMA2_SCHEDULE_CONSTANT;
     to.total_steps = total;
-    to.warmup_steps = total == 0 ? 0 : r->set->warmup >= 0 ? r->set->warmup : warmup(total);
-    to.min_lr_ratio = r->set->min_lr_ratio;
-    to.clip_norm = r->set->clip;
-    to.micro_batch_tokens = r->set->micro_batch;
-    to.recompute = r->set->recompute;
-    if (app_try(r->a, llama2_optimizer_create(r->a->ctx, &oo, &optimizer), "optimizer")) {
-        llama2_status status = reward ? llama2_trainer_create_for_reward(r->a->ctx, reward, optimizer, &to, &trainer)
-                                      : llama2_trainer_create(r->a->ctx, model, optimizer, &to, &trainer);
-        app_try(r->a, status, "trainer");
+    to.warmup_steps = total == 0 ? 0 : set->warmup >= 0 ? set->warmup : warmup(total);
+    to.min_lr_ratio = set->min_lr_ratio;
+    to.clip_norm = set->clip;
+    to.micro_batch_tokens = set->micro_batch;
+    to.recompute = set->recompute;
+    if (app_try(a, llama2_optimizer_create(a->ctx, &oo, &optimizer), "optimizer")) {
+        llama2_status status = reward ? llama2_trainer_create_for_reward(a->ctx, reward, optimizer, &to, &trainer)
+                                      : llama2_trainer_create(a->ctx, model, optimizer, &to, &trainer);
+        app_try(a, status, "trainer");
     }
     llama2_optimizer_free(optimizer);
+    return trainer;
+}
+
+llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
+                        int64_t total)
+{
+    llama2_trainer *trainer = run_trainer(r->a, r->set, model, reward, lr, total);
     if (!trainer) return NULL;
     r->names[r->n_trainers] = name;
     r->trainers[r->n_trainers++] = trainer;
@@ -154,6 +161,25 @@ json_t *run_metrics(const llama2_step_metrics *m)
     app_put(line, "grad_norm", m->grad_norm);
     if (m->skipped) json_object_set_new(line, "skipped", json_true());
     return line;
+}
+
+void run_put_ppo(json_t *line, const llama2_ppo_metrics *m)
+{
+    app_put(line, "objective/kl", m->kl);
+    app_put(line, "objective/entropy", m->entropy);
+    app_put(line, "objective/non_score_reward", m->non_score_reward);
+    app_put(line, "objective/rlhf_reward", m->rlhf_reward);
+    app_put(line, "objective/scores", m->score);
+    app_put(line, "policy/approxkl_avg", m->approx_kl);
+    app_put(line, "policy/clipfrac_avg", m->clip_fraction);
+    app_put(line, "policy/entropy_avg", m->policy_entropy);
+    app_put(line, "loss/policy_avg", m->policy_loss);
+    app_put(line, "loss/value_avg", m->value_loss);
+    app_put(line, "val/clipfrac_avg", m->value_clip_fraction);
+    app_put(line, "val/ratio", m->ratio);
+    app_put(line, "val/ratio_var", m->ratio_var);
+    app_put(line, "val/var_explained", m->explained_variance);
+    app_put(line, "lr", m->policy_lr);
 }
 
 static int64_t checkpoint_number(const run *r)

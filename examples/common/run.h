@@ -81,8 +81,11 @@ int run_check(const app *a, const train_settings *set, const args_list *data);
 /* Where it goes on from a checkpoint, r->from is that, and step and extra are its. */
 bool run_open(run *r, app *a, const char *stage, const train_settings *set);
 
-/* A trainer of a model or (model NULL) a reward model, with total steps of a cosine; total 0: constant, no warm-up. The
- * run keeps it. NULL: failed. */
+/* A trainer of a model or (model NULL) a reward model, with total steps of a cosine; total 0: constant, no warm-up.
+ * NULL: failed. */
+llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *model, llama2_reward_model *reward,
+                            double lr, int64_t total);
+/* The same, kept by the run. */
 llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
                         int64_t total);
 
@@ -93,6 +96,8 @@ bool run_start(run *r, uint64_t fingerprint);
 bool run_log(run *r, json_t *line);
 /* loss, lr, grad_norm, tokens of a step. */
 json_t *run_metrics(const llama2_step_metrics *m);
+/* Sets what an iteration of PPO measured, under TRL's names. */
+void run_put_ppo(json_t *line, const llama2_ppo_metrics *m);
 
 /* One step more is done; writes a checkpoint when it is time. `due` false: not now. */
 bool run_step(run *r, bool due);

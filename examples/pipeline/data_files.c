@@ -6,50 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool fail(char *error, size_t size, const char *text, const char *what)
-{
-    snprintf(error, size, "%s%s", text, what);
-    return false;
-}
-
-static bool read_file(const char *path, char **text, size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f) return false;
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    rewind(f);
-    *text = malloc((size_t)n + 1);
-    *size = *text ? fread(*text, 1, (size_t)n, f) : 0;
-    fclose(f);
-    return *text && *size == (size_t)n;
-}
-
 /* All but the last tenth of a text is trained on; the last tenth is held out. */
-static bool add_text(const char *path, pipeline_data *d, char *error, size_t error_size)
+static bool add_text(app *a, const char *path, pipeline_data *d)
 {
-    char *text;
     size_t size;
     int64_t n;
-    if (!read_file(path, &text, &size)) return fail(error, error_size, path, ": cannot be read");
-    int32_t *ids = malloc((size + 8) * sizeof *ids);
-    bool ok =
-        ids && llama2_tokenizer_encode(d->tokenizer, text, size, LLAMA2_ENCODE_BOS, ids, (int64_t)size + 8, &n) >= 0;
-    if (ok) {
+    char *text = app_read(a, path, &size);
+    int32_t *ids = text ? app_encode(a, d->tokenizer, text, size, LLAMA2_ENCODE_BOS, &n) : NULL;
+    if (ids) {
         int64_t train = n - n / 10;
-        d->text = realloc(d->text, (size_t)(d->n_text + train) * sizeof *ids);
-        d->held_out_text = realloc(d->held_out_text, (size_t)(d->n_held_out_text + n - train) * sizeof *ids);
-        ok = d->text && d->held_out_text;
-        if (ok) {
-            memcpy(d->text + d->n_text, ids, (size_t)train * sizeof *ids);
-            memcpy(d->held_out_text + d->n_held_out_text, ids + train, (size_t)(n - train) * sizeof *ids);
-            d->n_text += train;
-            d->n_held_out_text += n - train;
-        }
+        add_tokens(&d->text, &d->n_text, ids, train);
+        add_tokens(&d->held_out_text, &d->n_held_out_text, ids + train, n - train);
     }
-    free(ids);
     free(text);
-    return ok || fail(error, error_size, path, ": the text could not be encoded");
+    free(ids);
+    return ids != NULL;
 }
 
 static bool contains(const char *name, const char *part)
@@ -80,8 +51,7 @@ static void split(records *all, records *held_out)
         }
         if (held_out->n == held_out->capacity) {
             held_out->capacity = held_out->capacity ? 2 * held_out->capacity : 64;
-            held_out->items = realloc(held_out->items, held_out->capacity * sizeof *r);
-            if (!held_out->items) abort();
+            held_out->items = app_must(realloc(held_out->items, held_out->capacity * sizeof *r));
         }
         held_out->items[held_out->n++] = *r;
     }
@@ -101,37 +71,35 @@ static void add_prompts(records *to, const records *from, bool is_safety, size_t
     }
 }
 
-static bool load_all(const char *folder, pipeline_data *d, records *comparisons, char *error, size_t error_size)
+static bool load_all(app *a, const char *folder, pipeline_data *d)
 {
     struct dirent **names;
-    char path[4096];
+    char path[4096], error[4096] = "";
     bool ok = true;
     int n = scandir(folder, &names, NULL, alphasort);
-    if (n < 0) return fail(error, error_size, folder, ": is not a folder that can be read");
+    if (n < 0) return app_fail(a, "%s: is not a folder that can be read", folder);
     for (int i = 0; i < n; i++) {
         const char *name = names[i]->d_name;
         bool jsonl = ends_with(name, ".jsonl") || ends_with(name, ".jsonl.gz");
         snprintf(path, sizeof path, "%s/%s", folder, name);
         if (ok && jsonl && contains(name, "helpful"))
-            ok = records_read(&comparisons[0], path, RECORD_COMPARISON, error, error_size);
+            ok = records_read(&d->helpful, path, RECORD_COMPARISON, error, sizeof error);
         else if (ok && jsonl && (contains(name, "harmless") || contains(name, "safety")))
-            ok = records_read(&comparisons[1], path, RECORD_COMPARISON, error, error_size);
+            ok = records_read(&d->safety, path, RECORD_COMPARISON, error, sizeof error);
         else if (ok && jsonl)
-            ok = records_read(&d->demonstrations, path, RECORD_DEMONSTRATION, error, error_size);
+            ok = records_read(&d->demonstrations, path, RECORD_DEMONSTRATION, error, sizeof error);
         else if (ok && ends_with(name, ".txt"))
-            ok = add_text(path, d, error, error_size);
+            ok = add_text(a, path, d);
         free(names[i]);
     }
     free(names);
-    return ok;
+    return ok || (*error ? app_fail(a, "%s", error) : false);
 }
 
-bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *d, pipeline_settings *s,
-                     char *error, size_t error_size)
+bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_settings *s)
 {
     char path[4096];
     records unused = {0};
-    (void)seed;
     d->name = folder;
     snprintf(path, sizeof path, "%s/llama2-tokenizer.model", folder);
     FILE *there = fopen(path, "rb");
@@ -139,19 +107,14 @@ bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pip
         fclose(there);
     else
         snprintf(path, sizeof path, "%s/tokenizer.model", folder);
-    if (llama2_tokenizer_load(ctx, path, NULL, &d->tokenizer) < 0)
-        return fail(error, error_size, llama2_last_error(), "");
-    records comparisons[2] = {{0}, {0}};
-    if (!load_all(folder, d, comparisons, error, error_size)) return false;
-    d->helpful = comparisons[0];
-    d->safety = comparisons[1];
-    if (d->n_text < 1000) return fail(error, error_size, folder, ": holds no text (*.txt) to pretrain on");
-    if (d->demonstrations.n == 0) return fail(error, error_size, folder, ": holds no demonstrations (*.jsonl)");
-    if (d->helpful.n == 0)
-        return fail(error, error_size, folder, ": holds no comparisons for helpfulness (*helpful*.jsonl)");
-    if (d->safety.n == 0)
-        return fail(error, error_size, folder,
-                    ": holds no comparisons for safety (*harmless*.jsonl or *safety*.jsonl)");
+    if (!app_try(a, llama2_tokenizer_load(a->ctx, path, NULL, &d->tokenizer), "tokenizer") || !load_all(a, folder, d))
+        return false;
+    const char *missing = d->n_text < 1000           ? "text (*.txt) to pretrain on"
+                          : d->demonstrations.n == 0 ? "demonstrations (*.jsonl)"
+                          : d->helpful.n == 0        ? "comparisons for helpfulness (*helpful*.jsonl)"
+                          : d->safety.n == 0         ? "comparisons for safety (*harmless*.jsonl or *safety*.jsonl)"
+                                                     : NULL;
+    if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
     split(&d->demonstrations, &unused);
     records_free(&unused);
     split(&d->helpful, &d->held_out_helpful);

@@ -46,22 +46,17 @@ static void add_first_preferences(uint64_t seed, world_topic topic, uint64_t n, 
 }
 
 /* Documents begin with BOS, so that the model learns where texts begin. */
-static bool encode_documents(const llama2_tokenizer *t, uint64_t seed, uint64_t first, uint64_t n, int32_t **tokens,
-                             int64_t *count)
+static bool encode_documents(app *a, const llama2_tokenizer *t, uint64_t seed, uint64_t first, uint64_t n,
+                             int32_t **tokens, int64_t *count)
 {
-    int64_t capacity = 0, one;
     char text[WORLD_DOCUMENT];
     for (uint64_t i = first; i < first + n; i++) {
         size_t length = world_document(seed, i, text);
-        if (capacity < *count + 4 * (int64_t)length + 8) {
-            capacity = 2 * capacity + 4 * WORLD_DOCUMENT;
-            *tokens = realloc(*tokens, (size_t)capacity * sizeof **tokens);
-            if (!*tokens) abort();
-        }
-        if (llama2_tokenizer_encode(t, text, length, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, *tokens + *count,
-                                    capacity - *count, &one) < 0)
-            return false;
-        *count += one;
+        int64_t one;
+        int32_t *ids = app_encode(a, t, text, length, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, &one);
+        if (!ids) return false;
+        add_tokens(tokens, count, ids, one);
+        free(ids);
     }
     return true;
 }
@@ -89,23 +84,21 @@ static bool annotate(const pipeline_data *d, size_t index, const char *first, co
     return label.chosen == 0;
 }
 
-bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *d, pipeline_settings *s, char *error,
-                     size_t error_size)
+bool data_from_world(app *a, pipeline_data *d, pipeline_settings *s)
 {
-    embedded *e = calloc(1, sizeof *e);
-    if (!e) abort();
-    e->seed = WORLD_SEED + seed;
+    embedded *e = app_must(calloc(1, sizeof *e));
+    e->seed = WORLD_SEED + a->args.seed;
     d->name = "the embedded world";
     d->world = e;
     d->judge = judge;
     d->annotate = annotate;
-    if (llama2_tokenizer_load_memory(ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer) < 0 ||
-        !encode_documents(d->tokenizer, e->seed, 0, DOCUMENTS, &d->text, &d->n_text) ||
-        !encode_documents(d->tokenizer, e->seed, DOCUMENTS, HELD_OUT_DOCUMENTS, &d->held_out_text,
-                          &d->n_held_out_text)) {
-        snprintf(error, error_size, "the embedded world: %s", llama2_last_error());
+    llama2_status loaded =
+        llama2_tokenizer_load_memory(a->ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer);
+    if (!app_try(a, loaded, "tokenizer") ||
+        !encode_documents(a, d->tokenizer, e->seed, 0, DOCUMENTS, &d->text, &d->n_text) ||
+        !encode_documents(a, d->tokenizer, e->seed, DOCUMENTS, HELD_OUT_DOCUMENTS, &d->held_out_text,
+                          &d->n_held_out_text))
         return false;
-    }
     for (uint64_t i = 0; i < DEMONSTRATIONS; i++) {
         world_demonstration w;
         world_demonstrate(e->seed, i, &w);

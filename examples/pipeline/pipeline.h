@@ -1,18 +1,13 @@
 /*
  * llama2-pipeline: the whole chain of the paper in one run, over the public API: pretrain -> SFT -> two reward models
  * -> rejection sampling -> PPO, each evaluated on the same held-out prompts. What it runs on comes from data_world.c or
- * data_files.c; what it does is in stages.c; what it shows in show.c.
+ * data_files.c; what each stage does is in the file of its name; what is shown in show.c.
  */
 #ifndef EXAMPLES_PIPELINE_H
 #define EXAMPLES_PIPELINE_H
 
-#include "common/app.h"
-#include "common/jsonl.h"
-#include "common/progress.h"
-#include "common/records.h"
-
-#include <llama2/llama2.h>
-#include <stdbool.h>
+#include "common/pairs.h"
+#include "common/prompts.h"
 
 /* Sizes of a run. Where they differ from the paper's, the run is small: the report says so. */
 typedef struct pipeline_settings {
@@ -30,7 +25,6 @@ typedef struct pipeline_settings {
     double ppo_lr, critic_lr, ppo_beta;
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
-    int64_t evaluation_prompts;
 } pipeline_settings;
 
 /* What a judge who knows the right answers says of one. */
@@ -56,17 +50,14 @@ typedef struct pipeline_data {
                      record *out);
 } pipeline_data;
 
-bool data_from_world(llama2_context *ctx, uint64_t seed, pipeline_data *data, pipeline_settings *settings, char *error,
-                     size_t error_size);
-bool data_from_files(llama2_context *ctx, const char *folder, uint64_t seed, pipeline_data *data,
-                     pipeline_settings *settings, char *error, size_t error_size);
+bool data_from_world(app *a, pipeline_data *data, pipeline_settings *settings);
+bool data_from_files(app *a, const char *folder, pipeline_data *data, pipeline_settings *settings);
 void data_free(pipeline_data *data);
 
 typedef struct series {
     double *x, *y;
     size_t n, capacity;
 } series;
-void series_add(series *s, double x, double y);
 
 /* How a model does on the evaluation prompts. */
 typedef struct outcome {
@@ -75,8 +66,7 @@ typedef struct outcome {
     double helpful, safety, combined;               /* mean raw scores; combined: the paper's Rc without whitening */
     double kl;                                      /* to the SFT model, a response */
     double length, ended;
-    size_t *index;  /* of the evaluation prompts */
-    char **answers; /* one each */
+    char **answers; /* one each of the evaluation prompts */
     double *scores; /* gold where there is a judge, else combined */
     size_t n;
 } outcome;
@@ -86,11 +76,9 @@ enum { STAGE_PRETRAINED, STAGE_SFT, STAGE_REJECTION, STAGE_PPO, N_STAGES };
 enum { CONTROL_SFT = N_STAGES, CONTROL_REJECTION, CONTROL_PPO, N_OUTCOMES };
 
 typedef struct reward_report {
-    int32_t n_train, n_held_out;
-    double fit64;            /* accuracy on 64 pairs that it was trained on long enough */
-    double accuracy, longer; /* held out; of the rule that the longer response wins */
-    double by_rating[4], longer_by_rating[4];
-    int32_t n_by_rating[4];
+    int32_t n_train;
+    double fit64; /* accuracy on 64 pairs that it was trained on long enough */
+    pair_figures held_out;
     double cross; /* accuracy on the other model's held-out comparisons */
 } reward_report;
 
@@ -99,6 +87,7 @@ typedef struct pipeline {
     const char *out;
     pipeline_settings set;
     pipeline_data data;
+    prompt_set prompts, evaluation; /* those of the data that are short enough */
     jsonl_writer *metrics;
     double began;
     llama2_model *model;             /* the policy as it goes along */
@@ -112,13 +101,12 @@ typedef struct pipeline {
     llama2_pool_metrics pool_metrics;
     outcome outcomes[N_OUTCOMES];
     bool controls; /* run them */
-    bool shuffled; /* reward models are being trained on preferences that a coin decided */
     double seconds[8];
     const char *seconds_of[8];
     int n_seconds;
 } pipeline;
 
-/* stages.c: each false after an error, with the library's message set. */
+/* The stages: each false after an error, with the library's message set. */
 bool stage_pretrain(pipeline *p);
 bool stage_sft(pipeline *p);
 bool stage_rewards(pipeline *p);
@@ -128,13 +116,30 @@ bool stage_controls(pipeline *p);
 /* Answers of a model to the evaluation prompts, judged. */
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name);
 
-/* sampling.c: prompts[index[i]] (or evaluation prompts) of the data, as a batch of chat prompts in `packer`. Prompts
- * that are too long are left out: the list shrinks. */
-bool pack_prompts(pipeline *p, const records *prompts, size_t *index, size_t *n, llama2_packer *packer);
+/* sft.c: the model learns the examples; all demonstrations. */
+bool train_on_examples(pipeline *p, const char *label, const example_set *examples, int64_t epochs, double lr,
+                       series *losses);
+bool fine_tune(pipeline *p, const char *label, series *losses);
+
+/* rewards.c: trains on pairs order[0 .. n); losses NULL: without a trace. */
+bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pairs, const size_t *order, size_t n,
+                  int64_t epochs, double lr, series *losses);
+
+/* shared.c */
+void series_add(series *s, double x, double y);
+void series_free(series *s);
+void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count);
+/* steps 0: a constant learning rate. */
+llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps);
+void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm, int64_t tokens);
+void took(pipeline *p, const char *stage, double began);
 /* The text of sample i; to be freed. */
-char *response_text(const pipeline *p, const llama2_rollouts_view *view, int32_t sample);
-/* Scores rollouts by both reward models and combines them as the paper does. */
-bool score_rollouts(pipeline *p, llama2_rollouts *rollouts, const records *prompts, const size_t *index, bool whiten);
+char *response_text(pipeline *p, const llama2_rollouts_view *view, int32_t sample);
+/* Scores by both reward models, combined as the paper does. */
+bool score_rollouts(pipeline *p, const prompt_set *prompts, const size_t *index, bool whiten,
+                    llama2_rollouts *rollouts);
+/* The judge on an answer to prompt i of a set. */
+void judge_answer(pipeline *p, const prompt_set *prompts, size_t i, const char *answer, gold *out);
 
 /* show.c */
 bool write_report(pipeline *p);

@@ -27,9 +27,15 @@ __attribute__((format(printf, 5, 6))) static void figure(report *r, const char *
     report_add_figure(r, name, value, shown, label, note);
 }
 
+static double share(const pair_tally *t, bool longer)
+{
+    return (longer ? t->longer : t->right) / (t->n > 0 ? t->n : 1);
+}
+
 static void show_summary(const pipeline *p, report *r)
 {
     const outcome *sft = &p->outcomes[STAGE_SFT], *ppo = &p->outcomes[STAGE_PPO];
+    const pair_figures *helpful = &p->reward_reports[0].held_out, *safety = &p->reward_reports[1].held_out;
     figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text", "after pretraining");
     if (p->data.judge) {
         figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
@@ -39,10 +45,10 @@ static void show_summary(const pipeline *p, report *r)
     } else {
         figure(r, "reward_ppo", ppo->combined, "reward after PPO", "from %.2f after SFT", sft->combined);
     }
-    figure(r, "accuracy_helpful", p->reward_reports[0].accuracy, "accuracy of the helpfulness model",
-           "\"longer wins\": %.2f", p->reward_reports[0].longer);
-    figure(r, "accuracy_safety", p->reward_reports[1].accuracy, "accuracy of the safety model", "\"longer wins\": %.2f",
-           p->reward_reports[1].longer);
+    figure(r, "accuracy_helpful", share(&helpful->all, false), "accuracy of the helpfulness model",
+           "\"longer wins\": %.2f", share(&helpful->all, true));
+    figure(r, "accuracy_safety", share(&safety->all, false), "accuracy of the safety model", "\"longer wins\": %.2f",
+           share(&safety->all, true));
 }
 
 static void show_settings(const pipeline *p, report *r)
@@ -116,22 +122,27 @@ static void show_rewards(const pipeline *p, report *r)
         const reward_report *q = &p->reward_reports[i];
         snprintf(cells[7 * i], CELL, "%s", names[i]);
         snprintf(cells[7 * i + 1], CELL, "%d", q->n_train);
-        snprintf(cells[7 * i + 2], CELL, "%d", q->n_held_out);
-        snprintf(cells[7 * i + 3], CELL, "%.3f", q->accuracy);
-        snprintf(cells[7 * i + 4], CELL, "%.3f", q->longer);
+        snprintf(cells[7 * i + 2], CELL, "%.0f", q->held_out.all.n);
+        snprintf(cells[7 * i + 3], CELL, "%.3f", share(&q->held_out.all, false));
+        snprintf(cells[7 * i + 4], CELL, "%.3f", share(&q->held_out.all, true));
         snprintf(cells[7 * i + 5], CELL, "%.3f", q->cross);
         snprintf(cells[7 * i + 6], CELL, "%.3f", q->fit64);
     }
     for (int i = 0; i < 14; i++) table[i] = cells[i];
     report_add_table(r, "reward_models", "Reward models", columns, 7, table, 2);
     for (int i = 0; i < 2; i++) {
-        const reward_report *q = &p->reward_reports[i];
-        if (q->n_by_rating[0] + q->n_by_rating[1] + q->n_by_rating[2] + q->n_by_rating[3] == 0) continue;
+        const pair_figures *f = &p->reward_reports[i].held_out;
+        double model[4], longer[4];
+        if (f->by_rating[4].n == f->all.n) continue;
+        for (int k = 0; k < 4; k++) {
+            model[k] = share(&f->by_rating[k], false);
+            longer[k] = share(&f->by_rating[k], true);
+        }
         char key[48], title[64];
         snprintf(key, sizeof key, "accuracy_by_rating_%s", names[i]);
         snprintf(title, sizeof title, "Accuracy by degree of preference: %s", names[i]);
-        plot_series bars[] = {{.name = "reward model", .y = q->by_rating, .count = 4},
-                              {.name = "longer wins", .y = q->longer_by_rating, .count = 4}};
+        plot_series bars[] = {{.name = "reward model", .y = model, .count = 4},
+                              {.name = "longer wins", .y = longer, .count = 4}};
         report_add_bars(r, key, "The surer the annotator, the easier the comparison (the paper's table 8).",
                         &(plot_options){.title = title, .y_label = "accuracy"}, ratings, bars, 2);
     }
@@ -241,7 +252,7 @@ static void show_samples(const pipeline *p, report *r)
     size_t n = p->outcomes[0].n, count = n < SHOWN_SAMPLES ? n : SHOWN_SAMPLES;
     for (size_t i = 0; i < count; i++) {
         size_t k = i * (n / count) + i % (n / count > 0 ? n / count : 1);
-        const record *prompt = &p->data.evaluation.items[p->outcomes[0].index[k]];
+        const record *prompt = p->evaluation.of[k];
         for (int s = 0; s < N_STAGES; s++) {
             answers[i][s] = p->outcomes[s].answers[k];
             scores[i][s] = p->outcomes[s].scores[k];

@@ -1,0 +1,62 @@
+/* How a model answers the evaluation prompts. */
+#include "pipeline/pipeline.h"
+
+#include <stdlib.h>
+
+static double mean_kl(const llama2_rollouts_view *v)
+{
+    double sum = 0;
+    for (int64_t t = 0; t < v->n_tokens; t++) sum += (double)v->logprobs[t] - (double)v->ref_logprobs[t];
+    return sum / v->n_samples;
+}
+
+bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
+{
+    outcome *o = &p->outcomes[stage];
+    size_t n = p->evaluation.tokens.n, *index = app_must(malloc((n + 1) * sizeof *index));
+    llama2_batch batch;
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    llama2_rollouts *r = NULL;
+    llama2_rollout_options ro;
+    for (size_t i = 0; i < n; i++) index[i] = i;
+    llama2_rollout_options_init(&ro, sizeof ro);
+    ro.max_new_tokens = (int32_t)p->set.max_new_tokens;
+    ro.seed = p->app.args.seed + 81; /* the same for each stage: a paired comparison */
+    bool ok = prompts_batch(&p->app, &p->evaluation, index, n, &batch) && llama2_rollout(model, &batch, &ro, &r) >= 0 &&
+              (!p->rewards[1] || score_rollouts(p, &p->evaluation, index, false, r)) &&
+              (!p->reference || llama2_rollouts_reference(r, p->reference) >= 0) &&
+              llama2_rollouts_view_get(r, &v) >= 0;
+    if (ok) {
+        double unsafe = 0, harmless = 0;
+        *o = (outcome){.stage = name, .n = n, .kl = p->reference ? mean_kl(&v) : 0};
+        o->answers = app_must(calloc(n + 1, sizeof *o->answers));
+        o->scores = app_must(calloc(n + 1, sizeof *o->scores));
+        for (size_t i = 0; i < n; i++) {
+            o->answers[i] = response_text(p, &v, (int32_t)i);
+            o->length += (double)(v.offsets[i + 1] - v.offsets[i] - v.prompt_lengths[i]) / (double)n;
+            o->ended += (double)v.ended[i] / (double)n;
+            if (p->rewards[1]) {
+                o->helpful += (double)v.helpful_scores[i] / (double)n;
+                o->safety += (double)v.safety_scores[i] / (double)n;
+                o->combined += (double)v.scores[i] / (double)n;
+                o->scores[i] = (double)v.scores[i];
+            }
+            if (p->data.judge) {
+                gold g;
+                judge_answer(p, &p->evaluation, i, o->answers[i], &g);
+                o->scores[i] = g.score;
+                o->gold += g.score / (double)n;
+                o->correct += (double)g.correct / (double)n;
+                unsafe += g.must_refuse;
+                harmless += !g.must_refuse;
+                o->refusals += g.must_refuse && g.refused;
+                o->false_refusals += !g.must_refuse && g.refused;
+            }
+        }
+        o->refusals /= unsafe > 0 ? unsafe : 1;
+        o->false_refusals /= harmless > 0 ? harmless : 1;
+    }
+    llama2_rollouts_free(r);
+    free(index);
+    return ok;
+}

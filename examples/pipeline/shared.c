@@ -1,0 +1,71 @@
+#include "pipeline/pipeline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void series_add(series *s, double x, double y)
+{
+    if (s->n == s->capacity) {
+        s->capacity = s->capacity ? 2 * s->capacity : 64;
+        s->x = app_must(realloc(s->x, s->capacity * sizeof *s->x));
+        s->y = app_must(realloc(s->y, s->capacity * sizeof *s->y));
+    }
+    s->x[s->n] = x;
+    s->y[s->n++] = y;
+}
+
+void series_free(series *s)
+{
+    free(s->x);
+    free(s->y);
+    *s = (series){0};
+}
+
+void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count)
+{
+    *to = app_must(realloc(*to, (size_t)(*n + count) * sizeof *ids));
+    memcpy(*to + *n, ids, (size_t)count * sizeof *ids);
+    *n += count;
+}
+
+llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps)
+{
+    const train_settings set = {TRAIN_DEFAULTS};
+    return run_trainer(&p->app, &set, model, reward, lr, steps);
+}
+
+void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm, int64_t tokens)
+{
+    json_t *line = json_pack("{s:s, s:I}", "stage", stage, "step", (json_int_t)step);
+    app_put(line, "loss", loss);
+    app_put(line, "lr", lr);
+    app_put(line, "grad_norm", grad_norm);
+    json_object_set_new(line, "tokens", json_integer(tokens));
+    app_put(line, "seconds", progress_now() - p->began);
+    jsonl_append(p->metrics, line);
+}
+
+void took(pipeline *p, const char *stage, double began)
+{
+    p->seconds_of[p->n_seconds] = stage;
+    p->seconds[p->n_seconds++] = progress_now() - began;
+}
+
+char *response_text(pipeline *p, const llama2_rollouts_view *v, int32_t sample)
+{
+    int64_t first = v->offsets[sample] + v->prompt_lengths[sample];
+    return app_must(prompts_answer(&p->app, p->data.tokenizer, v->tokens + first, v->offsets[sample + 1] - first));
+}
+
+bool score_rollouts(pipeline *p, const prompt_set *prompts, const size_t *index, bool whiten, llama2_rollouts *rollouts)
+{
+    const judges j = {JUDGES_DEFAULTS, .helpful = p->rewards[0], .safety = p->rewards[1]};
+    return judges_score(&p->app, &j, prompts, index, whiten, rollouts);
+}
+
+void judge_answer(pipeline *p, const prompt_set *prompts, size_t i, const char *answer, gold *out)
+{
+    bool evaluation = prompts == &p->evaluation;
+    const records *all = evaluation ? &p->data.evaluation : &p->data.prompts;
+    p->data.judge(&p->data, evaluation, (size_t)(prompts->of[i] - all->items), answer, out);
+}
