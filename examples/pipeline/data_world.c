@@ -9,7 +9,7 @@
 enum {
     DOCUMENTS = 30000,
     HELD_OUT_DOCUMENTS = 600,
-    DEMONSTRATIONS = 4000,
+    DEMONSTRATIONS = 8000,
     PROMPTS = 6000,
     EVALUATIONS = 22 * WORLD_N_KINDS
 };
@@ -116,11 +116,11 @@ bool data_from_world(app *a, pipeline_data *d, pipeline_settings *s)
     add_first_preferences(e->seed, WORLD_SAFETY, FIRST_SAFETY, &d->safety, &d->held_out_safety);
 
     *s = (pipeline_settings){
-        .pretrain_steps = 1600,
+        .pretrain_steps = 2400,
         .pretrain_batch = 16,
         .pretrain_length = 64,
         .pretrain_lr = 3e-3,
-        .sft_epochs = 2,
+        .sft_epochs = 3,
         .sft_batch = 64,
         .sft_lr = 1e-3,
         .sampled_pairs = 4000,
@@ -128,12 +128,12 @@ bool data_from_world(app *a, pipeline_data *d, pipeline_settings *s)
         .reward_batch = 32,
         .reward_epochs = 1,
         .reward_lr = 3e-4,
-        .reject_prompts = 600,
+        .reject_prompts = 1000,
         .reject_samples = 8,
         .reject_epochs = 2,
         .reject_lr = 3e-4,
         .reject_temperature = 1,
-        .ppo_iterations = 45,
+        .ppo_iterations = 60,
         .ppo_batch = 128,
         .ppo_minibatch = 32,
         .ppo_lr = 5e-5,
