@@ -58,6 +58,26 @@ static void split(records *all, records *held_out)
     all->n = kept;
 }
 
+/* Demonstrations are pretrained on too, a paragraph a message: SFT then begins with their words known. */
+static bool add_dialogues(app *a, const records *r, pipeline_data *d)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const record *one = &r->items[i];
+        size_t size = strlen(one->answer), at = 0;
+        int64_t n;
+        for (int32_t k = 0; k < one->n_messages; k++) size += strlen(one->texts[k]) + 2;
+        char *text = app_must(malloc(size + 1));
+        for (int32_t k = 0; k < one->n_messages; k++) at += (size_t)sprintf(text + at, "%s\n\n", one->texts[k]);
+        strcpy(text + at, one->answer);
+        int32_t *ids = app_encode(a, d->tokenizer, text, size, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, &n);
+        free(text);
+        if (!ids) return false;
+        add_tokens(&d->text, &d->n_text, ids, n);
+        free(ids);
+    }
+    return true;
+}
+
 /* Prompts of the comparisons, each once: to sample from (those in training) or to evaluate on (held out). */
 static void add_prompts(records *to, const records *from, bool is_safety, size_t most)
 {
@@ -117,31 +137,32 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
     if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
     split(&d->demonstrations, &unused);
     records_free(&unused);
+    if (!add_dialogues(a, &d->demonstrations, d)) return false;
     split(&d->helpful, &d->held_out_helpful);
     split(&d->safety, &d->held_out_safety);
     add_prompts(&d->prompts, &d->helpful, false, 1500);
     add_prompts(&d->prompts, &d->safety, true, 500);
     add_prompts(&d->evaluation, &d->held_out_helpful, false, 48);
-    add_prompts(&d->evaluation, &d->held_out_safety, true, 16);
+    add_prompts(&d->evaluation, &d->held_out_safety, true, 48);
 
     *s = (pipeline_settings){
-        .pretrain_steps = 600,
+        .pretrain_steps = 800,
         .pretrain_batch = 16,
         .pretrain_length = 128,
         .pretrain_lr = 2e-3,
-        .sft_epochs = 2,
+        .sft_epochs = 30,
         .sft_batch = 16,
-        .sft_lr = 3e-4,
+        .sft_lr = 1e-3,
         .pairs = 1200,
         .reward_batch = 32,
         .reward_epochs = 1,
         .reward_lr = 2e-4,
-        .reject_prompts = 96,
-        .reject_samples = 4,
+        .reject_prompts = 400,
+        .reject_samples = 8,
         .reject_epochs = 2,
-        .reject_lr = 1e-4,
+        .reject_lr = 2e-4,
         .reject_temperature = 1,
-        .ppo_iterations = 8,
+        .ppo_iterations = 12,
         .ppo_batch = 64,
         .ppo_minibatch = 16,
         .ppo_lr = 2e-5,
