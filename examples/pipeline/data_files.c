@@ -58,7 +58,8 @@ static void split(records *all, records *held_out)
     all->n = kept;
 }
 
-/* Demonstrations are pretrained on too, a paragraph a message: SFT then begins with their words known. */
+/* Demonstrations, and what comparisons prefer, are pretrained on too, a paragraph a message: SFT then begins with their
+ * words known. */
 static bool add_dialogues(app *a, const records *r, pipeline_data *d)
 {
     for (size_t i = 0; i < r->n; i++) {
@@ -137,8 +138,8 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
     if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
     split(&d->demonstrations, &unused);
     records_free(&unused);
-    if (!add_dialogues(a, &d->demonstrations, d)) return false;
     split(&d->helpful, &d->held_out_helpful);
+    if (!add_dialogues(a, &d->demonstrations, d) || !add_dialogues(a, &d->helpful, d)) return false;
     split(&d->safety, &d->held_out_safety);
     add_prompts(&d->prompts, &d->helpful, false, 1500);
     add_prompts(&d->prompts, &d->safety, true, 500);
@@ -146,13 +147,13 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
     add_prompts(&d->evaluation, &d->held_out_safety, true, 48);
 
     *s = (pipeline_settings){
-        .pretrain_steps = 800,
+        .pretrain_steps = 1500,
         .pretrain_batch = 16,
         .pretrain_length = 128,
         .pretrain_lr = 2e-3,
-        .sft_epochs = 30,
+        .sft_epochs = 12,
         .sft_batch = 16,
-        .sft_lr = 1e-3,
+        .sft_lr = 6e-4,
         .pairs = 1200,
         .reward_batch = 32,
         .reward_epochs = 1,
