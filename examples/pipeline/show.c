@@ -299,6 +299,6 @@ bool write_report(pipeline *p)
     bool ok = report_write(r, p->out, error, sizeof error);
     report_free(r);
     if (!ok) return app_fail(&p->app, "%s", error);
-    if (!p->app.args.quiet) fprintf(stderr, "report: %s/report.html (%s)\n", p->out, took);
+    printf("report: %s/report.html (%s)\n", p->out, took);
     return true;
 }
