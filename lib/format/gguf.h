@@ -1,0 +1,147 @@
+/*
+ * GGUF, versions 2 and 3, little-endian: metadata as keys and values, tensor infos, then the tensors, each at a
+ * multiple of the alignment. All that precedes the tensors is checked when the file is opened: sizes, types, every
+ * string of every array, that tensors lie inside the file and apart. What a value means is for the reader of the key to
+ * check.
+ *
+ *     l2_gguf file;
+ *     const l2_gguf_value *v;
+ *     L2_TRY(l2_gguf_open(ctx, path, 0, &file));
+ *     L2_CHECK(l2_gguf_require(&file, "llama.block_count", &v));       // NOT_FOUND and a message where there is none
+ *     L2_CHECK(l2_gguf_int(v, &layers));
+ *     v = l2_gguf_find(&file, "tokenizer.ggml.add_bos_token");         // optional: NULL where there is none
+ *     L2_CHECK(l2_gguf_require(&file, "tokenizer.ggml.tokens", &v));
+ *     L2_CHECK(l2_gguf_strings(v, &strings));
+ *     while (l2_gguf_next(&strings, &text, &length)) ...
+ *     const l2_gguf_tensor *t = l2_gguf_find_tensor(&file, "output_norm.weight");
+ *     l2_gguf_close(&file);
+ *
+ * Text of a file is pointer and length: no NUL follows it. Keys and names are valid UTF-8 without a NUL; values need
+ * not be. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ */
+#ifndef L2_FORMAT_GGUF_H
+#define L2_FORMAT_GGUF_H
+
+#include "base/files.h"
+#include "base/status.h"
+
+enum { L2_GGUF_MAX_DIMS = 4, L2_GGUF_MAX_KEY = 65535, L2_GGUF_MAX_NAME = 64 };
+
+/* Types of values, as the file numbers them. */
+enum {
+    L2_GGUF_U8 = 0,
+    L2_GGUF_I8,
+    L2_GGUF_U16,
+    L2_GGUF_I16,
+    L2_GGUF_U32,
+    L2_GGUF_I32,
+    L2_GGUF_F32,
+    L2_GGUF_BOOL,
+    L2_GGUF_STRING,
+    L2_GGUF_ARRAY,
+    L2_GGUF_U64,
+    L2_GGUF_I64,
+    L2_GGUF_F64
+};
+
+/* Types of tensors that format/quantised.h makes numbers of, as the file numbers them. Others can be listed. */
+enum {
+    L2_GGML_F32 = 0,
+    L2_GGML_F16 = 1,
+    L2_GGML_Q4_0 = 2,
+    L2_GGML_Q4_1 = 3,
+    L2_GGML_Q5_0 = 6,
+    L2_GGML_Q5_1 = 7,
+    L2_GGML_Q8_0 = 8,
+    L2_GGML_Q2_K = 10,
+    L2_GGML_Q3_K = 11,
+    L2_GGML_Q4_K = 12,
+    L2_GGML_Q5_K = 13,
+    L2_GGML_Q6_K = 14,
+    L2_GGML_IQ4_NL = 20,
+    L2_GGML_BF16 = 30
+};
+
+/* A key and its value; pointers are valid as long as the file is open. Read `data` with the functions below. */
+typedef struct l2_gguf_value {
+    const char *key;
+    const unsigned char *data; /* the scalar, the bytes of the string, the first element of the array */
+    uint64_t count;            /* 1, bytes of the string, elements of the array */
+    uint32_t key_length;
+    int32_t type;    /* L2_GGUF_* */
+    int32_t element; /* type of an array's elements, never L2_GGUF_ARRAY; else -1 */
+} l2_gguf_value;
+
+typedef struct l2_gguf_tensor {
+    const char *name;
+    const unsigned char *data; /* perhaps not aligned */
+    uint64_t size;             /* bytes */
+    uint32_t name_length;
+    int32_t type;                    /* L2_GGML_* */
+    int32_t n_dims;                  /* 0: a single value */
+    int64_t shape[L2_GGUF_MAX_DIMS]; /* shape[0] is the slowest, the reverse of the file's order; the last one is a
+                                        multiple of the type's block */
+} l2_gguf_tensor;
+
+typedef struct l2_gguf {
+    llama2_context *ctx;
+    l2_file_view view;
+    uint32_t version;
+    l2_gguf_value *values; /* sorted by key */
+    size_t n_values;
+    l2_gguf_tensor *tensors; /* sorted by name */
+    size_t n_tensors;
+} l2_gguf;
+
+/*
+ * in_memory 0 maps the file (another process that cuts a mapped file short ends this one by SIGBUS), 1 reads it. On
+ * failure *out is zeroed; closing that is fine. Errors: IO, NOT_FOUND, TRUNCATED (what it declares takes more bytes
+ * than there are), LIMIT (dimensions, length of a key or name), UNSUPPORTED (version, byte order, a type that is not
+ * known, arrays in arrays), FORMAT.
+ */
+llama2_status l2_gguf_open(llama2_context *ctx, const char *path, int in_memory, l2_gguf *out);
+/* The same on bytes that the caller keeps. */
+llama2_status l2_gguf_parse(llama2_context *ctx, const void *data, size_t size, l2_gguf *out);
+void l2_gguf_close(l2_gguf *file);
+
+/* Does the file begin as a GGUF does? *yes is 0 for a folder and for what is not there. Errors: IO. */
+llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes);
+
+/* --- metadata -------------------------------------------------------------------------------- */
+
+/* NULL where there is no such key; sets no message. */
+const l2_gguf_value *l2_gguf_find(const l2_gguf *file, const char *key);
+/* NOT_FOUND where there is no such key. */
+llama2_status l2_gguf_require(const l2_gguf *file, const char *key, const l2_gguf_value **out);
+
+/* Each FORMAT, with the key, where the value has another type. */
+llama2_status l2_gguf_int(const l2_gguf_value *value, int64_t *out);   /* any integer type; U64 up to INT64_MAX */
+llama2_status l2_gguf_double(const l2_gguf_value *value, double *out); /* F32 or F64; NaN and infinity pass */
+llama2_status l2_gguf_bool(const l2_gguf_value *value, int *out);      /* 0 or 1 */
+llama2_status l2_gguf_string(const l2_gguf_value *value, const char **text, size_t *length);
+int l2_gguf_string_is(const l2_gguf_value *value, const char *text); /* 0 also where it is no string */
+
+/* The strings of an array, in order. */
+typedef struct l2_gguf_cursor {
+    const unsigned char *at;
+    uint64_t left;
+} l2_gguf_cursor;
+
+llama2_status l2_gguf_strings(const l2_gguf_value *value, l2_gguf_cursor *out); /* value->count of them */
+int l2_gguf_next(l2_gguf_cursor *cursor, const char **text, size_t *length);    /* 0 after the last one */
+
+/* All value->count elements into out: of an F32 array, or of an array of I32, or of U32 up to INT32_MAX (else FORMAT).
+ */
+llama2_status l2_gguf_floats(const l2_gguf_value *value, float *out);
+llama2_status l2_gguf_int32s(const l2_gguf_value *value, int32_t *out);
+
+/* --- tensors --------------------------------------------------------------------------------- */
+
+/* NULL where there is no such tensor; sets no message. */
+const l2_gguf_tensor *l2_gguf_find_tensor(const l2_gguf *file, const char *name);
+int64_t l2_gguf_count(const l2_gguf_tensor *tensor); /* elements */
+
+/* "Q4_K"; NULL for a number that is no type. A block of `elements` along a row takes `bytes`. */
+const char *l2_ggml_type(int32_t type, uint32_t *elements, uint32_t *bytes);
+
+#endif
