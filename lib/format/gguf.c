@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <string.h>
 
 static const char magic[4] = {'G', 'G', 'U', 'F'};
@@ -123,8 +122,8 @@ static llama2_status read_text(reader *r, const unsigned char **text, uint64_t *
 /* A key or the name of a tensor. */
 static llama2_status read_name(reader *r, const char *what, uint32_t limit, const char **name, uint32_t *name_length)
 {
-    const unsigned char *text;
-    uint64_t length;
+    const unsigned char *text = NULL;
+    uint64_t length = 0;
     size_t begin = r->at;
     L2_TRY(read_text(r, &text, &length));
     if (length > limit)
@@ -240,7 +239,7 @@ const l2_gguf_value *l2_gguf_find(const l2_gguf *file, const char *key)
 llama2_status l2_gguf_require(const l2_gguf *file, const char *key, const l2_gguf_value **out)
 {
     *out = l2_gguf_find(file, key);
-    return *out ? LLAMA2_OK : l2_fail(LLAMA2_E_NOT_FOUND, "key %s is missing", key);
+    return *out ? LLAMA2_OK : l2_fail(LLAMA2_E_FORMAT, "lacks the key %s", key);
 }
 
 static llama2_status wrong_type(const l2_gguf_value *value, const char *expected)

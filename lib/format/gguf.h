@@ -7,7 +7,7 @@
  *     l2_gguf file;
  *     const l2_gguf_value *v;
  *     L2_TRY(l2_gguf_open(ctx, path, 0, &file));
- *     L2_CHECK(l2_gguf_require(&file, "llama.block_count", &v));       // NOT_FOUND and a message where there is none
+ *     L2_CHECK(l2_gguf_require(&file, "llama.block_count", &v));       // FORMAT and a message where there is none
  *     L2_CHECK(l2_gguf_int(v, &layers));
  *     v = l2_gguf_find(&file, "tokenizer.ggml.add_bos_token");         // optional: NULL where there is none
  *     L2_CHECK(l2_gguf_require(&file, "tokenizer.ggml.tokens", &v));
@@ -111,7 +111,7 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
 
 /* NULL where there is no such key; sets no message. */
 const l2_gguf_value *l2_gguf_find(const l2_gguf *file, const char *key);
-/* NOT_FOUND where there is no such key. */
+/* FORMAT where there is no such key. */
 llama2_status l2_gguf_require(const l2_gguf *file, const char *key, const l2_gguf_value **out);
 
 /* Each FORMAT, with the key, where the value has another type. */

@@ -90,6 +90,11 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
     l2_hf_weights weights = {0};
     llama2_model *m = NULL;
     *out = NULL;
+    if (l2_path_kind(path) == 1) {
+        if (head_kind != L2_HEAD_LM)
+            return l2_fail(LLAMA2_E_MISMATCH, "%s: is a file; a reward model is a folder", path);
+        return l2_model_read_gguf(ctx, path, dtype, out);
+    }
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
         return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path,

@@ -73,10 +73,14 @@ void l2_model_init_head(llama2_model *model, int32_t how);
 /* The trunk of `from` (and the head, where both have the same kind) into `to`, of equal shape. */
 llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
 
-/* io.c: Hugging Face folders. `shift`, `scale`: of a reward model's scores, else NULL. */
+/* io.c: Hugging Face folders, and for reading GGUF files too. `shift`, `scale`: of a reward model's scores, else NULL.
+ */
 llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
                             double *shift, double *scale);
 llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
+
+/* io_gguf.c: a language model. */
+llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
 
 /* memory.c: options are complete. */
 llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);

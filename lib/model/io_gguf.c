@@ -1,0 +1,368 @@
+/*
+ * Models as GGUF files of the architecture "llama". What a key or a tensor would change in the computation and the
+ * library does not do is refused by its name. Rotary pairs lie side by side in these files (Meta's order); they are put
+ * half a head apart, as the model has them, while they are read.
+ */
+#include "base/alloc.h"
+#include "base/json.h"
+#include "format/quantised.h"
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char prefix[] = "llama.";
+enum { PREFIX = sizeof prefix - 1 };
+
+/* --- metadata -------------------------------------------------------------------------------- */
+
+/* Keys after "llama." that are read below, or say nothing about the computation. */
+static const char *const known_keys[] = {
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "vocab_size",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.finetuned",
+    "tensor_data_layout",
+};
+
+/* Keys whose value has to be the one that changes nothing. */
+static const struct neutral {
+    const char *key;
+    double value;
+} neutral_keys[] = {
+    {"expert_count", 0},      {"expert_used_count", 0},     {"attention.sliding_window", 0},
+    {"attention.causal", 1},  {"attention.clamp_kqv", 0},   {"attention.max_alibi_bias", 0},
+    {"rope.scale_linear", 1}, {"use_parallel_residual", 0}, {"leading_dense_block_count", 0},
+    {"embedding_scale", 1},   {"residual_scale", 1},        {"logit_scale", 1},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define KEY(value)   (value)->key_length > 64 ? 64 : (int)(value)->key_length, (value)->key
+
+static int key_is(const l2_gguf_value *value, const char *rest)
+{
+    size_t length = strlen(rest);
+    return value->key_length == PREFIX + length && memcmp(value->key + PREFIX, rest, length) == 0;
+}
+
+static llama2_status read_number(const l2_gguf_value *value, double *out)
+{
+    int64_t integer;
+    int truth;
+    if (value->type == L2_GGUF_F32 || value->type == L2_GGUF_F64) return l2_gguf_double(value, out);
+    if (value->type == L2_GGUF_BOOL) {
+        L2_TRY(l2_gguf_bool(value, &truth));
+        *out = truth;
+        return LLAMA2_OK;
+    }
+    L2_TRY(l2_gguf_int(value, &integer));
+    *out = (double)integer;
+    return LLAMA2_OK;
+}
+
+static llama2_status check_key(const l2_gguf_value *value)
+{
+    double number;
+    for (size_t i = 0; i < COUNT(known_keys); i++)
+        if (key_is(value, known_keys[i])) return LLAMA2_OK;
+    for (size_t i = 0; i < COUNT(neutral_keys); i++) {
+        if (!key_is(value, neutral_keys[i].key)) continue;
+        L2_TRY(read_number(value, &number));
+        if (number == neutral_keys[i].value) return LLAMA2_OK;
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "%.*s is %g; only %g is supported", KEY(value), number,
+                       neutral_keys[i].value);
+    }
+    return l2_fail(LLAMA2_E_UNSUPPORTED, "the key %.*s is not known", KEY(value));
+}
+
+static llama2_status check_string(const l2_gguf *file, const char *key, const char *expected)
+{
+    const char *text;
+    size_t length;
+    const l2_gguf_value *value = l2_gguf_find(file, key);
+    if (!value) return LLAMA2_OK;
+    L2_TRY(l2_gguf_string(value, &text, &length));
+    if (l2_gguf_string_is(value, expected)) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED, "%s is \"%.*s\"; only \"%s\" is supported", key,
+                   length > 64 ? 64 : (int)length, text, expected);
+}
+
+/* Without a type a factor means linear scaling. */
+static llama2_status check_rope_scaling(const l2_gguf *file)
+{
+    double factor;
+    const l2_gguf_value *value = l2_gguf_find(file, "llama.rope.scaling.factor");
+    L2_TRY(check_string(file, "llama.rope.scaling.type", "none"));
+    if (!value || l2_gguf_find(file, "llama.rope.scaling.type")) return LLAMA2_OK;
+    L2_TRY(read_number(value, &factor));
+    if (factor == 0 || factor == 1) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED, "llama.rope.scaling.factor is %g; scaled rotary positions are not supported",
+                   factor);
+}
+
+/* A size; where the key is missing, `otherwise`, and FORMAT if that is 0. */
+static llama2_status read_size(const l2_gguf *file, const char *key, int64_t otherwise, int32_t *out)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, key);
+    int64_t size = otherwise;
+    if (!value && !otherwise) return l2_gguf_require(file, key, &value);
+    if (value && value->type == L2_GGUF_ARRAY)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "%s is an array; layers of different sizes are not supported", key);
+    if (value) L2_TRY(l2_gguf_int(value, &size));
+    if (size <= 0) return l2_fail(LLAMA2_E_FORMAT, "%s is %" PRId64 ", it must be positive", key, size);
+    if (size > INT32_MAX)
+        return l2_fail(LLAMA2_E_LIMIT, "%s is %" PRId64 ", at most %d is supported", key, size, INT32_MAX);
+    *out = (int32_t)size;
+    return LLAMA2_OK;
+}
+
+/*
+ * A number that its writer had in decimal or double and the file has in fp32: the shortest decimal that rounds to it,
+ * so that 1e-5 is what config.json says and not 9.99999974738e-06.
+ */
+static llama2_status read_double(const l2_gguf *file, const char *key, double *out)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, key);
+    double number = *out;
+    if (value) L2_TRY(l2_gguf_double(value, &number));
+    if (!isfinite(number) || number <= 0)
+        return l2_fail(LLAMA2_E_FORMAT, "%s is %g, it must be positive and finite", key, number);
+    *out = number;
+    if (!value || value->type != L2_GGUF_F32) return LLAMA2_OK;
+    l2_text text;
+    l2_text_begin(&text, file->ctx);
+    for (int digits = 6; digits <= 9; digits++) {
+        text.length = 0;
+        l2_text_format(&text, "%.*g", digits, number);
+        if (text.status < 0) break;
+        *out = l2_parse_double(text.data);
+        if ((float)*out == (float)number) break;
+    }
+    llama2_status status = text.status;
+    l2_text_free(&text);
+    return status;
+}
+
+static llama2_status read_id(const l2_gguf *file, const char *key, int32_t vocab_size, int32_t *out)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, key);
+    int64_t id;
+    *out = -1;
+    if (!value) return LLAMA2_OK;
+    L2_TRY(l2_gguf_int(value, &id));
+    if (id < 0 || id >= vocab_size)
+        return l2_fail(LLAMA2_E_FORMAT, "%s is %" PRId64 ", the vocabulary has %d tokens", key, id, vocab_size);
+    *out = (int32_t)id;
+    return LLAMA2_OK;
+}
+
+static llama2_status read_heads(const l2_gguf *file, llama2_config *c)
+{
+    int32_t value_dim, rotated;
+    L2_TRY(read_size(file, "llama.attention.head_count", 0, &c->n_heads));
+    L2_TRY(read_size(file, "llama.attention.head_count_kv", c->n_heads, &c->n_kv_heads));
+    if (c->n_heads % c->n_kv_heads)
+        return l2_fail(LLAMA2_E_FORMAT, "llama.attention.head_count %d is not a multiple of head_count_kv %d",
+                       c->n_heads, c->n_kv_heads);
+    if (!l2_gguf_find(file, "llama.attention.key_length") && c->dim % c->n_heads)
+        return l2_fail(LLAMA2_E_FORMAT, "llama.embedding_length %d is not a multiple of attention.head_count %d",
+                       c->dim, c->n_heads);
+    L2_TRY(read_size(file, "llama.attention.key_length", c->dim / c->n_heads, &c->head_dim));
+    L2_TRY(read_size(file, "llama.attention.value_length", c->head_dim, &value_dim));
+    L2_TRY(read_size(file, "llama.rope.dimension_count", c->head_dim, &rotated));
+    if (c->head_dim % 2)
+        return l2_fail(LLAMA2_E_FORMAT, "heads of %d are odd, rotary positions need pairs", c->head_dim);
+    if (value_dim != c->head_dim)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "llama.attention.value_length is %d, only that of keys, %d, is supported",
+                       value_dim, c->head_dim);
+    if (rotated != c->head_dim)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "llama.rope.dimension_count is %d, only whole heads, %d, are supported",
+                       rotated, c->head_dim);
+    return LLAMA2_OK;
+}
+
+static llama2_status check_scope(const l2_gguf *file)
+{
+    const l2_gguf_value *value;
+    int64_t parts = 1;
+    L2_TRY(l2_gguf_require(file, "general.architecture", &value));
+    L2_TRY(check_string(file, "general.architecture", "llama"));
+    value = l2_gguf_find(file, "split.count");
+    if (value) L2_TRY(l2_gguf_int(value, &parts));
+    if (parts > 1)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "is one of %" PRId64 " files of a split model; merge them first", parts);
+    for (size_t i = 0; i < file->n_values; i++) {
+        value = &file->values[i];
+        if (value->key_length > PREFIX && memcmp(value->key, prefix, PREFIX) == 0) L2_TRY(check_key(value));
+    }
+    return check_rope_scaling(file);
+}
+
+static llama2_status read_config(const l2_gguf *file, llama2_config *c)
+{
+    const l2_gguf_value *tokens = l2_gguf_find(file, "tokenizer.ggml.tokens"), *value;
+    int64_t n_tokens = tokens && tokens->count <= INT64_MAX ? (int64_t)tokens->count : 0;
+    *c = (llama2_config){.struct_size = sizeof *c, .rope_theta = 10000, .init_std = 0.02};
+    L2_TRY(check_scope(file));
+    L2_TRY(read_size(file, "llama.vocab_size", n_tokens, &c->vocab_size));
+    L2_TRY(read_size(file, "llama.embedding_length", 0, &c->dim));
+    L2_TRY(read_size(file, "llama.block_count", 0, &c->n_layers));
+    L2_TRY(read_size(file, "llama.feed_forward_length", 0, &c->ffn_dim));
+    L2_TRY(read_size(file, "llama.context_length", 0, &c->max_seq_len));
+    L2_TRY(read_heads(file, c));
+    L2_TRY(l2_gguf_require(file, "llama.attention.layer_norm_rms_epsilon", &value));
+    L2_TRY(read_double(file, "llama.attention.layer_norm_rms_epsilon", &c->norm_eps));
+    L2_TRY(read_double(file, "llama.rope.freq_base", &c->rope_theta));
+    L2_TRY(read_id(file, "tokenizer.ggml.bos_token_id", c->vocab_size, &c->bos_id));
+    L2_TRY(read_id(file, "tokenizer.ggml.eos_token_id", c->vocab_size, &c->eos_id));
+    L2_TRY(read_id(file, "tokenizer.ggml.padding_token_id", c->vocab_size, &c->pad_id));
+    c->tied = !l2_gguf_find_tensor(file, "output.weight");
+    llama2_status status = l2_config_check(c); /* of what passed the checks above, only limits are left */
+    return status == LLAMA2_E_INVALID ? l2_fail_in(LLAMA2_E_LIMIT, "metadata") : status;
+}
+
+/* --- tensors --------------------------------------------------------------------------------- */
+
+enum { ONE, WIDTH, QUERIES, KEYS, FFN, VOCABULARY };
+
+/* A tensor of a layer, or (layer 0) of the model. */
+static const struct part {
+    const char *name, *of_model; /* in the file, in l2_param */
+    unsigned char layer, rows, columns, rotary;
+} parts[] = {
+    {"token_embd.weight", "model.embed_tokens.weight", 0, VOCABULARY, WIDTH, 0},
+    {"output_norm.weight", "model.norm.weight", 0, WIDTH, ONE, 0},
+    {"output.weight", "lm_head.weight", 0, VOCABULARY, WIDTH, 0},
+    {"attn_norm.weight", "input_layernorm.weight", 1, WIDTH, ONE, 0},
+    {"attn_q.weight", "self_attn.q_proj.weight", 1, QUERIES, WIDTH, 1},
+    {"attn_k.weight", "self_attn.k_proj.weight", 1, KEYS, WIDTH, 1},
+    {"attn_v.weight", "self_attn.v_proj.weight", 1, KEYS, WIDTH, 0},
+    {"attn_output.weight", "self_attn.o_proj.weight", 1, WIDTH, QUERIES, 0},
+    {"ffn_norm.weight", "post_attention_layernorm.weight", 1, WIDTH, ONE, 0},
+    {"ffn_gate.weight", "mlp.gate_proj.weight", 1, FFN, WIDTH, 0},
+    {"ffn_up.weight", "mlp.up_proj.weight", 1, FFN, WIDTH, 0},
+    {"ffn_down.weight", "mlp.down_proj.weight", 1, WIDTH, FFN, 0},
+};
+
+static void name_part(const struct part *part, int32_t layer, char name[64])
+{
+    if (part->layer)
+        snprintf(name, 64, "blk.%d.%s", layer, part->name);
+    else
+        snprintf(name, 64, "%s", part->name);
+}
+
+static int64_t extent(const llama2_config *c, int of)
+{
+    switch (of) {
+    case WIDTH: return c->dim;
+    case QUERIES: return (int64_t)c->n_heads * c->head_dim;
+    case KEYS: return (int64_t)c->n_kv_heads * c->head_dim;
+    case FFN: return c->ffn_dim;
+    case VOCABULARY: return c->vocab_size;
+    default: return 1;
+    }
+}
+
+static llama2_status check_part(const l2_gguf *file, const llama2_config *c, const struct part *part, int32_t layer,
+                                char *used)
+{
+    char name[64];
+    int64_t rows = extent(c, part->rows), columns = extent(c, part->columns);
+    name_part(part, layer, name);
+    const l2_gguf_tensor *t = l2_gguf_find_tensor(file, name);
+    if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", name);
+    int fits = part->columns == ONE ? t->n_dims == 1 && t->shape[0] == rows
+                                    : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
+    if (!fits)
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "tensor \"%s\" has %d dimensions (%lld, %lld), the metadata ask for (%lld, %lld)", name,
+                       t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
+                       t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)rows, (long long)columns);
+    if (!l2_dequantises(t->type))
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%s\" is %s, which can't be read as numbers", name,
+                       l2_ggml_type(t->type, NULL, NULL));
+    used[t - file->tensors] = 1;
+    return LLAMA2_OK;
+}
+
+/* All tensors there, of the right shapes, and no others: before memory for the model is taken. Ends at the first layer
+ * that is not in the file, so that a huge block_count costs nothing. */
+static llama2_status check_tensors(const l2_gguf *file, const llama2_config *c)
+{
+    llama2_status status = LLAMA2_OK;
+    char *used;
+    L2_TRY(l2_calloc(file->ctx, file->n_tensors, 1, &used));
+    for (int32_t layer = 0; layer < c->n_layers; layer++)
+        for (size_t i = 0; i < COUNT(parts); i++) {
+            if (!parts[i].layer && (layer > 0 || (c->tied && strcmp(parts[i].name, "output.weight") == 0))) continue;
+            L2_CHECK(check_part(file, c, &parts[i], layer, used));
+        }
+    for (size_t i = 0; i < file->n_tensors; i++)
+        if (!used[i])
+            L2_CHECK(l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.*s\" is not part of the Llama architecture",
+                             (int)file->tensors[i].name_length, file->tensors[i].name));
+done:
+    l2_free(file->ctx, used);
+    return status;
+}
+
+/* The part that a parameter of the model is, and its layer. */
+static const struct part *find_part(const char *of_model, int32_t *layer)
+{
+    static const char layers[] = "model.layers.";
+    int in_layer = strncmp(of_model, layers, sizeof layers - 1) == 0;
+    char *end = NULL;
+    *layer = in_layer ? (int32_t)strtol(of_model + sizeof layers - 1, &end, 10) : 0;
+    if (in_layer) of_model = end + 1;
+    for (size_t i = 0; i < COUNT(parts); i++)
+        if (parts[i].layer == in_layer && strcmp(parts[i].of_model, of_model) == 0) return &parts[i];
+    return NULL;
+}
+
+static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_gguf *file)
+{
+    char name[64];
+    int32_t layer;
+    const struct part *part = find_part(p->name, &layer);
+    if (!part) return l2_fail(LLAMA2_E_UNSUPPORTED, "no tensor of a GGUF file is the model's \"%s\"", p->name);
+    name_part(part, layer, name);
+    return l2_gguf_read(m->ctx, l2_gguf_find_tensor(file, name), part->rotary ? m->config.head_dim : 0, m->dtype,
+                        (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype));
+}
+
+llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out)
+{
+    llama2_status status;
+    llama2_config config;
+    l2_gguf file;
+    llama2_model *m = NULL;
+    *out = NULL;
+    L2_TRY(l2_gguf_open(ctx, path, 0, &file));
+    L2_CHECK(read_config(&file, &config));
+    L2_CHECK(check_tensors(&file, &config));
+    L2_CHECK(l2_model_new(ctx, &config, dtype, L2_HEAD_LM, &m));
+    for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &file));
+    *out = m;
+    m = NULL;
+done:
+    if (status < 0) l2_fail_in(status, "%s", path);
+    l2_gguf_close(&file);
+    l2_model_release(m);
+    return status;
+}
