@@ -33,7 +33,8 @@ enum {
 /* Bits of llama2_tokenizer_decode's and llama2_decoder_create's flags. */
 enum {
     LLAMA2_DECODE_SPECIALS = 1, /* control pieces are shown by their text ("</s>") */
-    LLAMA2_DECODE_CONTINUE = 2  /* the ids go on after earlier text: a space that begins them stays */
+    LLAMA2_DECODE_CONTINUE = 2, /* the ids go on after earlier text: a space that begins them stays */
+    LLAMA2_DECODE_BYTES = 4     /* bytes that form no character come out as they are, not as U+FFFD */
 };
 
 typedef struct llama2_tokenizer_options {
@@ -102,6 +103,10 @@ LLAMA2_API int32_t llama2_tokenizer_bos(const llama2_tokenizer *tokenizer);
 LLAMA2_API int32_t llama2_tokenizer_eos(const llama2_tokenizer *tokenizer);
 LLAMA2_API int32_t llama2_tokenizer_unk(const llama2_tokenizer *tokenizer);
 LLAMA2_API int32_t llama2_tokenizer_pad(const llama2_tokenizer *tokenizer);
+
+/* 1 where the model's texts begin with BOS, so that LLAMA2_ENCODE_BOS belongs to a text that begins a sequence; 0 where
+ * they do not, as SmolLM2's, though there may be a BOS. Since 0.1. */
+LLAMA2_API int32_t llama2_tokenizer_adds_bos(const llama2_tokenizer *tokenizer);
 
 /* A piece as it stands in the vocabulary; each output may be NULL. *text is valid as long as the tokenizer and has a
  * NUL after its *length bytes. Errors: INVALID for an id out of range. Since 0.1. */

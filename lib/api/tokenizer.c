@@ -1,11 +1,9 @@
 /* include/llama2/tokenizer.h: arguments checked, options completed; the work is done in lib/tokenizer/. */
 #include "base/alloc.h"
 #include "base/context.h"
-#include "base/files.h"
 #include "base/options.h"
 #include "tokenizer/tokenizer.h"
 #include <string.h>
-#include <sys/stat.h>
 
 static const llama2_tokenizer_options option_defaults = {
     .struct_size = sizeof option_defaults, .max_pieces = 1 << 20, .max_bytes = UINT64_C(256) << 20};
@@ -17,7 +15,7 @@ _Static_assert(LLAMA2_PIECE_NORMAL == 1 && LLAMA2_PIECE_UNKNOWN == 2 && LLAMA2_P
                    LLAMA2_PIECE_USER_DEFINED == 4 && LLAMA2_PIECE_UNUSED == 5 && LLAMA2_PIECE_BYTE == 6,
                "ABI");
 _Static_assert(LLAMA2_ENCODE_BOS == 1 && LLAMA2_ENCODE_EOS == 2 && LLAMA2_DECODE_SPECIALS == 1 &&
-                   LLAMA2_DECODE_CONTINUE == 2,
+                   LLAMA2_DECODE_CONTINUE == 2 && LLAMA2_DECODE_BYTES == 4,
                "ABI");
 
 void llama2_tokenizer_options_init(llama2_tokenizer_options *options, size_t size)
@@ -42,42 +40,16 @@ static llama2_status read_options(const llama2_tokenizer_options *options, llama
     return LLAMA2_OK;
 }
 
-/* path, or path/tokenizer.model where path is a folder. */
-static llama2_status model_path(llama2_context *ctx, const char *path, char **out)
-{
-    if (l2_path_kind(path) == 2) return l2_path_join(ctx, path, "tokenizer.model", out);
-    return l2_strndup(ctx, path, strlen(path), out);
-}
-
-static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
-                               llama2_tokenizer **out)
-{
-    struct stat st;
-    l2_file_view view;
-    if (l2_path_kind(path) == 1 && stat(path, &st) == 0 && (uint64_t)st.st_size > options->max_bytes)
-        return l2_fail(LLAMA2_E_LIMIT, "%s: %lld bytes; llama2_tokenizer_options.max_bytes allows %llu", path,
-                       (long long)st.st_size, (unsigned long long)options->max_bytes);
-    L2_TRY(l2_file_read(ctx, path, &view));
-    llama2_status status = l2_sentencepiece_read(ctx, view.data, view.size, options, out);
-    l2_file_release(ctx, &view);
-    return status < 0 ? l2_fail_in(status, "%s", path) : status;
-}
-
 llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
                                     llama2_tokenizer **out)
 {
     llama2_tokenizer_options full;
-    char *file = NULL;
-    llama2_status status;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load: out is NULL");
     *out = NULL;
     if (!ctx || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load: %s is NULL", ctx ? "path" : "ctx");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(read_options(options, &full));
-    L2_TRY(model_path(ctx, path, &file));
-    status = load_file(ctx, file, &full, out);
-    l2_free(ctx, file);
-    return status;
+    return l2_tokenizer_load(ctx, path, &full, out);
 }
 
 llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size,
@@ -90,7 +62,7 @@ llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data
         return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_memory: %s is NULL", ctx ? "data" : "ctx");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(read_options(options, &full));
-    return l2_sentencepiece_read(ctx, data, size, &full, out);
+    return l2_tokenizer_parse(ctx, data, size, &full, out);
 }
 
 static llama2_status add_pieces(llama2_tokenizer *tok, const llama2_tokenizer_pieces *p)
@@ -156,24 +128,10 @@ llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenize
 
 llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path)
 {
-    char *file = NULL, *data = NULL;
-    size_t size;
-    llama2_status status;
     if (!tokenizer || !path)
         return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_save: %s is NULL", tokenizer ? "path" : "tokenizer");
-    llama2_context *ctx = tokenizer->ctx;
-    L2_TRY(l2_context_check(ctx));
-    L2_TRY(model_path(ctx, path, &file));
-    if (tokenizer->original) {
-        status = l2_write_file(ctx, file, tokenizer->original, tokenizer->original_size);
-    } else {
-        L2_CHECK(l2_sentencepiece_write(tokenizer, &data, &size));
-        status = l2_write_file(ctx, file, data, size);
-    }
-done:
-    l2_free(ctx, data);
-    l2_free(ctx, file);
-    return status;
+    L2_TRY(l2_context_check(tokenizer->ctx));
+    return l2_tokenizer_save(tokenizer, path);
 }
 
 llama2_tokenizer *llama2_tokenizer_retain(llama2_tokenizer *tokenizer)
@@ -198,6 +156,11 @@ int32_t llama2_tokenizer_vocab_size(const llama2_tokenizer *tokenizer)
 int32_t llama2_tokenizer_bos(const llama2_tokenizer *tokenizer)
 {
     return tokenizer ? tokenizer->bos : -1;
+}
+
+int32_t llama2_tokenizer_adds_bos(const llama2_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->adds_bos : 0;
 }
 
 int32_t llama2_tokenizer_eos(const llama2_tokenizer *tokenizer)
@@ -288,8 +251,9 @@ typedef struct output {
     size_t capacity, length;
 } output;
 
-static void add(output *out, const char *text, size_t length)
+static void add(void *user, const char *text, size_t length)
 {
+    output *out = user;
     size_t room = out->length < out->capacity ? out->capacity - out->length : 0;
     if (length && room) memcpy(out->buffer + out->length, text, length < room ? length : room);
     out->length += length;
@@ -297,7 +261,7 @@ static void add(output *out, const char *text, size_t length)
 
 static llama2_status check_decode_flags(uint32_t flags, const char *call)
 {
-    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE))
+    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE | LLAMA2_DECODE_BYTES))
         return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
     return LLAMA2_OK;
 }
@@ -315,16 +279,9 @@ llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const i
         if (check_id(tokenizer, ids[i], call) < 0) return l2_fail_in(LLAMA2_E_INVALID, "ids[%lld]", (long long)i);
     l2_decode_state state;
     output out = {buffer, capacity, 0};
-    char held[L2_HELD_ROOM];
     l2_decode_begin(&state, flags);
-    for (int64_t i = 0; i < n; ++i) {
-        const char *text;
-        size_t n_held, length;
-        l2_decode_step(tokenizer, &state, ids[i], held, &n_held, &text, &length);
-        add(&out, held, n_held);
-        add(&out, text, length);
-    }
-    add(&out, held, l2_decode_end(&state, held));
+    for (int64_t i = 0; i < n; ++i) l2_decode_step(tokenizer, &state, ids[i], add, &out);
+    l2_decode_end(&state, add, &out);
     if (needed) *needed = out.length;
     if (out.length > capacity && buffer) return too_small(call, (int64_t)capacity, (int64_t)out.length, "bytes");
     return LLAMA2_OK;
@@ -335,6 +292,7 @@ llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const i
 struct llama2_decoder {
     llama2_tokenizer *tokenizer;
     l2_decode_state state;
+    output out;
     char text[]; /* room for the longest piece with what was held back before it */
 };
 
@@ -348,9 +306,10 @@ llama2_status llama2_decoder_create(llama2_tokenizer *tokenizer, uint32_t flags,
     for (int32_t id = 0; id < tokenizer->n_pieces; ++id)
         if (l2_piece_length(tokenizer, id) > longest) longest = l2_piece_length(tokenizer, id);
     llama2_decoder *decoder;
-    size_t capacity = longest + L2_HELD_ROOM + 1;
+    size_t capacity = L2_DECODE_ROOM(longest) + 1;
     L2_TRY(l2_alloc(tokenizer->ctx, sizeof *decoder + capacity, 1, &decoder));
     decoder->tokenizer = llama2_tokenizer_retain(tokenizer);
+    decoder->out = (output){decoder->text, capacity - 1, 0};
     l2_decode_begin(&decoder->state, flags);
     *out = decoder;
     return LLAMA2_OK;
@@ -369,13 +328,11 @@ llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const cha
     if (!decoder || !text || !length)
         return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_push: decoder, text or length is NULL");
     L2_TRY(check_id(decoder->tokenizer, id, "llama2_decoder_push"));
-    const char *piece;
-    size_t n_held, n;
-    l2_decode_step(decoder->tokenizer, &decoder->state, id, decoder->text, &n_held, &piece, &n);
-    memcpy(decoder->text + n_held, piece, n);
-    decoder->text[n_held + n] = 0;
+    decoder->out.length = 0;
+    l2_decode_step(decoder->tokenizer, &decoder->state, id, add, &decoder->out);
+    decoder->text[decoder->out.length] = 0;
     *text = decoder->text;
-    *length = n_held + n;
+    *length = decoder->out.length;
     return LLAMA2_OK;
 }
 
@@ -383,10 +340,11 @@ llama2_status llama2_decoder_finish(llama2_decoder *decoder, const char **text, 
 {
     if (!decoder || !text || !length)
         return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_finish: decoder, text or length is NULL");
-    size_t n = l2_decode_end(&decoder->state, decoder->text);
-    decoder->text[n] = 0;
+    decoder->out.length = 0;
+    l2_decode_end(&decoder->state, add, &decoder->out);
+    decoder->text[decoder->out.length] = 0;
     *text = decoder->text;
-    *length = n;
+    *length = decoder->out.length;
     l2_decode_begin(&decoder->state, decoder->state.flags);
     return LLAMA2_OK;
 }

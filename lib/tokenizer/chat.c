@@ -1,4 +1,4 @@
-/* The chat format of Llama 2 (appendix A.2), token for token as in Meta's reference. */
+/* Chat formats: that of Llama 2 (appendix A.2), token for token as in Meta's reference, and ChatML as in SmolLM2. */
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
@@ -84,9 +84,12 @@ static const char *find(span s, const char *marker)
     return NULL;
 }
 
-static llama2_status check_texts(const llama2_chat *chat)
+/* The control pieces by their texts: those can't become pieces here, but would where text is encoded otherwise. */
+static const char *const llama2_markers[] = {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", NULL};
+static const char *const ml_markers[] = {"<|im_start|>", "<|im_end|>", NULL};
+
+static llama2_status check_texts(const llama2_chat *chat, const char *const *markers)
 {
-    static const char *const markers[] = {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"};
     for (int32_t i = 0; i < chat->n_messages; ++i) {
         if (!chat->texts[i] && !(chat->lengths && chat->lengths[i] == 0))
             return l2_fail(LLAMA2_E_INVALID, "chat: text of message %d is NULL", (int)i);
@@ -94,12 +97,12 @@ static llama2_status check_texts(const llama2_chat *chat)
             return l2_fail(LLAMA2_E_INVALID, "chat: loss weight of message %d is %g, expected a finite number >= 0",
                            (int)i, (double)chat->loss_weights[i]);
         span s = message(chat, i);
-        for (size_t k = 0; k < sizeof markers / sizeof *markers; ++k) {
+        for (size_t k = 0; markers[k]; ++k) {
             const char *at = find(s, markers[k]);
             if (at)
                 return l2_fail(LLAMA2_E_INJECTION,
-                               "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold [INST], "
-                               "[/INST], <<SYS>> or <</SYS>>",
+                               "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold markers of the "
+                               "chat format",
                                (int)i, role_name(chat->roles[i]), markers[k], (size_t)(at - s.text));
         }
     }
@@ -150,11 +153,8 @@ static llama2_status encode_pair(const llama2_tokenizer *tok, const span *system
     return LLAMA2_OK;
 }
 
-llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
-                             float *weights)
+static llama2_status encode_llama2(const llama2_tokenizer *tok, const llama2_chat *chat, l2_ids *out, float *weights)
 {
-    L2_TRY(check_roles(chat, flags));
-    L2_TRY(check_texts(chat));
     if (tok->bos < 0 || tok->eos < 0)
         return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no %s piece, which the format needs",
                        tok->bos < 0 ? "BOS" : "EOS");
@@ -179,4 +179,80 @@ llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *cha
 done:
     l2_free(tok->ctx, room);
     return status;
+}
+
+/* --- ChatML ---------------------------------------------------------------------------------- */
+
+static int32_t ml_marker(const llama2_tokenizer *tok, int i)
+{
+    int32_t id = l2_vocabulary_find(tok, ml_markers[i], strlen(ml_markers[i]));
+    return id >= 0 && tok->types[id] == LLAMA2_PIECE_CONTROL ? id : -1;
+}
+
+/*
+ * "<|im_start|>" role "\n" text "<|im_end|>" "\n"; without `text` it ends after the first line end, where an answer
+ * goes. The text and <|im_end|> weigh `weight`; `room` holds role and text.
+ */
+static llama2_status encode_ml_turn(const llama2_tokenizer *tok, const char *role, const span *text, float weight,
+                                    char *room, l2_ids *out, float *weights)
+{
+    int64_t begin = out->count, n_prompt;
+    char *to = put_text(put_text(room, role), "\n");
+    size_t mark = (size_t)(to - room);
+    if (text) to = put(to, *text);
+    push(out, ml_marker(tok, 0));
+    L2_TRY(l2_encode(tok, room, (size_t)(to - room), out, mark, &n_prompt));
+    if (text) push(out, ml_marker(tok, 1));
+    fill(weights, out->capacity, begin, n_prompt, 0);
+    fill(weights, out->capacity, n_prompt, out->count, weight);
+    begin = out->count;
+    if (text) L2_TRY(l2_encode(tok, "\n", 1, out, SIZE_MAX, NULL));
+    fill(weights, out->capacity, begin, out->count, 0);
+    return LLAMA2_OK;
+}
+
+static llama2_status encode_ml_turns(const llama2_tokenizer *tok, const llama2_chat *chat, char *room, l2_ids *out,
+                                     float *weights)
+{
+    if (tok->chat_system && chat->roles[0] != LLAMA2_ROLE_SYSTEM) {
+        span system = {tok->chat_system, strlen(tok->chat_system)};
+        L2_TRY(encode_ml_turn(tok, "system", &system, 0, room, out, weights));
+    }
+    for (int32_t i = 0; i < chat->n_messages; ++i) {
+        span text = message(chat, i);
+        float weight = chat->roles[i] != LLAMA2_ROLE_ASSISTANT ? 0 : chat->loss_weights ? chat->loss_weights[i] : 1;
+        L2_TRY(encode_ml_turn(tok, role_name(chat->roles[i]), &text, weight, room, out, weights));
+    }
+    if (chat->roles[chat->n_messages - 1] == LLAMA2_ROLE_ASSISTANT) return LLAMA2_OK;
+    return encode_ml_turn(tok, "assistant", NULL, 0, room, out, weights);
+}
+
+static llama2_status encode_ml(const llama2_tokenizer *tok, const llama2_chat *chat, l2_ids *out, float *weights)
+{
+    size_t longest = tok->chat_system ? strlen(tok->chat_system) : 0;
+    char *room;
+    for (int i = 0; i < 2; ++i)
+        if (ml_marker(tok, i) < 0)
+            return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no control piece %s, which the format needs",
+                           ml_markers[i]);
+    for (int32_t i = 0; i < chat->n_messages; ++i)
+        if (message(chat, i).length > longest) longest = message(chat, i).length;
+    L2_TRY(l2_alloc(tok->ctx, longest + 32, 1, &room));
+    llama2_status status = encode_ml_turns(tok, chat, room, out, weights);
+    l2_free(tok->ctx, room);
+    return status;
+}
+
+llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
+                             float *weights)
+{
+    if (tok->chat_format == L2_CHAT_UNKNOWN && !tok->chat_template)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "chat: the model's files give no chat template");
+    if (tok->chat_format == L2_CHAT_UNKNOWN)
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "chat: the model's chat template is not known, only Llama 2's and ChatML; it begins \"%.*s\"",
+                       120, tok->chat_template);
+    L2_TRY(check_roles(chat, flags));
+    L2_TRY(check_texts(chat, tok->chat_format == L2_CHAT_ML ? ml_markers : llama2_markers));
+    return tok->chat_format == L2_CHAT_ML ? encode_ml(tok, chat, out, weights) : encode_llama2(tok, chat, out, weights);
 }

@@ -27,26 +27,43 @@ static int may_continue(const unsigned char *bytes, int n)
     return 1;
 }
 
-/* Moves what is decided from the held bytes to `to`; at the end of the bytes everything is. */
-static size_t settle(l2_decode_state *state, int at_end, char *to)
+/* Puts what is decided of the held bytes; at the end of the bytes everything is. */
+static void settle(l2_decode_state *state, int at_end, l2_decode_put put, void *user)
 {
-    size_t written = 0;
     while (state->n_held > 0) {
         int n = l2_utf8_decode((const char *)state->held, (size_t)state->n_held, NULL);
         if (n == 0 && !at_end && may_continue(state->held, state->n_held)) break;
-        memcpy(to + written, n ? (const char *)state->held : "\xEF\xBF\xBD", n ? (size_t)n : 3);
-        written += n ? (size_t)n : 3;
+        if (n || state->flags & LLAMA2_DECODE_BYTES)
+            put(user, (const char *)state->held, n ? (size_t)n : 1);
+        else
+            put(user, "\xEF\xBF\xBD", 3);
         if (n == 0) n = 1;
         state->n_held -= n;
         memmove(state->held, state->held + n, (size_t)state->n_held);
+        state->any_text = 1;
     }
-    if (written) state->any_text = 1;
-    return written;
 }
 
-size_t l2_decode_end(l2_decode_state *state, char *held)
+void l2_decode_end(l2_decode_state *state, l2_decode_put put, void *user)
 {
-    return settle(state, 1, held);
+    settle(state, 1, put, user);
+}
+
+/* Any bytes: whole characters at once, others through those that are held. */
+static void take_bytes(l2_decode_state *state, const char *text, size_t length, l2_decode_put put, void *user)
+{
+    while (length > 0) {
+        size_t n = state->n_held ? 0 : l2_utf8_valid_prefix(text, length);
+        if (n) {
+            put(user, text, n);
+        } else {
+            n = 1;
+            state->held[state->n_held++] = (unsigned char)*text;
+            settle(state, 0, put, user);
+        }
+        text += n;
+        length -= n;
+    }
 }
 
 static void take_byte(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id)
@@ -57,34 +74,40 @@ static void take_byte(const llama2_tokenizer *tok, l2_decode_state *state, int32
     state->held[state->n_held++] = (unsigned char)((high - digits) * 16 + (low - digits));
 }
 
-void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, char *held, size_t *n_held,
-                    const char **text, size_t *length)
+void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, l2_decode_put put, void *user)
 {
     int type = tok->types[id];
-    *text = tok->shown + tok->shown_at[id];
-    *length = tok->shown_at[id + 1] - tok->shown_at[id];
-    if (type == LLAMA2_PIECE_BYTE) {
-        take_byte(tok, state, id);
-        *n_held = settle(state, 0, held);
+    const char *text = tok->shown + tok->shown_at[id];
+    size_t length = tok->shown_at[id + 1] - tok->shown_at[id];
+    if (type == LLAMA2_PIECE_CONTROL && state->flags & LLAMA2_DECODE_SPECIALS) {
+        text = tok->bytes + tok->offsets[id];
+        length = l2_piece_length(tok, id);
+    }
+    if (tok->pretokenizer) {
+        take_bytes(state, text, length, put, user);
         return;
     }
-    *n_held = settle(state, 1, held);
+    if (type == LLAMA2_PIECE_BYTE) {
+        take_byte(tok, state, id);
+        settle(state, 0, put, user);
+        return;
+    }
+    settle(state, 1, put, user);
     if (state->space_dropped || state->any_text) state->at_start = 0;
     state->space_dropped = 0;
     if (type == LLAMA2_PIECE_CONTROL) {
-        if (state->flags & LLAMA2_DECODE_SPECIALS) {
-            *text = tok->bytes + tok->offsets[id];
-            *length = l2_piece_length(tok, id);
-        }
+        if (length) put(user, text, length);
         return;
     }
     /* The dummy prefix goes: once, or every leading space where encoding would have dropped them. */
     int begins_with_space =
         type != LLAMA2_PIECE_UNKNOWN && memcmp(tok->bytes + tok->offsets[id], L2_SPACE, strlen(L2_SPACE)) == 0;
     if (begins_with_space && state->at_start && (tok->add_dummy_prefix || tok->remove_extra_whitespaces)) {
-        ++*text;
-        --*length;
+        ++text;
+        --length;
         state->space_dropped = !tok->remove_extra_whitespaces;
     }
-    if (*length) state->any_text = 1;
+    if (!length) return;
+    state->any_text = 1;
+    put(user, text, length);
 }

@@ -1,12 +1,13 @@
 /*
- * Text into ids: normalisation (spaces become U+2581, invalid bytes U+FFFD), cut wherever no piece can span, each
- * segment merged by itself. Ordinary words come again and again, so in a long text the ids of short segments are
- * remembered.
+ * Text into ids. SentencePiece: normalisation (spaces become U+2581, invalid bytes U+FFFD), cut wherever no piece can
+ * span, each segment merged by itself. Byte-level BPE: added pieces are found, what is between them is cut by the
+ * pre-tokeniser. Ordinary words come again and again, so in a long text the ids of short segments are remembered.
  */
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/utf8.h"
 #include "tokenizer/merge.h"
+#include "tokenizer/pretokenize.h"
 #include <string.h>
 
 enum { CACHED_BYTES = 30, CACHED_IDS = 8, CACHE_FROM = 1024, CACHE_MOST = 16384, CHECK_EVERY = 1 << 20 };
@@ -89,27 +90,38 @@ static void use_cached(encoder *e, const cached *hit)
     if (e->done <= e->mark) e->n_before = out->count;
 }
 
-static llama2_status flush(encoder *e)
+static llama2_status merge_new(encoder *e, const char *text, size_t length)
 {
-    size_t length = e->used;
-    if (!length) return LLAMA2_OK;
-    e->used = 0;
+    int32_t whole = e->tok->ignore_merges ? l2_byte_level_find(e->tok, text, length) : -1;
+    if (whole < 0) return l2_merge(e->tok, &e->space, text, length, emit_token, e);
+    emit_token(e, whole, text, length);
+    return LLAMA2_OK;
+}
+
+static llama2_status merge_segment(encoder *e, const char *text, size_t length)
+{
     int astride = e->done < e->mark && e->done + length > e->mark;
-    if (!e->cache || length > CACHED_BYTES || astride)
-        return l2_merge(e->tok, &e->space, e->segment, length, emit_token, e);
-    cached *slot = find_cached(e, e->segment, length);
-    if (slot->length == length && memcmp(slot->text, e->segment, length) == 0) {
+    if (!e->cache || length > CACHED_BYTES || astride) return merge_new(e, text, length);
+    cached *slot = find_cached(e, text, length);
+    if (slot->length == length && memcmp(slot->text, text, length) == 0) {
         use_cached(e, slot);
         return LLAMA2_OK;
     }
     e->n_recent = 0;
-    L2_TRY(l2_merge(e->tok, &e->space, e->segment, length, emit_token, e));
+    L2_TRY(merge_new(e, text, length));
     if (e->n_recent > CACHED_IDS) return LLAMA2_OK;
     slot->length = (uint8_t)length;
     slot->n = (uint8_t)e->n_recent;
-    memcpy(slot->text, e->segment, length);
+    memcpy(slot->text, text, length);
     memcpy(slot->ids, e->recent, (size_t)e->n_recent * sizeof *e->recent);
     return LLAMA2_OK;
+}
+
+static llama2_status flush(encoder *e)
+{
+    size_t length = e->used;
+    e->used = 0;
+    return length ? merge_segment(e, e->segment, length) : LLAMA2_OK;
 }
 
 static llama2_status grow_segment(encoder *e)
@@ -235,13 +247,70 @@ static llama2_status encode_all(encoder *e, const char *text, size_t length, siz
     return flush(e);
 }
 
+/* --- byte-level BPE -------------------------------------------------------------------------- */
+
+/* A stretch without the bytes that the vocabulary lacks: what is left of it merges as if they were not there. */
+static llama2_status merge_without_lacking(encoder *e, const char *text, size_t length)
+{
+    const int32_t *ids = e->tok->byte_ids;
+    size_t end = (size_t)e->done + length, i = 0;
+    while (i < length && ids[(unsigned char)text[i]] >= 0) ++i;
+    if (i == length) return merge_segment(e, text, length);
+    while (e->room < length) L2_TRY(grow_segment(e));
+    for (i = 0; i < length; ++i)
+        if (ids[(unsigned char)text[i]] >= 0) e->segment[e->used++] = text[i];
+    L2_TRY(flush(e));
+    e->done = end;
+    if (e->done <= e->mark) e->n_before = e->out->count;
+    return LLAMA2_OK;
+}
+
+/* Where the first added piece at or after `at` begins, and its bytes; the end of the text and 0 where there is none. */
+static size_t find_added(const llama2_tokenizer *tok, const char *text, size_t length, size_t at, size_t *n)
+{
+    *n = 0;
+    if (!tok->n_user_defined) return length;
+    for (; at < length; ++at)
+        if ((*n = l2_vocabulary_user_defined(tok, text + at, length - at)) > 0) return at;
+    return length;
+}
+
+static llama2_status encode_stretches(encoder *e, const char *text, size_t length)
+{
+    const llama2_tokenizer *tok = e->tok;
+    size_t checked = 0;
+    for (size_t at = 0; at < length;) {
+        size_t n, added = find_added(tok, text, length, at, &n);
+        while (at < added) {
+            size_t stretch = l2_pretoken(tok->pretokenizer, text + at, added - at);
+            if (stretch > L2_MAX_SEGMENT)
+                return l2_fail(LLAMA2_E_LIMIT,
+                               "text: %zu bytes without a place where it can be cut; encode it in parts", stretch);
+            L2_TRY(tok->lacks_bytes ? merge_without_lacking(e, text + at, stretch)
+                                    : merge_segment(e, text + at, stretch));
+            at += stretch;
+            if (at - checked < CHECK_EVERY) continue;
+            checked = at;
+            L2_TRY(l2_context_check(tok->ctx));
+        }
+        if (n) emit_token(e, l2_vocabulary_find(tok, text + at, n), text + at, n);
+        at += n;
+    }
+    return LLAMA2_OK;
+}
+
 llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t length, l2_ids *out, size_t mark,
                         int64_t *n_before)
 {
     encoder e = {.tok = tok, .out = out, .mark = UINT64_MAX, .n_before = out->count};
     llama2_status status;
     L2_CHECK(make_cache(&e, length));
-    L2_CHECK(encode_all(&e, text, length, mark));
+    if (tok->pretokenizer) {
+        e.mark = mark;
+        L2_CHECK(encode_stretches(&e, text, length));
+    } else {
+        L2_CHECK(encode_all(&e, text, length, mark));
+    }
     if (n_before) *n_before = e.n_before;
 done:
     l2_scratch_put(tok->ctx, e.cache);

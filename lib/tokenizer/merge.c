@@ -1,7 +1,7 @@
 /*
- * Byte-pair merging: symbols begin as characters; the two neighbours whose joined text is the piece with the highest
- * score are joined, the leftmost among equals, until no joined text is a piece. A short segment scans all its pairs; a
- * long one keeps them in a heap: O(n log n).
+ * Byte-pair merging: symbols begin as characters, or in byte-level BPE as bytes; the two neighbours whose joined text
+ * is the piece with the highest score (byte-level: that come first in the list of merges) are joined, the leftmost
+ * among equals, until no two can be. A short segment scans all its pairs; a long one keeps them in a heap: O(n log n).
  */
 #include "tokenizer/merge.h"
 #include "base/alloc.h"
@@ -22,6 +22,16 @@ void l2_merge_space_free(llama2_context *ctx, l2_merge_space *space)
     l2_free(ctx, space->stack);
 }
 
+/* The piece that two neighbours make, -1: none: by their joined text, or by the list of merges. */
+static inline int32_t join(const llama2_tokenizer *tok, const char *text, size_t size, int32_t left, int32_t right,
+                           float *score)
+{
+    if (tok->pairs) return left < 0 || right < 0 ? -1 : l2_merges_find(tok, left, right, score);
+    int32_t id = l2_vocabulary_find_text(tok, text, size);
+    if (id >= 0) *score = tok->scores[id];
+    return id;
+}
+
 static int32_t find_char(const llama2_tokenizer *tok, const char *text, size_t length)
 {
     return length == 1 ? tok->ascii_ids[(unsigned char)text[0]] : l2_vocabulary_find_text(tok, text, length);
@@ -30,6 +40,10 @@ static int32_t find_char(const llama2_tokenizer *tok, const char *text, size_t l
 /* Length and id of the symbol at the start of `text`. */
 static size_t first_symbol(const llama2_tokenizer *tok, const char *text, size_t length, int32_t *id)
 {
+    if (tok->pairs) {
+        *id = tok->byte_ids[(unsigned char)text[0]];
+        return 1;
+    }
     size_t n = l2_vocabulary_user_defined(tok, text, length);
     if (n) {
         *id = FROZEN(l2_vocabulary_find(tok, text, n));
@@ -55,8 +69,7 @@ static void score_pair(const llama2_tokenizer *tok, short_segment *s, int i)
 {
     s->joined[i] = -1;
     if (s->ids[i] < -1 || s->ids[i + 1] < -1) return;
-    s->joined[i] = l2_vocabulary_find_text(tok, s->text + s->at[i], s->at[i + 2] - s->at[i]);
-    if (s->joined[i] >= 0) s->scores[i] = tok->scores[s->joined[i]];
+    s->joined[i] = join(tok, s->text + s->at[i], s->at[i + 2] - s->at[i], s->ids[i], s->ids[i + 1], &s->scores[i]);
 }
 
 /* 0: has more than SHORT symbols. */
@@ -175,9 +188,10 @@ static void add_candidate(const llama2_tokenizer *tok, l2_merge_space *space, co
     uint32_t right = space->next[left];
     if (right == length || space->ids[left] < -1 || space->ids[right] < -1) return;
     uint32_t size = space->next[right] - left;
-    int32_t id = l2_vocabulary_find_text(tok, text + left, size);
+    float score = 0;
+    int32_t id = join(tok, text + left, size, space->ids[left], space->ids[right], &score);
     if (id < 0) return;
-    heap_push(space, (l2_candidate){tok->scores[id], left, size});
+    heap_push(space, (l2_candidate){score, left, size});
     if (tok->types[id] == LLAMA2_PIECE_UNUSED) space->unused_left[id] = right - left;
 }
 
@@ -206,7 +220,7 @@ static llama2_status merge_long(const llama2_tokenizer *tok, l2_merge_space *spa
         uint32_t left = top.left, right = next[left];
         /* A symbol that was swallowed has next 0; one that has grown since makes another size. */
         if (right == 0 || right == length || next[right] - left != top.size) continue;
-        space->ids[left] = l2_vocabulary_find_text(tok, text + left, top.size);
+        space->ids[left] = join(tok, text + left, top.size, space->ids[left], space->ids[right], &top.score);
         next[left] = next[right];
         next[right] = 0;
         if (next[left] != length) previous[next[left]] = left;

@@ -1,4 +1,4 @@
-/* Byte-pair merging of one segment of normalised text. */
+/* Byte-pair merging of one segment of normalised text, or of one stretch of byte-level BPE. */
 #ifndef L2_TOKENIZER_MERGE_H
 #define L2_TOKENIZER_MERGE_H
 
@@ -26,7 +26,8 @@ void l2_merge_space_free(llama2_context *ctx, l2_merge_space *space);
 /* One token of a segment: id >= 0, or -1 for characters that no piece has. */
 typedef void (*l2_merge_emit)(void *user, int32_t id, const char *text, size_t length);
 
-/* `text` is valid UTF-8 of at most L2_MAX_SEGMENT bytes; `length` > 0. Tokens come in order. */
+/* `text` is valid UTF-8 (any bytes in byte-level BPE) of at most L2_MAX_SEGMENT bytes; `length` > 0. Tokens come in
+ * order. */
 llama2_status l2_merge(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, size_t length,
                        l2_merge_emit emit, void *user);
 

@@ -1,4 +1,5 @@
-/* Inside of the tokenizer: the vocabulary and its index. Immutable once l2_vocabulary_finish() has returned. */
+/* Inside of the tokenizer: the vocabulary and its index. Immutable once l2_vocabulary_finish() or
+ * l2_byte_level_finish() has returned. */
 #ifndef L2_TOKENIZER_TOKENIZER_H
 #define L2_TOKENIZER_TOKENIZER_H
 
@@ -22,6 +23,13 @@ typedef struct l2_slot {
     int32_t id;   /* -1: free */
 } l2_slot;
 
+/* A merge of byte-level BPE. */
+typedef struct l2_pair {
+    int32_t left, right; /* left -1: free */
+    int32_t joined;
+    float score; /* -rank: exact, ranks are below 2^24 */
+} l2_pair;
+
 struct llama2_tokenizer {
     atomic_int references;
     llama2_context *ctx;
@@ -38,6 +46,7 @@ struct llama2_tokenizer {
     int32_t bos, eos, unk, pad;
     int32_t byte_ids[256];
     int32_t ascii_ids[128]; /* pieces of one ASCII character, -1: none */
+    int adds_bos;           /* the model's texts begin with BOS */
     int byte_fallback, add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
     int has_unused;
     int32_t n_user_defined;
@@ -48,6 +57,14 @@ struct llama2_tokenizer {
     /* Bit b of row a: some piece has a character of class a before one of class b. Where the bit is 0 no piece spans,
      * so text can be cut there. */
     uint8_t joins[256][32];
+    int pretokenizer;  /* L2_PRETOKENIZER_*: byte-level BPE; NONE: SentencePiece */
+    int ignore_merges; /* a stretch that is a piece is that piece, whatever the merges say */
+    int lacks_bytes;   /* some of byte_ids are -1: such bytes of a text are dropped */
+    l2_pair *pairs;    /* byte-level BPE only: open addressing, n_pair_slots a power of two */
+    uint32_t n_pair_slots, n_pairs;
+    int32_t chat_format;     /* L2_CHAT_* */
+    char *chat_template;     /* as the file has it; NULL: none */
+    char *chat_system;       /* ChatML: the system message of a dialogue that has none; NULL: none */
     unsigned char *original; /* the file, when loaded */
     size_t original_size;
 };
@@ -92,6 +109,59 @@ int32_t l2_vocabulary_find_text(const llama2_tokenizer *tok, const char *text, s
 /* Bytes of the longest user-defined piece at the start of `text`, 0: none. */
 size_t l2_vocabulary_user_defined(const llama2_tokenizer *tok, const char *text, size_t length);
 
+/* --- byte_level_bpe.c ------------------------------------------------------------------------ */
+
+/* Room for n_merges merges. */
+llama2_status l2_merges_begin(llama2_tokenizer *tok, size_t n_merges);
+/* Appends the merge of two pieces, given by their texts. The message names the merge. */
+llama2_status l2_merges_add(llama2_tokenizer *tok, const char *left, size_t n_left, const char *right, size_t n_right);
+static inline uint64_t l2_pair_hash(int32_t left, int32_t right)
+{
+    return ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+/* The piece that the two make, -1: none; *score says how early. */
+static inline int32_t l2_merges_find(const llama2_tokenizer *tok, int32_t left, int32_t right, float *score)
+{
+    for (uint32_t i = (uint32_t)(l2_pair_hash(left, right) >> 32) & (tok->n_pair_slots - 1);;
+         i = (i + 1) & (tok->n_pair_slots - 1)) {
+        const l2_pair *pair = &tok->pairs[i];
+        if (pair->left < 0) return -1;
+        if (pair->left != left || pair->right != right) continue;
+        *score = pair->score;
+        return pair->joined;
+    }
+}
+/* After the last piece and merge, with `pretokenizer` and the ids of special pieces set. */
+llama2_status l2_byte_level_finish(llama2_tokenizer *tok);
+/* The piece of a whole stretch of text, -1: none. */
+int32_t l2_byte_level_find(const llama2_tokenizer *tok, const char *text, size_t length);
+
+/* --- tokenizer_json.c, tokenizer_json_write.c ------------------------------------------------- */
+
+/* The bytes of a tokenizer.json, and of the tokenizer_config.json beside it (NULL: none). */
+llama2_status l2_tokenizer_json_read(llama2_context *ctx, const char *data, size_t size, const char *config,
+                                     size_t config_size, const llama2_tokenizer_options *options,
+                                     llama2_tokenizer **out);
+/* The bytes of both files, allocated from the tokenizer's context. */
+llama2_status l2_tokenizer_json_write(const llama2_tokenizer *tok, char **data, size_t *size);
+llama2_status l2_tokenizer_config_write(const llama2_tokenizer *tok, char **data, size_t *size);
+
+/* --- gguf_vocabulary.c ----------------------------------------------------------------------- */
+
+struct l2_gguf;
+llama2_status l2_gguf_vocabulary_read(llama2_context *ctx, const struct l2_gguf *file,
+                                      const llama2_tokenizer_options *options, llama2_tokenizer **out);
+
+/* --- load.c ---------------------------------------------------------------------------------- */
+
+/* Any file that a tokenizer is in, or a folder with one, told apart by content. */
+llama2_status l2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                                llama2_tokenizer **out);
+llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t size,
+                                 const llama2_tokenizer_options *options, llama2_tokenizer **out);
+llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path);
+
 /* --- sentencepiece.c ------------------------------------------------------------------------- */
 
 llama2_status l2_sentencepiece_read(llama2_context *ctx, const unsigned char *data, size_t size,
@@ -124,19 +194,24 @@ typedef struct l2_decode_state {
     int n_held;
 } l2_decode_state;
 
-enum { L2_HELD_ROOM = 16 }; /* bytes that held-back bytes can become at most, with room to spare */
+/* Bytes of text that one id can become at most: held-back bytes, and U+FFFD for each byte of its own. */
+#define L2_DECODE_ROOM(longest) (3 * (longest) + 16)
+
+typedef void (*l2_decode_put)(void *user, const char *text, size_t length);
 
 void l2_decode_begin(l2_decode_state *state, uint32_t flags);
-/*
- * One id in [0, n_pieces): text that comes before the piece's own goes to `held` (L2_HELD_ROOM bytes), its length to
- * *n_held; the piece's own is *text (valid as long as the tokenizer).
- */
-void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, char *held, size_t *n_held,
-                    const char **text, size_t *length);
+/* One id in [0, n_pieces): its text goes to `put`, perhaps in several parts. */
+void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, l2_decode_put put, void *user);
 /* What is still held back. */
-size_t l2_decode_end(l2_decode_state *state, char *held);
+void l2_decode_end(l2_decode_state *state, l2_decode_put put, void *user);
 
 /* --- chat.c ---------------------------------------------------------------------------------- */
+
+/* What llama2_tokenizer's `chat_format` holds. */
+enum { L2_CHAT_LLAMA2 = 0, L2_CHAT_ML, L2_CHAT_UNKNOWN };
+
+/* Sets the chat format from the text of a Jinja template, which is copied; NULL: none. */
+llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size_t length);
 
 llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
                              float *weights);

@@ -117,8 +117,9 @@ void l2_vocabulary_free(llama2_tokenizer *tok)
 {
     if (!tok) return;
     llama2_context *ctx = tok->ctx;
-    void *const owned[] = {tok->bytes, tok->offsets,   tok->scores,    tok->types,     tok->shown,       tok->shown_at,
-                           tok->slots, tok->bos_piece, tok->eos_piece, tok->pad_piece, tok->unk_surface, tok->original};
+    void *const owned[] = {tok->bytes,       tok->offsets,  tok->scores,    tok->types,         tok->shown,
+                           tok->shown_at,    tok->slots,    tok->bos_piece, tok->eos_piece,     tok->pad_piece,
+                           tok->unk_surface, tok->original, tok->pairs,     tok->chat_template, tok->chat_system};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; ++i) l2_free(ctx, owned[i]);
     l2_free(ctx, tok);
     l2_context_release(ctx);
@@ -264,6 +265,7 @@ llama2_status l2_vocabulary_finish(llama2_tokenizer *tok)
     tok->bos = find_control(tok, tok->bos_piece);
     tok->eos = find_control(tok, tok->eos_piece);
     tok->pad = find_control(tok, tok->pad_piece);
+    tok->adds_bos = tok->bos >= 0;
     for (int i = 0; i < 128; ++i) {
         char c = (char)i;
         tok->ascii_ids[i] = l2_vocabulary_find_text(tok, &c, 1);

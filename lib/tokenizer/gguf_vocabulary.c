@@ -1,0 +1,214 @@
+/* The vocabulary in a GGUF's metadata, keys tokenizer.ggml.*: SentencePiece ("llama") or byte-level BPE ("gpt2"). */
+#include "base/alloc.h"
+#include "format/gguf.h"
+#include "tokenizer/pretokenize.h"
+#include "tokenizer/tokenizer.h"
+#include <string.h>
+
+/* An array of the length of the tokens; NULL where the file has none. */
+static llama2_status find_array(const l2_gguf *file, const char *key, uint64_t n, const l2_gguf_value **out)
+{
+    *out = l2_gguf_find(file, key);
+    if (!*out || ((*out)->type == L2_GGUF_ARRAY && (*out)->count == n)) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_FORMAT, "%s: expected an array of %llu, as many as tokens", key, (unsigned long long)n);
+}
+
+static llama2_status add_pieces(llama2_tokenizer *tok, const l2_gguf_value *tokens, const float *scores,
+                                const int32_t *types)
+{
+    l2_gguf_cursor cursor;
+    const char *text;
+    size_t length;
+    L2_TRY(l2_gguf_strings(tokens, &cursor));
+    for (size_t i = 0; l2_gguf_next(&cursor, &text, &length); ++i) {
+        int32_t type = types ? types[i] : LLAMA2_PIECE_NORMAL;
+        L2_TRY(l2_vocabulary_add(tok, text, length, scores ? scores[i] : 0, type));
+        if (type == LLAMA2_PIECE_BYTE) tok->byte_fallback = 1;
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status read_pieces(llama2_context *ctx, const l2_gguf *file, const llama2_tokenizer_options *options,
+                                 llama2_tokenizer **out)
+{
+    const l2_gguf_value *tokens, *score_values, *type_values;
+    l2_gguf_cursor cursor;
+    const char *text;
+    size_t length, bytes = 0;
+    float *scores = NULL;
+    int32_t *types = NULL;
+    llama2_status status;
+    L2_TRY(l2_gguf_require(file, "tokenizer.ggml.tokens", &tokens));
+    L2_TRY(l2_gguf_strings(tokens, &cursor));
+    if (tokens->count == 0) return l2_fail(LLAMA2_E_FORMAT, "tokenizer.ggml.tokens: no pieces");
+    if (tokens->count > (uint64_t)options->max_pieces)
+        return l2_fail(LLAMA2_E_LIMIT,
+                       "tokenizer.ggml.tokens: %llu pieces; llama2_tokenizer_options.max_pieces allows %d",
+                       (unsigned long long)tokens->count, (int)options->max_pieces);
+    while (l2_gguf_next(&cursor, &text, &length)) bytes += length;
+    L2_TRY(find_array(file, "tokenizer.ggml.scores", tokens->count, &score_values));
+    L2_TRY(find_array(file, "tokenizer.ggml.token_type", tokens->count, &type_values));
+    L2_CHECK(l2_vocabulary_begin(ctx, (int32_t)tokens->count, bytes, out));
+    if (score_values) {
+        L2_CHECK(l2_alloc(ctx, (size_t)tokens->count, sizeof *scores, &scores));
+        L2_CHECK(l2_gguf_floats(score_values, scores));
+    }
+    if (type_values) {
+        L2_CHECK(l2_alloc(ctx, (size_t)tokens->count, sizeof *types, &types));
+        L2_CHECK(l2_gguf_int32s(type_values, types));
+    }
+    status = add_pieces(*out, tokens, scores, types);
+    if (status < 0) status = l2_fail_in(status, "tokenizer.ggml.tokens");
+done:
+    l2_free(ctx, scores);
+    l2_free(ctx, types);
+    return status;
+}
+
+/* The id of a special piece; *id stays where the file names none. */
+static llama2_status read_id(const llama2_tokenizer *tok, const l2_gguf *file, const char *key, int32_t *id)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, key);
+    int64_t n;
+    if (!value) return LLAMA2_OK;
+    L2_TRY(l2_gguf_int(value, &n));
+    if (n < 0 || n >= tok->n_pieces)
+        return l2_fail(LLAMA2_E_FORMAT, "%s is %lld, expected 0 to %d", key, (long long)n, (int)tok->n_pieces - 1);
+    *id = (int32_t)n;
+    return LLAMA2_OK;
+}
+
+static llama2_status read_flag(const l2_gguf *file, const char *key, int *flag)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, key);
+    return value ? l2_gguf_bool(value, flag) : LLAMA2_OK;
+}
+
+static llama2_status read_template(llama2_tokenizer *tok, const l2_gguf *file)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, "tokenizer.chat_template");
+    const char *text;
+    size_t length;
+    if (!value) return LLAMA2_OK;
+    L2_TRY(l2_gguf_string(value, &text, &length));
+    return l2_chat_template_set(tok, text, length);
+}
+
+/* --- byte-level BPE -------------------------------------------------------------------------- */
+
+static llama2_status read_pretokenizer(llama2_tokenizer *tok, const l2_gguf *file)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, "tokenizer.ggml.pre");
+    const char *text;
+    size_t length;
+    if (!value) return l2_fail(LLAMA2_E_UNSUPPORTED, "there is no tokenizer.ggml.pre, so how text is cut is not known");
+    if (l2_gguf_string_is(value, "gpt-2")) {
+        tok->pretokenizer = L2_PRETOKENIZER_GPT2;
+    } else if (l2_gguf_string_is(value, "smollm")) {
+        tok->pretokenizer = L2_PRETOKENIZER_SMOLLM;
+    } else if (l2_gguf_string_is(value, "llama-bpe")) {
+        tok->pretokenizer = L2_PRETOKENIZER_LLAMA3;
+        tok->ignore_merges = tok->adds_bos = 1; /* what the name stands for besides */
+    } else {
+        L2_TRY(l2_gguf_string(value, &text, &length));
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "tokenizer.ggml.pre \"%.*s\" is not supported, only gpt-2, llama-bpe and smollm",
+                       (int)(length < 60 ? length : 60), text);
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status read_merges(llama2_tokenizer *tok, const l2_gguf *file)
+{
+    const l2_gguf_value *value;
+    l2_gguf_cursor cursor;
+    const char *text;
+    size_t length;
+    L2_TRY(l2_gguf_require(file, "tokenizer.ggml.merges", &value));
+    L2_TRY(l2_gguf_strings(value, &cursor));
+    L2_TRY(l2_merges_begin(tok, (size_t)value->count));
+    while (l2_gguf_next(&cursor, &text, &length)) {
+        const char *space = length ? memchr(text, ' ', length) : NULL;
+        size_t left = space ? (size_t)(space - text) : 0, right = space ? length - left - 1 : 0;
+        if (!space || memchr(space + 1, ' ', right) || left > L2_MAX_PIECE || right > L2_MAX_PIECE)
+            return l2_fail(LLAMA2_E_FORMAT, "tokenizer.ggml.merges: merge %u is not of the form \"left right\"",
+                           (unsigned)tok->n_pairs);
+        llama2_status status = l2_merges_add(tok, text, left, space + 1, right);
+        if (status < 0) return l2_fail_in(status, "tokenizer.ggml.merges");
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status finish_byte_level(llama2_tokenizer *tok, const l2_gguf *file)
+{
+    L2_TRY(read_pretokenizer(tok, file));
+    L2_TRY(read_merges(tok, file));
+    return l2_byte_level_finish(tok);
+}
+
+/* --- SentencePiece --------------------------------------------------------------------------- */
+
+static llama2_status copy_piece(llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
+{
+    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
+    return l2_strndup(tok->ctx, text, strlen(text), out);
+}
+
+static llama2_status finish_sentencepiece(llama2_tokenizer *tok, const l2_gguf *file)
+{
+    int32_t bos = -1, eos = -1, pad = -1;
+    const l2_gguf_value *charsmap = l2_gguf_find(file, "tokenizer.ggml.precompiled_charsmap");
+    if (charsmap && charsmap->count > 0)
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "tokenizer.ggml.precompiled_charsmap: a normaliser table is not supported");
+    L2_TRY(read_id(tok, file, "tokenizer.ggml.bos_token_id", &bos));
+    L2_TRY(read_id(tok, file, "tokenizer.ggml.eos_token_id", &eos));
+    L2_TRY(read_id(tok, file, "tokenizer.ggml.padding_token_id", &pad));
+    L2_TRY(copy_piece(tok, bos, "<s>", &tok->bos_piece));
+    L2_TRY(copy_piece(tok, eos, "</s>", &tok->eos_piece));
+    L2_TRY(copy_piece(tok, pad, "<pad>", &tok->pad_piece));
+    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    tok->remove_extra_whitespaces = 0;
+    L2_TRY(read_flag(file, "tokenizer.ggml.add_space_prefix", &tok->add_dummy_prefix));
+    L2_TRY(read_flag(file, "tokenizer.ggml.remove_extra_whitespaces", &tok->remove_extra_whitespaces));
+    return l2_vocabulary_finish(tok);
+}
+
+static llama2_status fill(llama2_tokenizer *tok, const l2_gguf *file, const l2_gguf_value *model)
+{
+    const char *text;
+    size_t length;
+    if (l2_gguf_string_is(model, "gpt2")) {
+        L2_TRY(finish_byte_level(tok, file));
+    } else if (l2_gguf_string_is(model, "llama")) {
+        L2_TRY(finish_sentencepiece(tok, file));
+    } else {
+        L2_TRY(l2_gguf_string(model, &text, &length));
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tokenizer.ggml.model \"%.*s\" is not supported, only llama and gpt2",
+                       (int)(length < 60 ? length : 60), text);
+    }
+    L2_TRY(read_id(tok, file, "tokenizer.ggml.bos_token_id", &tok->bos));
+    L2_TRY(read_id(tok, file, "tokenizer.ggml.eos_token_id", &tok->eos));
+    L2_TRY(read_id(tok, file, "tokenizer.ggml.padding_token_id", &tok->pad));
+    if (tok->unk < 0) L2_TRY(read_id(tok, file, "tokenizer.ggml.unknown_token_id", &tok->unk));
+    L2_TRY(read_flag(file, "tokenizer.ggml.add_bos_token", &tok->adds_bos));
+    tok->adds_bos = tok->adds_bos && tok->bos >= 0;
+    return read_template(tok, file);
+}
+
+llama2_status l2_gguf_vocabulary_read(llama2_context *ctx, const l2_gguf *file, const llama2_tokenizer_options *options,
+                                      llama2_tokenizer **out)
+{
+    const l2_gguf_value *model;
+    llama2_tokenizer *tok = NULL;
+    llama2_status status;
+    *out = NULL;
+    L2_CHECK(l2_gguf_require(file, "tokenizer.ggml.model", &model));
+    L2_CHECK(read_pieces(ctx, file, options, &tok));
+    L2_CHECK(fill(tok, file, model));
+    *out = tok;
+    tok = NULL;
+done:
+    l2_vocabulary_free(tok);
+    return status;
+}

@@ -1,0 +1,148 @@
+/* Which file a tokenizer is read from and written to; files are told apart by their content. */
+#include "base/alloc.h"
+#include "base/files.h"
+#include "format/gguf.h"
+#include "tokenizer/tokenizer.h"
+#include <string.h>
+
+static llama2_status read_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                               l2_file_view *view)
+{
+    struct stat st;
+    if (l2_path_kind(path) == 1 && stat(path, &st) == 0 && (uint64_t)st.st_size > options->max_bytes)
+        return l2_fail(LLAMA2_E_LIMIT, "%s: %lld bytes; llama2_tokenizer_options.max_bytes allows %llu", path,
+                       (long long)st.st_size, (unsigned long long)options->max_bytes);
+    return l2_file_read(ctx, path, view);
+}
+
+/* The file beside `path`; an empty view where there is none. */
+static llama2_status read_beside(llama2_context *ctx, const char *path, const char *name,
+                                 const llama2_tokenizer_options *options, l2_file_view *view)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder, *file = NULL;
+    llama2_status status;
+    *view = (l2_file_view){.data = NULL};
+    L2_TRY(l2_strndup(ctx, slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1, &folder));
+    L2_CHECK(l2_path_join(ctx, folder, name, &file));
+    if (l2_path_kind(file) == 1) L2_CHECK(read_file(ctx, file, options, view));
+    status = LLAMA2_OK;
+done:
+    l2_free(ctx, file);
+    l2_free(ctx, folder);
+    return status;
+}
+
+/* A first byte that neither protobuf's messages of a tokenizer.model nor GGUF can begin with. */
+static int is_json(const void *data, size_t size)
+{
+    return size > 0 && *(const char *)data == '{';
+}
+
+/* With what stands beside a tokenizer.json: names of special pieces, the chat template. */
+static llama2_status parse_json_file(llama2_context *ctx, const char *path, const l2_file_view *view,
+                                     const llama2_tokenizer_options *options, llama2_tokenizer **out)
+{
+    l2_file_view config = {.data = NULL}, template = {.data = NULL};
+    llama2_tokenizer *tok = NULL;
+    llama2_status status;
+    L2_CHECK(read_beside(ctx, path, "tokenizer_config.json", options, &config));
+    L2_CHECK(read_beside(ctx, path, "chat_template.jinja", options, &template));
+    L2_CHECK(l2_tokenizer_json_read(ctx, (const char *)view->data, view->size, (const char *)config.data, config.size,
+                                    options, &tok));
+    if (template.data) L2_CHECK(l2_chat_template_set(tok, (const char *)template.data, template.size));
+    *out = tok;
+    tok = NULL;
+done:
+    l2_vocabulary_free(tok);
+    l2_file_release(ctx, &config);
+    l2_file_release(ctx, &template);
+    return status;
+}
+
+static llama2_status load_gguf(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                               llama2_tokenizer **out)
+{
+    l2_gguf file;
+    L2_TRY(l2_gguf_open(ctx, path, 0, &file));
+    llama2_status status = l2_gguf_vocabulary_read(ctx, &file, options, out);
+    l2_gguf_close(&file);
+    return status < 0 ? l2_fail_in(status, "%s", path) : status;
+}
+
+static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                               llama2_tokenizer **out)
+{
+    l2_file_view view;
+    int gguf;
+    L2_TRY(l2_gguf_recognise(ctx, path, &gguf));
+    if (gguf) return load_gguf(ctx, path, options, out);
+    L2_TRY(read_file(ctx, path, options, &view));
+    llama2_status status = is_json(view.data, view.size)
+                               ? parse_json_file(ctx, path, &view, options, out)
+                               : l2_sentencepiece_read(ctx, view.data, view.size, options, out);
+    l2_file_release(ctx, &view);
+    return status < 0 ? l2_fail_in(status, "%s", path) : status;
+}
+
+llama2_status l2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                                llama2_tokenizer **out)
+{
+    char *model = NULL, *json = NULL;
+    llama2_status status;
+    if (l2_path_kind(path) != 2) return load_file(ctx, path, options, out);
+    L2_CHECK(l2_path_join(ctx, path, "tokenizer.model", &model));
+    L2_CHECK(l2_path_join(ctx, path, "tokenizer.json", &json));
+    status = load_file(ctx, l2_path_kind(model) != 1 && l2_path_kind(json) == 1 ? json : model, options, out);
+done:
+    l2_free(ctx, model);
+    l2_free(ctx, json);
+    return status;
+}
+
+llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t size,
+                                 const llama2_tokenizer_options *options, llama2_tokenizer **out)
+{
+    l2_gguf file;
+    if (is_json(data, size)) return l2_tokenizer_json_read(ctx, data, size, NULL, 0, options, out);
+    if (size < 4 || memcmp(data, "GGUF", 4) != 0) return l2_sentencepiece_read(ctx, data, size, options, out);
+    if (size > options->max_bytes)
+        return l2_fail(LLAMA2_E_LIMIT, "GGUF: %zu bytes; llama2_tokenizer_options.max_bytes allows %llu", size,
+                       (unsigned long long)options->max_bytes);
+    L2_TRY(l2_gguf_parse(ctx, data, size, &file));
+    llama2_status status = l2_gguf_vocabulary_read(ctx, &file, options, out);
+    l2_gguf_close(&file);
+    return status;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static llama2_status write_data(const llama2_tokenizer *tok, const char *path, const char *name,
+                                llama2_status (*make)(const llama2_tokenizer *tok, char **data, size_t *size))
+{
+    llama2_context *ctx = tok->ctx;
+    char *file = NULL, *data = NULL;
+    size_t size;
+    llama2_status status;
+    if (l2_path_kind(path) == 2)
+        L2_CHECK(l2_path_join(ctx, path, name, &file));
+    else
+        L2_CHECK(l2_strndup(ctx, path, strlen(path), &file));
+    if (tok->original) {
+        status = l2_write_file(ctx, file, tok->original, tok->original_size);
+    } else {
+        L2_CHECK(make(tok, &data, &size));
+        status = l2_write_file(ctx, file, data, size);
+    }
+done:
+    l2_free(ctx, data);
+    l2_free(ctx, file);
+    return status;
+}
+
+llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path)
+{
+    if (!tok->pretokenizer) return write_data(tok, path, "tokenizer.model", l2_sentencepiece_write);
+    if (l2_path_kind(path) == 2) L2_TRY(write_data(tok, path, "tokenizer_config.json", l2_tokenizer_config_write));
+    return write_data(tok, path, "tokenizer.json", l2_tokenizer_json_write);
+}
