@@ -39,7 +39,7 @@ int main(int argc, char **argv)
         int skip = system == NULL;
         ids = stream_encode_chat(&g, roles + skip, texts + skip, 2 - skip, &n);
     } else if (ok) {
-        uint32_t flags = llama2_tokenizer_bos(g.tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0;
+        uint32_t flags = llama2_tokenizer_adds_bos(g.tokenizer) ? LLAMA2_ENCODE_BOS : 0;
         ids = app_encode(&a, g.tokenizer, prompt, strlen(prompt), flags, &n);
     }
     ok = ok && ids && stream_answer(&g, ids, n, chat ? 0 : LLAMA2_DECODE_CONTINUE, NULL);

@@ -166,7 +166,8 @@ int main(int argc, char **argv)
         .summary = "Turns text on standard input into ids separated by spaces, and back.",
         .usage = "--model PATH [--lines] [--bos] [--decode]",
         .options = options,
-        .notes = "PATH is a tokenizer.model or a folder that holds one.",
+        .notes =
+            "PATH is a tokenizer.model, a tokenizer.json, a GGUF file, or a folder that holds one of the first two.",
     };
     args_common common;
     int status = args_parse(&program, &common, argc, argv);

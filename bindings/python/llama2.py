@@ -106,6 +106,7 @@ LLAMA2_ENCODE_BOS = 1
 LLAMA2_ENCODE_EOS = 2
 LLAMA2_DECODE_SPECIALS = 1
 LLAMA2_DECODE_CONTINUE = 2
+LLAMA2_DECODE_BYTES = 4
 LLAMA2_ROLE_SYSTEM = 0
 LLAMA2_ROLE_USER = 1
 LLAMA2_ROLE_ASSISTANT = 2
@@ -634,6 +635,7 @@ FUNCTIONS = {
     "llama2_tokenizer_eos": (c_int32, [POINTER(llama2_tokenizer)]),
     "llama2_tokenizer_unk": (c_int32, [POINTER(llama2_tokenizer)]),
     "llama2_tokenizer_pad": (c_int32, [POINTER(llama2_tokenizer)]),
+    "llama2_tokenizer_adds_bos": (c_int32, [POINTER(llama2_tokenizer)]),
     "llama2_tokenizer_piece": (llama2_status, [POINTER(llama2_tokenizer), c_int32, POINTER(c_char_p), POINTER(c_size_t), POINTER(c_float), POINTER(c_int32)]),
     "llama2_tokenizer_find": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, POINTER(c_int32)]),
     "llama2_tokenizer_encode": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, c_uint32, POINTER(c_int32), c_int64, POINTER(c_int64)]),

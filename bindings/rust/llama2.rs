@@ -75,6 +75,7 @@ pub const LLAMA2_ENCODE_BOS: i32 = 1;
 pub const LLAMA2_ENCODE_EOS: i32 = 2;
 pub const LLAMA2_DECODE_SPECIALS: i32 = 1;
 pub const LLAMA2_DECODE_CONTINUE: i32 = 2;
+pub const LLAMA2_DECODE_BYTES: i32 = 4;
 pub const LLAMA2_ROLE_SYSTEM: i32 = 0;
 pub const LLAMA2_ROLE_USER: i32 = 1;
 pub const LLAMA2_ROLE_ASSISTANT: i32 = 2;
@@ -970,6 +971,7 @@ extern "C" {
     pub fn llama2_tokenizer_eos(tokenizer: *const llama2_tokenizer) -> i32;
     pub fn llama2_tokenizer_unk(tokenizer: *const llama2_tokenizer) -> i32;
     pub fn llama2_tokenizer_pad(tokenizer: *const llama2_tokenizer) -> i32;
+    pub fn llama2_tokenizer_adds_bos(tokenizer: *const llama2_tokenizer) -> i32;
     pub fn llama2_tokenizer_piece(tokenizer: *const llama2_tokenizer, id: i32, text: *mut *const c_char, length: *mut usize, score: *mut f32, type_: *mut i32) -> llama2_status;
     pub fn llama2_tokenizer_find(tokenizer: *const llama2_tokenizer, text: *const c_char, length: usize, id: *mut i32) -> llama2_status;
     pub fn llama2_tokenizer_encode(tokenizer: *const llama2_tokenizer, text: *const c_char, length: usize, flags: u32, ids: *mut i32, capacity: i64, needed: *mut i64) -> llama2_status;

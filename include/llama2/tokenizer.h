@@ -1,6 +1,7 @@
 /*
- * Tokenizer (section 2.2.2): SentencePiece BPE with byte fallback. The same ids and the same text as sentencepiece's
- * own programs, for any bytes.
+ * Tokenizer (section 2.2.2): SentencePiece BPE with byte fallback, the same ids and the same text as sentencepiece's
+ * own programs, for any bytes; and byte-level BPE, as GPT-2, Llama 3 and SmolLM2 have it, with the ids of Hugging
+ * Face's `tokenizers` where special pieces are not looked for in text.
  *
  * A tokenizer never changes after it was made and is reference counted: many threads may use one handle at once. It
  * keeps its context alive. A decoder belongs to one thread at a time.
@@ -47,15 +48,23 @@ typedef struct llama2_tokenizer_options {
 LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options, size_t size);
 
 /*
- * Reads a tokenizer.model (sentencepiece's protobuf file), or that file in the folder `path`. BPE models without a
- * normalisation table are supported, as Llama's; others (unigram, nmt_nfkc, ...) are refused by name. `options` may be
- * NULL. Errors: NOT_FOUND, IO, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, NOMEM; the message has the byte offset. Since
- * 0.1.
+ * Reads the tokenizer of a file, which is recognised by its content, or of a folder:
+ *
+ * - tokenizer.model, sentencepiece's protobuf file: BPE models without a normalisation table, as Llama's.
+ * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2. BOS, EOS
+ * and the chat template come from tokenizer_config.json (and chat_template.jinja) beside it, where there is one.
+ * - A GGUF file: tokenizer.ggml.model "llama" (SentencePiece), or "gpt2" with tokenizer.ggml.pre "gpt-2", "llama-bpe"
+ * or "smollm". max_bytes does not count for it.
+ * - A folder: tokenizer.model in it, else tokenizer.json.
+ *
+ * What would change ids and is not known (unigram, normalisers, other regular expressions, ...) is refused by name.
+ * `options` may be NULL. Errors: NOT_FOUND, IO, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, NOMEM; the message says where.
+ * Since 0.1.
  */
 LLAMA2_API llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path,
                                                const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
-/* The same from the bytes of such a file, which are copied. Since 0.1. */
+/* The same from the bytes of such a file, which are copied; a tokenizer.json then has no chat template. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size,
                                                       const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
@@ -87,8 +96,9 @@ LLAMA2_API void llama2_tokenizer_pieces_init(llama2_tokenizer_pieces *pieces, si
 LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces,
                                                  llama2_tokenizer **out);
 
-/* Writes a tokenizer.model that sentencepiece reads, atomically; what was loaded comes out byte for byte. An existing
- * folder as `path`: the file tokenizer.model in it. Since 0.1. */
+/* Writes a tokenizer.model that sentencepiece reads, atomically; a tokenizer.model that was loaded comes out byte for
+ * byte. An existing folder as `path`: the file tokenizer.model in it. A byte-level BPE becomes a tokenizer.json, in a
+ * folder with a tokenizer_config.json. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path);
 
 /* Another reference to the same tokenizer, to be freed in its own time. Since 0.1. */
@@ -119,12 +129,14 @@ LLAMA2_API llama2_status llama2_tokenizer_find(const llama2_tokenizer *tokenizer
 
 /*
  * Text into ids. Any bytes will do: NUL is a character like others, a byte that is not UTF-8 counts as U+FFFD. Text
- * never makes a control piece. `flags`: LLAMA2_ENCODE_*. *needed (may be NULL) is the number of ids, also when
- * `capacity` was too small (LLAMA2_E_BUFFER; what `ids` then holds is not defined); ids NULL with capacity 0 only
- * counts, and is no error. length + 4 ids are enough for most texts, 3 * length + 5 for any. Time is n log n at worst.
- * Working memory is small, except for a stretch without any place where no piece can span (a million letters without a
- * space): up to 40 bytes for each of its bytes, and LLAMA2_E_LIMIT from 1 GiB on. Errors: BUFFER, NOMEM, LIMIT,
- * CANCELLED; STATE when a flag asks for a piece that the vocabulary lacks. Since 0.1.
+ * never makes a control piece. Byte-level BPE has no U+FFFD: such a byte is a symbol of its own, and comes back with
+ * LLAMA2_DECODE_BYTES; bytes that a vocabulary has no piece for (SmolLM2 lacks 21, most of them never in UTF-8) are
+ * dropped. `flags`: LLAMA2_ENCODE_*. *needed (may be NULL) is the number of ids, also when `capacity` was too small
+ * (LLAMA2_E_BUFFER; what `ids` then holds is not defined); ids NULL with capacity 0 only counts, and is no error.
+ * length + 4 ids are enough for most texts, 3 * length + 5 for any. Time is n log n at worst. Working memory is small,
+ * except for a stretch without any place where no piece can span (a million letters without a space): up to 40 bytes
+ * for each of its bytes, and LLAMA2_E_LIMIT from 1 GiB on. Errors: BUFFER, NOMEM, LIMIT, CANCELLED; STATE when a flag
+ * asks for a piece that the vocabulary lacks. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length,
                                                  uint32_t flags, int32_t *ids, int64_t capacity, int64_t *needed);

@@ -147,9 +147,21 @@ def chat(tok):
             "%d:%d" % (i, any(b < end <= e for b, e in answers)) for i, (_, end) in zip(found.ids, found.offsets)))
 
 
+def unicode_classes():
+    """A byte for each code point, by the expressions themselves: 1 \\p{L}, 2 \\p{N}, 3 \\s, else 0."""
+    classes = bytearray(0x110000)
+    text = "".join(chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000)
+    for value, expression in enumerate((r"\p{L}", r"\p{N}", r"\s"), 1):
+        for part, _ in pre_tokenizers.Split(Regex(expression), "removed", invert=True).pre_tokenize_str(text):
+            for character in part:
+                classes[ord(character)] = value
+    return "unicode classes 0 %d %08x\n" % (len(classes), crc32c(bytes(classes)))
+
+
 write_classes()
 tokenizers = make_models()
-golden = [row for name, tok in tokenizers.items() for row in rows(name, tok)]
+golden = [unicode_classes()]
+golden += [row for name, tok in tokenizers.items() for row in rows(name, tok)]
 if len(sys.argv) > 2:
     golden += list(rows("gpt2.gguf", from_gguf(sys.argv[2], "gpt2"))) + list(rows("smollm2.gguf", from_gguf(sys.argv[3], "smollm")))
 (OUT / "bpe.golden").write_text("".join(golden))

@@ -96,7 +96,7 @@ START_TEST(wrong_arguments)
     ck_fails(llama2_tokenizer_decode(tok, ids, 2, 0, buffer, 8, &size), LLAMA2_E_INVALID);
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "ids[1]"));
     ck_fails(llama2_tokenizer_decode(tok, ids, -1, 0, buffer, 8, &size), LLAMA2_E_INVALID);
-    ck_fails(llama2_tokenizer_decode(tok, ids, 1, 4, buffer, 8, &size), LLAMA2_E_INVALID);
+    ck_fails(llama2_tokenizer_decode(tok, ids, 1, 8, buffer, 8, &size), LLAMA2_E_INVALID);
     ck_fails(llama2_tokenizer_decode(tok, ids, 1, 0, NULL, 8, &size), LLAMA2_E_INVALID);
     ck_fails(llama2_decoder_create(NULL, 0, &decoder), LLAMA2_E_INVALID);
     ck_fails(llama2_decoder_create(tok, 8, &decoder), LLAMA2_E_INVALID);

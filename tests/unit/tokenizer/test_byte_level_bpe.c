@@ -1,5 +1,6 @@
 /* Byte-level BPE: ids against the `tokenizers` library, bytes that come back, files that are refused. */
 #include "base/utf8.h"
+#include "tokenizer/pretokenize.h"
 #include "tokenizer_test.h"
 #include <time.h>
 #include <unistd.h>
@@ -58,6 +59,28 @@ static void check_rows(const llama2_tokenizer *tok, const char *name, int expect
 }
 
 enum { ROWS = 143 };
+
+/* Every code point has the class that the regular expressions of `tokenizers` give it. */
+START_TEST(unicode_classes)
+{
+    bytes golden = read_reference("bpe.golden");
+    char *classes = calloc(0x110000, 1);
+    int count;
+    unsigned crc;
+    for (uint32_t code = 0; code < 0x110000; ++code) {
+        char text[4];
+        size_t n = (size_t)l2_utf8_encode(code, text), used;
+        if (!n) continue; /* a surrogate */
+        classes[code] = (char)l2_unicode_class(text, n, &used);
+        ck_assert_uint_eq(used, n);
+    }
+    ck_assert_int_eq(sscanf(golden.data, "unicode classes 0 %d %x", &count, &crc), 2);
+    ck_assert_int_eq(count, 0x110000);
+    ck_assert_uint_eq(l2_crc32c(0, classes, 0x110000), crc);
+    free(classes);
+    free(golden.data);
+}
+END_TEST
 
 START_TEST(small_vocabularies_equal_tokenizers)
 {
@@ -345,6 +368,36 @@ START_TEST(saved_and_read_again)
 }
 END_TEST
 
+/* Reading a tokenizer.json of 50,257 pieces takes no more than four times its size. */
+START_TEST(memory_of_reading)
+{
+    const char *path = data_file("vocab/ggml-vocab-gpt-2.gguf");
+    if (!path) return;
+    char file[] = "/tmp/llama2-json-XXXXXX";
+    counting c = {.calls = 0};
+    llama2_context *ctx, *counted;
+    llama2_tokenizer *tok;
+    ck_assert_int_ge(close(mkstemp(file)), 0);
+    ctx = make_context();
+    ck_ok(llama2_tokenizer_load(ctx, path, NULL, &tok));
+    ck_ok(llama2_tokenizer_save(tok, file));
+    llama2_tokenizer_free(tok);
+    bytes json = read_whole(file);
+    ck_ok(counting_context(&c, &counted));
+    size_t before = c.now;
+    c.peak = before;
+    ck_ok(llama2_tokenizer_load_memory(counted, json.data, json.size, NULL, &tok));
+    ck_assert_msg(c.peak - before <= 4 * json.size + (1 << 20), "%zu bytes for a file of %zu", c.peak - before,
+                  json.size);
+    check_rows(tok, "gpt2.gguf", ROWS);
+    llama2_tokenizer_free(tok);
+    llama2_context_free(counted);
+    llama2_context_free(ctx);
+    free(json.data);
+    unlink(file);
+}
+END_TEST
+
 /* --- bad files ------------------------------------------------------------------------------- */
 
 /* A small tokenizer.json, in which each row replaces one text by another. */
@@ -512,9 +565,10 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("byte_level_bpe");
-    ADD_CASE(suite, "ids", small_vocabularies_equal_tokenizers, gpt2_equals_tokenizers, smollm2_equals_tokenizers,
-             gpt2_equals_llama_cpp, llama2_from_gguf, special_pieces, lacking_bytes_are_dropped);
+    ADD_CASE(suite, "ids", unicode_classes, small_vocabularies_equal_tokenizers, gpt2_equals_tokenizers,
+             smollm2_equals_tokenizers, gpt2_equals_llama_cpp, llama2_from_gguf, special_pieces,
+             lacking_bytes_are_dropped);
     ADD_CASE(suite, "bytes", all_bytes_come_back, long_runs);
-    ADD_CASE(suite, "files", saved_and_read_again, bad_tokenizer_json, no_memory);
+    ADD_CASE(suite, "files", saved_and_read_again, memory_of_reading, bad_tokenizer_json, no_memory);
     return suite;
 }
