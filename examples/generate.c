@@ -10,7 +10,7 @@ int main(int argc, char **argv)
     bool chat = false;
     const args_option options[] = {
         {"prompt", ARGS_TEXT, &prompt, "TEXT", "the text to go on from; with --chat the user's message", 0, 0},
-        {"chat", ARGS_FLAG, &chat, NULL, "the prompt in the chat format of Llama 2", 0, 0},
+        {"chat", ARGS_FLAG, &chat, NULL, "the prompt in the model's chat format", 0, 0},
         {"system", ARGS_TEXT, &system, "TEXT", "a system message (with --chat)", 0, 0},
         STREAM_OPTIONS(s),
         {0},

@@ -202,8 +202,9 @@ llama2_status llama2_tokenizer_find(const llama2_tokenizer *tokenizer, const cha
         return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_find: tokenizer, text or id is NULL");
     int32_t found = length ? l2_vocabulary_find(tokenizer, text, length) : -1;
     if (found < 0)
-        return l2_fail(LLAMA2_E_NOT_FOUND, "llama2_tokenizer_find: no piece \"%.*s\"; a space is U+2581 in pieces",
-                       (int)(length < 60 ? length : 60), text ? text : "");
+        return l2_fail(LLAMA2_E_NOT_FOUND, "llama2_tokenizer_find: no piece \"%.*s\"; a space is %s in pieces",
+                       (int)(length < 60 ? length : 60), text ? text : "",
+                       tokenizer->pretokenizer ? "U+0120" : "U+2581");
     *id = found;
     return LLAMA2_OK;
 }
