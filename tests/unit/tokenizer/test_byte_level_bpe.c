@@ -534,31 +534,47 @@ START_TEST(bad_tokenizer_json)
 }
 END_TEST
 
-/* Every allocation fails once, and from there on. */
+static llama2_status work(llama2_context *ctx, const char *folder)
+{
+    static const char text[] = "It's 12 dogs -- \x04!! isn't it?", *const texts[] = {"Hello"};
+    static const int32_t roles[] = {LLAMA2_ROLE_USER};
+    llama2_tokenizer *tok;
+    llama2_chat chat;
+    int32_t ids[64];
+    int64_t n;
+    llama2_status status = llama2_tokenizer_load(ctx, LLAMA2_TEST_SOURCE "/reference/tokenizer/bpe-smollm", NULL, &tok);
+    if (status == LLAMA2_OK) status = llama2_tokenizer_encode(tok, text, sizeof text - 1, 0, ids, 64, &n);
+    llama2_chat_init(&chat, sizeof chat);
+    chat.n_messages = 1;
+    chat.roles = roles;
+    chat.texts = texts;
+    if (status == LLAMA2_OK) status = llama2_chat_encode(tok, &chat, 0, ids, NULL, 64, &n);
+    if (status == LLAMA2_OK) status = llama2_tokenizer_save(tok, folder);
+    llama2_tokenizer_free(tok);
+    return status;
+}
+
+/* Every allocation of reading, encoding, a dialogue and saving fails once, and from there on. */
 START_TEST(no_memory)
 {
-    bytes file = read_reference("bpe-smollm/tokenizer.json");
-    static const char text[] = "It's 12 dogs -- \x04!! isn't it?";
+    char folder[] = "/tmp/llama2-bpe-XXXXXX", command[64];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
     for (int once = 0; once < 2; ++once) {
-        for (long fail_at = 1, done = 0; !done; ++fail_at) {
+        llama2_status status = LLAMA2_E_NOMEM;
+        for (long fail_at = 1; status != LLAMA2_OK; ++fail_at) {
             counting c = {.fail_once = once};
             llama2_context *ctx;
-            llama2_tokenizer *tok;
-            int32_t ids[64];
-            int64_t n;
             ck_ok(counting_context(&c, &ctx));
             c.fail_at = c.calls + fail_at;
-            llama2_status status = llama2_tokenizer_load_memory(ctx, file.data, file.size, NULL, &tok);
-            if (status == LLAMA2_OK) status = llama2_tokenizer_encode(tok, text, sizeof text - 1, 0, ids, 64, &n);
-            done = status == LLAMA2_OK;
-            ck_assert(done || status == LLAMA2_E_NOMEM);
-            ck_assert_int_lt(fail_at, 100);
-            llama2_tokenizer_free(tok);
+            status = work(ctx, folder);
+            ck_assert(status == LLAMA2_OK || status == LLAMA2_E_NOMEM);
+            ck_assert_int_lt(fail_at, 200);
             llama2_context_free(ctx);
             ck_assert_int_eq(c.live, 0);
         }
     }
-    free(file.data);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
 }
 END_TEST
 
