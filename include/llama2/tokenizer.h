@@ -51,7 +51,8 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
  * Reads the tokenizer of a file, which is recognised by its content, or of a folder:
  *
  * - tokenizer.model, sentencepiece's protobuf file: BPE models without a normalisation table, as Llama's.
- * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2. BOS, EOS
+ * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2, or
+ *   what a tokenizer.model of Llama 2 becomes there. BOS, EOS
  * and the chat template come from tokenizer_config.json (and chat_template.jinja) beside it, where there is one.
  * - A GGUF file: tokenizer.ggml.model "llama" (SentencePiece), or "gpt2" with tokenizer.ggml.pre "gpt-2", "llama-bpe"
  * or "smollm". max_bytes does not count for it.

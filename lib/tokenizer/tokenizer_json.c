@@ -1,7 +1,7 @@
 /*
- * tokenizer.json of Hugging Face's `tokenizers`, with a model of type BPE over bytes. Two walks: the first finds the
- * sections, the second reads them in the order in which they are needed. What would change ids and is not known is
- * refused by name.
+ * tokenizer.json of Hugging Face's `tokenizers`, with a model of type BPE, over bytes or as SentencePiece's. Two walks:
+ * the first finds the sections, the second reads them in the order in which they are needed. What would change ids and
+ * is not known is refused by name.
  */
 #include "base/alloc.h"
 #include "base/json.h"
@@ -564,7 +564,7 @@ static llama2_status expect_empty(member *m)
                             : l2_fail(LLAMA2_E_UNSUPPORTED, "byte %zu: \"%s\" is not supported", m->at.at, m->name);
 }
 
-static llama2_status read_model(l2_json json, member m[N_MODEL])
+static llama2_status read_model(l2_json json, member m[N_MODEL], int *fallback)
 {
     static const char *const names[] = {"type",
                                         "dropout",
@@ -577,7 +577,6 @@ static llama2_status read_model(l2_json json, member m[N_MODEL])
                                         "vocab",
                                         "merges"};
     l2_json_string type;
-    int fallback;
     l2_json whole = json;
     memset(m, 0, N_MODEL * sizeof *m);
     m[TYPE].name = "type"; /* first, since models of other types have other settings */
@@ -597,11 +596,7 @@ static llama2_status read_model(l2_json json, member m[N_MODEL])
     }
     L2_TRY(expect_empty(&m[PREFIX]));
     L2_TRY(expect_empty(&m[SUFFIX]));
-    L2_TRY(read_flag(m[BYTE_FALLBACK], 0, &fallback));
-    if (fallback)
-        return l2_fail(LLAMA2_E_UNSUPPORTED,
-                       "a BPE with \"byte_fallback\" is not supported here; its tokenizer.model is");
-    return LLAMA2_OK;
+    return read_flag(m[BYTE_FALLBACK], 0, fallback);
 }
 
 /* A byte without a piece becomes the piece that the file names for it, if any. */
@@ -619,6 +614,148 @@ static llama2_status read_unknown(llama2_tokenizer *tok, member *name, member fu
     for (int i = 0; i < 256; ++i)
         if (tok->byte_ids[i] < 0) tok->byte_ids[i] = tok->unk;
     tok->lacks_bytes = 0;
+    return LLAMA2_OK;
+}
+
+/* --- SentencePiece's BPE in a tokenizer.json ------------------------------------------------- */
+
+/* Do the members of an object have these texts? A list of (name, text), NULL at its end. */
+static llama2_status has_texts(l2_json json, const char *const *pairs, int *yes)
+{
+    for (*yes = 1; *yes && *pairs; pairs += 2) {
+        member m = {.name = pairs[0]};
+        l2_json_string text;
+        l2_json whole = json;
+        int type;
+        L2_TRY(find_members(&whole, NULL, &m, 1));
+        if (!m.found) break;
+        L2_TRY(l2_json_peek(&m.at, &type));
+        if (type != L2_JSON_STRING) break;
+        L2_TRY(l2_json_read_string(&m.at, &text));
+        *yes = l2_json_equal(&text, pairs[1]);
+    }
+    *yes = *yes && !*pairs;
+    return LLAMA2_OK;
+}
+
+/* A Sequence whose steps have these texts. */
+static llama2_status expect_steps(member *section, const char *list, const char *const expected[][5], int n)
+{
+    member m = {.name = list};
+    int more, yes = 0;
+    if (!is_null(section)) {
+        l2_json whole = section->at;
+        L2_TRY(find_members(&whole, NULL, &m, 1));
+    }
+    if (m.found) L2_TRY(l2_json_enter(&m.at, L2_JSON_ARRAY));
+    for (int i = 0; m.found && i <= n; ++i) {
+        L2_TRY(l2_json_next_element(&m.at, &more));
+        yes = more == (i < n);
+        if (!yes || !more) break;
+        L2_TRY(has_texts(m.at, expected[i], &yes));
+        if (!yes) break;
+        L2_TRY(l2_json_skip(&m.at));
+    }
+    return yes ? LLAMA2_OK
+               : l2_fail(LLAMA2_E_UNSUPPORTED, "byte %zu: with \"byte_fallback\" only the %s of Llama 2 are supported",
+                         section->at.at, list);
+}
+
+/* What stands around Llama 2's pieces: spaces become U+2581, one more goes before a text; decoding undoes it. */
+static llama2_status expect_sentencepiece(member *normaliser, member *pre, member *decoder)
+{
+    static const char *const normalisers[][5] = {{"type", "Prepend", "prepend", L2_SPACE, NULL},
+                                                 {"type", "Replace", "content", L2_SPACE, NULL}};
+    static const char *const decoders[][5] = {
+        {"type", "Replace", "content", " ", NULL}, {"type", "ByteFallback"}, {"type", "Fuse"}, {"type", "Strip"}};
+    L2_TRY(expect_steps(normaliser, "normalizers", normalisers, 2));
+    L2_TRY(expect_type(pre, "pre_tokenizer", NULL));
+    return expect_steps(decoder, "decoders", decoders, 4);
+}
+
+/*
+ * The merges of such a file are all ways to make each piece of two, in the order of the pieces' scores. So the scores
+ * come back from the ranks, if that is what the merges are: all of a piece in a row, and none missing.
+ */
+static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges)
+{
+    float score;
+    for (int32_t id = 0; id < tok->n_pieces; ++id) tok->scores[id] = -(float)tok->n_pairs;
+    for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
+        const l2_pair *pair = &tok->pairs[i];
+        if (pair->left < 0) continue;
+        ++n_merges[pair->joined];
+        if (pair->score > tok->scores[pair->joined]) tok->scores[pair->joined] = pair->score;
+    }
+    for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
+        const l2_pair *pair = &tok->pairs[i];
+        if (pair->left >= 0 && tok->scores[pair->joined] - pair->score >= (float)n_merges[pair->joined])
+            return l2_fail(LLAMA2_E_UNSUPPORTED, "merge %d is apart from the others that make piece %d",
+                           (int)-pair->score, (int)pair->joined);
+    }
+    for (int32_t id = 0; id < tok->n_pieces; ++id) {
+        if (!l2_piece_is_text(tok, id)) continue;
+        const char *text = tok->bytes + tok->offsets[id];
+        size_t length = l2_piece_length(tok, id);
+        for (size_t n = l2_char_length((unsigned char)text[0]); n < length;
+             n += l2_char_length((unsigned char)text[n])) {
+            int32_t left = l2_vocabulary_find_text(tok, text, n),
+                    right = l2_vocabulary_find_text(tok, text + n, length - n);
+            if (left >= 0 && right >= 0 && l2_merges_find(tok, left, right, &score) != id)
+                return l2_fail(LLAMA2_E_UNSUPPORTED, "no merge makes piece %d of pieces %d and %d", (int)id, (int)left,
+                               (int)right);
+        }
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status copy_name(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
+{
+    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
+    return l2_strndup(tok->ctx, text, strlen(text), out);
+}
+
+static llama2_status finish_sentencepiece(llama2_tokenizer *tok)
+{
+    int32_t *n_merges;
+    int adds_bos = tok->adds_bos;
+    L2_TRY(l2_calloc(tok->ctx, (size_t)tok->n_pieces, sizeof *n_merges, &n_merges));
+    llama2_status status = scores_from_merges(tok, n_merges);
+    l2_free(tok->ctx, n_merges);
+    L2_TRY(status);
+    l2_free(tok->ctx, tok->pairs);
+    tok->pairs = NULL;
+    tok->n_pairs = tok->n_pair_slots = 0;
+    tok->byte_fallback = 1;
+    tok->remove_extra_whitespaces = 0;
+    L2_TRY(copy_name(tok, tok->bos, "<s>", &tok->bos_piece));
+    L2_TRY(copy_name(tok, tok->eos, "</s>", &tok->eos_piece));
+    L2_TRY(copy_name(tok, tok->pad, "<pad>", &tok->pad_piece));
+    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    L2_TRY(l2_vocabulary_finish(tok));
+    tok->adds_bos = adds_bos;
+    return LLAMA2_OK;
+}
+
+/* Types that the file does not tell: bytes by their form, unk by its name. */
+static llama2_status type_sentencepiece(listing *list, member *unk)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    l2_json_string name, text;
+    if (is_null(unk)) return l2_fail(LLAMA2_E_UNSUPPORTED, "\"byte_fallback\" without \"unk_token\" is not supported");
+    L2_TRY(l2_json_read_string(&unk->at, &name));
+    for (size_t id = 0; id < list->n; ++id) {
+        L2_TRY(string_at(list, (int64_t)id, &text));
+        if (list->types[id] == LLAMA2_PIECE_USER_DEFINED)
+            return l2_fail(LLAMA2_E_UNSUPPORTED,
+                           "byte %zu: an added piece that is not special is not supported with \"byte_fallback\"",
+                           list->at[id]);
+        if (text.length == name.length && memcmp(text.text, name.text, name.length) == 0)
+            list->types[id] = LLAMA2_PIECE_UNKNOWN;
+        else if (text.length == 6 && memcmp(text.text, "<0x", 3) == 0 && memchr(digits, text.text[3], 16) &&
+                 memchr(digits, text.text[4], 16) && text.text[5] == '>')
+            list->types[id] = LLAMA2_PIECE_BYTE;
+    }
     return LLAMA2_OK;
 }
 
@@ -643,9 +780,11 @@ static llama2_status fill(llama2_tokenizer *tok, const listing *list, member m[N
 {
     L2_TRY(add_pieces(tok, list));
     L2_TRY(read_merges(m[MERGES].at, tok));
-    L2_TRY(read_flag(m[IGNORE_MERGES], 0, &tok->ignore_merges));
-    L2_TRY(l2_byte_level_finish(tok));
-    L2_TRY(read_unknown(tok, &m[UNK_TOKEN], m[FUSE_UNK]));
+    if (tok->pretokenizer) {
+        L2_TRY(read_flag(m[IGNORE_MERGES], 0, &tok->ignore_merges));
+        L2_TRY(l2_byte_level_finish(tok));
+        L2_TRY(read_unknown(tok, &m[UNK_TOKEN], m[FUSE_UNK]));
+    }
     if (config) {
         llama2_status status = read_config(tok, config, config_size);
         if (status < 0) return l2_fail_in(status, "tokenizer_config.json");
@@ -664,17 +803,23 @@ static llama2_status read_all(llama2_context *ctx, l2_json *json, const char *co
 {
     member s[N_SECTIONS], m[N_MODEL];
     l2_json_string bos = {NULL, 0, 0};
-    int pretokenizer = 0;
+    int pretokenizer = L2_PRETOKENIZER_NONE, fallback;
     L2_TRY(read_sections(json, s));
-    L2_TRY(read_model(s[MODEL].at, m));
-    L2_TRY(expect_type(&s[NORMALIZER], "normalizer", NULL));
-    L2_TRY(read_pre_tokenizer(&s[PRE], &pretokenizer));
+    L2_TRY(read_model(s[MODEL].at, m, &fallback));
+    if (fallback) {
+        L2_TRY(expect_sentencepiece(&s[NORMALIZER], &s[PRE], &s[DECODER]));
+    } else {
+        L2_TRY(expect_type(&s[NORMALIZER], "normalizer", NULL));
+        L2_TRY(read_pre_tokenizer(&s[PRE], &pretokenizer));
+        L2_TRY(expect_type(&s[DECODER], "decoder", "ByteLevel"));
+    }
     L2_TRY(read_post_processor(&s[POST], &bos));
-    L2_TRY(expect_type(&s[DECODER], "decoder", "ByteLevel"));
     L2_TRY(list_pieces(ctx, &m[VOCAB], &s[ADDED], options, list));
+    if (fallback) L2_TRY(type_sentencepiece(list, &m[UNK_TOKEN]));
     L2_TRY(l2_vocabulary_begin(ctx, (int32_t)list->n, list->bytes, out));
     (*out)->pretokenizer = pretokenizer;
-    return fill(*out, list, m, &bos, config, config_size);
+    L2_TRY(fill(*out, list, m, &bos, config, config_size));
+    return fallback ? finish_sentencepiece(*out) : LLAMA2_OK;
 }
 
 llama2_status l2_tokenizer_json_read(llama2_context *ctx, const char *data, size_t size, const char *config,

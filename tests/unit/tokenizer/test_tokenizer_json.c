@@ -1,0 +1,144 @@
+/* SentencePiece's BPE in a tokenizer.json: the ids of the tokenizer.model that it was made from. */
+#include "tokenizer_test.h"
+
+typedef struct json_text {
+    char *data;
+    size_t size;
+} json_text;
+
+static void put(json_text *j, const char *text, size_t length)
+{
+    memcpy(j->data + j->size, text, length);
+    j->size += length;
+}
+
+static void put_string(json_text *j, const char *text, size_t length)
+{
+    put(j, "\"", 1);
+    for (size_t i = 0; i < length; ++i) {
+        char escape[8];
+        if ((unsigned char)text[i] < ' ' || text[i] == '"' || text[i] == '\\') {
+            snprintf(escape, sizeof escape, "\\u%04x", (unsigned)text[i] & 255u);
+            put(j, escape, 6);
+            continue;
+        }
+        put(j, text + i, 1);
+    }
+    put(j, "\"", 1);
+}
+
+static int has(const llama2_tokenizer *tok, const char *text, size_t length)
+{
+    int32_t id;
+    return llama2_tokenizer_find(tok, text, length, &id) == LLAMA2_OK;
+}
+
+/* All ways to make each piece of two; the pieces of Llama 2 stand in the order of their scores but for one. `left_out`
+ * counts down to a merge that is left out. */
+static void put_merges(json_text *j, const llama2_tokenizer *tok, int left_out)
+{
+    const char *comma = "";
+    for (int32_t i = 260, end = llama2_tokenizer_vocab_size(tok); i <= end; ++i) {
+        int32_t id = i < end ? i : 259; /* two spaces come last */
+        const char *text;
+        size_t length;
+        ck_ok(llama2_tokenizer_piece(tok, id, &text, &length, NULL, NULL));
+        for (size_t n = 1; n < length; ++n) {
+            if (((unsigned char)text[n] & 0xC0) == 0x80 || !has(tok, text, n) || !has(tok, text + n, length - n))
+                continue;
+            if (left_out-- == 0) continue;
+            put(j, comma, strlen(comma));
+            put(j, "[", 1);
+            put_string(j, text, n);
+            put(j, ",", 1);
+            put_string(j, text + n, length - n);
+            put(j, "]", 1);
+            comma = ",\n";
+        }
+    }
+}
+
+static json_text make_json(const llama2_tokenizer *tok, int left_out)
+{
+    static const char head[] =
+        "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true},{\"id\":2,\"content\":\"</s>\",\"special\":"
+        "true}],\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" SPACE
+        "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" SPACE
+        "\"}]},\"pre_tokenizer\":null,\"post_processor\":null,\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{"
+        "\"type\":"
+        "\"Replace\",\"pattern\":{\"String\":\"" SPACE
+        "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \","
+        "\"start\":1,\"stop\":0}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,"
+        "\"byte_fallback\":true,\"vocab\":{";
+    json_text j = {malloc(16 << 20), 0};
+    put(&j, head, sizeof head - 1);
+    for (int32_t id = 0; id < llama2_tokenizer_vocab_size(tok); ++id) {
+        const char *text;
+        size_t length;
+        char number[16];
+        ck_ok(llama2_tokenizer_piece(tok, id, &text, &length, NULL, NULL));
+        if (id) put(&j, ",", 1);
+        put_string(&j, text, length);
+        snprintf(number, sizeof number, ":%d", (int)id);
+        put(&j, number, strlen(number));
+    }
+    put(&j, "},\"merges\":[", 12);
+    put_merges(&j, tok, left_out);
+    put(&j, "]}}", 3);
+    return j;
+}
+
+START_TEST(llama2_as_json)
+{
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *model = load_llama2(ctx), *json;
+    if (model) {
+        json_text j = make_json(model, -1);
+        ck_ok(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json));
+        free(j.data);
+        static const char *const names[] = {"lines.txt", "invalid.txt", "binary.bin"};
+        for (int i = 0; i < 3; ++i) {
+            bytes text = read_reference(names[i]);
+            int64_t n, m;
+            int32_t *a = encode(model, text.data, text.size, &n), *b = encode(json, text.data, text.size, &m);
+            ck_assert_int_eq(n, m);
+            ck_assert_mem_eq(a, b, (size_t)n * sizeof *a);
+            bytes back = decode(json, b, m, 0), expected = decode(model, a, n, 0);
+            ck_assert_str_eq(back.data, expected.data);
+            free(back.data);
+            free(expected.data);
+            free(a);
+            free(b);
+            free(text.data);
+        }
+        ck_assert_int_eq(llama2_tokenizer_unk(json), 0);
+        ck_assert_int_eq(llama2_tokenizer_bos(json), 1);
+        ck_assert_int_eq(llama2_tokenizer_eos(json), 2);
+        llama2_tokenizer_free(json);
+    }
+    llama2_tokenizer_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Merges that scores can't stand for. */
+START_TEST(a_merge_is_missing)
+{
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *model = load_llama2(ctx), *json;
+    if (model) {
+        json_text j = make_json(model, 1000);
+        ck_fails(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json), LLAMA2_E_UNSUPPORTED);
+        free(j.data);
+    }
+    llama2_tokenizer_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+    Suite *suite = suite_create("tokenizer/tokenizer_json");
+    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing);
+    return suite;
+}
