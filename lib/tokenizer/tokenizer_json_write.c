@@ -55,8 +55,8 @@ static void put_post_processor(l2_text *text, const llama2_tokenizer *tok)
     static const char *const parts[] = {
         "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":",
         ",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"SpecialToken\":{\"id\":",
-        ",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],"
-        "\"special_tokens\":{",
+        (",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],"
+         "\"special_tokens\":{"),
         ":{\"id\":"};
     for (size_t i = 0; i < 4; ++i) {
         put(text, parts[i]);
