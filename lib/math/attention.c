@@ -12,6 +12,9 @@
 #include "math/kernels.h"
 #include <math.h>
 
+/* In place of l2_kv_layer.values: store no values. */
+enum { NO_VALUES = -1 };
+
 /* A piece of work: what `first` counts depends on the task. */
 typedef struct attention_item {
     int32_t sequence;
@@ -69,12 +72,13 @@ static void store_block(void *arg, int32_t task, int32_t worker)
             p0 = item->first * L2_KV_BLOCK;
     int64_t from = p0 > start ? p0 : start, to = p0 + L2_KV_BLOCK < end ? p0 + L2_KV_BLOCK : end;
     int64_t row = rows->offsets[item->sequence] + from - start, stride = job->kv_heads * job->dh;
-    int64_t block = rows->blocks[item->sequence][item->first];
+    const l2_kv_layer *layer = job->layer;
+    void *block = layer->blocks[rows->blocks[item->sequence][item->first]];
     for (int64_t h = 0; h < job->kv_heads; h++) {
-        int64_t source = row * stride + h * job->dh, target = (block * job->kv_heads + h) * job->dh * L2_KV_BLOCK;
+        int64_t source = row * stride + h * job->dh, target = h * job->dh * L2_KV_BLOCK;
         job->kernels->attention_store(to - from, from - p0, job->dh, at(job->k, source, job->size),
-                                      at(job->v, source, job->size), stride, at(job->layer->keys, target, job->size),
-                                      job->layer->values ? at(job->layer->values, target, job->size) : NULL);
+                                      at(job->v, source, job->size), stride, at(block, layer->keys + target, job->size),
+                                      layer->values == NO_VALUES ? NULL : at(block, layer->values + target, job->size));
     }
 }
 
@@ -133,9 +137,9 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
         .stride = job->heads * job->dh,
         .lse_stride = job->heads,
         .blocks = rows->blocks[item->sequence],
-        .keys = at(job->layer->keys, kv_part, job->size),
-        .values = at(job->layer->values, kv_part, job->size),
-        .block_stride = job->kv_heads * job->dh * L2_KV_BLOCK,
+        .memory = job->layer->blocks,
+        .keys = job->layer->keys + kv_part,
+        .values = job->layer->values + kv_part,
     };
     job->kernels->attention_forward(&r, job->workspace + (size_t)worker * job->workspace_size);
 }
@@ -194,8 +198,9 @@ typedef struct attention_cache {
     const int32_t **blocks;
     int64_t *first_block;
     int64_t n_blocks;
-    size_t part; /* bytes of all keys, or of all values */
-    char *data;  /* `parts` parts */
+    void **memory; /* of the blocks: of the first part */
+    int64_t part;  /* elements of all keys, or of all values */
+    char *data;    /* `parts` parts */
 } attention_cache;
 
 static void cache_free(llama2_context *ctx, attention_cache *cache)
@@ -211,14 +216,20 @@ static llama2_status cache_create(llama2_context *ctx, const l2_packing *packing
     size_t n = (size_t)packing->n_sequences;
     *cache = (attention_cache){.rows = {.n_sequences = packing->n_sequences, .offsets = packing->offsets}};
     for (size_t s = 0; s < n; s++) cache->n_blocks += blocks_of(packing->offsets[s + 1] - packing->offsets[s]);
-    cache->part = align((size_t)(cache->n_blocks * L2_KV_BLOCK * k->shape[1] * k->shape[2]) * l2_dtype_size(k->dtype));
-    size_t tables = n * (2 * sizeof(int64_t) + sizeof(int32_t *)) + (size_t)cache->n_blocks * sizeof(int32_t);
+    size_t size = l2_dtype_size(k->dtype), blocks = (size_t)cache->n_blocks;
+    int64_t block = L2_KV_BLOCK * k->shape[1] * k->shape[2];
+    cache->part = cache->n_blocks * block;
+    size_t tables = n * (2 * sizeof(int64_t) + sizeof(int32_t *)) + blocks * (sizeof(void *) + sizeof(int32_t));
     L2_CHECK(l2_scratch_get(ctx, tables, &cache->start));
-    L2_CHECK(l2_scratch_get(ctx, parts * cache->part, &cache->data));
+    L2_CHECK(l2_scratch_get(ctx, parts * (size_t)cache->part * size, &cache->data));
     cache->first_block = cache->start + n;
     cache->blocks = (const int32_t **)(cache->first_block + n);
-    cache->ids = (int32_t *)(cache->blocks + n);
-    for (int64_t b = 0; b < cache->n_blocks; b++) cache->ids[b] = (int32_t)b;
+    cache->memory = (void **)(cache->blocks + n);
+    cache->ids = (int32_t *)(cache->memory + blocks);
+    for (int64_t b = 0; b < cache->n_blocks; b++) {
+        cache->ids[b] = (int32_t)b;
+        cache->memory[b] = at(cache->data, b * block, size);
+    }
     int64_t first = 0;
     for (size_t s = 0; s < n; s++) {
         cache->start[s] = 0;
@@ -239,7 +250,7 @@ llama2_status l2_op_attention_forward(llama2_context *ctx, const l2_tensor *q, c
     llama2_status status;
     attention_cache cache;
     L2_TRY(cache_create(ctx, packing, k, 2, &cache));
-    l2_kv_layer layer = {k->dtype, k->shape[1], k->shape[2], cache.data, cache.data + cache.part};
+    l2_kv_layer layer = {k->dtype, k->shape[1], k->shape[2], cache.memory, 0, cache.part};
     L2_CHECK(l2_op_kv_store(ctx, k, v, &cache.rows, &layer));
     L2_CHECK(forward(ctx, q, &layer, &cache.rows, o, lse));
 done:
@@ -381,8 +392,8 @@ llama2_status l2_op_attention_backward(llama2_context *ctx, const l2_tensor *q, 
                          .d_o = d_o->data,
                          .log_sum = lse->data,
                          .keys_t = cache.data,
-                         .keys = cache.data + cache.part,
-                         .values_t = cache.data + 2 * cache.part,
+                         .keys = at(cache.data, cache.part, l2_dtype_size(k->dtype)),
+                         .values_t = at(cache.data, 2 * cache.part, l2_dtype_size(k->dtype)),
                          .dq = dq->data,
                          .dk = dk->data,
                          .dv = dv->data};
@@ -399,8 +410,8 @@ llama2_status l2_op_attention_backward(llama2_context *ctx, const l2_tensor *q, 
     job.items = (attention_item *)scratch;
     job.workspace = scratch + items + parts;
 
-    l2_kv_layer keys = {k->dtype, job.kv_heads, job.dh, cache.data, cache.data + cache.part};
-    l2_kv_layer values = {k->dtype, job.kv_heads, job.dh, cache.data + 2 * cache.part, NULL};
+    l2_kv_layer keys = {k->dtype, job.kv_heads, job.dh, cache.memory, 0, cache.part};
+    l2_kv_layer values = {k->dtype, job.kv_heads, job.dh, cache.memory, 2 * cache.part, NO_VALUES};
     L2_CHECK(l2_op_kv_store(ctx, k, k, &cache.rows, &keys));
     L2_CHECK(l2_op_kv_store(ctx, v, v, &cache.rows, &values));
     l2_parallel(ctx, (int32_t)list_segments(&job, scratch + items), backward_segment, &job);

@@ -20,12 +20,12 @@ typedef struct l2_attention_rows {
     double scale;
     const void *q; /* of row 0, as are o and lse */
     void *o;
-    void *lse;                 /* or NULL */
-    int64_t stride;            /* elements from position to position in q and o */
-    int64_t lse_stride;        /* and in lse */
-    const int32_t *blocks;     /* of the sequence */
-    const void *keys, *values; /* the kv head's part of block 0, (Dh, L2_KV_BLOCK) and (L2_KV_BLOCK, Dh) */
-    int64_t block_stride;      /* elements from block to block */
+    void *lse;             /* or NULL */
+    int64_t stride;        /* elements from position to position in q and o */
+    int64_t lse_stride;    /* and in lse */
+    const int32_t *blocks; /* of the sequence */
+    void *const *memory;   /* of the blocks */
+    int64_t keys, values;  /* elements to the kv head's part of a block, (Dh, L2_KV_BLOCK), (L2_KV_BLOCK, Dh) */
 } l2_attention_rows;
 
 /*

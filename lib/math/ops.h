@@ -56,16 +56,17 @@ llama2_status l2_op_attention_backward(llama2_context *ctx, const l2_tensor *q, 
                                        const l2_packing *packing, l2_tensor *dq, l2_tensor *dk, l2_tensor *dv);
 
 /*
- * The KV cache of one layer: blocks of L2_KV_BLOCK positions. Block b holds keys transposed, (KVH, Dh, L2_KV_BLOCK), at
- * keys + b * KVH * Dh * L2_KV_BLOCK, and values (KVH, L2_KV_BLOCK, Dh) likewise: both as the attention kernel wants
- * them.
+ * The KV cache of one layer: blocks of L2_KV_BLOCK positions. Block b holds keys transposed, (KVH, Dh, L2_KV_BLOCK),
+ * `keys` elements after blocks[b], and values (KVH, L2_KV_BLOCK, Dh) `values` elements after it: both as the attention
+ * kernel wants them.
  */
 enum { L2_KV_BLOCK = 64 };
 
 typedef struct l2_kv_layer {
     int32_t dtype;
     int64_t n_kv_heads, head_dim;
-    void *keys, *values;
+    void *const *blocks;
+    int64_t keys, values;
 } l2_kv_layer;
 
 /* The new rows of a cached call: rows offsets[s] .. offsets[s + 1] - 1 belong to sequence s and stand at positions

@@ -20,19 +20,22 @@ llama2_status l2_kv_cache_grow(l2_kv_cache *cache, int32_t n_blocks)
 {
     const llama2_model *m = cache->model;
     llama2_context *ctx = m->ctx;
-    size_t old = (size_t)cache->n_blocks, now = old + (size_t)n_blocks;
-    size_t bytes = block_elements(&m->config) * l2_dtype_size(m->dtype);
+    size_t old = (size_t)cache->n_blocks, now = old + (size_t)n_blocks, chunks = (size_t)cache->n_chunks;
+    size_t bytes = l2_kv_block_bytes(&m->config, m->dtype);
+    char *memory;
     L2_TRY(l2_realloc(ctx, old, now, sizeof *cache->free_blocks, &cache->free_blocks));
     L2_TRY(l2_realloc(ctx, old, now, sizeof *cache->owners, &cache->owners));
-    for (int32_t i = 0; i < m->config.n_layers; i++) {
-        L2_TRY(l2_realloc(ctx, old, now, bytes, &cache->layers[i].keys));
-        L2_TRY(l2_realloc(ctx, old, now, bytes, &cache->layers[i].values));
-    }
+    L2_TRY(l2_realloc(ctx, old, now, sizeof *cache->blocks, &cache->blocks));
+    for (int32_t i = 0; i < m->config.n_layers; i++) cache->layers[i].blocks = cache->blocks;
+    L2_TRY(l2_realloc(ctx, chunks, chunks + 1, sizeof *cache->chunks, &cache->chunks));
+    L2_TRY(l2_alloc(ctx, (size_t)n_blocks, bytes, &memory));
+    cache->chunks[cache->n_chunks++] = memory;
     /* Handed out in rising order: the newest numbers lie at the bottom of the stack. */
     memmove(cache->free_blocks + n_blocks, cache->free_blocks, (size_t)cache->n_free * sizeof *cache->free_blocks);
     for (int32_t i = 0; i < n_blocks; i++) {
         cache->free_blocks[i] = (int32_t)now - 1 - i;
         cache->owners[old + (size_t)i] = 0;
+        cache->blocks[old + (size_t)i] = memory + (size_t)i * bytes;
     }
     cache->n_free += n_blocks;
     cache->n_blocks = (int32_t)now;
@@ -43,10 +46,12 @@ llama2_status l2_kv_cache_init(const llama2_model *m, int32_t n_blocks, l2_kv_ca
 {
     memset(out, 0, sizeof *out);
     out->model = m;
+    int64_t part = (int64_t)block_elements(&m->config);
     llama2_status status = l2_calloc(m->ctx, (size_t)m->config.n_layers, sizeof *out->layers, &out->layers);
     if (status >= 0) {
         for (int32_t i = 0; i < m->config.n_layers; i++)
-            out->layers[i] = (l2_kv_layer){m->dtype, m->config.n_kv_heads, m->config.head_dim, NULL, NULL};
+            out->layers[i] = (l2_kv_layer){m->dtype, m->config.n_kv_heads, m->config.head_dim,
+                                           NULL,     2 * i * part,         (2 * i + 1) * part};
         status = l2_kv_cache_grow(out, n_blocks);
     }
     if (status < 0) l2_kv_cache_free(out);
@@ -57,10 +62,9 @@ void l2_kv_cache_free(l2_kv_cache *cache)
 {
     if (!cache->model) return;
     llama2_context *ctx = cache->model->ctx;
-    for (int32_t i = 0; cache->layers && i < cache->model->config.n_layers; i++) {
-        l2_free(ctx, cache->layers[i].keys);
-        l2_free(ctx, cache->layers[i].values);
-    }
+    for (int32_t i = 0; i < cache->n_chunks; i++) l2_free(ctx, cache->chunks[i]);
+    l2_free(ctx, cache->chunks);
+    l2_free(ctx, cache->blocks);
     l2_free(ctx, cache->layers);
     l2_free(ctx, cache->owners);
     l2_free(ctx, cache->free_blocks);
@@ -82,8 +86,6 @@ void l2_kv_extend(l2_kv_cache *cache, l2_kv_sequence *s, int64_t length)
 
 void l2_kv_fork(l2_kv_cache *cache, const l2_kv_sequence *from, l2_kv_sequence *to)
 {
-    const llama2_model *m = cache->model;
-    size_t n = block_elements(&m->config), bytes = n * l2_dtype_size(m->dtype);
     int32_t whole = (int32_t)(from->length / L2_KV_BLOCK);
     for (int32_t i = 0; i < whole; i++) {
         to->blocks[i] = from->blocks[i];
@@ -94,11 +96,7 @@ void l2_kv_fork(l2_kv_cache *cache, const l2_kv_sequence *from, l2_kv_sequence *
     if (whole == from->n_blocks) return;
     int32_t source = from->blocks[whole], target = take_block(cache);
     to->blocks[to->n_blocks++] = target;
-    for (int32_t i = 0; i < m->config.n_layers; i++) {
-        l2_kv_layer *l = &cache->layers[i];
-        memcpy((char *)l->keys + (size_t)target * bytes, (char *)l->keys + (size_t)source * bytes, bytes);
-        memcpy((char *)l->values + (size_t)target * bytes, (char *)l->values + (size_t)source * bytes, bytes);
-    }
+    memcpy(cache->blocks[target], cache->blocks[source], l2_kv_block_bytes(&cache->model->config, cache->model->dtype));
 }
 
 void l2_kv_truncate(l2_kv_cache *cache, l2_kv_sequence *s, int64_t length)

@@ -1,6 +1,7 @@
 /*
- * The KV cache: blocks of L2_KV_BLOCK positions for all layers, given to sequences by number. A block may belong to
- * several sequences (a shared prefix); it is written only while it belongs to one.
+ * The KV cache: blocks of L2_KV_BLOCK positions, given to sequences by number. A block holds all layers, (layers, keys
+ * and values, KVH x Dh x L2_KV_BLOCK), so that a short text touches little memory. It may belong to several sequences
+ * (a shared prefix); it is written only while it belongs to one. Growing adds a chunk of blocks and moves nothing.
  */
 #ifndef L2_MODEL_KV_CACHE_H
 #define L2_MODEL_KV_CACHE_H
@@ -13,7 +14,10 @@ typedef struct l2_kv_cache {
     int32_t n_free;
     int32_t *free_blocks; /* a stack */
     int32_t *owners;      /* n_blocks: how many sequences hold the block */
-    l2_kv_layer *layers;  /* n_layers */
+    void **blocks;        /* n_blocks: their memory */
+    int32_t n_chunks;
+    void **chunks;       /* what was allocated */
+    l2_kv_layer *layers; /* n_layers */
 } l2_kv_cache;
 
 llama2_status l2_kv_cache_init(const llama2_model *model, int32_t n_blocks, l2_kv_cache *out);

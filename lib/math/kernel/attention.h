@@ -140,8 +140,7 @@ static void attention_forward(const l2_attention_rows *t, void *workspace)
 
     int64_t last = t->start + (t->first_row + n - 1) / group;
     for (int64_t block = 0; block * L2_KV_BLOCK <= last; block++) {
-        const real *keys = (const real *)t->keys + t->blocks[block] * t->block_stride;
-        const real *values = (const real *)t->values + t->blocks[block] * t->block_stride;
+        const real *memory = t->memory[t->blocks[block]], *keys = memory + t->keys, *values = memory + t->values;
         for (int64_t i = 0; i < n; i += L2_TILE_ROWS) {
             int m = n - i < L2_TILE_ROWS ? (int)(n - i) : L2_TILE_ROWS, from = 0, visible[L2_TILE_ROWS];
             for (int j = 0; j < m; j++) {

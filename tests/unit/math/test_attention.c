@@ -325,29 +325,29 @@ enum { CACHE_BLOCKS = 24 };
 
 typedef struct cache {
     l2_kv_layer layer;
+    void *memory[CACHE_BLOCKS];
     int32_t blocks[4][8];
     const int32_t *tables[4];
 } cache;
 
 /* Memory that was never written holds NaN. Blocks are handed out in no order. */
-static cache make_cache(const problem *p)
+static void make_cache(const problem *p, cache *c)
 {
-    cache c = {.layer = {p->dtype, p->kv_heads, p->dh, NULL, NULL}};
-    int64_t n = CACHE_BLOCKS * p->kv_heads * p->dh * L2_KV_BLOCK;
-    float *keys = test_alloc(n, sizeof *keys), *values = test_alloc(n, sizeof *values);
-    for (int64_t i = 0; i < n; i++) keys[i] = values[i] = NAN;
-    c.layer.keys = keys;
-    c.layer.values = values;
-    for (int s = 0; s < 4; s++) {
-        for (int b = 0; b < 6; b++) c.blocks[s][b] = (s * 6 + b) * 7 % CACHE_BLOCKS;
+    int64_t part = p->kv_heads * p->dh * L2_KV_BLOCK;
+    c->layer = (l2_kv_layer){p->dtype, p->kv_heads, p->dh, c->memory, part, 2 * part};
+    for (int b = 0; b < CACHE_BLOCKS; b++) {
+        float *block = test_alloc(3 * part, sizeof *block);
+        for (int64_t i = 0; i < 3 * part; i++) block[i] = NAN;
+        c->memory[b] = block;
     }
-    return c;
+    for (int s = 0; s < 4; s++) {
+        for (int b = 0; b < 6; b++) c->blocks[s][b] = (s * 6 + b) * 7 % CACHE_BLOCKS;
+    }
 }
 
 static void drop_cache(cache *c)
 {
-    free(c->layer.keys);
-    free(c->layer.values);
+    for (int b = 0; b < CACHE_BLOCKS; b++) free(c->memory[b]);
 }
 
 /* Feeds `count[s]` new rows of each sequence from position `start[s]` on. */
@@ -386,7 +386,8 @@ static void feed(llama2_context *ctx, const problem *p, cache *c, const int64_t 
 /* In steps of at most `step` rows a sequence, the sequences out of step with each other. */
 static void check_cached(llama2_context *ctx, const problem *p, int64_t step)
 {
-    cache c = make_cache(p);
+    cache c;
+    make_cache(p, &c);
     int64_t start[4] = {0}, count[4], left = 1;
     float *o = test_alloc(p->n * p->heads * p->dh, 4);
     for (int64_t round = 0; left > 0; round++) {
@@ -431,7 +432,8 @@ START_TEST(sequences_share_blocks)
     memcpy((char *)p.k + 150 * row, p.k, 64 * row);
     memcpy((char *)p.v + 150 * row, p.v, 64 * row);
     ck_ok(forward(ctx, &p));
-    cache c = make_cache(&p);
+    cache c;
+    make_cache(&p, &c);
     c.blocks[1][0] = c.blocks[0][0];
     float *o = test_alloc(p.n * p.heads * p.dh, 4);
     feed(ctx, &p, &c, (int64_t[]){0, 0}, (int64_t[]){64, 0}, o);

@@ -33,7 +33,7 @@ enum { BLOCK_FLOATS = 2 * 10 * L2_KV_BLOCK }; /* kv heads, head_dim */
 static float *block_of(const fixture *f, int layer, int values, int32_t b)
 {
     const l2_kv_layer *l = &f->cache.layers[layer];
-    return (float *)(values ? l->values : l->keys) + (size_t)b * BLOCK_FLOATS;
+    return (float *)l->blocks[b] + (values ? l->values : l->keys);
 }
 
 static void fill_block(const fixture *f, int32_t b, float number)
