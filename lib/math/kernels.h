@@ -89,7 +89,7 @@ typedef struct l2_kernels {
                                   int64_t columns);
 
     /* RoPE of n tokens. */
-    void (*rope)(int64_t n, int64_t heads, int64_t half, void *x, const int32_t *positions, const void *cosine,
+    void (*rope)(int64_t n, int64_t heads, int64_t half, void *x, const int32_t *rows, const void *cosine,
                  const void *sine, int inverse);
 
     /* SwiGLU of n elements. */

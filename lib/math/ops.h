@@ -37,12 +37,16 @@ llama2_status l2_op_rmsnorm_backward(llama2_context *ctx, const l2_tensor *x, co
                                      const l2_tensor *rstd, const l2_tensor *dy, l2_tensor *dx, int accumulate,
                                      l2_tensor *dgain);
 
-/* --- rope.c: rotates the pairs (i, i + Dh/2) of each head by position * theta^(-2i/Dh) ------- */
+/* --- rope.c: rotates the pairs (i, i + Dh/2) of each head by position * frequency[i] --------- */
 
-/* cosine, sine: (P, Dh/2), computed in double and rounded once. */
-llama2_status l2_op_rope_table(llama2_context *ctx, double theta, l2_tensor *cosine, l2_tensor *sine);
-/* x: (T, H, Dh), in place; positions[t] < P. inverse: the backward, a rotation the other way. */
-llama2_status l2_op_rope(llama2_context *ctx, l2_tensor *x, const int32_t *positions, const l2_tensor *cosine,
+/* frequency[i] = theta^(-2i/Dh), half = Dh/2 of them. */
+void l2_op_rope_frequencies(double theta, int64_t half, double *frequencies);
+/* cosine, sine: (R, Dh/2) of positions[r] * frequencies[i], computed in double and rounded once. */
+llama2_status l2_op_rope_table(llama2_context *ctx, const double *frequencies, const int32_t *positions,
+                               l2_tensor *cosine, l2_tensor *sine);
+/* x: (T, H, Dh), in place; rows[t] < R: the row with the position of token t. inverse: the backward, a rotation the
+ * other way. */
+llama2_status l2_op_rope(llama2_context *ctx, l2_tensor *x, const int32_t *rows, const l2_tensor *cosine,
                          const l2_tensor *sine, int inverse);
 
 /* --- attention.c: causal, block-diagonal over the sequences, grouped queries; scale 1/sqrt(Dh) --- */

@@ -54,8 +54,8 @@ static llama2_status layer_backward(const llama2_model *model, const l2_layer *l
     L2_TRY(l2_linear_backward(ctx, &l->o, &o, dx, &d_o, 0));
     L2_TRY(l2_op_attention_backward(ctx, &b->q, &b->k, &b->v, &b->o, &b->lse, &w->d_o, &a->packing, &w->dq, &w->dk,
                                     &w->dv));
-    L2_TRY(l2_op_rope(ctx, &w->dq, a->positions, &model->cosine, &model->sine, 1));
-    L2_TRY(l2_op_rope(ctx, &w->dk, a->positions, &model->cosine, &model->sine, 1));
+    L2_TRY(l2_op_rope(ctx, &w->dq, a->rotary.rows, &a->rotary.cosine, &a->rotary.sine, 1));
+    L2_TRY(l2_op_rope(ctx, &w->dk, a->rotary.rows, &a->rotary.cosine, &a->rotary.sine, 1));
     L2_TRY(l2_op_rmsnorm_forward(ctx, &b->x, &l->attention_norm.weight, eps, &w->normed, NULL));
     L2_TRY(l2_linear_backward(ctx, &l->q, &w->normed, &dq, &w->dnormed, 0));
     L2_TRY(l2_linear_backward(ctx, &l->k, &w->normed, &dk, &w->dnormed, 1));
@@ -91,8 +91,7 @@ llama2_status l2_model_backward(const llama2_model *model, l2_activations *a, l2
         if (a->recompute) {
             /* The layer's output is known: it goes where the next backward step overwrites it. */
             out = w.dnormed;
-            L2_CHECK(
-                l2_layer_forward(model, &model->layers[i], a->positions, &a->packing, NULL, NULL, &b, &again, &out));
+            L2_CHECK(l2_layer_forward(model, &model->layers[i], &a->rotary, &a->packing, NULL, NULL, &b, &again, &out));
         }
         L2_CHECK(layer_backward(model, &model->layers[i], a, &b, &w, dx));
     }

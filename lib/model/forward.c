@@ -5,11 +5,17 @@
 
 #include <string.h>
 
+void *l2_carve_bytes(l2_carver *c, size_t bytes)
+{
+    void *at = c->memory ? c->memory + c->used : NULL;
+    c->used += (bytes + 63) & ~(size_t)63;
+    return at;
+}
+
 l2_tensor l2_carve(l2_carver *c, int32_t n_dims, int64_t n0, int64_t n1, int64_t n2)
 {
-    l2_tensor t = {c->dtype, n_dims, {n0, n1, n2, 1}, c->memory ? c->memory + c->used : NULL};
-    size_t bytes = (size_t)l2_tensor_size(&t) * l2_dtype_size(c->dtype);
-    c->used += (bytes + 63) & ~(size_t)63;
+    l2_tensor t = {c->dtype, n_dims, {n0, n1, n2, 1}, NULL};
+    t.data = l2_carve_bytes(c, (size_t)l2_tensor_size(&t) * l2_dtype_size(c->dtype));
     return t;
 }
 
@@ -75,8 +81,11 @@ void l2_activations_free(l2_activations *a)
 size_t l2_activations_bytes(const llama2_config *config, int32_t dtype, int64_t n_tokens, int recompute)
 {
     l2_tensor x, rstd;
-    size_t tensors = l2_carve_activations(config, dtype, n_tokens, recompute, NULL, -1, NULL, &x, &rstd);
-    return tensors + (size_t)n_tokens * sizeof(int32_t);
+    l2_rotary rotary;
+    l2_carver c = {NULL, 0, dtype};
+    c.used = l2_carve_activations(config, dtype, n_tokens, recompute, NULL, -1, NULL, &x, &rstd);
+    l2_carve_rotary(&c, config, n_tokens, &rotary);
+    return c.used;
 }
 
 /* Positions restart with every sequence. */
@@ -87,7 +96,7 @@ static void count_positions(const llama2_batch *batch, int32_t *positions)
             positions[t] = (int32_t)(t - batch->offsets[s]);
 }
 
-llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const int32_t *positions,
+llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const l2_rotary *rotary,
                                const l2_packing *packing, l2_kv_layer *cache, const l2_kv_rows *rows,
                                l2_layer_buffers *b, l2_layer_work *work, l2_tensor *out)
 {
@@ -99,8 +108,8 @@ llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, con
     L2_TRY(l2_op_rmsnorm_forward(ctx, &b->x, &l->attention_norm.weight, eps, normed, rstd1));
     L2_TRY(l2_linears_forward(ctx, 3, (const l2_linear *[]){&l->q, &l->k, &l->v}, normed,
                               (l2_tensor *[]){&b->q, &b->k, &b->v}));
-    L2_TRY(l2_op_rope(ctx, &b->q, positions, &model->cosine, &model->sine, 0));
-    L2_TRY(l2_op_rope(ctx, &b->k, positions, &model->cosine, &model->sine, 0));
+    L2_TRY(l2_op_rope(ctx, &b->q, rotary->rows, &rotary->cosine, &rotary->sine, 0));
+    L2_TRY(l2_op_rope(ctx, &b->k, rotary->rows, &rotary->cosine, &rotary->sine, 0));
     if (cache) {
         L2_TRY(l2_op_kv_store(ctx, &b->k, &b->v, rows, cache));
         L2_TRY(l2_op_attention_cached(ctx, &b->q, cache, rows, &b->o));
@@ -122,6 +131,14 @@ llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, con
     return l2_linear_forward(ctx, &l->down, &work->hidden, out, 1);
 }
 
+static void carve_alone(l2_carver *c, const llama2_config *g, int64_t n, l2_layer_buffers *b, l2_layer_work *work,
+                        l2_rotary *rotary)
+{
+    l2_carve_layer(c, g, n, 0, 0, b);
+    l2_carve_work(c, g, n, work);
+    l2_carve_rotary(c, g, n, rotary);
+}
+
 /* Keeps nothing but one layer's buffers. */
 static llama2_status forward_alone(const llama2_model *model, const llama2_batch *batch, l2_tensor *x)
 {
@@ -129,27 +146,24 @@ static llama2_status forward_alone(const llama2_model *model, const llama2_batch
     llama2_status status;
     l2_layer_buffers b;
     l2_layer_work work;
+    l2_rotary rotary;
     void *memory = NULL;
-    int32_t *positions = NULL;
     l2_carver c = {NULL, 0, model->dtype};
-    l2_carve_layer(&c, &model->config, batch->n_tokens, 0, 0, &b);
-    l2_carve_work(&c, &model->config, batch->n_tokens, &work);
+    carve_alone(&c, &model->config, batch->n_tokens, &b, &work, &rotary);
     L2_CHECK(l2_scratch_get(ctx, c.used, &memory));
-    L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *positions, &positions));
-    count_positions(batch, positions);
     c = (l2_carver){memory, 0, model->dtype};
-    l2_carve_layer(&c, &model->config, batch->n_tokens, 0, 0, &b);
-    l2_carve_work(&c, &model->config, batch->n_tokens, &work);
+    carve_alone(&c, &model->config, batch->n_tokens, &b, &work, &rotary);
     b.x = *x;
+    count_positions(batch, rotary.positions);
+    L2_CHECK(l2_rotary_make(model, batch->n_tokens, &rotary));
     l2_packing packing = {batch->n_sequences, batch->offsets};
     L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding.weight, batch->tokens, x));
     for (int32_t i = 0; i < model->config.n_layers; i++) {
         L2_CHECK(l2_context_check(ctx));
-        L2_CHECK(l2_layer_forward(model, &model->layers[i], positions, &packing, NULL, NULL, &b, &work, x));
+        L2_CHECK(l2_layer_forward(model, &model->layers[i], &rotary, &packing, NULL, NULL, &b, &work, x));
     }
     status = l2_op_rmsnorm_forward(ctx, x, &model->norm.weight, model->config.norm_eps, x, NULL);
 done:
-    l2_scratch_put(ctx, positions);
     l2_scratch_put(ctx, memory);
     return status;
 }
@@ -176,13 +190,15 @@ static llama2_status forward_saved(const llama2_model *model, const llama2_batch
     void *memory = NULL;
     L2_TRY(reserve(a, l2_activations_bytes(g, model->dtype, n, a->recompute)));
     size_t tensors = l2_carve_activations(g, model->dtype, n, a->recompute, a->buffer, 0, &b, &last_x, &last_rstd);
-    a->positions = (int32_t *)(void *)((char *)a->buffer + tensors);
+    l2_carver c = {a->buffer, tensors, model->dtype};
+    l2_carve_rotary(&c, g, n, &a->rotary);
     a->n_tokens = n;
     a->tokens = batch->tokens;
     a->packing = (l2_packing){batch->n_sequences, batch->offsets};
-    count_positions(batch, a->positions);
+    count_positions(batch, a->rotary.positions);
+    L2_TRY(l2_rotary_make(model, n, &a->rotary));
 
-    l2_carver c = {NULL, 0, model->dtype};
+    c = (l2_carver){NULL, 0, model->dtype};
     l2_carve_work(&c, g, n, &work);
     L2_CHECK(l2_scratch_get(ctx, c.used, &memory));
     c = (l2_carver){memory, 0, model->dtype};
@@ -196,7 +212,7 @@ static llama2_status forward_saved(const llama2_model *model, const llama2_batch
             l2_carve_activations(g, model->dtype, n, a->recompute, a->buffer, i + 1, &next, &last_x, &last_rstd);
             out = &next.x;
         }
-        L2_CHECK(l2_layer_forward(model, &model->layers[i], a->positions, &a->packing, NULL, NULL, &b, &work, out));
+        L2_CHECK(l2_layer_forward(model, &model->layers[i], &a->rotary, &a->packing, NULL, NULL, &b, &work, out));
         b = next;
     }
     status = l2_op_rmsnorm_forward(ctx, &last_x, &model->norm.weight, g->norm_eps, hidden, &last_rstd);

@@ -21,6 +21,13 @@ int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t gr
 /* batch.c: what may divide logits. Beyond, their quotient is no number any more. */
 llama2_status l2_temperature_check(double temperature);
 
+/* Rotary positions of a call: token t turns by row rows[t] of the table. */
+typedef struct l2_rotary {
+    l2_tensor cosine, sine; /* (R, Dh/2), R <= T */
+    int32_t *positions;     /* T; written by the caller first, then used up */
+    int32_t *rows;          /* T */
+} l2_rotary;
+
 /* What the forward keeps for the backward: a buffer that grows with the largest batch and is used again. */
 typedef struct l2_activations {
     llama2_context *ctx;
@@ -29,7 +36,7 @@ typedef struct l2_activations {
     int recompute; /* keep only each layer's input */
     int64_t n_tokens;
     const int32_t *tokens; /* of the last forward; must live until the backward */
-    int32_t *positions;
+    l2_rotary rotary;
     l2_packing packing;
 } l2_activations;
 

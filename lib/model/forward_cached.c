@@ -13,31 +13,32 @@ llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *ca
     l2_layer_buffers b;
     l2_layer_work work;
     void *memory = NULL;
-    int32_t *positions = NULL;
+    l2_rotary rotary;
 
     l2_carver c = {NULL, 0, model->dtype};
     l2_carve_layer(&c, g, n_tokens, 0, 1, &b);
     l2_carve_work(&c, g, n_tokens, &work);
+    l2_carve_rotary(&c, g, n_tokens, &rotary);
     L2_CHECK(l2_scratch_get(ctx, c.used, &memory));
-    L2_CHECK(l2_scratch_get(ctx, (size_t)n_tokens * sizeof *positions, &positions));
     c = (l2_carver){memory, 0, model->dtype};
     l2_carve_layer(&c, g, n_tokens, 0, 1, &b);
     l2_carve_work(&c, g, n_tokens, &work);
+    l2_carve_rotary(&c, g, n_tokens, &rotary);
     for (int32_t s = 0; s < rows->n_sequences; s++)
         for (int64_t t = rows->offsets[s]; t < rows->offsets[s + 1]; t++)
-            positions[t] = (int32_t)(rows->start[s] + t - rows->offsets[s]);
+            rotary.positions[t] = (int32_t)(rows->start[s] + t - rows->offsets[s]);
+    L2_CHECK(l2_rotary_make(model, n_tokens, &rotary));
 
     l2_tensor x = b.x;
     L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding.weight, tokens, &x));
     for (int32_t i = 0; i < g->n_layers; i++) {
         L2_CHECK(l2_context_check(ctx));
-        L2_CHECK(l2_layer_forward(model, &model->layers[i], positions, NULL, &cache->layers[i], rows, &b, &work, &x));
+        L2_CHECK(l2_layer_forward(model, &model->layers[i], &rotary, NULL, &cache->layers[i], rows, &b, &work, &x));
     }
     hidden->shape[0] = n;
     L2_CHECK(l2_op_gather_rows(ctx, &x, wanted, hidden));
     status = l2_op_rmsnorm_forward(ctx, hidden, &model->norm.weight, g->norm_eps, hidden, NULL);
 done:
-    l2_scratch_put(ctx, positions);
     l2_scratch_put(ctx, memory);
     return status;
 }

@@ -31,12 +31,17 @@ typedef struct l2_carver {
 } l2_carver;
 
 l2_tensor l2_carve(l2_carver *c, int32_t n_dims, int64_t n0, int64_t n1, int64_t n2);
+void *l2_carve_bytes(l2_carver *c, size_t bytes);
 
 /* `saved`: everything that a backward needs, else only what a forward does (x2 is x then). `with_input` 0: x lies
  * elsewhere. */
 void l2_carve_layer(l2_carver *c, const llama2_config *config, int64_t n_tokens, int saved, int with_input,
                     l2_layer_buffers *out);
 void l2_carve_work(l2_carver *c, const llama2_config *config, int64_t n_tokens, l2_layer_work *out);
+
+/* rotary.c: room for the positions of n_tokens; the table from them. */
+void l2_carve_rotary(l2_carver *c, const llama2_config *config, int64_t n_tokens, l2_rotary *out);
+llama2_status l2_rotary_make(const llama2_model *model, int64_t n_tokens, l2_rotary *rotary);
 
 /* The tensors of the trunk in an l2_activations buffer: layer i's buffers (with recompute all share one set, but for x)
  * and the last norm's input and rstd. Returns the bytes it takes. */
@@ -45,7 +50,7 @@ size_t l2_carve_activations(const llama2_config *config, int32_t dtype, int64_t 
 
 /* Runs layer l from b->x into `out` (which may be b->x when nothing is saved). Keys and values come from the packed
  * rows, or through a cache when `cache` is given. */
-llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const int32_t *positions,
+llama2_status l2_layer_forward(const llama2_model *model, const l2_layer *l, const l2_rotary *rotary,
                                const l2_packing *packing, l2_kv_layer *cache, const l2_kv_rows *rows,
                                l2_layer_buffers *b, l2_layer_work *work, l2_tensor *out);
 

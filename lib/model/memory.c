@@ -26,9 +26,13 @@ static int64_t count_work(const llama2_config *c, const llama2_memory_options *o
     int64_t q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
     l2_layer_buffers b;
     l2_layer_work work;
+    l2_rotary rotary;
     l2_carver carver = {NULL, 0, o->dtype};
     l2_carve_work(&carver, c, n, &work);
-    if (!o->train) l2_carve_layer(&carver, c, n, 0, 1, &b);
+    if (!o->train) {
+        l2_carve_layer(&carver, c, n, 0, 1, &b);
+        l2_carve_rotary(&carver, c, n, &rotary);
+    }
     int64_t backward = 2 * n * (c->dim + c->ffn_dim + q + kv) * (int64_t)l2_dtype_size(o->dtype);
     return (int64_t)carver.used + (o->train ? backward : 0);
 }
@@ -89,9 +93,8 @@ llama2_status l2_memory_estimate(const llama2_config *c, const llama2_memory_opt
     L2_TRY(l2_config_check(c));
     L2_TRY(check_sizes(c, o));
     int64_t size = (int64_t)l2_dtype_size(o->dtype), n = o->batch_tokens, arena = count_parameters(c) * size;
-    int64_t tables = (int64_t)c->max_seq_len * c->head_dim * size,
-            structs = STRUCTS + (int64_t)c->n_layers * LAYER_STRUCTS;
-    m->weights = arena + tables + structs;
+    int64_t frequencies = (int64_t)c->head_dim * 4, structs = STRUCTS + (int64_t)c->n_layers * LAYER_STRUCTS;
+    m->weights = arena + frequencies + structs;
     m->gradients = o->train ? arena : 0;
     m->optimizer = o->train ? 2 * arena : 0;
     m->activations = o->train && n > 0 ? (int64_t)l2_activations_bytes(c, o->dtype, n, o->recompute) : 0;

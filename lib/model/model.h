@@ -51,11 +51,14 @@ struct llama2_model {
     l2_linear embedding; /* (V, D), read by rows */
     l2_gain norm;
     l2_linear head;
-    l2_tensor cosine, sine; /* (max_seq_len, head_dim / 2) */
+    double *frequencies; /* of rotary positions, head_dim / 2 */
 };
 
 /* config.c */
 llama2_status l2_config_check(const llama2_config *config);
+
+/* rotary.c: the frequency of each pair of a head. */
+llama2_status l2_model_frequencies(llama2_context *ctx, const llama2_config *config, double **out);
 
 /* params.c: a model with uninitialised weights. */
 llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,

@@ -118,13 +118,7 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
     L2_CHECK(l2_alloc(ctx, (size_t)m->n_elements, size, &m->weights));
     bind(m, m->weights, 0);
     bind(m, NULL, 1);
-
-    int64_t positions = config->max_seq_len, half = config->head_dim / 2;
-    m->cosine = l2_tensor_2d(dtype, NULL, positions, half);
-    m->sine = m->cosine;
-    L2_CHECK(l2_alloc(ctx, (size_t)(positions * half), size, &m->cosine.data));
-    L2_CHECK(l2_alloc(ctx, (size_t)(positions * half), size, &m->sine.data));
-    L2_CHECK(l2_op_rope_table(ctx, config->rope_theta, &m->cosine, &m->sine));
+    L2_CHECK(l2_model_frequencies(ctx, config, &m->frequencies));
     *out = m;
     m = NULL;
 done:
@@ -142,8 +136,7 @@ void l2_model_release(llama2_model *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
     llama2_context *ctx = m->ctx;
-    l2_free(ctx, m->sine.data);
-    l2_free(ctx, m->cosine.data);
+    l2_free(ctx, m->frequencies);
     l2_free(ctx, m->weights);
     l2_free(ctx, m->layers);
     l2_free(ctx, m->params);

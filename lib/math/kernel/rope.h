@@ -5,12 +5,12 @@
 #include "math/kernels.h"
 #include "math/simd.h"
 
-/* x: (n, heads, 2 half) in place; cosine, sine: (P, half). inverse turns the other way. */
-static void rope(int64_t n, int64_t heads, int64_t half, void *x_, const int32_t *positions, const void *cosine_, const void *sine_, int inverse)
+/* x: (n, heads, 2 half) in place; cosine, sine: (R, half), token t has row rows[t]. inverse turns the other way. */
+static void rope(int64_t n, int64_t heads, int64_t half, void *x_, const int32_t *rows, const void *cosine_, const void *sine_, int inverse)
 {
     const vreal sign = v_set1(inverse ? -1 : 1);
     for (int64_t t = 0; t < n; t++) {
-        const real *cosine = (const real *)cosine_ + positions[t] * half, *sine = (const real *)sine_ + positions[t] * half;
+        const real *cosine = (const real *)cosine_ + rows[t] * half, *sine = (const real *)sine_ + rows[t] * half;
         for (int64_t i = 0; i < half; i += V_LANES) {
             int64_t m = half - i < V_LANES ? half - i : V_LANES;
             vreal c = v_load_n(cosine + i, m), s = v_mul(v_load_n(sine + i, m), sign), minus = v_sub(v_zero(), s);

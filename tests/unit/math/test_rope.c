@@ -12,7 +12,11 @@ static tables make_tables(llama2_context *ctx, int32_t dtype, int64_t half)
     size_t size = l2_dtype_size(dtype);
     tables t = {l2_tensor_2d(dtype, test_alloc(P * half, size), P, half),
                 l2_tensor_2d(dtype, test_alloc(P * half, size), P, half)};
-    ck_ok(l2_op_rope_table(ctx, 10000, &t.cosine, &t.sine));
+    double frequencies[64];
+    int32_t positions[P];
+    for (int32_t p = 0; p < P; p++) positions[p] = p;
+    l2_op_rope_frequencies(10000, half, frequencies);
+    ck_ok(l2_op_rope_table(ctx, frequencies, positions, &t.cosine, &t.sine));
     return t;
 }
 
