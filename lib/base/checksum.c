@@ -23,7 +23,7 @@
     }
 
 /* clang-format off */
-static const uint32_t table[8][256] = {
+static const uint32_t castagnoli[8][256] = {
     ROW(0xf26b8303, 0xe13b70f7, 0xc79a971f, 0x8ad958cf, 0x105ec76f, 0x20bd8ede, 0x417b1dbc, 0x82f63b78),
     ROW(0x13a29877, 0x274530ee, 0x4e8a61dc, 0x9d14c3b8, 0x3fc5f181, 0x7f8be302, 0xff17c604, 0xfbc3faf9),
     ROW(0xa541927e, 0x4f6f520d, 0x9edea41a, 0x38513ec5, 0x70a27d8a, 0xe144fb14, 0xc76580d9, 0x8b277743),
@@ -33,6 +33,16 @@ static const uint32_t table[8][256] = {
     ROW(0x68032cc8, 0xd0065990, 0xa5e0c5d1, 0x4e2dfd53, 0x9c5bfaa6, 0x3d5b83bd, 0x7ab7077a, 0xf56e0ef4),
     ROW(0x493c7d27, 0x9278fa4e, 0x211d826d, 0x423b04da, 0x847609b4, 0x0d006599, 0x1a00cb32, 0x34019664),
 };
+static const uint32_t ieee[8][256] = {
+    ROW(0x77073096, 0xee0e612c, 0x076dc419, 0x0edb8832, 0x1db71064, 0x3b6e20c8, 0x76dc4190, 0xedb88320),
+    ROW(0x191b3141, 0x32366282, 0x646cc504, 0xc8d98a08, 0x4ac21251, 0x958424a2, 0xf0794f05, 0x3b83984b),
+    ROW(0x01c26a37, 0x0384d46e, 0x0709a8dc, 0x0e1351b8, 0x1c26a370, 0x384d46e0, 0x709a8dc0, 0xe1351b80),
+    ROW(0xb8bc6765, 0xaa09c88b, 0x8f629757, 0xc5b428ef, 0x5019579f, 0xa032af3e, 0x9b14583d, 0xed59b63b),
+    ROW(0x3d6029b0, 0x7ac05360, 0xf580a6c0, 0x30704bc1, 0x60e09782, 0xc1c12f04, 0x58f35849, 0xb1e6b092),
+    ROW(0xcb5cd3a5, 0x4dc8a10b, 0x9b914216, 0xec53826d, 0x03d6029b, 0x07ac0536, 0x0f580a6c, 0x1eb014d8),
+    ROW(0xa6770bb4, 0x979f1129, 0xf44f2413, 0x33ef4e67, 0x67de9cce, 0xcfbd399c, 0x440b7579, 0x8816eaf2),
+    ROW(0xccaa009e, 0x4225077d, 0x844a0efa, 0xd3e51bb5, 0x7cbb312b, 0xf9766256, 0x299dc2ed, 0x533b85da),
+};
 /* clang-format on */
 
 static uint32_t word32(const unsigned char *p)
@@ -40,9 +50,8 @@ static uint32_t word32(const unsigned char *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-uint32_t l2_crc32c_portable(uint32_t crc, const void *data, size_t length)
+static uint32_t by_table(const uint32_t table[8][256], uint32_t crc, const unsigned char *p, size_t length)
 {
-    const unsigned char *p = data;
     crc = ~crc;
     for (; length >= 8; p += 8, length -= 8) {
         uint32_t a = crc ^ word32(p), b = word32(p + 4);
@@ -51,6 +60,16 @@ uint32_t l2_crc32c_portable(uint32_t crc, const void *data, size_t length)
     }
     while (length--) crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
     return ~crc;
+}
+
+uint32_t l2_crc32c_portable(uint32_t crc, const void *data, size_t length)
+{
+    return by_table(castagnoli, crc, data, length);
+}
+
+uint32_t l2_crc32(uint32_t crc, const void *data, size_t length)
+{
+    return by_table(ieee, crc, data, length);
 }
 
 #if defined(__x86_64__)

@@ -8,6 +8,7 @@
  */
 #include "format/quantised.h"
 #include "base/threads.h"
+#include "format/joined.h"
 #include "math/half.h"
 #include "math/tensor.h"
 #include <string.h>
@@ -203,11 +204,10 @@ static void read_rows(void *arg, int32_t task, int32_t worker)
 {
     const read_job *job = arg;
     (void)worker;
-    int64_t first = task * job->rows_a_task, half = job->head_dim / 2;
+    int64_t first = task * job->rows_a_task;
     int64_t end = job->rows - first < job->rows_a_task ? job->rows : first + job->rows_a_task;
     for (int64_t row = first; row < end; row++) {
-        int64_t in_head = half ? row % job->head_dim : 0;
-        int64_t to = half ? row - in_head + in_head % 2 * half + in_head / 2 : row;
+        int64_t to = job->head_dim ? l2_rotary_row(row, job->head_dim) : row;
         read_row(job, job->tensor->data + (size_t)row * job->row_bytes,
                  job->out + (size_t)(to * job->columns) * l2_dtype_size(job->dtype));
     }

@@ -52,11 +52,6 @@ static void config_to_hf(const llama2_model *m, int32_t dtype, l2_hf_config *hf)
     hf->sequence_classification = m->head_kind == L2_HEAD_SCORE;
 }
 
-static void *param_data(const llama2_model *m, const l2_param *p)
-{
-    return (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype);
-}
-
 static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_weights *weights)
 {
     const l2_st_tensor *t = l2_hf_weights_find(weights, p->name);
@@ -68,7 +63,7 @@ static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_
                        "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", p->name,
                        t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
                        t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)p->rows, (long long)p->columns);
-    llama2_status status = l2_st_read(m->ctx, t, 0, p->rows * p->columns, m->dtype, param_data(m, p));
+    llama2_status status = l2_st_read(m->ctx, t, 0, p->rows * p->columns, m->dtype, l2_param_data(m, p));
     return status < 0 ? l2_fail_in(status, "tensor \"%s\"", p->name) : status;
 }
 
@@ -90,10 +85,12 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
     l2_hf_weights weights = {0};
     llama2_model *m = NULL;
     *out = NULL;
-    if (l2_path_kind(path) == 1) {
+    int is_file = l2_path_kind(path) == 1, is_meta = 0;
+    if (!is_file) L2_TRY(l2_model_recognise_meta(ctx, path, &is_meta));
+    if (is_file || is_meta) {
         if (head_kind != L2_HEAD_LM)
-            return l2_fail(LLAMA2_E_MISMATCH, "%s: is a file; a reward model is a folder", path);
-        return l2_model_read_gguf(ctx, path, dtype, out);
+            return l2_fail(LLAMA2_E_MISMATCH, "%s: is no folder with a config.json, as a reward model is", path);
+        return is_file ? l2_model_read_gguf(ctx, path, dtype, out) : l2_model_read_meta(ctx, path, dtype, out);
     }
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
@@ -142,7 +139,7 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
             .source = m->dtype,
             .n_dims = p->decay ? 2 : 1,
             .shape = {p->rows, p->columns},
-            .data = param_data(m, p),
+            .data = l2_param_data(m, p),
         };
     }
     /* config.json first: it makes the folder; a folder without weights is refused when it is read. */

@@ -65,6 +65,10 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
                            llama2_model **out);
 const l2_param *l2_model_find(const llama2_model *model,
                               const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
+static inline void *l2_param_data(const llama2_model *model, const l2_param *param)
+{
+    return (char *)model->weights + (size_t)param->offset * l2_dtype_size(model->dtype);
+}
 /* Points the grads of all weights into `arena` (n_elements of the model's dtype), or at nothing. */
 void l2_model_attach_gradients(llama2_model *model, void *arena);
 llama2_model *l2_model_retain(llama2_model *model);
@@ -76,7 +80,8 @@ void l2_model_init_head(llama2_model *model, int32_t how);
 /* The trunk of `from` (and the head, where both have the same kind) into `to`, of equal shape. */
 llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
 
-/* io.c: Hugging Face folders, and for reading GGUF files too. `shift`, `scale`: of a reward model's scores, else NULL.
+/* io.c: Hugging Face folders, and for reading all that the other io_*.c read. `shift`, `scale`: of a reward model's
+ * scores, else NULL.
  */
 llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
                             double *shift, double *scale);
@@ -84,6 +89,10 @@ llama2_status l2_model_write(const llama2_model *model, const char *path, int32_
 
 /* io_gguf.c: a language model. */
 llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
+
+/* io_meta.c: a folder as Meta releases them: params.json and consolidated.NN.pth, no config.json. */
+llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, int *yes);
+llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, int32_t dtype, llama2_model **out);
 
 /* memory.c: options are complete. */
 llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);

@@ -6,12 +6,12 @@
 #include <string.h>
 
 /* The definition, a bit at a time. */
-static uint32_t by_bits(uint32_t crc, const unsigned char *p, size_t n)
+static uint32_t by_bits(uint32_t polynomial, uint32_t crc, const unsigned char *p, size_t n)
 {
     crc = ~crc;
     for (; n > 0; n--, p++) {
         crc ^= *p;
-        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0);
+        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? polynomial : 0);
     }
     return ~crc;
 }
@@ -33,6 +33,7 @@ START_TEST(test_known_answers)
         for (int i = 0; i < 32; i++) bytes[i] = (unsigned char)(31 - i);
         ck_assert_uint_eq(functions[f](0, bytes, 32), 0x113FDB5C);
     }
+    ck_assert_uint_eq(l2_crc32(0, "123456789", 9), 0xCBF43926);
 }
 END_TEST
 
@@ -49,9 +50,10 @@ START_TEST(test_every_length)
     unsigned char *p = noise(20000);
     for (size_t n = 0; n < 13000; n += n < 300 || (n > 3000 && n < 3200) || (n > 6100 && n < 6200) ? 1 : 97)
         for (size_t shift = 0; shift < 3; shift++) {
-            uint32_t expected = by_bits(7, p + shift, n);
+            uint32_t expected = by_bits(0x82F63B78u, 7, p + shift, n);
             ck_assert_uint_eq(l2_crc32c(7, p + shift, n), expected);
             ck_assert_uint_eq(l2_crc32c_portable(7, p + shift, n), expected);
+            ck_assert_uint_eq(l2_crc32(7, p + shift, n), by_bits(0xEDB88320u, 7, p + shift, n));
         }
     free(p);
 }
