@@ -379,6 +379,15 @@ class llama2_sampling(Structure):
         ("top_p", c_double),
         ("seed", c_uint64),
         ("sample_id", c_uint64),
+        ("min_p", c_double),
+        ("repetition_penalty", c_double),
+        ("presence_penalty", c_double),
+        ("frequency_penalty", c_double),
+        ("penalty_window", c_int32),
+        ("n_logit_bias", c_int32),
+        ("penalty_start", c_int64),
+        ("logit_bias_ids", POINTER(c_int32)),
+        ("logit_bias_values", POINTER(c_float)),
     ]
 
 
@@ -494,6 +503,7 @@ class llama2_rollout_options(Structure):
         ("reserved", c_int32),
         ("progress", llama2_rollout_fn),
         ("user", c_void_p),
+        ("sampling", POINTER(llama2_sampling)),
     ]
 
 
@@ -681,6 +691,7 @@ FUNCTIONS = {
     "llama2_session_free": (None, [POINTER(llama2_session)]),
     "llama2_session_feed": (llama2_status, [POINTER(llama2_session), POINTER(c_int32), c_int64]),
     "llama2_session_sample": (llama2_status, [POINTER(llama2_session), POINTER(llama2_sampling), POINTER(c_int32), POINTER(c_float)]),
+    "llama2_session_top": (llama2_status, [POINTER(llama2_session), c_double, c_int32, POINTER(c_int32), POINTER(c_float)]),
     "llama2_session_logits": (llama2_status, [POINTER(llama2_session), POINTER(c_float), c_int64, POINTER(c_int64)]),
     "llama2_session_position": (c_int64, [POINTER(llama2_session)]),
     "llama2_session_rewind": (llama2_status, [POINTER(llama2_session), c_int64]),

@@ -490,6 +490,15 @@ pub struct llama2_sampling {
     pub top_p: f64,
     pub seed: u64,
     pub sample_id: u64,
+    pub min_p: f64,
+    pub repetition_penalty: f64,
+    pub presence_penalty: f64,
+    pub frequency_penalty: f64,
+    pub penalty_window: i32,
+    pub n_logit_bias: i32,
+    pub penalty_start: i64,
+    pub logit_bias_ids: *const i32,
+    pub logit_bias_values: *const f32,
 }
 
 impl llama2_sampling {
@@ -502,7 +511,7 @@ impl llama2_sampling {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_sampling>() == 40);
+const _: () = assert!(std::mem::size_of::<llama2_sampling>() == 104);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -735,6 +744,7 @@ pub struct llama2_rollout_options {
     pub reserved: i32,
     pub progress: llama2_rollout_fn,
     pub user: *mut c_void,
+    pub sampling: *const llama2_sampling,
 }
 
 impl llama2_rollout_options {
@@ -747,7 +757,7 @@ impl llama2_rollout_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_rollout_options>() == 72);
+const _: () = assert!(std::mem::size_of::<llama2_rollout_options>() == 80);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1017,6 +1027,7 @@ extern "C" {
     pub fn llama2_session_free(session: *mut llama2_session);
     pub fn llama2_session_feed(session: *mut llama2_session, tokens: *const i32, n: i64) -> llama2_status;
     pub fn llama2_session_sample(session: *mut llama2_session, sampling: *const llama2_sampling, token: *mut i32, logprob: *mut f32) -> llama2_status;
+    pub fn llama2_session_top(session: *mut llama2_session, temperature: f64, n: i32, ids: *mut i32, logprobs: *mut f32) -> llama2_status;
     pub fn llama2_session_logits(session: *const llama2_session, buffer: *mut f32, capacity: i64, needed: *mut i64) -> llama2_status;
     pub fn llama2_session_position(session: *const llama2_session) -> i64;
     pub fn llama2_session_rewind(session: *mut llama2_session, n: i64) -> llama2_status;

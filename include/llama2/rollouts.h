@@ -13,6 +13,7 @@
 #include "batch.h"
 #include "model.h"
 #include "reward.h"
+#include "session.h"
 #include "types.h"
 
 #ifdef __cplusplus
@@ -43,6 +44,9 @@ typedef struct llama2_rollout_options {
     int32_t reserved;
     llama2_rollout_fn progress; /* NULL: none */
     void *user;
+    const llama2_sampling *sampling; /* NULL (default): as above. Else all of it is taken from here, min-p,
+                                               penalties and bias too, sample_id as the first id, and the five fields
+                                               above that it has (top_k ... first_sample_id) are not looked at */
 } llama2_rollout_options;
 
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
@@ -51,7 +55,7 @@ LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, siz
  * Samples K responses to each sequence of `prompts` (weights are not used; the first K samples belong to the first
  * prompt). A response ends with EOS, which is part of it, or at max_new_tokens or the context length. A prompt is read
  * once for its K samples. The log-probabilities are those of the full distribution at the temperature (at 1 when it is
- * 0). Errors: CONTEXT when a prompt leaves no room. Since 0.1.
+ * 0), before bias, penalties, top-k, top-p and min-p. Errors: CONTEXT when a prompt leaves no room. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts,
                                         const llama2_rollout_options *options, llama2_rollouts **out);

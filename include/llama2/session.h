@@ -10,14 +10,37 @@
 extern "C" {
 #endif
 
-/* How a token is drawn. Order: temperature, top-k, top-p. */
+/*
+ * How a token is drawn from the logits x. In this order:
+ *
+ *   1. logit bias         x[id] += bias
+ *   2. repetition penalty x = x > 0 ? x / r : x * r        of the tokens in the window (Keskar et al. 2019, CTRL)
+ *   3. frequency, presence x -= count * frequency + presence   of the tokens in the window, `count` times in it
+ *   4. temperature        x /= temperature
+ *   5. top-k, 6. top-p    the likeliest k; of these the likeliest whose probabilities reach p
+ *   7. min-p              of these the ones with at least min_p times the probability of the likeliest
+ *
+ * As in transformers, which has no 3; llama.cpp has the same definitions and order, but divides by the temperature last
+ * of all, so that its top-p and min-p see the distribution at 1. The window begins with the prompt, as in both;
+ * OpenAI's API and vLLM count 3 over the new tokens alone: penalty_start does that. At temperature 0 the token with the
+ * largest x after 3 is taken. Penalties cost time for the tokens in the window, not for the vocabulary.
+ */
 typedef struct llama2_sampling {
     uint32_t struct_size;
-    int32_t top_k;      /* keep the k likeliest; 0 (default): all */
-    double temperature; /* divides the logits; 0: the likeliest token; else 1e-6 .. 1e6; default 1 */
-    double top_p;       /* keep the likeliest whose probabilities reach p; 1 (default): all */
-    uint64_t seed;      /* default: 0 */
-    uint64_t sample_id; /* texts with the same seed and id are the same text; default 0 */
+    int32_t top_k;                 /* keep the k likeliest; 0 (default): all */
+    double temperature;            /* divides the logits; 0: the likeliest token; else 1e-6 .. 1e6; default 1 */
+    double top_p;                  /* keep the likeliest whose probabilities reach p; 1 (default): all */
+    uint64_t seed;                 /* default: 0 */
+    uint64_t sample_id;            /* texts with the same seed and id are the same text; default 0 */
+    double min_p;                  /* 0 .. 1; 0 (default): all */
+    double repetition_penalty;     /* above 1: against tokens that were there; 1e-6 .. 1e6; 1 (default) and 0: none */
+    double presence_penalty;       /* once for each token that was there, however often; -1e6 .. 1e6; default 0 */
+    double frequency_penalty;      /* for each time that it was there; -1e6 .. 1e6; default 0 */
+    int32_t penalty_window;        /* the last so many tokens count; 0 (default): all */
+    int32_t n_logit_bias;          /* default 0 */
+    int64_t penalty_start;         /* tokens before this position don't count; default 0. In a rollout -1: the prompt */
+    const int32_t *logit_bias_ids; /* n_logit_bias ids; several biases of one id add up */
+    const float *logit_bias_values; /* finite, or -INFINITY: never drawn */
 } llama2_sampling;
 
 LLAMA2_API void llama2_sampling_init(llama2_sampling *sampling, size_t size);
@@ -31,10 +54,17 @@ LLAMA2_API void llama2_session_free(llama2_session *session);
 LLAMA2_API llama2_status llama2_session_feed(llama2_session *session, const int32_t *tokens, int64_t n);
 
 /* Draws the next token from what has been read, without reading it: feed it to go on. *logprob (may be NULL): its
- * log-probability at this temperature (at 1 when the temperature is 0) over the whole vocabulary. Errors: STATE when
- * nothing was read. Since 0.1. */
+ * log-probability at this temperature (at 1 when the temperature is 0) over the whole vocabulary, as the model has it:
+ * before bias, penalties, top-k, top-p and min-p, the number that llama2_model_logprobs gives and that RL needs.
+ * Errors: STATE when nothing was read; NUMERIC when the logits are not numbers, or a bias leaves no token. Since 0.1.
+ */
 LLAMA2_API llama2_status llama2_session_sample(llama2_session *session, const llama2_sampling *sampling, int32_t *token,
                                                float *logprob);
+
+/* The n likeliest next tokens, likelier first, 1 <= n <= vocab_size: *logprobs (may be NULL) are what
+ * llama2_session_sample would report for them at this temperature (1e-6 .. 1e6; 0: 1). Errors as there. Since 0.1. */
+LLAMA2_API llama2_status llama2_session_top(llama2_session *session, double temperature, int32_t n, int32_t *ids,
+                                            float *logprobs);
 
 /* Copies the vocab_size logits after the last token that was read. Since 0.1. */
 LLAMA2_API llama2_status llama2_session_logits(const llama2_session *session, float *buffer, int64_t capacity,

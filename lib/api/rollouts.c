@@ -29,7 +29,7 @@ static llama2_status check_rollout(const llama2_model *policy, const llama2_batc
                                    const llama2_rollout_options *o)
 {
     L2_TRY(l2_batch_check(policy, prompts));
-    L2_TRY(l2_sampling_check(o->temperature, o->top_k, o->top_p));
+    L2_TRY(l2_sampling_check(o->sampling, policy->config.vocab_size, -1));
     if (o->samples_per_prompt < 1 || o->max_new_tokens < 1 || o->max_parallel < 0) {
         return l2_fail(LLAMA2_E_INVALID,
                        "llama2_rollout: samples_per_prompt %" PRId32 " and max_new_tokens %" PRId32
@@ -44,11 +44,30 @@ static llama2_status check_rollout(const llama2_model *policy, const llama2_batc
     for (int32_t s = 0; s < prompts->n_sequences; s++) {
         if (prompts->offsets[s + 1] - prompts->offsets[s] >= policy->config.max_seq_len) {
             return l2_fail(LLAMA2_E_CONTEXT,
-                           "llama2_rollout: prompt %" PRId32 " fills the context of %" PRId32
-                           " tokens and leaves no room for a response",
-                           s, policy->config.max_seq_len);
+                           "llama2_rollout: prompt %" PRId32 " has %" PRId64 " tokens; the context of %" PRId32
+                           " holds one of %" PRId32 " with a response",
+                           s, prompts->offsets[s + 1] - prompts->offsets[s], policy->config.max_seq_len,
+                           policy->config.max_seq_len - 1);
         }
     }
+    return LLAMA2_OK;
+}
+
+/* How tokens are drawn: what o->sampling says, or else the fields of the options. Into `full`, which they then point
+ * to. */
+static llama2_status read_sampling(llama2_rollout_options *o, llama2_sampling *full)
+{
+    llama2_sampling_init(full, sizeof *full);
+    if (o->sampling) {
+        L2_TRY(l2_options_read(o->sampling, full, sizeof *full, "llama2_sampling"));
+    } else {
+        full->top_k = o->top_k;
+        full->temperature = o->temperature;
+        full->top_p = o->top_p;
+        full->seed = o->seed;
+        full->sample_id = o->first_sample_id;
+    }
+    o->sampling = full;
     return LLAMA2_OK;
 }
 
@@ -56,12 +75,14 @@ llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, 
                              llama2_rollouts **out)
 {
     llama2_rollout_options o = rollout_defaults;
+    llama2_sampling sampling;
     llama2_batch b;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: out is NULL");
     *out = NULL;
     if (!policy) return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: policy is NULL");
     L2_TRY(l2_context_check(policy->ctx));
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_rollout_options"));
+    L2_TRY(read_sampling(&o, &sampling));
     L2_TRY(l2_batch_read(prompts, &b));
     L2_TRY(check_rollout(policy, &b, &o));
     L2_TRY(l2_model_enter(policy, 0));

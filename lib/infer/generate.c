@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "base/threads.h"
+#include "infer/penalties.h"
 #include "infer/sampler.h"
 #include "model/kv_cache.h"
 
@@ -57,6 +58,7 @@ typedef struct engine {
     double *logprobs;         /* (n_slots) */
     int32_t *drawn;           /* (n_slots) */
     char *sample_room;        /* of each worker */
+    l2_penalties *penalties;  /* of each worker; NULL: not wanted */
 } engine;
 
 static int64_t prompt_length(const engine *e, int32_t prompt)
@@ -120,6 +122,10 @@ static llama2_status set_up(engine *e)
     L2_TRY(l2_alloc(ctx, n, sizeof *e->logprobs, &e->logprobs));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->drawn, &e->drawn));
     L2_TRY(l2_alloc(ctx, (size_t)l2_workers(ctx), sample_room_size(e), &e->sample_room));
+    if (l2_penalties_wanted(e->options->sampling)) {
+        L2_TRY(l2_calloc(ctx, (size_t)l2_workers(ctx), sizeof *e->penalties, &e->penalties));
+        for (int32_t i = 0; i < l2_workers(ctx); i++) L2_TRY(l2_penalties_init(ctx, g->vocab_size, &e->penalties[i]));
+    }
     e->hidden = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->dim);
     e->logits = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->vocab_size);
     L2_TRY(l2_alloc(ctx, n * (size_t)g->dim, size, &e->hidden.data));
@@ -140,11 +146,12 @@ static void tear_down(engine *e)
     }
     for (int32_t i = 0; e->slots && i < e->n_slots; i++) l2_free(ctx, e->slots[i].sequence.blocks);
     for (int32_t i = 0; e->prefixes && i <= e->n_slots; i++) l2_free(ctx, e->prefixes[i].blocks);
+    for (int32_t i = 0; e->penalties && i < l2_workers(ctx); i++) l2_penalties_free(ctx, &e->penalties[i]);
     if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
     l2_kv_cache_free(&e->cache);
     void *rest[] = {e->responses, e->slots,       e->prefixes,    e->prefix_logits, e->offsets,    e->start,
                     e->wanted,    e->blocks,      e->tokens,      e->row_slot,      e->row_prefix, e->logprobs,
-                    e->drawn,     e->sample_room, e->hidden.data, e->logits.data};
+                    e->drawn,     e->sample_room, e->hidden.data, e->logits.data,   e->penalties};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
 }
 
@@ -164,13 +171,21 @@ static size_t row_size(const engine *e)
 static void draw_task(void *arg, int32_t row, int32_t worker)
 {
     engine *e = arg;
-    const llama2_rollout_options *o = e->options;
+    const llama2_sampling *o = e->options->sampling;
     int32_t vocab = e->model->config.vocab_size;
     const slot *s = &e->slots[e->row_slot[row]];
-    double u =
-        l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->first_sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
-    e->drawn[row] = l2_sample(e->ctx, e->logits32 + (size_t)row * (size_t)vocab, vocab, o->temperature, o->top_k,
-                              o->top_p, u, e->sample_room + (size_t)worker * sample_room_size(e));
+    double u = l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
+    float *logits = e->logits32 + (size_t)row * (size_t)vocab;
+    l2_penalties *penalties = e->penalties ? &e->penalties[worker] : NULL;
+    if (penalties) {
+        int32_t prompt = s->sample / e->options->samples_per_prompt;
+        const response *r = &e->responses[s->sample];
+        l2_text text = {{e->prompts->tokens + e->prompts->offsets[prompt], r->tokens},
+                        {prompt_length(e, prompt), r->n}};
+        l2_penalties_apply(penalties, o, &text, logits);
+    }
+    e->drawn[row] = l2_sample(e->ctx, logits, vocab, o, u, e->sample_room + (size_t)worker * sample_room_size(e));
+    if (penalties) l2_penalties_undo(penalties, logits);
 }
 
 /* Draws a token for each of the places row_slot[0 .. n - 1], from rows 0 .. n - 1 of the logits, and takes it in;
@@ -187,9 +202,11 @@ static llama2_status draw(engine *e, int32_t n)
     l2_parallel(e->ctx, n, draw_task, e);
     for (int32_t i = 0; i < n; i++)
         if (e->drawn[i] < 0)
-            return l2_fail(LLAMA2_E_NUMERIC, "sample %d: the logits at position %lld are not finite",
-                           e->slots[e->row_slot[i]].sample, (long long)e->slots[e->row_slot[i]].sequence.length);
-    L2_TRY(l2_op_logprobs(e->ctx, &e->logits, e->drawn, o->temperature > 0 ? o->temperature : 1, e->logprobs, NULL));
+            return l2_fail(LLAMA2_E_NUMERIC, "sample %d: the logits at position %lld are not finite%s",
+                           e->slots[e->row_slot[i]].sample, (long long)e->slots[e->row_slot[i]].sequence.length,
+                           o->sampling->n_logit_bias > 0 ? ", or the logit bias leaves no token" : "");
+    double temperature = o->sampling->temperature > 0 ? o->sampling->temperature : 1;
+    L2_TRY(l2_op_logprobs(e->ctx, &e->logits, e->drawn, temperature, e->logprobs, NULL));
     for (int32_t i = 0; i < n; i++) {
         slot *s = &e->slots[e->row_slot[i]];
         response *r = &e->responses[s->sample];
@@ -347,7 +364,7 @@ static llama2_status collect(const engine *e, llama2_rollouts **out)
     llama2_rollouts *all = NULL;
     int32_t *tokens = NULL;
     int32_t k = e->options->samples_per_prompt;
-    L2_TRY(l2_rollouts_new(e->ctx, e->n_samples, k, e->options->temperature, &all));
+    L2_TRY(l2_rollouts_new(e->ctx, e->n_samples, k, e->options->sampling->temperature, &all));
     L2_CHECK(l2_scratch_get(e->ctx, (size_t)e->model->config.max_seq_len * sizeof *tokens, &tokens));
     for (int32_t i = 0; i < e->n_samples; i++) {
         const response *r = &e->responses[i];

@@ -5,7 +5,7 @@
 #include "infer/rollouts.h"
 #include "model/model.h"
 
-/* Options are complete and checked, prompts too. */
+/* Options are complete and checked, `sampling` among them, which alone says how tokens are drawn; prompts too. */
 llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options,
                           llama2_rollouts **out);
 

@@ -1,4 +1,4 @@
-/* Temperature, top-k, top-p. */
+/* Temperature, top-k, top-p, min-p. */
 #include "infer/sampler.h"
 
 #include "format/sort.h"
@@ -7,13 +7,46 @@
 
 #include <math.h>
 
-llama2_status l2_sampling_check(double temperature, int32_t top_k, double top_p)
+/* Is it in [low, high]? Not for NaN. */
+static llama2_status check_range(const char *name, double value, double low, double high)
 {
-    if (temperature != 0) L2_TRY(l2_temperature_check(temperature));
-    if (top_k < 0) return l2_fail(LLAMA2_E_INVALID, "top_k is %d, expected 0 (all) or more", top_k);
-    if (!(top_p > 0) || top_p > 1)
-        return l2_fail(LLAMA2_E_INVALID, "top_p is %g, expected a number above 0, at most 1", top_p);
+    if (value >= low && value <= high) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_INVALID, "%s is %g, expected a number from %g to %g", name, value, low, high);
+}
+
+static llama2_status check_bias(const llama2_sampling *s, int32_t vocab)
+{
+    if (s->n_logit_bias < 0 || (s->n_logit_bias > 0 && (!s->logit_bias_ids || !s->logit_bias_values)))
+        return l2_fail(LLAMA2_E_INVALID, "n_logit_bias is %d, below 0 or without logit_bias_ids and logit_bias_values",
+                       s->n_logit_bias);
+    for (int32_t i = 0; i < s->n_logit_bias; i++) {
+        int32_t id = s->logit_bias_ids[i];
+        float bias = s->logit_bias_values[i];
+        if (id < 0 || id >= vocab)
+            return l2_fail(LLAMA2_E_INVALID, "logit_bias_ids[%d] is %d, the vocabulary has %d", i, id, vocab);
+        if (!isfinite(bias) && bias != -INFINITY)
+            return l2_fail(LLAMA2_E_INVALID, "logit_bias_values[%d] is %g, expected a finite number or -INFINITY", i,
+                           (double)bias);
+    }
     return LLAMA2_OK;
+}
+
+llama2_status l2_sampling_check(const llama2_sampling *s, int32_t vocab, int64_t least_start)
+{
+    if (s->temperature != 0) L2_TRY(l2_temperature_check(s->temperature));
+    if (s->top_k < 0) return l2_fail(LLAMA2_E_INVALID, "top_k is %d, expected 0 (all) or more", s->top_k);
+    if (!(s->top_p > 0) || s->top_p > 1)
+        return l2_fail(LLAMA2_E_INVALID, "top_p is %g, expected a number above 0, at most 1", s->top_p);
+    L2_TRY(check_range("min_p", s->min_p, 0, 1));
+    if (s->repetition_penalty != 0) L2_TRY(check_range("repetition_penalty", s->repetition_penalty, 1e-6, 1e6));
+    L2_TRY(check_range("presence_penalty", s->presence_penalty, -1e6, 1e6));
+    L2_TRY(check_range("frequency_penalty", s->frequency_penalty, -1e6, 1e6));
+    if (s->penalty_window < 0)
+        return l2_fail(LLAMA2_E_INVALID, "penalty_window is %d, expected 0 (all) or more", s->penalty_window);
+    if (s->penalty_start < least_start)
+        return l2_fail(LLAMA2_E_INVALID, "penalty_start is %lld, expected %lld or more", (long long)s->penalty_start,
+                       (long long)least_start);
+    return check_bias(s, vocab);
 }
 
 typedef struct candidate {
@@ -116,44 +149,62 @@ static double sum_of(const candidate *c, int32_t n)
     return sum;
 }
 
-/* Fills the candidates that top_k and top_p leave, likelier first. */
-static int32_t choose(const room *r, const float *logits, int32_t n, int32_t top_k, double top_p, double *total)
+/* Fills the candidates that top_k, top_p and min_p leave, likelier first. The likeliest has p = 1 here. */
+static int32_t choose(const room *r, const float *logits, int32_t n, const llama2_sampling *s, double *total)
 {
     candidate *c = r->candidates;
-    int by_rank = top_k > 0 && top_k < n;
-    /* A token of less than (1 - top_p) / n can't be needed to reach top_p: it need not be sorted. */
-    double least = by_rank ? 0 : (1 - top_p) / n * *total;
+    int by_rank = s->top_k > 0 && s->top_k < n;
+    /* A token of less than (1 - top_p) / n can't be needed to reach top_p: it need not be sorted. Nor one that min_p
+     * drops: it stands behind those that it keeps. */
+    double least = by_rank ? 0 : fmax((1 - s->top_p) / n * *total, s->min_p);
     int32_t kept = 0;
     for (int32_t i = 0; i < n; i++)
         if (r->p[i] >= least) c[kept++] = (candidate){logits[i], r->p[i], i};
     if (by_rank) {
-        keep_likeliest(c, kept, top_k);
-        kept = top_k;
+        keep_likeliest(c, kept, s->top_k);
+        kept = s->top_k;
     }
     l2_sort(c, (size_t)kept, sizeof *c, compare);
     if (by_rank) *total = sum_of(c, kept);
-    if (top_p < 1) {
-        double sum = 0, enough = top_p * *total;
+    if (s->top_p < 1) {
+        double sum = 0, enough = s->top_p * *total;
         int32_t m = 0;
         while (m < kept && sum < enough) sum += c[m++].p;
         kept = m;
         *total = sum;
     }
+    if (s->min_p > 0) {
+        while (c[kept - 1].p < s->min_p) kept--;
+        *total = sum_of(c, kept);
+    }
     return kept;
 }
 
-int32_t l2_sample(const llama2_context *ctx, const float *logits, int32_t n, double temperature, int32_t top_k,
-                  double top_p, double u, void *memory)
+int32_t l2_sample(const llama2_context *ctx, const float *logits, int32_t n, const llama2_sampling *s, double u,
+                  void *memory)
 {
-    if (temperature == 0) {
+    if (s->temperature == 0) {
         int32_t best = likeliest(logits, n);
         return isfinite(logits[best]) ? best : -1;
     }
     room r = room_in(memory, n);
-    double total = 0, max = l2_op_probabilities(ctx, n, logits, temperature, r.p, r.sums);
+    double total = 0, max = l2_op_probabilities(ctx, n, logits, s->temperature, r.p, r.sums);
     for (size_t b = 0; b < blocks_of(n); b++) total += r.sums[b];
     if (!isfinite(max) || isnan(total)) return -1;
-    if ((top_k == 0 || top_k >= n) && top_p == 1) return draw_any(&r, n, total, u);
-    int32_t kept = choose(&r, logits, n, top_k, top_p, &total);
+    if ((s->top_k == 0 || s->top_k >= n) && s->top_p == 1 && s->min_p == 0) return draw_any(&r, n, total, u);
+    int32_t kept = choose(&r, logits, n, s, &total);
     return draw_candidate(r.candidates, kept, total, u);
+}
+
+int l2_likeliest(const float *logits, int32_t n, int32_t k, int32_t *ids, void *memory)
+{
+    candidate *c = room_in(memory, n).candidates;
+    for (int32_t i = 0; i < n; i++) {
+        if (isnan(logits[i])) return 0;
+        c[i] = (candidate){logits[i], 0, i};
+    }
+    keep_likeliest(c, n, k);
+    l2_sort(c, (size_t)k, sizeof *c, compare);
+    for (int32_t i = 0; i < k; i++) ids[i] = c[i].id;
+    return isfinite(c[0].logit);
 }

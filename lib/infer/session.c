@@ -4,6 +4,8 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
+#include <string.h>
+
 /* A long prompt is read in pieces of this many tokens, to bound the memory of activations. */
 enum { PIECE = 512 };
 enum { FIRST_BLOCKS = 4 };
@@ -23,7 +25,9 @@ llama2_status l2_session_new(llama2_model *model, llama2_session **out)
     if (model->dtype != LLAMA2_F32) L2_CHECK(l2_alloc(ctx, (size_t)vocab, sizeof *s->logits32, &s->logits32));
     L2_CHECK(l2_alloc(ctx, l2_sample_room(vocab), 1, &s->sample_room));
     L2_CHECK(l2_alloc(ctx, (size_t)most, sizeof *s->sequence.blocks, &s->sequence.blocks));
-    L2_CHECK(l2_kv_cache_init(model, most < FIRST_BLOCKS ? most : FIRST_BLOCKS, &s->cache));
+    int32_t first = most < FIRST_BLOCKS ? most : FIRST_BLOCKS;
+    L2_CHECK(l2_alloc(ctx, (size_t)first * L2_KV_BLOCK, sizeof *s->tokens, &s->tokens));
+    L2_CHECK(l2_kv_cache_init(model, first, &s->cache));
     *out = s;
     s = NULL;
 done:
@@ -37,6 +41,8 @@ void l2_session_release(llama2_session *s)
     llama2_context *ctx = s->ctx;
     l2_kv_cache_free(&s->cache);
     l2_free(ctx, s->sequence.blocks);
+    l2_free(ctx, s->tokens);
+    l2_penalties_free(ctx, &s->penalties);
     l2_free(ctx, s->sample_room);
     if (s->logits32 != s->logits) l2_free(ctx, s->logits32);
     l2_free(ctx, s->logits);
@@ -52,7 +58,10 @@ static llama2_status reserve(llama2_session *s, int64_t length)
     if (missing > 0) {
         int32_t room = l2_kv_blocks_for(s->model->config.max_seq_len) - s->cache.n_blocks;
         int32_t add = s->cache.n_blocks / 4 > missing ? s->cache.n_blocks / 4 : missing;
-        L2_TRY(l2_kv_cache_grow(&s->cache, add < room ? add : room));
+        if (add > room) add = room;
+        L2_TRY(l2_realloc(s->ctx, (size_t)s->sequence.length, (size_t)(s->cache.n_blocks + add) * L2_KV_BLOCK,
+                          sizeof *s->tokens, &s->tokens));
+        L2_TRY(l2_kv_cache_grow(&s->cache, add));
     }
     l2_kv_extend(&s->cache, &s->sequence, length);
     return LLAMA2_OK;
@@ -78,6 +87,7 @@ llama2_status l2_session_feed(llama2_session *s, const int32_t *tokens, int64_t 
         int64_t count = n - first < PIECE ? n - first : PIECE;
         int64_t offsets[2] = {0, count}, start = before + first, last = count - 1;
         L2_CHECK(reserve(s, start + count));
+        memcpy(s->tokens + start, tokens + first, (size_t)count * sizeof *tokens);
         const int32_t *blocks = s->sequence.blocks;
         l2_kv_rows rows = {1, offsets, &start, &blocks};
         L2_CHECK(l2_model_forward_cached(m, &s->cache, &rows, tokens + first, &last, 1, &hidden));
@@ -90,16 +100,35 @@ done:
     return status;
 }
 
-llama2_status l2_session_draw(llama2_session *s, const llama2_sampling *sampling, int32_t *token, float *logprob)
+/* The sampler on the logits with their bias and penalties, which are taken back afterwards. */
+static llama2_status draw(llama2_session *s, const llama2_sampling *sampling, int32_t *id)
 {
     int32_t vocab = s->model->config.vocab_size;
+    int penalised = l2_penalties_wanted(sampling);
     double u = l2_rng_uniform(sampling->seed, L2_RNG_SAMPLE, sampling->sample_id, (uint32_t)s->sequence.length);
-    int32_t id = l2_sample(s->ctx, s->logits32, vocab, sampling->temperature, sampling->top_k, sampling->top_p, u,
-                           s->sample_room);
-    if (id < 0)
-        return l2_fail(LLAMA2_E_NUMERIC, "the logits at position %lld are not finite", (long long)s->sequence.length);
+    if (penalised) {
+        l2_text text = {{s->tokens}, {s->sequence.length}};
+        if (!s->penalties.changed) {
+            llama2_status status = l2_penalties_init(s->ctx, vocab, &s->penalties);
+            if (status < 0) l2_penalties_free(s->ctx, &s->penalties);
+            L2_TRY(status);
+        }
+        l2_penalties_apply(&s->penalties, sampling, &text, s->logits32);
+    }
+    *id = l2_sample(s->ctx, s->logits32, vocab, sampling, u, s->sample_room);
+    if (penalised) l2_penalties_undo(&s->penalties, s->logits32);
+    if (*id < 0)
+        return l2_fail(LLAMA2_E_NUMERIC, "the logits at position %lld are not finite%s", (long long)s->sequence.length,
+                       sampling->n_logit_bias > 0 ? ", or the logit bias leaves no token" : "");
+    return LLAMA2_OK;
+}
+
+llama2_status l2_session_draw(llama2_session *s, const llama2_sampling *sampling, int32_t *token, float *logprob)
+{
+    int32_t id;
+    L2_TRY(draw(s, sampling, &id));
     if (logprob) {
-        l2_tensor logits = l2_tensor_2d(s->model->dtype, s->logits, 1, vocab);
+        l2_tensor logits = l2_tensor_2d(s->model->dtype, s->logits, 1, s->model->config.vocab_size);
         double value;
         L2_TRY(
             l2_op_logprobs(s->ctx, &logits, &id, sampling->temperature > 0 ? sampling->temperature : 1, &value, NULL));
@@ -107,4 +136,25 @@ llama2_status l2_session_draw(llama2_session *s, const llama2_sampling *sampling
     }
     *token = id;
     return LLAMA2_OK;
+}
+
+llama2_status l2_session_top(llama2_session *s, double temperature, int32_t n, int32_t *ids, float *logprobs)
+{
+    int32_t vocab = s->model->config.vocab_size;
+    llama2_status status;
+    l2_tensor logits = l2_tensor_1d(s->model->dtype, s->logits, vocab);
+    int32_t *best = NULL;
+    double *values = NULL;
+    L2_CHECK(l2_alloc(s->ctx, (size_t)n, sizeof *best, &best));
+    L2_CHECK(l2_alloc(s->ctx, (size_t)n, sizeof *values, &values));
+    if (!l2_likeliest(s->logits32, vocab, n, best, s->sample_room))
+        L2_CHECK(
+            l2_fail(LLAMA2_E_NUMERIC, "the logits at position %lld are not finite", (long long)s->sequence.length));
+    l2_op_logprobs_of_row(s->ctx, &logits, best, n, temperature, values);
+    memcpy(ids, best, (size_t)n * sizeof *ids);
+    for (int32_t i = 0; logprobs && i < n; i++) logprobs[i] = (float)values[i];
+done:
+    l2_free(s->ctx, values);
+    l2_free(s->ctx, best);
+    return status;
 }

@@ -128,6 +128,20 @@ llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const
     return LLAMA2_OK;
 }
 
+void l2_op_logprobs_of_row(const llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, int32_t n,
+                           double temperature, double *logprob)
+{
+    const l2_kernels *kernels = l2_kernels_of(ctx, logits->dtype);
+    double inverse = 1 / temperature;
+    l2_head_row row;
+    kernels->head_forward(l2_tensor_size(logits), logits->data, inverse, targets[0], 0, &row);
+    for (int32_t i = 0; i < n; i++) { /* rounded as in the kernel */
+        double z = logits->dtype == LLAMA2_F64 ? ((const double *)logits->data)[targets[i]] * inverse
+                                               : (double)(((const float *)logits->data)[targets[i]] * (float)inverse);
+        logprob[i] = z - row.max - row.log_sum;
+    }
+}
+
 double l2_op_probabilities(const llama2_context *ctx, int64_t n, const float *logits, double temperature, float *p,
                            double *sums)
 {

@@ -124,6 +124,9 @@ llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_te
  * values, each may be NULL. logits are left as they are. */
 llama2_status l2_op_logprobs(llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, double temperature,
                              double *logprob, double *entropy);
+/* Of one row of logits (V) and n targets: the same bits. */
+void l2_op_logprobs_of_row(const llama2_context *ctx, const l2_tensor *logits, const int32_t *targets, int32_t n,
+                           double temperature, double *logprob);
 
 /* What a token is drawn by: p = exp(z - max z), z = logits / temperature, of one row, and the sums of p over blocks of
  * L2_SUM_BLOCK. Returns max z. On the calling thread; can't fail. A NaN among the logits is one among the sums. */

@@ -59,14 +59,16 @@ static int64_t count_scratch(const llama2_config *c, const llama2_memory_options
     return products + head + attention + rows_of_loss + sums;
 }
 
-/* A session has up to a quarter more blocks than it needs, with 16 bytes of tables for each, some of them twice while
- * it grows; logits, their copy in fp32 and the sampler's room are under 32 bytes a token of the vocabulary. */
+/* A session has up to a quarter more blocks than it needs, with 16 bytes of tables and the ids of their tokens for
+ * each, twice while it grows; logits, their copy in fp32, the sampler's room and the penalties' are under 48 bytes a
+ * token of the vocabulary. */
 static int64_t count_cache(const llama2_config *c, const llama2_memory_options *o)
 {
     int64_t bytes = (int64_t)l2_kv_block_bytes(c, o->dtype), blocks = l2_kv_blocks_for(o->kv_tokens);
     if (blocks == 0) return 0;
     blocks += blocks / 4 + 4;
-    return blocks * bytes + blocks * 32 + (int64_t)c->vocab_size * 32 + l2_kv_blocks_for(c->max_seq_len) * 4;
+    return blocks * (bytes + 32 + 2 * 4 * L2_KV_BLOCK) + (int64_t)c->vocab_size * 48 +
+           l2_kv_blocks_for(c->max_seq_len) * 4;
 }
 
 /* Refuses numbers whose products below would not fit 64 bits. */

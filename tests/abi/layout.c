@@ -118,13 +118,22 @@ FIELD(llama2_memory_options, batch_sequences, 32, 8);
 FIELD(llama2_memory_options, n_threads, 40, 4);
 FIELD(llama2_memory_options, reserved, 44, 4);
 
-SIZE(llama2_sampling, 40);
+SIZE(llama2_sampling, 104);
 FIELD(llama2_sampling, struct_size, 0, 4);
 FIELD(llama2_sampling, top_k, 4, 4);
 FIELD(llama2_sampling, temperature, 8, 8);
 FIELD(llama2_sampling, top_p, 16, 8);
 FIELD(llama2_sampling, seed, 24, 8);
 FIELD(llama2_sampling, sample_id, 32, 8);
+FIELD(llama2_sampling, min_p, 40, 8);
+FIELD(llama2_sampling, repetition_penalty, 48, 8);
+FIELD(llama2_sampling, presence_penalty, 56, 8);
+FIELD(llama2_sampling, frequency_penalty, 64, 8);
+FIELD(llama2_sampling, penalty_window, 72, 4);
+FIELD(llama2_sampling, n_logit_bias, 76, 4);
+FIELD(llama2_sampling, penalty_start, 80, 8);
+FIELD(llama2_sampling, logit_bias_ids, 88, 8);
+FIELD(llama2_sampling, logit_bias_values, 96, 8);
 
 SIZE(llama2_shards_options, 24);
 FIELD(llama2_shards_options, struct_size, 0, 4);
@@ -207,7 +216,7 @@ FIELD(llama2_rollout_event, samples_done, 8, 8);
 FIELD(llama2_rollout_event, samples, 16, 8);
 FIELD(llama2_rollout_event, tokens, 24, 8);
 
-SIZE(llama2_rollout_options, 72);
+SIZE(llama2_rollout_options, 80);
 FIELD(llama2_rollout_options, struct_size, 0, 4);
 FIELD(llama2_rollout_options, samples_per_prompt, 4, 4);
 FIELD(llama2_rollout_options, max_new_tokens, 8, 4);
@@ -220,6 +229,7 @@ FIELD(llama2_rollout_options, max_parallel, 48, 4);
 FIELD(llama2_rollout_options, reserved, 52, 4);
 FIELD(llama2_rollout_options, progress, 56, 8);
 FIELD(llama2_rollout_options, user, 64, 8);
+FIELD(llama2_rollout_options, sampling, 72, 8);
 
 SIZE(llama2_rollouts_view, 128);
 FIELD(llama2_rollouts_view, struct_size, 0, 4);

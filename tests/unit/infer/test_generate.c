@@ -187,12 +187,18 @@ static void check_session(llama2_model *m, const prompt_set *p, const llama2_rol
     sampling.top_k = o->top_k;
     sampling.top_p = o->top_p;
     sampling.seed = o->seed;
+    uint64_t first_id = o->first_sample_id;
+    if (o->sampling) {
+        sampling = *o->sampling;
+        first_id = sampling.sample_id;
+    }
     llama2_rollouts_view v = view_of(r);
     for (int32_t s = 0; s < v.n_samples; s++) {
         int64_t at = v.offsets[s] + v.prompt_lengths[s];
         ck_ok(llama2_session_rewind(session, 0));
         ck_ok(llama2_session_feed(session, v.tokens + v.offsets[s], v.prompt_lengths[s]));
-        sampling.sample_id = o->first_sample_id + (uint64_t)s;
+        sampling.sample_id = first_id + (uint64_t)s;
+        if (o->sampling && o->sampling->penalty_start < 0) sampling.penalty_start = v.prompt_lengths[s];
         for (; at < v.offsets[s + 1]; at++) {
             int32_t token;
             float logprob;
@@ -220,6 +226,28 @@ START_TEST(a_session_says_the_same)
     check_session(m, &p, &nucleus);
     check_session(m, &p, &greedy);
     check_session(m64, &p, &nucleus);
+    static const int32_t biased[] = {5, 6, 5};
+    static const float biases[] = {1.5f, -INFINITY, 0.25f};
+    llama2_sampling all;
+    llama2_sampling_init(&all, sizeof all);
+    all.temperature = 0.9;
+    all.min_p = 0.02;
+    all.seed = 77;
+    all.sample_id = 123;
+    all.repetition_penalty = 1.3;
+    all.presence_penalty = 0.4;
+    all.frequency_penalty = 0.2;
+    all.penalty_window = 50;
+    all.n_logit_bias = 3;
+    all.logit_bias_ids = biased;
+    all.logit_bias_values = biases;
+    plain.sampling = &all;
+    plain.temperature = -1; /* not looked at */
+    check_session(m, &p, &plain);
+    check_session(m64, &p, &plain);
+    all.penalty_start = -1;
+    all.penalty_window = 0;
+    check_session(m, &p, &plain);
     llama2_model_free(m);
     llama2_model_free(m64);
     llama2_context_free(ctx);
@@ -349,6 +377,14 @@ START_TEST(what_can_not_be_done_is_refused)
     REFUSED(top_p, 1.1);
     REFUSED(temperature, -1);
     REFUSED(temperature, 1e-300); /* the logits would overflow */
+    llama2_sampling own;
+    llama2_sampling_init(&own, sizeof own);
+    own.penalty_start = -2;
+    REFUSED(sampling, &own);
+    own.penalty_start = 0;
+    own.struct_size = 4;
+    bad.sampling = &own;
+    ck_fails(llama2_rollout(m, &p.batch, &bad, &r), LLAMA2_E_ABI);
     bad = o;
     bad.struct_size = 4;
     ck_fails(llama2_rollout(m, &p.batch, &bad, &r), LLAMA2_E_ABI);
@@ -478,7 +514,10 @@ START_TEST(all_blocks_come_back)
         set_prompts(&p, n, lengths);
         llama2_rollout_options o = options_of(1 + (int32_t)dice(&state, 5), 1 + (int32_t)dice(&state, 40), 1);
         o.max_parallel = 1 + (int32_t)dice(&state, 12);
-        o.seed = (uint64_t)run;
+        llama2_sampling sampling;
+        llama2_sampling_init(&sampling, sizeof sampling);
+        sampling.seed = (uint64_t)run;
+        o.sampling = &sampling;
         engine e = {.ctx = ctx, .model = m, .prompts = &p.batch, .options = &o};
         e.n_samples = n * o.samples_per_prompt;
         ck_ok(set_up(&e));

@@ -17,6 +17,7 @@ static void logits_of(float *logits)
 }
 
 static llama2_context *ctx;
+static double min_p; /* of every sample below */
 
 static void setup(void)
 {
@@ -31,7 +32,8 @@ static void teardown(void)
 static int32_t sample(const float *logits, int32_t n, double temperature, int32_t top_k, double top_p, double u)
 {
     void *room = malloc(l2_sample_room(n));
-    int32_t id = l2_sample(ctx, logits, n, temperature, top_k, top_p, u, room);
+    llama2_sampling s = {.temperature = temperature, .top_k = top_k, .top_p = top_p, .min_p = min_p};
+    int32_t id = l2_sample(ctx, logits, n, &s, u, room);
     free(room);
     return id;
 }
@@ -68,6 +70,20 @@ START_TEST(shares_are_the_probabilities)
     /* top-p within the top-k: 0.4 of 0.85 is 0.47 */
     expect(1, 3, 0.45, 0, 1, 0, 0, 0);
     expect(1, 3, 0.5, 0, 0.4 / 0.65, 0, 0.25 / 0.65, 0);
+    /* min-p: 0.4 is the likeliest; 0.2 >= 0.45 * 0.4 > 0.1; within the top-k and the top-p */
+    min_p = 0.45;
+    expect(1, 0, 1, 0, 0.4 / 0.85, 0.2 / 0.85, 0.25 / 0.85, 0);
+    expect(1, 2, 1, 0, 0.4 / 0.65, 0, 0.25 / 0.65, 0);
+    expect(1, 0, 0.6, 0, 0.4 / 0.65, 0, 0.25 / 0.65, 0);
+    expect(1, 4, 0.99, 0, 0.4 / 0.85, 0.2 / 0.85, 0.25 / 0.85, 0);
+    expect(0, 0, 1, 0, 1, 0, 0, 0);
+    /* top-p first: of all, 0.86 takes the 0.1 in, which min-p then drops */
+    expect(1, 0, 0.86, 0, 0.4 / 0.85, 0.2 / 0.85, 0.25 / 0.85, 0);
+    /* after the temperature: squares, 0.04 < 0.45 * 0.16, 0.0625 < 0.45 * 0.16 */
+    expect(0.5, 0, 1, 0, 1, 0, 0, 0);
+    min_p = 1;
+    expect(1, 0, 1, 0, 1, 0, 0, 0);
+    min_p = 0;
     double squared = 0.01 + 0.16 + 0.04 + 0.0625 + 0.0025;
     expect(0.5, 0, 1, 0.01 / squared, 0.16 / squared, 0.04 / squared, 0.0625 / squared, 0.0025 / squared);
     teardown();

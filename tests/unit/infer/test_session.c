@@ -86,6 +86,56 @@ START_TEST(reported_logprobs_are_those_of_a_full_forward)
 }
 END_TEST
 
+/* The likeliest next tokens: in order, with the bits that sampling each of them reports. */
+static void check_top(int32_t dtype, double temperature)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, dtype);
+    llama2_session *s;
+    llama2_sampling o;
+    int32_t tokens[] = {4, 8, 15}, ids[VOCAB], few[5], token;
+    float logprobs[VOCAB], best[5], reported, minus[VOCAB];
+    llama2_sampling_init(&o, sizeof o);
+    o.temperature = temperature;
+    o.logit_bias_ids = ids;
+    o.logit_bias_values = minus;
+    for (int i = 0; i < VOCAB; i++) minus[i] = -INFINITY;
+    ck_ok(llama2_session_create(m, &s));
+    ck_fails(llama2_session_top(s, temperature, 5, ids, logprobs), LLAMA2_E_STATE);
+    ck_ok(llama2_session_feed(s, tokens, 3));
+    ck_ok(llama2_session_top(s, temperature, VOCAB, ids, logprobs));
+    ck_ok(llama2_session_top(s, temperature, 5, few, best));
+    ck_assert_mem_eq(few, ids, sizeof few);
+    ck_assert_mem_eq(best, logprobs, sizeof best);
+    ck_ok(llama2_session_top(s, temperature, 1, few, NULL));
+    double total = 0;
+    for (int i = 0; i < VOCAB; i++) {
+        if (i > 0) ck_assert(logprobs[i] <= logprobs[i - 1]);
+        total += exp((double)logprobs[i]);
+        o.n_logit_bias = i; /* all before it are banned; greedy where the temperature is 0 */
+        o.top_k = 1;
+        ck_ok(llama2_session_sample(s, &o, &token, &reported));
+        ck_assert_int_eq(token, ids[i]);
+        ck_assert(reported == logprobs[i]);
+    }
+    ck_assert_double_eq_tol(total, 1, 1e-5);
+    ck_fails(llama2_session_top(s, temperature, 0, ids, NULL), LLAMA2_E_INVALID);
+    ck_fails(llama2_session_top(s, temperature, VOCAB + 1, ids, NULL), LLAMA2_E_INVALID);
+    ck_fails(llama2_session_top(s, -1, 1, ids, NULL), LLAMA2_E_INVALID);
+    llama2_session_free(s);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+
+START_TEST(alternatives_are_in_order_and_have_the_reported_bits)
+{
+    check_top(LLAMA2_F32, 1);
+    check_top(LLAMA2_F32, 0.6);
+    check_top(LLAMA2_F32, 0);
+    check_top(LLAMA2_F64, 0.6);
+}
+END_TEST
+
 START_TEST(limits_are_errors_and_change_nothing)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -94,6 +144,7 @@ START_TEST(limits_are_errors_and_change_nothing)
     int32_t tokens[161] = {0}, bad = 37, token;
     ck_ok(llama2_session_create(m, &s));
     ck_fails(llama2_session_feed(s, tokens, 161), LLAMA2_E_CONTEXT);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "context of 160: 160 more do"));
     ck_fails(llama2_session_feed(s, &bad, 1), LLAMA2_E_INVALID);
     ck_fails(llama2_session_feed(s, tokens, 0), LLAMA2_E_INVALID);
     ck_assert_int_eq(llama2_session_position(s), 0);
@@ -122,6 +173,7 @@ Suite *test_suite(void)
 {
     Suite *s = suite_create("infer/session");
     ADD_CASE(s, "session", prefill_in_any_pieces_and_decode_give_the_bits_of_a_full_forward, the_same_in_double,
-             reported_logprobs_are_those_of_a_full_forward, limits_are_errors_and_change_nothing);
+             reported_logprobs_are_those_of_a_full_forward, alternatives_are_in_order_and_have_the_reported_bits,
+             limits_are_errors_and_change_nothing);
     return s;
 }
