@@ -191,6 +191,10 @@ class llama2_decoder(Structure):
     pass
 
 
+class llama2_stops(Structure):
+    pass
+
+
 class llama2_shard_writer(Structure):
     pass
 
@@ -695,6 +699,10 @@ FUNCTIONS = {
     "llama2_session_logits": (llama2_status, [POINTER(llama2_session), POINTER(c_float), c_int64, POINTER(c_int64)]),
     "llama2_session_position": (c_int64, [POINTER(llama2_session)]),
     "llama2_session_rewind": (llama2_status, [POINTER(llama2_session), c_int64]),
+    "llama2_stops_create": (llama2_status, [POINTER(llama2_context), POINTER(c_char_p), POINTER(c_size_t), c_int32, POINTER(POINTER(llama2_stops))]),
+    "llama2_stops_free": (None, [POINTER(llama2_stops)]),
+    "llama2_stops_push": (llama2_status, [POINTER(llama2_stops), c_char_p, c_size_t, POINTER(c_char_p), POINTER(c_size_t), POINTER(c_int32)]),
+    "llama2_stops_finish": (llama2_status, [POINTER(llama2_stops), POINTER(c_char_p), POINTER(c_size_t)]),
     "llama2_shard_writer_create": (llama2_status, [POINTER(llama2_context), c_char_p, c_int64, POINTER(POINTER(llama2_shard_writer))]),
     "llama2_shard_writer_append": (llama2_status, [POINTER(llama2_shard_writer), POINTER(c_int32), c_int64]),
     "llama2_shard_writer_tokens": (c_int64, [POINTER(llama2_shard_writer)]),

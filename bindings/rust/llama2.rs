@@ -173,6 +173,11 @@ pub struct llama2_decoder {
 }
 
 #[repr(C)]
+pub struct llama2_stops {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
 pub struct llama2_shard_writer {
     _private: [u8; 0],
 }
@@ -1031,6 +1036,10 @@ extern "C" {
     pub fn llama2_session_logits(session: *const llama2_session, buffer: *mut f32, capacity: i64, needed: *mut i64) -> llama2_status;
     pub fn llama2_session_position(session: *const llama2_session) -> i64;
     pub fn llama2_session_rewind(session: *mut llama2_session, n: i64) -> llama2_status;
+    pub fn llama2_stops_create(ctx: *mut llama2_context, texts: *const *const c_char, lengths: *const usize, n: i32, out: *mut *mut llama2_stops) -> llama2_status;
+    pub fn llama2_stops_free(stops: *mut llama2_stops);
+    pub fn llama2_stops_push(stops: *mut llama2_stops, text: *const c_char, length: usize, shown: *mut *const c_char, n_shown: *mut usize, which: *mut i32) -> llama2_status;
+    pub fn llama2_stops_finish(stops: *mut llama2_stops, shown: *mut *const c_char, n_shown: *mut usize) -> llama2_status;
     pub fn llama2_shard_writer_create(ctx: *mut llama2_context, path: *const c_char, vocab_size: i64, out: *mut *mut llama2_shard_writer) -> llama2_status;
     pub fn llama2_shard_writer_append(writer: *mut llama2_shard_writer, tokens: *const i32, n: i64) -> llama2_status;
     pub fn llama2_shard_writer_tokens(writer: *const llama2_shard_writer) -> i64;

@@ -9,6 +9,7 @@
 #include "batch.h"
 #include "model.h"
 #include "session.h"
+#include "stops.h"
 #include "shards.h"
 #include "optimizer.h"
 #include "trainer.h"

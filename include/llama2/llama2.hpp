@@ -88,6 +88,7 @@ using tokenizer = handle<llama2_tokenizer, llama2_tokenizer_free>;
 using decoder = handle<llama2_decoder, llama2_decoder_free>;
 using model = handle<llama2_model, llama2_model_free>;
 using session = handle<llama2_session, llama2_session_free>;
+using stops = handle<llama2_stops, llama2_stops_free>;
 using packer = handle<llama2_packer, llama2_packer_free>;
 using shards = handle<llama2_shards, llama2_shards_free>;
 using shard_writer = handle<llama2_shard_writer, llama2_shard_writer_free>;
