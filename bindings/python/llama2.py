@@ -115,6 +115,9 @@ LLAMA2_PRESET_7B = 0
 LLAMA2_PRESET_13B = 1
 LLAMA2_PRESET_34B = 2
 LLAMA2_PRESET_70B = 3
+LLAMA2_ROPE_SCALING_NONE = 0
+LLAMA2_ROPE_SCALING_LINEAR = 1
+LLAMA2_ROPE_SCALING_LLAMA3 = 2
 LLAMA2_SCHEDULE_COSINE = 0
 LLAMA2_SCHEDULE_CONSTANT = 1
 LLAMA2_HEAD_NORMAL = 0
@@ -317,6 +320,11 @@ class llama2_config(Structure):
         ("norm_eps", c_double),
         ("rope_theta", c_double),
         ("init_std", c_double),
+        ("rope_scaling", c_int32),
+        ("rope_original_len", c_int32),
+        ("rope_factor", c_double),
+        ("rope_low_freq_factor", c_double),
+        ("rope_high_freq_factor", c_double),
     ]
 
 

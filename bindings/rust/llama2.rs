@@ -84,6 +84,9 @@ pub const LLAMA2_PRESET_7B: i32 = 0;
 pub const LLAMA2_PRESET_13B: i32 = 1;
 pub const LLAMA2_PRESET_34B: i32 = 2;
 pub const LLAMA2_PRESET_70B: i32 = 3;
+pub const LLAMA2_ROPE_SCALING_NONE: i32 = 0;
+pub const LLAMA2_ROPE_SCALING_LINEAR: i32 = 1;
+pub const LLAMA2_ROPE_SCALING_LLAMA3: i32 = 2;
 pub const LLAMA2_SCHEDULE_COSINE: i32 = 0;
 pub const LLAMA2_SCHEDULE_CONSTANT: i32 = 1;
 pub const LLAMA2_HEAD_NORMAL: i32 = 0;
@@ -357,6 +360,11 @@ pub struct llama2_config {
     pub norm_eps: f64,
     pub rope_theta: f64,
     pub init_std: f64,
+    pub rope_scaling: i32,
+    pub rope_original_len: i32,
+    pub rope_factor: f64,
+    pub rope_low_freq_factor: f64,
+    pub rope_high_freq_factor: f64,
 }
 
 impl llama2_config {
@@ -369,7 +377,7 @@ impl llama2_config {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_config>() == 80);
+const _: () = assert!(std::mem::size_of::<llama2_config>() == 112);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

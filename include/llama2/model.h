@@ -17,6 +17,14 @@ extern "C" {
 
 enum { LLAMA2_PRESET_7B = 0, LLAMA2_PRESET_13B = 1, LLAMA2_PRESET_34B = 2, LLAMA2_PRESET_70B = 3 };
 
+/*
+ * What lowers the rotary frequencies f = rope_theta^(-2i / head_dim), so that contexts longer than those of the
+ * pretraining stay within what the model knows. LINEAR: f / rope_factor. LLAMA3, as of Llama 3.1: f / rope_factor where
+ * the wavelength 2 pi / f is above rope_original_len / rope_low_freq_factor, f where it is below rope_original_len /
+ * rope_high_freq_factor, and between these in proportion to f.
+ */
+enum { LLAMA2_ROPE_SCALING_NONE = 0, LLAMA2_ROPE_SCALING_LINEAR = 1, LLAMA2_ROPE_SCALING_LLAMA3 = 2 };
+
 /* Shape of a model. Also an options struct: zero fields are not defaults, start from llama2_config_init. */
 typedef struct llama2_config {
     uint32_t struct_size;
@@ -35,7 +43,11 @@ typedef struct llama2_config {
     int32_t reserved; /* 0 */
     double norm_eps;
     double rope_theta;
-    double init_std; /* of the normal distribution that new weights are drawn from */
+    double init_std;           /* of the normal distribution that new weights are drawn from */
+    int32_t rope_scaling;      /* LLAMA2_ROPE_SCALING_*; default none: the fields below are not used */
+    int32_t rope_original_len; /* with LLAMA3: context length of the pretraining, in tokens */
+    double rope_factor;        /* with LINEAR and LLAMA3; above 0 */
+    double rope_low_freq_factor, rope_high_freq_factor; /* with LLAMA3; positive, rising */
 } llama2_config;
 
 /* The 7B model of the paper. Since 0.1. */

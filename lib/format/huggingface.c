@@ -13,7 +13,7 @@ void l2_hf_config_init(l2_hf_config *config)
     memset(config, 0, sizeof *config);
     config->max_position_embeddings = 2048;
     config->rms_norm_eps = 1e-6;
-    config->rope_theta = 10000;
+    config->rope.theta = 10000;
     config->initializer_range = 0.02;
     config->bos_id = config->pad_id = -1;
     config->dtype = -1;
@@ -25,8 +25,12 @@ void l2_hf_config_init(l2_hf_config *config)
 typedef struct reader {
     l2_json json;
     l2_hf_config *config;
-    uint64_t seen;        /* bit i: field i has been read */
+    uint64_t seen, named; /* bit i: field i has been read; stands in the file, if only as null */
     int is_llama, labels; /* labels: -1 not said */
+    int is_mistral;
+    int64_t window;                 /* sliding_window; 0: none */
+    l2_hf_rope scaling, parameters; /* rope_scaling, rope_parameters */
+    int scaling_seen;
 } reader;
 
 typedef llama2_status (*read_fn)(reader *r, void *at);
@@ -103,7 +107,8 @@ static llama2_status read_model_type(reader *r, void *at)
     l2_json_string text;
     (void)at;
     L2_TRY(l2_json_read_string(&r->json, &text));
-    if (!l2_json_equal(&text, "llama")) return unsupported(&text, "\"llama\"");
+    r->is_mistral = l2_json_equal(&text, "mistral");
+    if (!r->is_mistral && !l2_json_equal(&text, "llama")) return unsupported(&text, "\"llama\" and \"mistral\"");
     r->is_llama = 1;
     return LLAMA2_OK;
 }
@@ -120,8 +125,9 @@ static llama2_status read_architectures(reader *r, void *at)
         L2_TRY(l2_json_read_string(&r->json, &text));
         if (l2_json_equal(&text, "LlamaForSequenceClassification"))
             r->config->sequence_classification = 1;
-        else if (!l2_json_equal(&text, "LlamaForCausalLM") && !l2_json_equal(&text, "LlamaModel"))
-            return unsupported(&text, "LlamaForCausalLM and LlamaForSequenceClassification");
+        else if (!l2_json_equal(&text, "LlamaForCausalLM") && !l2_json_equal(&text, "LlamaModel") &&
+                 !l2_json_equal(&text, "MistralForCausalLM"))
+            return unsupported(&text, "LlamaForCausalLM, LlamaForSequenceClassification and MistralForCausalLM");
         r->is_llama = 1;
     }
 }
@@ -149,6 +155,15 @@ static llama2_status refuse_set(reader *r, void *at)
     return l2_fail(LLAMA2_E_UNSUPPORTED, "is set; only null is supported");
 }
 
+static llama2_status refuse_experts(reader *r, void *at)
+{
+    int64_t n;
+    (void)at;
+    L2_TRY(l2_json_read_int(&r->json, &n));
+    return n > 1 ? l2_fail(LLAMA2_E_UNSUPPORTED, "mixtures of experts are not supported, this is one of %" PRId64, n)
+                 : LLAMA2_OK;
+}
+
 static llama2_status read_whole_rotary(reader *r, void *at)
 {
     double factor;
@@ -157,30 +172,23 @@ static llama2_status read_whole_rotary(reader *r, void *at)
     return factor == 1 ? LLAMA2_OK : l2_fail(LLAMA2_E_UNSUPPORTED, "%g is not supported, only 1", factor);
 }
 
-/* rope_scaling and rope_parameters: no scaling, "default", is all that the paper's model has. */
-static llama2_status read_rope(reader *r, void *at)
+static llama2_status read_rope_scaling(reader *r, void *at)
 {
-    int type, more;
     (void)at;
-    L2_TRY(l2_json_enter(&r->json, L2_JSON_OBJECT));
-    for (;;) {
-        l2_json_string key, text;
-        L2_TRY(l2_json_next_member(&r->json, &key, &more));
-        if (!more) return LLAMA2_OK;
-        L2_TRY(l2_json_peek(&r->json, &type));
-        if (type == L2_JSON_NULL) {
-            L2_TRY(l2_json_skip(&r->json));
-        } else if (l2_json_equal(&key, "rope_type") || l2_json_equal(&key, "type")) {
-            L2_TRY(l2_json_read_string(&r->json, &text));
-            if (!l2_json_equal(&text, "default")) return unsupported(&text, "rope_type \"default\"");
-        } else if (l2_json_equal(&key, "rope_theta")) {
-            L2_TRY(l2_json_read_double(&r->json, &r->config->rope_theta));
-        } else if (l2_json_equal(&key, "partial_rotary_factor")) {
-            L2_TRY(read_whole_rotary(r, NULL));
-        } else {
-            return unsupported(&key, "rope_type \"default\" and rope_theta");
-        }
-    }
+    r->scaling_seen = 1;
+    return l2_hf_rope_read(&r->json, &r->scaling);
+}
+
+static llama2_status read_rope_parameters(reader *r, void *at)
+{
+    (void)at;
+    return l2_hf_rope_read(&r->json, &r->parameters);
+}
+
+static llama2_status read_window(reader *r, void *at)
+{
+    (void)at;
+    return l2_json_read_int(&r->json, &r->window);
 }
 
 static llama2_status read_num_labels(reader *r, void *at)
@@ -223,7 +231,7 @@ static const struct field {
     {"head_dim", read_int, AT(head_dim)},
     {"max_position_embeddings", read_int, AT(max_position_embeddings)},
     {"rms_norm_eps", read_double, AT(rms_norm_eps)},
-    {"rope_theta", read_double, AT(rope_theta)},
+    {"rope_theta", read_double, AT(rope.theta)},
     {"initializer_range", read_double, AT(initializer_range)},
     {"tie_word_embeddings", read_flag, AT(tie_word_embeddings)},
     {"bos_token_id", read_id, AT(bos_id)},
@@ -238,11 +246,12 @@ static const struct field {
     {"hidden_act", read_hidden_act, 0},
     {"attention_bias", refuse_true, 0},
     {"mlp_bias", refuse_true, 0},
-    {"rope_scaling", read_rope, 0},
-    {"rope_parameters", read_rope, 0},
+    {"rope_scaling", read_rope_scaling, 0},
+    {"rope_parameters", read_rope_parameters, 0},
     {"partial_rotary_factor", read_whole_rotary, 0},
-    {"sliding_window", refuse_set, 0},
+    {"sliding_window", read_window, 0},
     {"quantization_config", refuse_set, 0},
+    {"num_local_experts", refuse_experts, 0},
     {"num_labels", read_num_labels, 0},
     {"id2label", read_labels, 0},
 };
@@ -250,12 +259,20 @@ static const struct field {
 enum { N_REQUIRED = 5, N_FIELDS = sizeof fields / sizeof *fields };
 _Static_assert(N_FIELDS <= 64, "a bit a field");
 
+static int was_named(const reader *r, const char *key)
+{
+    int i = 0;
+    while (strcmp(fields[i].key, key) != 0) i++;
+    return (int)(r->named >> i & 1);
+}
+
 static llama2_status read_member(reader *r, const l2_json_string *key)
 {
     int type;
     for (int i = 0; i < N_FIELDS; i++) {
         if (!l2_json_equal(key, fields[i].key)) continue;
         L2_TRY(l2_json_peek(&r->json, &type));
+        r->named |= (uint64_t)1 << i;
         if (type == L2_JSON_NULL) return l2_json_skip(&r->json); /* as good as absent */
         if (r->seen >> i & 1) return l2_fail(LLAMA2_E_FORMAT, "the key \"%s\" stands twice", fields[i].key);
         r->seen |= (uint64_t)1 << i;
@@ -263,6 +280,33 @@ static llama2_status read_member(reader *r, const l2_json_string *key)
         return status < 0 ? l2_fail_in(status, "\"%s\"", fields[i].key) : status;
     }
     return l2_json_skip(&r->json);
+}
+
+/* As in transformers: rope_scaling goes before rope_parameters, their own theta before the config's. */
+static void settle_rope(reader *r)
+{
+    double theta = r->config->rope.theta;
+    r->config->rope = r->scaling_seen ? r->scaling : r->parameters;
+    if (r->config->rope.theta == 0) r->config->rope.theta = theta;
+}
+
+/* What a MistralConfig has where the file says nothing. */
+static void settle_mistral(reader *r)
+{
+    if (!r->is_mistral) return;
+    if (!was_named(r, "num_key_value_heads")) r->config->num_key_value_heads = 8;
+    if (!was_named(r, "max_position_embeddings")) r->config->max_position_embeddings = 131072;
+    if (!was_named(r, "sliding_window")) r->window = 4096;
+}
+
+/* Attention sees the last `window` tokens: all of them if the context is no longer. */
+static llama2_status check_window(const reader *r)
+{
+    if (r->window == 0 || r->window >= r->config->max_position_embeddings) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED,
+                   "\"sliding_window\": %" PRId64 " is not supported, only null or max_position_embeddings, %" PRId64
+                   ", and above",
+                   r->window, r->config->max_position_embeddings);
 }
 
 static llama2_status read_config(reader *r)
@@ -282,6 +326,8 @@ static llama2_status read_config(reader *r)
         if (!(r->seen >> i & 1)) return l2_fail(LLAMA2_E_FORMAT, "lacks \"%s\"", fields[i].key);
     if (config->sequence_classification && r->labels == 2)
         return l2_fail(LLAMA2_E_UNSUPPORTED, "\"id2label\": a classifier with one label, a reward model, is supported");
+    settle_rope(r);
+    settle_mistral(r);
     if (config->num_key_value_heads == 0 && !(r->seen >> 5 & 1))
         config->num_key_value_heads = config->num_attention_heads;
     if (config->head_dim == 0 && !(r->seen >> 6 & 1) && config->num_attention_heads > 0) {
@@ -292,7 +338,8 @@ static llama2_status read_config(reader *r)
                            config->hidden_size, config->num_attention_heads);
         config->head_dim = config->hidden_size / config->num_attention_heads;
     }
-    return l2_hf_config_check(config);
+    L2_TRY(l2_hf_config_check(config));
+    return check_window(r);
 }
 
 llama2_status l2_hf_config_parse(const char *text, size_t length, const char *where, l2_hf_config *out)
@@ -368,7 +415,7 @@ llama2_status l2_hf_config_check(const l2_hf_config *c)
     if (!(total < 0x1p56))
         return l2_fail(LLAMA2_E_LIMIT, "these sizes make %.3g parameters, at most 2^56 are supported", total);
     L2_TRY(check_positive("rms_norm_eps", c->rms_norm_eps));
-    L2_TRY(check_positive("rope_theta", c->rope_theta));
+    L2_TRY(l2_hf_rope_check(&c->rope));
     if (!isfinite(c->initializer_range) || c->initializer_range < 0)
         return l2_fail(LLAMA2_E_FORMAT, "initializer_range is %g, it must be finite and not negative",
                        c->initializer_range);
@@ -431,11 +478,7 @@ static void make_config(l2_text *text, const l2_hf_config *c)
     add_int(text, "max_position_embeddings", c->max_position_embeddings);
     add_double(text, "rms_norm_eps", c->rms_norm_eps);
     add_double(text, "initializer_range", c->initializer_range);
-    /* Where transformers has looked for theta, before and since version 5. */
-    add_double(text, "rope_theta", c->rope_theta);
-    l2_text_format(text, "  \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": ");
-    l2_text_double(text, c->rope_theta);
-    l2_text_format(text, "},\n");
+    l2_hf_rope_write(text, &c->rope);
     add_ids(text, c);
     if (c->dtype >= 0 && c->dtype < 4) l2_text_format(text, "  \"torch_dtype\": \"%s\",\n", dtype_names[c->dtype]);
     if (c->sequence_classification) {

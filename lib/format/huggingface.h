@@ -5,9 +5,20 @@
 #ifndef L2_FORMAT_HUGGINGFACE_H
 #define L2_FORMAT_HUGGINGFACE_H
 
+#include "base/json.h"
 #include "format/safetensors.h"
+#include <llama2/model.h>
 
 enum { L2_HF_MAX_EOS = 8 };
+
+/* Rotary positions: theta, and what lowers frequencies for long contexts. */
+typedef struct l2_hf_rope {
+    double theta;                             /* 0 while reading: not said */
+    double factor;                            /* 0 without scaling */
+    double low_freq_factor, high_freq_factor; /* of llama3, else 0; likewise original_len */
+    int64_t original_len;                     /* original_max_position_embeddings */
+    int64_t scaling;                          /* LLAMA2_ROPE_SCALING_* */
+} l2_hf_rope;
 
 typedef struct l2_hf_config {
     int64_t vocab_size;
@@ -19,8 +30,8 @@ typedef struct l2_hf_config {
     int64_t intermediate_size;
     int64_t max_position_embeddings; /* default 2048 */
     double rms_norm_eps;             /* default 1e-6 */
-    double rope_theta;               /* default 10000; also from rope_parameters */
     double initializer_range;        /* default 0.02 */
+    l2_hf_rope rope;                 /* theta: default 10000 */
     int64_t bos_id, pad_id;          /* -1: none */
     int64_t eos_ids[L2_HF_MAX_EOS];  /* eos_token_id may be a list */
     int32_t n_eos;
@@ -40,6 +51,13 @@ void l2_hf_config_init(l2_hf_config *config);
 llama2_status l2_hf_config_read(llama2_context *ctx, const char *folder, l2_hf_config *out);
 /* The same on text; `where` names it in messages. */
 llama2_status l2_hf_config_parse(const char *text, size_t length, const char *where, l2_hf_config *out);
+/* huggingface_rope.c: the members of rope_scaling or rope_parameters; theta 0 where they don't say. UNSUPPORTED,
+ * FORMAT.
+ */
+llama2_status l2_hf_rope_read(l2_json *json, l2_hf_rope *out);
+llama2_status l2_hf_rope_check(const l2_hf_rope *rope);
+void l2_hf_rope_write(l2_text *text, const l2_hf_rope *rope);
+
 /* Sizes positive and within int32, heads a multiple of kv heads, head_dim even, eps and theta positive, products within
  * int64. FORMAT, LIMIT. */
 llama2_status l2_hf_config_check(const l2_hf_config *config);

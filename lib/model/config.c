@@ -1,7 +1,6 @@
 /* The shape of a model: presets of the paper (table 1) and the check of free sizes. */
 #include "base/options.h"
 #include "model/model.h"
-#include "base/options.h"
 
 #include <math.h>
 
@@ -24,6 +23,24 @@ static llama2_status check_id(const char *name, int32_t id, int32_t vocab_size)
     return LLAMA2_OK;
 }
 
+static llama2_status check_rope_scaling(const llama2_config *c)
+{
+    if (c->rope_scaling < LLAMA2_ROPE_SCALING_NONE || c->rope_scaling > LLAMA2_ROPE_SCALING_LLAMA3)
+        return l2_fail(LLAMA2_E_INVALID, "config: rope_scaling is %d, expected one of LLAMA2_ROPE_SCALING_*",
+                       c->rope_scaling);
+    if (c->rope_scaling == LLAMA2_ROPE_SCALING_NONE) return LLAMA2_OK;
+    if (!(c->rope_factor > 0) || !isfinite(c->rope_factor))
+        return l2_fail(LLAMA2_E_INVALID, "config: rope_factor is %g, expected a number above 0", c->rope_factor);
+    if (c->rope_scaling == LLAMA2_ROPE_SCALING_LINEAR) return LLAMA2_OK;
+    if (!(c->rope_low_freq_factor > 0) || !(c->rope_high_freq_factor > c->rope_low_freq_factor) ||
+        !isfinite(c->rope_high_freq_factor))
+        return l2_fail(LLAMA2_E_INVALID,
+                       "config: rope_low_freq_factor is %g and rope_high_freq_factor %g, expected positive numbers "
+                       "that rise",
+                       c->rope_low_freq_factor, c->rope_high_freq_factor);
+    return check_count("rope_original_len", c->rope_original_len, 1 << 28);
+}
+
 llama2_status l2_config_check(const llama2_config *c)
 {
     L2_TRY(check_count("vocab_size", c->vocab_size, 1 << 24));
@@ -43,6 +60,7 @@ llama2_status l2_config_check(const llama2_config *c)
         return l2_fail(LLAMA2_E_INVALID, "config: norm_eps is %g, expected a number above 0", c->norm_eps);
     if (!(c->rope_theta > 0) || !isfinite(c->rope_theta))
         return l2_fail(LLAMA2_E_INVALID, "config: rope_theta is %g, expected a number above 0", c->rope_theta);
+    L2_TRY(check_rope_scaling(c));
     if (!(c->init_std >= 0) || !isfinite(c->init_std))
         return l2_fail(LLAMA2_E_INVALID, "config: init_std is %g, expected a number >= 0", c->init_std);
     L2_TRY(check_id("bos_id", c->bos_id, c->vocab_size));

@@ -23,8 +23,13 @@ static void config_from_hf(const l2_hf_config *hf, llama2_config *c)
         .eos_id = hf->n_eos > 0 ? (int32_t)hf->eos_ids[0] : -1,
         .pad_id = (int32_t)hf->pad_id,
         .norm_eps = hf->rms_norm_eps,
-        .rope_theta = hf->rope_theta,
+        .rope_theta = hf->rope.theta,
         .init_std = hf->initializer_range,
+        .rope_scaling = (int32_t)hf->rope.scaling,
+        .rope_original_len = (int32_t)hf->rope.original_len,
+        .rope_factor = hf->rope.factor,
+        .rope_low_freq_factor = hf->rope.low_freq_factor,
+        .rope_high_freq_factor = hf->rope.high_freq_factor,
     };
 }
 
@@ -41,7 +46,12 @@ static void config_to_hf(const llama2_model *m, int32_t dtype, l2_hf_config *hf)
     hf->intermediate_size = c->ffn_dim;
     hf->max_position_embeddings = c->max_seq_len;
     hf->rms_norm_eps = c->norm_eps;
-    hf->rope_theta = c->rope_theta;
+    hf->rope = (l2_hf_rope){.theta = c->rope_theta,
+                            .factor = c->rope_factor,
+                            .low_freq_factor = c->rope_low_freq_factor,
+                            .high_freq_factor = c->rope_high_freq_factor,
+                            .original_len = c->rope_original_len,
+                            .scaling = c->rope_scaling};
     hf->initializer_range = c->init_std;
     hf->bos_id = c->bos_id;
     hf->pad_id = c->pad_id;

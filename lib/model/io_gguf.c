@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char prefix[] = "llama.";
+static const char prefix[] = "llama.", rope_factors[] = "rope_freqs.weight";
 enum { PREFIX = sizeof prefix - 1 };
 
 /* --- metadata -------------------------------------------------------------------------------- */
@@ -31,6 +31,7 @@ static const char *const known_keys[] = {
     "attention.key_length",
     "attention.value_length",
     "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window",
     "rope.dimension_count",
     "rope.freq_base",
     "rope.scaling.type",
@@ -45,10 +46,17 @@ static const struct neutral {
     const char *key;
     double value;
 } neutral_keys[] = {
-    {"expert_count", 0},      {"expert_used_count", 0},     {"attention.sliding_window", 0},
-    {"attention.causal", 1},  {"attention.clamp_kqv", 0},   {"attention.max_alibi_bias", 0},
-    {"rope.scale_linear", 1}, {"use_parallel_residual", 0}, {"leading_dense_block_count", 0},
-    {"embedding_scale", 1},   {"residual_scale", 1},        {"logit_scale", 1},
+    {"expert_count", 0},
+    {"expert_used_count", 0},
+    {"attention.causal", 1},
+    {"attention.clamp_kqv", 0},
+    {"attention.max_alibi_bias", 0},
+    {"rope.scale_linear", 1},
+    {"use_parallel_residual", 0},
+    {"leading_dense_block_count", 0},
+    {"embedding_scale", 1},
+    {"residual_scale", 1},
+    {"logit_scale", 1},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -102,19 +110,6 @@ static llama2_status check_string(const l2_gguf *file, const char *key, const ch
                    length > 64 ? 64 : (int)length, text, expected);
 }
 
-/* Without a type a factor means linear scaling. */
-static llama2_status check_rope_scaling(const l2_gguf *file)
-{
-    double factor;
-    const l2_gguf_value *value = l2_gguf_find(file, "llama.rope.scaling.factor");
-    L2_TRY(check_string(file, "llama.rope.scaling.type", "none"));
-    if (!value || l2_gguf_find(file, "llama.rope.scaling.type")) return LLAMA2_OK;
-    L2_TRY(read_number(value, &factor));
-    if (factor == 0 || factor == 1) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_UNSUPPORTED, "llama.rope.scaling.factor is %g; scaled rotary positions are not supported",
-                   factor);
-}
-
 /* A size; where the key is missing, `otherwise`, and FORMAT if that is 0. */
 static llama2_status read_size(const l2_gguf *file, const char *key, int64_t otherwise, int32_t *out)
 {
@@ -155,6 +150,44 @@ static llama2_status read_double(const l2_gguf *file, const char *key, double *o
     }
     llama2_status status = text.status;
     l2_text_free(&text);
+    return status;
+}
+
+/* Without a type a factor means linear scaling; 0 stands for none. */
+static llama2_status read_rope_scaling(const l2_gguf *file, llama2_config *c)
+{
+    const l2_gguf_value *type = l2_gguf_find(file, "llama.rope.scaling.type"),
+                        *value = l2_gguf_find(file, "llama.rope.scaling.factor");
+    double factor = 1;
+    if (type && l2_gguf_string_is(type, "none")) return LLAMA2_OK;
+    L2_TRY(check_string(file, "llama.rope.scaling.type", "linear"));
+    if (value) L2_TRY(read_number(value, &factor));
+    if (factor == 0 || factor == 1) return LLAMA2_OK;
+    c->rope_scaling = LLAMA2_ROPE_SCALING_LINEAR;
+    return read_double(file, "llama.rope.scaling.factor", &c->rope_factor);
+}
+
+/* Divisors of the frequencies, in which Llama 3.1's scaling stands in GGUF files. */
+static llama2_status read_rope_factors(const l2_gguf *file, llama2_config *c)
+{
+    const l2_gguf_tensor *t = l2_gguf_find_tensor(file, rope_factors);
+    llama2_status status;
+    double *factors;
+    if (!t) return LLAMA2_OK;
+    if (t->n_dims != 1 || t->shape[0] != c->head_dim / 2 || !l2_dequantises(t->type))
+        return l2_fail(LLAMA2_E_MISMATCH, "tensor \"%s\": expected a factor for each of the %d pairs of a head",
+                       rope_factors, c->head_dim / 2);
+    if (c->rope_scaling != LLAMA2_ROPE_SCALING_NONE)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%s\" and llama.rope.scaling.factor together are not supported",
+                       rope_factors);
+    L2_TRY(l2_alloc(file->ctx, (size_t)c->head_dim / 2, sizeof *factors, &factors));
+    L2_CHECK(l2_gguf_read(file->ctx, t, 0, LLAMA2_F64, factors));
+    if (!l2_config_fit_llama3(c, factors))
+        status = l2_fail(LLAMA2_E_UNSUPPORTED,
+                         "tensor \"%s\" is not Llama 3.1's scaling of rotary positions, the only one supported",
+                         rope_factors);
+done:
+    l2_free(file->ctx, factors);
     return status;
 }
 
@@ -210,7 +243,19 @@ static llama2_status check_scope(const l2_gguf *file)
         value = &file->values[i];
         if (value->key_length > PREFIX && memcmp(value->key, prefix, PREFIX) == 0) L2_TRY(check_key(value));
     }
-    return check_rope_scaling(file);
+    return LLAMA2_OK;
+}
+
+/* Attention sees the last tokens of the window: all of them if the context is no longer. */
+static llama2_status check_window(const l2_gguf *file, int32_t context)
+{
+    const l2_gguf_value *value = l2_gguf_find(file, "llama.attention.sliding_window");
+    int64_t window = 0;
+    if (value) L2_TRY(l2_gguf_int(value, &window));
+    if (window == 0 || window >= context) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED,
+                   "llama.attention.sliding_window is %" PRId64 "; only 0 or the context, %d, and above are supported",
+                   window, context);
 }
 
 static llama2_status read_config(const l2_gguf *file, llama2_config *c)
@@ -224,16 +269,19 @@ static llama2_status read_config(const l2_gguf *file, llama2_config *c)
     L2_TRY(read_size(file, "llama.block_count", 0, &c->n_layers));
     L2_TRY(read_size(file, "llama.feed_forward_length", 0, &c->ffn_dim));
     L2_TRY(read_size(file, "llama.context_length", 0, &c->max_seq_len));
+    L2_TRY(check_window(file, c->max_seq_len));
     L2_TRY(read_heads(file, c));
     L2_TRY(l2_gguf_require(file, "llama.attention.layer_norm_rms_epsilon", &value));
     L2_TRY(read_double(file, "llama.attention.layer_norm_rms_epsilon", &c->norm_eps));
     L2_TRY(read_double(file, "llama.rope.freq_base", &c->rope_theta));
+    L2_TRY(read_rope_scaling(file, c));
     L2_TRY(read_id(file, "tokenizer.ggml.bos_token_id", c->vocab_size, &c->bos_id));
     L2_TRY(read_id(file, "tokenizer.ggml.eos_token_id", c->vocab_size, &c->eos_id));
     L2_TRY(read_id(file, "tokenizer.ggml.padding_token_id", c->vocab_size, &c->pad_id));
     c->tied = !l2_gguf_find_tensor(file, "output.weight");
     llama2_status status = l2_config_check(c); /* of what passed the checks above, only limits are left */
-    return status == LLAMA2_E_INVALID ? l2_fail_in(LLAMA2_E_LIMIT, "metadata") : status;
+    if (status == LLAMA2_E_INVALID) return l2_fail_in(LLAMA2_E_LIMIT, "metadata");
+    return status < 0 ? status : read_rope_factors(file, c);
 }
 
 /* --- tensors --------------------------------------------------------------------------------- */
@@ -313,6 +361,8 @@ static llama2_status check_tensors(const l2_gguf *file, const llama2_config *c)
             if (!parts[i].layer && (layer > 0 || (c->tied && strcmp(parts[i].name, "output.weight") == 0))) continue;
             L2_CHECK(check_part(file, c, &parts[i], layer, used));
         }
+    const l2_gguf_tensor *factors = l2_gguf_find_tensor(file, rope_factors); /* has been read with the metadata */
+    if (factors) used[factors - file->tensors] = 1;
     for (size_t i = 0; i < file->n_tensors; i++)
         if (!used[i])
             L2_CHECK(l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.*s\" is not part of the Llama architecture",

@@ -57,8 +57,11 @@ struct llama2_model {
 /* config.c */
 llama2_status l2_config_check(const llama2_config *config);
 
-/* rotary.c: the frequency of each pair of a head. */
-llama2_status l2_model_frequencies(llama2_context *ctx, const llama2_config *config, double **out);
+/* rotary.c: the frequency of each pair of a head, head_dim / 2. */
+void l2_config_frequencies(const llama2_config *config, double *frequencies);
+/* The LLAMA3 scaling (with the factors 1 and 4 that all such models have) that divides the frequencies by `factors`
+ * (head_dim / 2); 0: none does, and the config is left as it is. */
+int l2_config_fit_llama3(llama2_config *config, const double *factors);
 
 /* params.c: a model with uninitialised weights. */
 llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,

@@ -118,7 +118,8 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
     L2_CHECK(l2_alloc(ctx, (size_t)m->n_elements, size, &m->weights));
     bind(m, m->weights, 0);
     bind(m, NULL, 1);
-    L2_CHECK(l2_model_frequencies(ctx, config, &m->frequencies));
+    L2_CHECK(l2_alloc(ctx, (size_t)config->head_dim / 2, sizeof *m->frequencies, &m->frequencies));
+    l2_config_frequencies(config, m->frequencies);
     *out = m;
     m = NULL;
 done:

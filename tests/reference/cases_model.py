@@ -19,6 +19,14 @@ SHAPES = {
     "mqa_tied": dict(hidden_size=30, num_hidden_layers=1, num_attention_heads=3, num_key_value_heads=1, head_dim=16, rms_norm_eps=1e-5,
                      rope_theta=10000.0, tie_word_embeddings=True),
 }
+# Scaled rotary positions, beyond the context of the pretraining: forward only.
+SCALED = {
+    "rope_linear": {"rope_type": "linear", "factor": 2.5},
+    "rope_llama3": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 32},
+}
+SMALL = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=16, rms_norm_eps=1e-5,
+             rope_theta=300.0, tie_word_embeddings=True)
 LENGTHS = [1, 3, 17, 9]
 TEMPERATURE = 0.7
 
@@ -33,6 +41,14 @@ def make(root):
         with float64.everywhere():
             tensors = expected(model, batch)
         common.write_case(folder, tensors, {"case": name, "hyper": {"temperature": TEMPERATURE}})
+    for seed, (name, rope) in enumerate(SCALED.items()):
+        folder = os.path.join(root, name)
+        common.new_causal_lm(folder, seed=110 + seed, old_rope=name == "rope_linear", rope=rope, **SMALL)
+        batch = common.Packed(common.random_sequences(common.rng(210 + seed), [60, 2]))
+        model = common.load_causal_lm(folder)
+        with float64.everywhere(), torch.no_grad():
+            logits = torch.cat([model(input_ids=common.ids(tokens)).logits[0] for tokens in batch.sequences])
+        common.write_case(folder, {**batch.tensors(), "logits": logits}, {"case": name, "rope": rope})
 
 
 def expected(model, batch):

@@ -22,9 +22,9 @@ def rng(seed):
 
 
 def config(**shape):
-    theta = shape.pop("rope_theta")
+    rope = {"rope_theta": shape.pop("rope_theta"), **shape.pop("rope", {"rope_type": "default"})}
     return LlamaConfig(vocab_size=VOCAB, intermediate_size=40, max_position_embeddings=64, bos_token_id=BOS, eos_token_id=EOS,
-                       rope_parameters={"rope_type": "default", "rope_theta": theta}, attention_bias=False, mlp_bias=False,
+                       rope_parameters=rope, attention_bias=False, mlp_bias=False,
                        **shape)
 
 
@@ -42,7 +42,7 @@ def randomise(model, seed, std, head_std=None):
 
 
 def save_folder(model, folder, old_rope=False):
-    """`old_rope`: rope_theta at the top level, as transformers wrote it before version 5."""
+    """`old_rope`: rope_theta at the top level, as transformers wrote it before version 5; "type" as before 4.43."""
     model.save_pretrained(folder)
     extra = os.path.join(folder, "generation_config.json")
     if os.path.exists(extra):
@@ -51,8 +51,9 @@ def save_folder(model, folder, old_rope=False):
         path = os.path.join(folder, "config.json")
         with open(path) as file:
             entries = json.load(file)
-        entries["rope_theta"] = entries.pop("rope_parameters")["rope_theta"]
-        entries["rope_scaling"] = None
+        rope = entries.pop("rope_parameters")
+        entries["rope_theta"] = rope.pop("rope_theta")
+        entries["rope_scaling"] = None if rope["rope_type"] == "default" else {"type": rope.pop("rope_type"), **rope}
         with open(path, "w") as file:
             file.write(json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
 

@@ -11,6 +11,7 @@ import types
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers import modeling_rope_utils
 from transformers.models.llama import modeling_llama
 
 
@@ -47,16 +48,26 @@ def everywhere():
         modeling_llama.torch = name
 
 
+def frequencies(config, rope_type):
+    """Of rotary positions, by transformers' own function where they are scaled."""
+    if rope_type == "default":
+        return config.rope_parameters["rope_theta"] ** -(torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim)
+    name = modeling_rope_utils.torch
+    modeling_rope_utils.torch = _Torch64("torch")
+    try:
+        return modeling_rope_utils.ROPE_INIT_FUNCTIONS[rope_type](config, None)[0]
+    finally:
+        modeling_rope_utils.torch = name
+
+
 def load(kind, folder):
     """A model of transformers (`kind` is its class) from `folder`, in float64, eager attention."""
     model = kind.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
     rope = model.model.rotary_emb
-    config = model.config
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
-    rope.inv_freq = config.rope_parameters["rope_theta"] ** -exponents
+    rope.inv_freq = frequencies(model.config, rope.rope_type)
     rope.original_inv_freq = rope.inv_freq.clone()
-    if rope.attention_scaling != 1.0 or rope.rope_type != "default":
-        raise RuntimeError("a rotary embedding other than the plain one")
+    if rope.attention_scaling != 1.0:
+        raise RuntimeError("a rotary embedding that scales attention")
     for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
         if tensor.is_floating_point() and tensor.dtype != torch.float64:
             raise RuntimeError(f"{name} is {tensor.dtype}")

@@ -3,6 +3,7 @@
 
 import argparse
 import filecmp
+import json
 import os
 import sys
 import tempfile
@@ -63,7 +64,16 @@ LAYER = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.
 REST = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def make_model(folder, name, *, heads, kv_heads, head_dim, theta, eps):
+def llama3_factors(head_dim, theta, rope):
+    """What divides the rotary frequencies, as llama.cpp's converter writes it for Llama 3.1."""
+    inverse = 1.0 / theta ** (np.arange(0, head_dim, 2, dtype=np.float32) / head_dim)
+    low, high, length = rope["low_freq_factor"], rope["high_freq_factor"], rope["original_max_position_embeddings"]
+    turns = length * inverse / (2 * np.pi)
+    smooth = np.clip((turns - low) / (high - low), 0, 1)
+    return (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
+
+
+def make_model(folder, name, *, heads, kv_heads, head_dim, theta, eps, rope=None):
     weights = load_file(os.path.join(HERE, "goldens", name, "model.safetensors"))
     vocab, width = weights["model.embed_tokens.weight"].shape
     writer = GGUFWriter(os.path.join(folder, name + ".gguf"), "llama")
@@ -78,7 +88,13 @@ def make_model(folder, name, *, heads, kv_heads, head_dim, theta, eps):
     writer.add_value_length(head_dim)
     writer.add_rope_dimension_count(head_dim)
     writer.add_rope_freq_base(theta)
-    writer.add_rope_scaling_type(RopeScalingType.NONE)
+    if rope and rope["rope_type"] == "linear":
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+    if rope and rope["rope_type"] == "llama3":
+        writer.add_tensor("rope_freqs.weight", llama3_factors(head_dim, theta, rope))
+    if not rope:
+        writer.add_rope_scaling_type(RopeScalingType.NONE)
     writer.add_layer_norm_rms_eps(eps)
     writer.add_vocab_size(vocab)
     writer.add_tokenizer_model("llama")
@@ -108,6 +124,9 @@ def make(folder):
     make_blocks(folder)
     make_model(folder, "gqa_untied", heads=4, kv_heads=2, head_dim=8, theta=5e5, eps=1e-6)
     make_model(folder, "mqa_tied", heads=3, kv_heads=1, head_dim=16, theta=1e4, eps=1e-5)
+    for name in ("rope_linear", "rope_llama3"):
+        with open(os.path.join(HERE, "goldens", name, "case.json")) as file:
+            make_model(folder, name, heads=2, kv_heads=1, head_dim=16, theta=300.0, eps=1e-5, rope=json.load(file)["rope"])
 
 
 def main():

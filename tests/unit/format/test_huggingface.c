@@ -3,7 +3,8 @@
 
 #define SIZES                                                                                                          \
     "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24"
-#define LLAMA "\"model_type\":\"llama\","
+#define LLAMA   "\"model_type\":\"llama\","
+#define MISTRAL "\"model_type\":\"mistral\","
 
 static const struct {
     const char *text;
@@ -15,16 +16,43 @@ static const struct {
     {"{" LLAMA SIZES "} x", LLAMA2_E_FORMAT, ""},
     {"{" SIZES "}", LLAMA2_E_FORMAT, "model_type"},
     {"{" LLAMA "\"vocab_size\":32}", LLAMA2_E_FORMAT, "lacks \"hidden_size\""},
-    {"{\"model_type\":\"mistral\"," SIZES "}", LLAMA2_E_UNSUPPORTED, "mistral"},
+    {"{\"model_type\":\"mixtral\"," SIZES "}", LLAMA2_E_UNSUPPORTED, "\"mixtral\" is not supported"},
+    {"{\"model_type\":\"qwen2\"," SIZES "}", LLAMA2_E_UNSUPPORTED, "\"qwen2\" is not supported"},
+    {"{" MISTRAL SIZES ",\"num_key_value_heads\":2}", LLAMA2_E_UNSUPPORTED, "\"sliding_window\": 4096"},
+    {"{" MISTRAL SIZES ",\"num_key_value_heads\":2,\"sliding_window\":2047,\"max_position_embeddings\":2048}",
+     LLAMA2_E_UNSUPPORTED, "\"sliding_window\": 2047"},
+    {"{" MISTRAL SIZES ",\"sliding_window\":null}", LLAMA2_E_FORMAT, "num_key_value_heads 8"},
     {"{\"architectures\":[\"GPT2LMHeadModel\"]," SIZES "}", LLAMA2_E_UNSUPPORTED, "GPT2LMHeadModel"},
     {"{" LLAMA SIZES ",\"hidden_act\":\"gelu\"}", LLAMA2_E_UNSUPPORTED, "\"hidden_act\": \"gelu\""},
     {"{" LLAMA SIZES ",\"attention_bias\":true}", LLAMA2_E_UNSUPPORTED, "attention_bias"},
     {"{" LLAMA SIZES ",\"mlp_bias\":true}", LLAMA2_E_UNSUPPORTED, "mlp_bias"},
-    {"{" LLAMA SIZES ",\"sliding_window\":4096}", LLAMA2_E_UNSUPPORTED, "sliding_window"},
+    {"{" LLAMA SIZES ",\"sliding_window\":2047}", LLAMA2_E_UNSUPPORTED, "sliding_window"},
     {"{" LLAMA SIZES ",\"quantization_config\":{\"bits\":4}}", LLAMA2_E_UNSUPPORTED, "quantization_config"},
-    {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}}", LLAMA2_E_UNSUPPORTED, "linear"},
-    {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"llama3\"}}", LLAMA2_E_UNSUPPORTED, "llama3"},
-    {"{" LLAMA SIZES ",\"rope_scaling\":{\"factor\":2.0}}", LLAMA2_E_UNSUPPORTED, "factor"},
+    {"{" LLAMA SIZES ",\"sliding_window\":\"4\"}", LLAMA2_E_FORMAT, "sliding_window"},
+    {"{" LLAMA SIZES ",\"num_local_experts\":8}", LLAMA2_E_UNSUPPORTED, "one of 8"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}}", LLAMA2_E_UNSUPPORTED,
+     "rope_type \"dynamic\""},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"beta_fast\":32,\"rope_type\":\"yarn\",\"factor\":2.0}}",
+     LLAMA2_E_UNSUPPORTED, "rope_type \"yarn\""},
+    {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"longrope\",\"short_factor\":[1,1]}}", LLAMA2_E_UNSUPPORTED,
+     "rope_type \"longrope\""},
+    {"{" LLAMA SIZES ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}}", LLAMA2_E_UNSUPPORTED,
+     "\"full_attention\""},
+    {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}}",
+     LLAMA2_E_UNSUPPORTED, "partial_rotary_factor 0.5"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"factor\":2.0}}", LLAMA2_E_FORMAT, "no rope_type"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\"}}", LLAMA2_E_FORMAT, "factor of rope_type \"linear\""},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}", LLAMA2_E_FORMAT, "is -1"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"high_freq_factor\":4,"
+     "\"original_max_position_embeddings\":32}}",
+     LLAMA2_E_FORMAT, "low_freq_factor is 0"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+     "\"high_freq_factor\":1,\"original_max_position_embeddings\":32}}",
+     LLAMA2_E_FORMAT, "high_freq_factor 1"},
+    {"{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"
+     "\"high_freq_factor\":4,\"original_max_position_embeddings\":-1}}",
+     LLAMA2_E_FORMAT, "original_max_position_embeddings is -1"},
+    {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_theta\":-1}}", LLAMA2_E_FORMAT, "rope_theta is -1"},
     {"{" LLAMA SIZES ",\"partial_rotary_factor\":0.5}", LLAMA2_E_UNSUPPORTED, "partial_rotary_factor"},
     {"{\"architectures\":[\"LlamaForSequenceClassification\"]," SIZES ",\"id2label\":{\"0\":\"a\",\"1\":\"b\"}}",
      LLAMA2_E_UNSUPPORTED, "one label"},
@@ -49,10 +77,10 @@ static const struct {
      "\"vocab_size\":32,\"hidden_size\":17,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":24}",
      LLAMA2_E_FORMAT, "not a multiple"},
     {"{" LLAMA "\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":100000,\"num_attention_heads\":4,"
-               "\"intermediate_size\":24}",
+     "\"intermediate_size\":24}",
      LLAMA2_E_LIMIT, "num_hidden_layers"},
     {"{" LLAMA "\"vocab_size\":2147483647,\"hidden_size\":2147483644,\"num_hidden_layers\":2,\"num_attention_heads\":2,"
-               "\"intermediate_size\":2147483647}",
+     "\"intermediate_size\":2147483647}",
      LLAMA2_E_LIMIT, "parameters"},
 };
 
@@ -79,10 +107,59 @@ START_TEST(test_defaults)
     ck_ok(l2_hf_config_parse(text, sizeof text - 1, "config.json", &c));
     ck_assert_int_eq(c.num_key_value_heads, 4);
     ck_assert_int_eq(c.head_dim, 4);
-    ck_assert(c.rope_theta == 5e5 && c.rms_norm_eps == 1e-6 && c.initializer_range == 0.02);
+    ck_assert(c.rope.theta == 5e5 && c.rms_norm_eps == 1e-6 && c.initializer_range == 0.02);
     ck_assert(c.n_eos == 2 && c.eos_ids[1] == 3 && c.bos_id == -1 && c.pad_id == -1 && c.dtype == LLAMA2_BF16);
     ck_assert(c.max_position_embeddings == 2048 && !c.tie_word_embeddings && !c.sequence_classification);
     for (size_t n = 0; n < sizeof text - 1; n++) ck_assert_int_lt(l2_hf_config_parse(text, n, "config.json", &c), 0);
+}
+END_TEST
+
+/* The forms in which transformers has written scaling, and which one goes first. */
+START_TEST(test_rope_forms)
+{
+#define LLAMA3                                                                                                         \
+    "\"factor\":8.0,\"low_freq_factor\":1.5,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192"
+    static const struct {
+        const char *text;
+        l2_hf_rope rope;
+    } forms[] = {
+        {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5}", {1e4, 2.5, 0, 0, 0, 1}},
+        {"\"rope_theta\":5,\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4}", {5, 4, 0, 0, 0, 1}},
+        {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"type\":\"x\"," LLAMA3 "},\"rope_theta\":5e5",
+         {5e5, 8, 1.5, 4, 8192, 2}},
+        {"\"rope_parameters\":{" LLAMA3 ",\"rope_type\":\"llama3\",\"rope_theta\":7}", {7, 8, 1.5, 4, 8192, 2}},
+        {"\"rope_theta\":5,\"rope_scaling\":{\"type\":\"linear\",\"factor\":4},"
+         "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":7}",
+         {5, 4, 0, 0, 0, 1}},
+        {"\"rope_theta\":5,\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":7,\"factor\":null}",
+         {7, 0, 0, 0, 0, 0}},
+        {"\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":1.0," LLAMA3 "}",
+         {1e4, 0, 0, 0, 0, 0}},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char text[1024];
+        l2_hf_config c;
+        int n = snprintf(text, sizeof text, "{" LLAMA SIZES ",%s}", forms[i].text);
+        ck_ok(l2_hf_config_parse(text, (size_t)n, "config.json", &c));
+        ck_assert_msg(memcmp(&c.rope, &forms[i].rope, sizeof c.rope) == 0, "%s", forms[i].text);
+    }
+}
+END_TEST
+
+START_TEST(test_mistral)
+{
+    static const char *const fine[] = {
+        ",\"num_key_value_heads\":2,\"sliding_window\":null", ",\"num_key_value_heads\":null,\"sliding_window\":131072",
+        ",\"num_key_value_heads\":2,\"max_position_embeddings\":4096", /* its window is 4096 then */
+        ",\"num_key_value_heads\":2,\"architectures\":[\"MistralForCausalLM\"],\"sliding_window\":null"};
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        char text[1024];
+        l2_hf_config c;
+        int n = snprintf(text, sizeof text, "{" MISTRAL SIZES "%s}", fine[i]);
+        ck_ok(l2_hf_config_parse(text, (size_t)n, "config.json", &c));
+        ck_assert_int_eq(c.num_key_value_heads, i == 1 ? 4 : 2);
+        ck_assert_int_eq(c.max_position_embeddings, i == 2 ? 4096 : 131072);
+    }
 }
 END_TEST
 
@@ -93,11 +170,13 @@ START_TEST(test_config_round_trip)
         l2_hf_config_init(&a);
         a.vocab_size = 32, a.hidden_size = 24, a.num_hidden_layers = 3, a.num_attention_heads = 4,
         a.num_key_value_heads = 2, a.head_dim = 8;
-        a.intermediate_size = 40, a.max_position_embeddings = 77, a.rms_norm_eps = 1.1e-5, a.rope_theta = 12345.678,
+        a.intermediate_size = 40, a.max_position_embeddings = 77, a.rms_norm_eps = 1.1e-5, a.rope.theta = 12345.678,
         a.initializer_range = 0.013;
         a.bos_id = 1, a.eos_ids[0] = 2, a.n_eos = 1 + reward, a.eos_ids[1] = 5 * reward, a.tie_word_embeddings = reward,
         a.dtype = LLAMA2_F16;
         a.sequence_classification = reward;
+        a.rope.scaling = 1 + reward, a.rope.factor = 2.5;
+        if (reward) a.rope.low_freq_factor = 1.5, a.rope.high_freq_factor = 4, a.rope.original_len = 20;
         if (reward) a.score_shift = 0.1, a.score_scale = 1 / 3.0;
         ck_ok(l2_hf_config_write(ctx, at("new/model"), &a));
         ck_ok(l2_hf_config_read(ctx, at("new/model"), &b));
@@ -242,6 +321,8 @@ Suite *test_suite(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_bad_configs, 0, (int)(sizeof bad_configs / sizeof *bad_configs));
     tcase_add_test(c, test_defaults);
+    tcase_add_test(c, test_rope_forms);
+    tcase_add_test(c, test_mistral);
     tcase_add_test(c, test_config_round_trip);
     tcase_add_test(c, test_shards_and_back);
     tcase_add_loop_test(c, test_bad_indices, 0, (int)(sizeof bad_indices / sizeof *bad_indices));

@@ -74,6 +74,36 @@ START_TEST(what_is_no_llama_is_refused)
     REFUSED(norm_eps, NAN, LLAMA2_E_INVALID);
     REFUSED(rope_theta, -1, LLAMA2_E_INVALID);
     REFUSED(rope_theta, INFINITY, LLAMA2_E_INVALID);
+    REFUSED(rope_scaling, -1, LLAMA2_E_INVALID);
+    REFUSED(rope_scaling, 3, LLAMA2_E_INVALID);
+    static const struct {
+        int32_t scaling, length;
+        double factor, low, high;
+        const char *message; /* NULL: fine */
+    } scalings[] = {{LLAMA2_ROPE_SCALING_NONE, -1, -1, NAN, 0, NULL},
+                    {LLAMA2_ROPE_SCALING_LINEAR, -1, 2, NAN, 0, NULL},
+                    {LLAMA2_ROPE_SCALING_LINEAR, 0, 0, 0, 0, "rope_factor is 0"},
+                    {LLAMA2_ROPE_SCALING_LINEAR, 0, NAN, 0, 0, "rope_factor is nan"},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 8192, 8, 1, 4, NULL},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 8192, -8, 1, 4, "rope_factor is -8"},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 8192, 8, 4, 4, "rope_high_freq_factor 4"},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 8192, 8, 0, 4, "rope_low_freq_factor is 0"},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 8192, 8, NAN, 4, "rope_low_freq_factor is nan"},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 8192, 8, 1, INFINITY, "rope_high_freq_factor inf"},
+                    {LLAMA2_ROPE_SCALING_LLAMA3, 0, 8, 1, 4, "rope_original_len is 0"}};
+    for (size_t i = 0; i < sizeof scalings / sizeof *scalings; i++) {
+        llama2_model *made;
+        llama2_config with = small_config(0);
+        with.rope_scaling = scalings[i].scaling;
+        with.rope_original_len = scalings[i].length;
+        with.rope_factor = scalings[i].factor;
+        with.rope_low_freq_factor = scalings[i].low;
+        with.rope_high_freq_factor = scalings[i].high;
+        llama2_status status = llama2_model_create(ctx, &with, NULL, &made);
+        ck_assert_int_eq(status, scalings[i].message ? LLAMA2_E_INVALID : LLAMA2_OK);
+        if (scalings[i].message) ck_assert_ptr_nonnull(strstr(llama2_last_error(), scalings[i].message));
+        llama2_model_free(made);
+    }
     REFUSED(init_std, -0.1, LLAMA2_E_INVALID);
     REFUSED(bos_id, 37, LLAMA2_E_INVALID);
     REFUSED(eos_id, -2, LLAMA2_E_INVALID);

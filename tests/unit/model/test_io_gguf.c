@@ -155,6 +155,11 @@ START_TEST(test_config)
     ck_ok(llama2_model_config(m, &c));
     ck_assert(c.rope_theta == 10000);
     llama2_model_free(m);
+    /* Without a type a factor means linear scaling. */
+    ck_ok(load((change){.key = {"llama.rope.scaling.factor", L2_GGUF_F32, 2.1, NULL}}, &m));
+    ck_ok(llama2_model_config(m, &c));
+    ck_assert(c.rope_scaling == LLAMA2_ROPE_SCALING_LINEAR && c.rope_factor == 2.1);
+    llama2_model_free(m);
     const entry fine[] = {
         {"llama.block_count", L2_GGUF_U64, LAYERS, NULL},
         {"llama.rope.dimension_count", -1, 0, NULL},
@@ -162,6 +167,8 @@ START_TEST(test_config)
         {"llama.rope.scaling.type", L2_GGUF_STRING, 0, "none"},
         {"llama.rope.scaling.factor", L2_GGUF_F32, 1, NULL},
         {"llama.expert_count", L2_GGUF_U32, 0, NULL},
+        {"llama.attention.sliding_window", L2_GGUF_U32, 0, NULL},
+        {"llama.attention.sliding_window", L2_GGUF_U32, 32, NULL},
         {"llama.attention.causal", L2_GGUF_BOOL, 1, NULL},
         {"other.expert_count", L2_GGUF_U32, 8, NULL},
         {"split.count", L2_GGUF_U32, 1, NULL},
@@ -215,11 +222,12 @@ static const struct {
     {KEY("llama.rope.freq_base", L2_GGUF_F64, (double)INFINITY, NULL), LLAMA2_E_FORMAT, "freq_base is inf"},
     {KEY("llama.rope.freq_base", L2_GGUF_U32, 10000, NULL), LLAMA2_E_FORMAT, "freq_base is u32"},
     {KEY("llama.rope.scaling.type", L2_GGUF_STRING, 0, "yarn"), LLAMA2_E_UNSUPPORTED, "scaling.type is \"yarn\""},
-    {KEY("llama.rope.scaling.type", L2_GGUF_STRING, 0, "linear"), LLAMA2_E_UNSUPPORTED, "\"linear\""},
-    {KEY("llama.rope.scaling.factor", L2_GGUF_F32, 2, NULL), LLAMA2_E_UNSUPPORTED, "scaling.factor is 2"},
+    {KEY("llama.rope.scaling.type", L2_GGUF_STRING, 0, "longrope"), LLAMA2_E_UNSUPPORTED, "\"longrope\""},
+    {KEY("llama.rope.scaling.factor", L2_GGUF_F32, -2, NULL), LLAMA2_E_FORMAT, "scaling.factor is -2"},
+    {KEY("llama.rope.scaling.factor", L2_GGUF_F32, (double)NAN, NULL), LLAMA2_E_FORMAT, "scaling.factor is nan"},
     {KEY("llama.rope.scale_linear", L2_GGUF_F32, 4, NULL), LLAMA2_E_UNSUPPORTED, "scale_linear is 4"},
     {KEY("llama.expert_count", L2_GGUF_U32, 8, NULL), LLAMA2_E_UNSUPPORTED, "expert_count is 8"},
-    {KEY("llama.attention.sliding_window", L2_GGUF_U32, 4096, NULL), LLAMA2_E_UNSUPPORTED, "sliding_window is 4096"},
+    {KEY("llama.attention.sliding_window", L2_GGUF_U32, 31, NULL), LLAMA2_E_UNSUPPORTED, "sliding_window is 31"},
     {KEY("llama.attention.causal", L2_GGUF_BOOL, 0, NULL), LLAMA2_E_UNSUPPORTED, "causal is 0"},
     {KEY("llama.attention.new_idea", L2_GGUF_BOOL, 0, NULL), LLAMA2_E_UNSUPPORTED, "llama.attention.new_idea"},
     {KEY("llama.vocab_size", -1, 0, NULL), LLAMA2_E_FORMAT, "llama.vocab_size"},
@@ -234,7 +242,12 @@ static const struct {
     {{.tensor = "output.weight", .dims = {DIM, VOCAB + 1}}, LLAMA2_E_MISMATCH, "\"output.weight\""},
     {{.tensor = "blk.0.attn_norm.weight", .type = 24}, LLAMA2_E_UNSUPPORTED, "\"blk.0.attn_norm.weight\" is I8"},
     {{.tensor = "blk.0.attn_q.bias", .dims = {DIM, 0}}, LLAMA2_E_UNSUPPORTED, "\"blk.0.attn_q.bias\""},
-    {{.tensor = "rope_freqs.weight", .dims = {2, 0}}, LLAMA2_E_UNSUPPORTED, "\"rope_freqs.weight\""},
+    {{.tensor = "rope_freqs.weight", .dims = {2, 0}}, LLAMA2_E_UNSUPPORTED, "\"rope_freqs.weight\" is not Llama 3.1"},
+    {{.tensor = "rope_freqs.weight", .dims = {3, 0}}, LLAMA2_E_MISMATCH, "\"rope_freqs.weight\": expected"},
+    {{.tensor = "rope_freqs.weight", .dims = {2, 1}}, LLAMA2_E_MISMATCH, "\"rope_freqs.weight\": expected"},
+    {{.key = {"llama.rope.scaling.factor", L2_GGUF_F32, 2, NULL}, .tensor = "rope_freqs.weight", .dims = {2, 0}},
+     LLAMA2_E_UNSUPPORTED,
+     "rope.scaling.factor together"},
     {{.tensor = "blk.0.ffn_gate_inp.weight", .dims = {DIM, 8}}, LLAMA2_E_UNSUPPORTED, "\"blk.0.ffn_gate_inp.weight\""},
 };
 
@@ -323,6 +336,14 @@ static void check_golden(const char *name, int32_t dtype)
         ck_ok(llama2_model_logits(i ? file_model : folder_model, &batch, logits[i]));
     }
     ck_assert_mem_eq(logits[0], logits[1], N * V * sizeof **logits);
+    /* And written as a folder again. */
+    ck_ok(llama2_model_save(file_model, at("again"), LLAMA2_F32));
+    llama2_model_free(file_model);
+    ck_ok(llama2_model_load(ctx, at("again"), &o, &file_model));
+    ck_ok(llama2_model_config(file_model, &b));
+    ck_assert_mem_eq(&a, &b, sizeof a);
+    ck_ok(llama2_model_logits(file_model, &batch, logits[1]));
+    ck_assert_mem_eq(logits[0], logits[1], N * V * sizeof **logits);
     free(logits[0]);
     free(logits[1]);
     llama2_model_free(folder_model);
@@ -331,6 +352,8 @@ static void check_golden(const char *name, int32_t dtype)
 
 START_TEST(test_logits_of_a_folder)
 {
+    check_golden("rope_linear", LLAMA2_F32);
+    check_golden("rope_llama3", LLAMA2_F32);
     check_golden("gqa_untied", LLAMA2_F32);
     check_golden("gqa_untied", LLAMA2_F64);
     check_golden("mqa_tied", LLAMA2_F32);

@@ -47,6 +47,30 @@ static void check_loss(golden *g, const llama2_loss *loss, double limit)
     golden_check_at(g, "loss_weight_sum", 0, loss->weight, 1e-14);
 }
 
+/* Rotary positions that are scaled, up to and beyond the context of the pretraining. */
+START_TEST(scaled_rope)
+{
+    static const char *const scaled[] = {"rope_linear", "rope_llama3"};
+    llama2_context *ctx = context();
+    for (int i = 0; i < 2; i++) {
+        golden g = golden_open(ctx, scaled[i]);
+        llama2_batch batch = golden_batch(&g, "");
+        for (int32_t dtype = LLAMA2_F32; dtype <= LLAMA2_F64; dtype++) {
+            llama2_model *model = golden_model(ctx, scaled[i], dtype);
+            llama2_config config = {.struct_size = sizeof config};
+            ck_ok(llama2_model_config(model, &config));
+            ck_assert_int_eq(config.rope_scaling, i ? LLAMA2_ROPE_SCALING_LLAMA3 : LLAMA2_ROPE_SCALING_LINEAR);
+            float *logits = golden_memory(&g, (size_t)golden_count(&g, "logits") * sizeof *logits);
+            ck_ok(llama2_model_logits(model, &batch, logits));
+            golden_check_floats(&g, "logits", logits, dtype == LLAMA2_F32 ? 2e-6 : 1e-7);
+            llama2_model_free(model);
+        }
+        golden_close(&g);
+    }
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(evaluate)
 {
     llama2_context *ctx = context();
@@ -142,7 +166,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("reference/goldens_model");
-    ADD_CASE(s, "forward", forward, evaluate);
+    ADD_CASE(s, "forward", forward, scaled_rope, evaluate);
     ADD_CASE(s, "gradients", gradients_f32, gradients_f64);
     return s;
 }
