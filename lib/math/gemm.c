@@ -1,10 +1,9 @@
 /*
  * Matrix products: blocking and threads around the kernels of kernel/gemm.h.
  *
- * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_DEPTH: it packs the step's panels of b (64
+ * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_BLOCK: it packs the step's panels of b (64
  * columns each; transposed where b's columns are what lies contiguous), and of a where its rows lie side by side, and
- * runs tiles of 6 x 64 over them. The chain of an element goes on from step to step through c itself, so that no
- * blocking is seen in the bits.
+ * runs tiles of 6 x 64 over them, whose sums are added to c step by step. No other blocking is seen in the bits.
  *
  * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows. Several weights
  * that multiply the same rows are one parallel region then, since its beginning and end cost more than a small product.
@@ -17,17 +16,17 @@
 #include "math/tensor.h"
 
 enum {
-    DEPTH = 512,      /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
-    BLOCK_ROWS = 384, /* most of c in one task */
+    DEPTH = L2_GEMM_BLOCK, /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
+    BLOCK_ROWS = 384,      /* most of c in one task */
     BLOCK_COLUMNS = 512,
     DIRECT_ROWS = 12,    /* with at most this many rows a row-major b is read in place */
     FEW_UNIT = 16,       /* what the columns of a task of the path for few rows are a multiple of */
     FEW_BYTES = 1 << 19, /* and what of the weight it reads, more or less: its beginning can't be fetched ahead */
     SOME_COLUMNS = 48,   /* most of a task of the path for some rows, and what it is a multiple of */
     SOME_UNIT = 12,
-    SOME_LANES = 16, /* what the number of its rows is rounded to */
-    SMALL = 1 << 18, /* multiply-adds that are not worth waking a thread for */
-    SPARE_DEPTH = 32 /* of a step where there is no scratch memory but a panel on the stack */
+    SOME_LANES = 16,   /* what the number of its rows is rounded to */
+    SMALL = 1 << 18,   /* multiply-adds that are not worth waking a thread for */
+    SPARE_COLUMNS = 16 /* of a panel where there is no scratch memory but the stack */
 };
 
 typedef struct gemm_job {
@@ -40,8 +39,8 @@ typedef struct gemm_job {
     l2_matrix b;
     char *c, *scratch;
     size_t size, scratch_size; /* of an element; of a worker's share */
-    int64_t depth, block_rows, block_columns, column_blocks;
-    int accumulate, pack_a, pack_b;
+    int64_t panel_columns, block_rows, block_columns, column_blocks;
+    int mode, pack_a, pack_b;
 } gemm_job;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -74,7 +73,7 @@ static void prefetch_tile(const gemm_job *job, int64_t i, int64_t rows, int64_t 
 /* Rows i0 .. i0 + rows of c over one panel of b: tiles of at most 6 rows, of nearly equal height unless a is packed in
  * sixes. */
 static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0, int64_t depth, const char *packed_a,
-                      const char *panel, int64_t ld_panel, int64_t j, int columns, int accumulate)
+                      const char *panel, int64_t ld_panel, int64_t j, int columns, int mode)
 {
     int64_t tiles = (rows + L2_TILE_ROWS - 1) / L2_TILE_ROWS;
     for (int64_t t = 0; t < tiles; t++) {
@@ -85,33 +84,44 @@ static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0,
         prefetch_tile(job, i0 + end, i0 + rows, j, columns);
         job->kernels->gemm_tile(depth, a, packed_a ? 1 : job->a.row_stride,
                                 packed_a ? L2_TILE_ROWS : job->a.column_stride, panel, ld_panel, c, job->ldc,
-                                (int)(end - i), columns, accumulate);
+                                (int)(end - i), columns, mode);
     }
 }
 
-static void run_block(void *arg, int32_t task, int32_t worker)
+/* A task with its memory: a panel of b, and one of a behind it where a is packed. */
+static void run_block(const gemm_job *job, int32_t task, char *panel)
 {
-    const gemm_job *job = arg;
-    double spare[SPARE_DEPTH * L2_TILE_COLUMNS];
     int64_t i0 = task / job->column_blocks * job->block_rows, rows = smaller(job->block_rows, job->m - i0);
     int64_t j0 = task % job->column_blocks * job->block_columns, j1 = smaller(j0 + job->block_columns, job->n);
-    char *panel = job->scratch ? job->scratch + (size_t)worker * job->scratch_size : (char *)spare;
     char *packed_a = job->pack_a ? panel + (size_t)(DEPTH * L2_TILE_COLUMNS) * job->size : NULL;
-    for (int64_t p0 = 0; p0 == 0 || p0 < job->k; p0 += job->depth) {
-        int64_t depth = smaller(job->depth, job->k - p0);
-        int accumulate = job->accumulate || p0 > 0;
+    for (int64_t p0 = 0; p0 == 0 || p0 < job->k; p0 += DEPTH) {
+        int64_t depth = smaller(DEPTH, job->k - p0);
+        int mode = p0 > 0 && job->mode == L2_GEMM_ZERO ? L2_GEMM_ADD : job->mode;
         if (packed_a)
             job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
-        for (int64_t j = j0; j < j1; j += L2_TILE_COLUMNS) {
-            int columns = (int)smaller(L2_TILE_COLUMNS, j1 - j);
+        for (int64_t j = j0; j < j1; j += job->panel_columns) {
+            int columns = (int)smaller(job->panel_columns, j1 - j);
             const char *b = element(job, job->b, p0, j);
             if (job->pack_b)
                 job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel,
-                                          L2_TILE_COLUMNS);
+                                          job->panel_columns);
             run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : b,
-                      job->pack_b ? L2_TILE_COLUMNS : job->b.row_stride, j, columns, accumulate);
+                      job->pack_b ? job->panel_columns : job->b.row_stride, j, columns, mode);
         }
     }
+}
+
+static void run_in_scratch(void *arg, int32_t task, int32_t worker)
+{
+    const gemm_job *job = arg;
+    run_block(job, task, job->scratch ? job->scratch + (size_t)worker * job->scratch_size : NULL);
+}
+
+static void run_on_stack(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    double panel[DEPTH * SPARE_COLUMNS];
+    run_block(arg, task, (char *)panel);
 }
 
 /* --- few or some rows times a weight: all parts in one parallel region ------------------------------ */
@@ -153,7 +163,7 @@ static void run_few(void *arg, int32_t task, int32_t worker)
     const gemm_job *job = arg;
     columns t = columns_of(job, task);
     job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, t.w, t.ldw, t.c, t.ldc, (int)job->m, t.n,
-                           job->accumulate);
+                           job->mode == L2_GEMM_ADD);
 }
 
 static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
@@ -172,11 +182,11 @@ static void run_some(void *arg, int32_t task, int32_t worker)
     columns t = columns_of(job, task);
     int64_t first = smaller(job->block_rows, job->m);
     job->kernels->gemm_some(job->k, job->scratch, job->block_rows, t.w, t.ldw, t.c, t.ldc, (int)first, t.n,
-                            job->accumulate);
+                            job->mode == L2_GEMM_ADD);
     if (first == job->m) return;
     job->kernels->gemm_few(job->k, element(job, job->a, first, 0), job->a.row_stride, t.w, t.ldw,
                            t.c + (size_t)(first * t.ldc) * job->size, t.ldc, (int)(job->m - first), t.n,
-                           job->accumulate);
+                           job->mode == L2_GEMM_ADD);
 }
 
 /* Returns 0, and nothing was done, where there is no scratch memory. */
@@ -236,17 +246,19 @@ static void run_blocks(llama2_context *ctx, gemm_job job, const l2_gemm_part *pa
     job.pack_b = job.b.column_stride != 1 || job.m > DIRECT_ROWS;
     job.scratch_size = (size_t)DEPTH * job.size *
                        (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
-    job.depth = DEPTH;
+    job.panel_columns = L2_TILE_COLUMNS;
+    l2_task run = run_in_scratch;
     if ((job.pack_a || job.pack_b) && l2_scratch_get(ctx, job.scratch_size * (size_t)workers, &job.scratch) < 0) {
-        job.depth = SPARE_DEPTH; /* the same bits, more slowly: a product can't fail halfway through an op */
+        job.panel_columns = SPARE_COLUMNS; /* the same bits, more slowly: a product can't fail halfway through an op */
         job.pack_a = 0;
+        run = run_on_stack;
     }
-    l2_parallel(ctx, count_tasks(&job), run_block, &job);
+    l2_parallel(ctx, count_tasks(&job), run, &job);
     l2_scratch_put(ctx, job.scratch);
 }
 
 llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64_t k, l2_matrix a, int32_t n_parts,
-                            const l2_gemm_part *parts, int accumulate)
+                            const l2_gemm_part *parts, int mode)
 {
     int64_t n = 0;
     int weight_rows = 1; /* each b is the transpose of a row-major matrix */
@@ -254,7 +266,7 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
         n += parts[i].n;
         weight_rows = weight_rows && parts[i].b.column_stride != 1;
     }
-    if (m == 0 || n == 0 || (k == 0 && accumulate)) return LLAMA2_OK;
+    if (m == 0 || n == 0 || (k == 0 && mode != L2_GEMM_ZERO)) return LLAMA2_OK;
     int blas = dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS;
     int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
     gemm_job job = {.kernels = l2_kernels_of(ctx, dtype),
@@ -264,21 +276,22 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
                     .n_parts = n_parts,
                     .parts = parts,
                     .size = l2_dtype_size(dtype),
-                    .accumulate = accumulate};
-    if (!blas && m <= L2_FEW_ROWS && weight_rows && (a.column_stride == 1 || k == 1)) {
+                    .mode = mode};
+    int direct = !blas && mode != L2_GEMM_CONTINUE && weight_rows;
+    if (direct && m <= L2_FEW_ROWS && (a.column_stride == 1 || k == 1)) {
         few_rows(ctx, &job, n, small);
         return LLAMA2_OK;
     }
-    if (!blas && m <= L2_SOME_ROWS && m > L2_FEW_ROWS && weight_rows && a.column_stride == 1 &&
-        some_rows(ctx, &job, n, small))
+    if (direct && m <= L2_SOME_ROWS && m > L2_FEW_ROWS && a.column_stride == 1 && some_rows(ctx, &job, n, small))
         return LLAMA2_OK;
     for (const l2_gemm_part *p = parts; p < parts + n_parts; p++)
-        if (!blas || !l2_gemm_cblas(m, p->n, k, a, p->b, p->c, p->ldc, accumulate)) run_blocks(ctx, job, p, small);
+        if (!blas || !l2_gemm_cblas(m, p->n, k, a, p->b, p->c, p->ldc, mode != L2_GEMM_ZERO))
+            run_blocks(ctx, job, p, small);
     return LLAMA2_OK;
 }
 
 llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b,
-                      void *c, int64_t ldc, int accumulate)
+                      void *c, int64_t ldc, int mode)
 {
-    return l2_gemm_parts(ctx, dtype, m, k, a, 1, &(l2_gemm_part){n, b, c, ldc}, accumulate);
+    return l2_gemm_parts(ctx, dtype, m, k, a, 1, &(l2_gemm_part){n, b, c, ldc}, mode);
 }

@@ -33,11 +33,11 @@ typedef struct l2_kernels {
     const char *name; /* "avx512", "avx2", "scalar", "double" */
 
     /*
-     * The heart: c[i][j] = (accumulate ? c[i][j] : 0) + sum_k a[i*rsa + k*csa] * b[k*ldb + j], one chain a element in
-     * the order of k, for i < m <= L2_TILE_ROWS and j < n <= L2_TILE_COLUMNS. Reads nothing outside these ranges.
+     * The heart: one chain a element, sum_k a[i*rsa + k*csa] * b[k*ldb + j] in the order of k, into c[i][j] by mode
+     * (L2_GEMM_*), for i < m <= L2_TILE_ROWS and j < n <= L2_TILE_COLUMNS. Reads nothing outside these ranges.
      */
     void (*gemm_tile)(int64_t k, const void *a, int64_t rsa, int64_t csa, const void *b, int64_t ldb, void *c,
-                      int64_t ldc, int m, int n, int accumulate);
+                      int64_t ldc, int m, int n, int mode);
 
     /* Panels for gemm_tile. b: out[p * ldo + j] = b[p * rs + j * cs], one of the strides 1, ldo >= n rounded up to 16.
      * a, whose rows lie side by side: panels of 6 rows, panel i / 6 at out + i * k, in it out[p * 6 + i % 6] = a[p * cs
@@ -45,8 +45,8 @@ typedef struct l2_kernels {
     void (*gemm_pack_b)(int64_t k, int n, const void *b, int64_t rs, int64_t cs, void *out, int64_t ldo);
     void (*gemm_pack_a)(int64_t k, int64_t m, const void *a, int64_t cs, void *out);
 
-    /* c[i][j] = (accumulate ? c[i][j] : 0) + sum_k a[i*rsa + k] * w[j*ldw + k] for i < m <= L2_FEW_ROWS, any n: reads w
-     * once. */
+    /* c[i][j] = (accumulate ? c[i][j] : 0) + sum_k a[i*rsa + k] * w[j*ldw + k], in blocks of k (math/gemm.h), for i < m
+     * <= L2_FEW_ROWS, any n: reads w once. */
     void (*gemm_few)(int64_t k, const void *a, int64_t rsa, const void *w, int64_t ldw, void *c, int64_t ldc, int m,
                      int64_t n, int accumulate);
 

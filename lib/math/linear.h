@@ -15,8 +15,8 @@ typedef struct l2_linear {
     l2_tensor grad;   /* (N, K) or data NULL: frozen */
 } l2_linear;
 
-/* y = x W^T, or y += x W^T with accumulate. x: (T, K), y: (T, N). Each element is one chain of fused multiply-adds over
- * k = 0..K-1, starting from y (accumulate) or 0: the bits depend on nothing else. */
+/* y = x W^T, or y += x W^T with accumulate. x: (T, K), y: (T, N). Each element is a sum over k in fixed blocks
+ * (math/gemm.h), added to y (accumulate) block by block: the bits depend on nothing else. */
 llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y,
                                 int accumulate);
 

@@ -50,13 +50,14 @@ V_INLINE void attention_give(real *y, const real *x, int64_t n, real factor)
     }
 }
 
-/* c (m, n) += a (m, k) b (k, n) for any n: tiles of columns of about equal width. */
+/* c (m, n) += a (m, k) b (k, n) for any n, chains that go on from c: tiles of columns of about equal width. */
 static void attention_product(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, int m,
                               int64_t n, int accumulate)
 {
     int64_t tiles = (n + L2_TILE_COLUMNS - 1) / L2_TILE_COLUMNS, width = ((n + tiles - 1) / tiles + V_LANES - 1) / V_LANES * V_LANES;
     for (int64_t j = 0; j < n; j += width) {
-        gemm_tile(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, (int)(n - j < width ? n - j : width), accumulate);
+        gemm_tile(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, (int)(n - j < width ? n - j : width),
+                  accumulate ? L2_GEMM_CONTINUE : L2_GEMM_ZERO);
     }
 }
 

@@ -1,12 +1,14 @@
 /*
- * The inner loops of matrix products. Whatever the path, element (i, j) is one chain of fused multiply-adds over k in rising order: that is what
- * the bits are defined by.
+ * The inner loops of matrix products. Whatever the path, element (i, j) is made of the same chains of fused multiply-adds, which are added in the same
+ * order (math/gemm.h): that is what the bits are defined by. The paths for few and for some rows go from block to block of k themselves; a tile is one
+ * block.
  */
 #ifndef L2_KERNEL_GEMM_H
 #define L2_KERNEL_GEMM_H
 
-#include "math/simd.h"
+#include "math/gemm.h"
 #include "math/kernels.h"
+#include "math/simd.h"
 
 /* Vectors of 16 columns that stay in registers beside 6 rows: 24 accumulators of the 32 registers of AVX-512, 6 pairs of the 16 of AVX2. */
 #if defined(L2_SIMD_AVX512)
@@ -14,6 +16,9 @@
 #else
 #define GEMM_VECTORS 1
 #endif
+
+/* The end of the block of k that begins at p. */
+V_INLINE int64_t gemm_block_end(int64_t p, int64_t k) { return k - p < L2_GEMM_BLOCK ? k : p + L2_GEMM_BLOCK; }
 
 /* Where to fetch from: further on in the row, of which `left` is to come, or at the beginning of the one that is next, `stride` on. */
 enum { GEMM_SOME_AHEAD = 128 };
@@ -30,13 +35,13 @@ enum { GEMM_SOME_COLUMNS = 12 };
 
 /* m rows x nv vectors, both constants at each call; `last` lanes of the last vector, 16 or a run-time number. */
 GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, const int m,
-                        const int nv, const int masked, int64_t last, int accumulate)
+                        const int nv, const int masked, int64_t last, int mode)
 {
     vreal acc[L2_TILE_ROWS][GEMM_VECTORS];
     V_UNROLL for (int i = 0; i < m; i++) {
         V_UNROLL for (int v = 0; v < nv; v++) {
             const real *p = c + i * ldc + V_LANES * v;
-            acc[i][v] = !accumulate ? v_zero() : masked && v == nv - 1 ? v_load_n(p, last) : v_load(p);
+            acc[i][v] = mode != L2_GEMM_CONTINUE ? v_zero() : masked && v == nv - 1 ? v_load_n(p, last) : v_load(p);
         }
     }
     const real *a3 = a + 3 * rsa; /* rows 0-2 and 3-5 from two pointers: what x86 can address without further registers */
@@ -53,7 +58,9 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
     V_UNROLL for (int i = 0; i < m; i++) {
         V_UNROLL for (int v = 0; v < nv; v++) {
             real *q = c + i * ldc + V_LANES * v;
-            if (masked && v == nv - 1) v_store_n(q, acc[i][v], last);
+            const int tail = masked && v == nv - 1;
+            if (mode == L2_GEMM_ADD) acc[i][v] = v_add(tail ? v_load_n(q, last) : v_load(q), acc[i][v]);
+            if (tail) v_store_n(q, acc[i][v], last);
             else v_store(q, acc[i][v]);
         }
     }
@@ -61,9 +68,9 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
 
 /* One instance a number of rows, since accumulators in registers can't be indexed at run time. */
 #define GEMM_CASE(rows, nv, masked, last)                                                                    \
-    case rows: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, rows, nv, masked, last, accumulate); break;
+    case rows: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, rows, nv, masked, last, mode); break;
 #if defined(V_PORTABLE)
-#define GEMM_ROWS(nv, masked, last) gemm_body(k, a, rsa, csa, b, ldb, c, ldc, m, nv, masked, last, accumulate);
+#define GEMM_ROWS(nv, masked, last) gemm_body(k, a, rsa, csa, b, ldb, c, ldc, m, nv, masked, last, mode);
 #else
 #define GEMM_ROWS(nv, masked, last)                                                                          \
     switch (m) {                                                                                             \
@@ -79,7 +86,7 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
 
 #define GEMM_INSTANCE(name, nv, masked)                                                                      \
     static void name(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, int m, \
-                     int64_t last, int accumulate)                                                           \
+                     int64_t last, int mode)                                                                 \
     {                                                                                                        \
         (void)last;                                                                                          \
         GEMM_ROWS(nv, masked, last)                                                                          \
@@ -96,20 +103,20 @@ GEMM_INSTANCE(gemm_rows_16, 1, 0)
 GEMM_INSTANCE(gemm_rows_tail_16, 1, 1)
 
 static void gemm_tile(int64_t k, const void *a_, int64_t rsa, int64_t csa, const void *b_, int64_t ldb, void *c_, int64_t ldc, int m, int n,
-                      int accumulate)
+                      int mode)
 {
     const real *a = a_, *b = b_;
     real *c = c_;
 #if GEMM_VECTORS == 4
-    if (n == 64) gemm_rows_64(k, a, rsa, csa, b, ldb, c, ldc, m, 16, accumulate);
-    else if (n > 48) gemm_rows_tail_64(k, a, rsa, csa, b, ldb, c, ldc, m, n - 48, accumulate);
-    else if (n > 32) gemm_rows_tail_48(k, a, rsa, csa, b, ldb, c, ldc, m, n - 32, accumulate);
-    else if (n > 16) gemm_rows_tail_32(k, a, rsa, csa, b, ldb, c, ldc, m, n - 16, accumulate);
-    else if (n > 0) gemm_rows_tail_16(k, a, rsa, csa, b, ldb, c, ldc, m, n, accumulate);
+    if (n == 64) gemm_rows_64(k, a, rsa, csa, b, ldb, c, ldc, m, 16, mode);
+    else if (n > 48) gemm_rows_tail_64(k, a, rsa, csa, b, ldb, c, ldc, m, n - 48, mode);
+    else if (n > 32) gemm_rows_tail_48(k, a, rsa, csa, b, ldb, c, ldc, m, n - 32, mode);
+    else if (n > 16) gemm_rows_tail_32(k, a, rsa, csa, b, ldb, c, ldc, m, n - 16, mode);
+    else if (n > 0) gemm_rows_tail_16(k, a, rsa, csa, b, ldb, c, ldc, m, n, mode);
 #else
     int j = 0;
-    for (; j + 16 <= n; j += 16) gemm_rows_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, 16, accumulate);
-    if (j < n) gemm_rows_tail_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, n - j, accumulate);
+    for (; j + 16 <= n; j += 16) gemm_rows_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, 16, mode);
+    if (j < n) gemm_rows_tail_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, n - j, mode);
 #endif
 }
 
@@ -185,16 +192,17 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
 fastest at, 16 short ones are more than the hardware follows.
  */
 
-GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, const int m, int64_t n,
-                            int accumulate)
+/* One block of k; with `add` to what is in c. `ahead`: what is fetched meanwhile. */
+GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, const int m,
+                            int64_t n, int add)
 {
     vreal acc[L2_FEW_ROWS];
-    V_UNROLL for (int i = 0; i < m; i++) acc[i] = accumulate ? v_load_n(c + i * ldc, n) : v_zero();
     int64_t p = 0;
+    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_zero();
     if (n == 16) {
         for (; p + 16 <= k; p += 16) {
             vreal v[16];
-            const real *next = w + 16 * (ldw + p);
+            const real *next = ahead + 16 * p;
             V_UNROLL for (int j = 0; j < 16; j++) {
                 V_PREFETCH_ONCE(next + 16 * j);
                 v[j] = v_load(w + j * ldw + p);
@@ -215,6 +223,9 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
             }
         }
     }
+    if (add) {
+        V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_add(v_load_n(c + i * ldc, n), acc[i]);
+    }
     V_UNROLL for (int i = 0; i < m; i++) v_store_n(c + i * ldc, acc[i], n);
 }
 
@@ -225,12 +236,13 @@ enum { GEMM_FEW_STEP = 8 };
 enum { GEMM_FEW_STEP = 4 };
 #endif
 
-#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, c, ldc, rows, n, accumulate); break;
+#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, rows, n, add); break;
 
-static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, int m, int64_t n, int accumulate)
+static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int m,
+                             int64_t n, int add)
 {
 #if defined(V_PORTABLE)
-    gemm_few_body(k, a, rsa, w, ldw, c, ldc, m, n, accumulate);
+    gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, m, n, add);
 #else
     switch (m) {
         GEMM_FEW_CASE(1)
@@ -254,8 +266,13 @@ static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int
     real *c = c_;
     for (int64_t j = 0; j < n; j += V_LANES) {
         for (int i = 0; i < m; i += GEMM_FEW_STEP) {
-            gemm_few_columns(k, a + i * rsa, rsa, w + j * ldw, ldw, c + i * ldc + j, ldc, m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP,
-                             n - j < V_LANES ? n - j : V_LANES, accumulate);
+            int64_t p = 0, end;
+            do {
+                end = gemm_block_end(p, k);
+                gemm_few_columns(end - p, a + i * rsa + p, rsa, w + j * ldw + p, ldw, w + (j + V_LANES) * ldw + V_LANES * p, c + i * ldc + j, ldc,
+                                 m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP, n - j < V_LANES ? n - j : V_LANES, accumulate || p > 0);
+                p = end;
+            } while (p < k);
         }
     }
 }
@@ -263,32 +280,42 @@ static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int
 /*
  * Some rows more, times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k] for the m rows of a panel, at[k * ldt + i] = a[i][k]. Here the
  * lanes are the rows of a, so that elements of w are what is broadcast, and w is read where it lies, once, without transposing it. It is the transpose of c
- * that grows in the registers.
+ * that grows in the registers, a block of k at a time.
  */
 GEMM_BODY void gemm_some_body(int64_t k, const real *at, int64_t ldt, const real *w, int64_t ldw, real *c, int64_t ldc, int64_t m, const int columns,
                              const int nv, int accumulate)
 {
-    vreal acc[GEMM_SOME_COLUMNS][GEMM_VECTORS], t[16];
+    vreal acc[GEMM_SOME_COLUMNS][GEMM_VECTORS], sum[GEMM_SOME_COLUMNS][GEMM_VECTORS], t[16]; /* a block; those before it, in the L1 cache */
     V_UNROLL for (int v = 0; v < nv; v++) {
         if (accumulate) gemm_load_transposed(t, c + V_LANES * v * ldc, ldc, m - V_LANES * v, columns);
-        V_UNROLL for (int j = 0; j < columns; j++) acc[j][v] = accumulate ? t[j] : v_zero();
+        V_UNROLL for (int j = 0; j < columns; j++) sum[j][v] = accumulate ? t[j] : v_zero();
     }
     const real *w3 = w + 3 * ldw, *w6 = w + 6 * ldw, *w9 = w + 9 * ldw; /* three rows from each pointer, as above */
-    for (int64_t p = 0; p < k; p += 16) {
-        const real *end = w + (k - p < 16 ? k - p : 16);
-        const real *ahead = w + gemm_ahead(k - p, k, columns * ldw);
-        V_UNROLL for (int j = 0; j < columns; j++) V_PREFETCH(ahead + j * ldw);
-        for (; w < end; at += ldt, w++, w3++, w6++, w9++) {
-            vreal av[GEMM_VECTORS];
-            V_UNROLL for (int v = 0; v < nv; v++) av[v] = v_load(at + V_LANES * v);
-            V_UNROLL for (int j = 0; j < columns; j++) {
-                vreal wj = v_set1(j < 3 ? w[j * ldw] : j < 6 ? w3[(j - 3) * ldw] : j < 9 ? w6[(j - 6) * ldw] : w9[(j - 9) * ldw]);
-                V_UNROLL for (int v = 0; v < nv; v++) acc[j][v] = v_fma(wj, av[v], acc[j][v]);
+    int64_t p = 0;
+    do {
+        V_UNROLL for (int j = 0; j < columns; j++) {
+            V_UNROLL for (int v = 0; v < nv; v++) acc[j][v] = v_zero();
+        }
+        for (int64_t stop = gemm_block_end(p, k); p < stop; p += 16) {
+            const real *end = w + (k - p < 16 ? k - p : 16);
+            const real *ahead = w + gemm_ahead(k - p, k, columns * ldw);
+            V_UNROLL for (int j = 0; j < columns; j++) V_PREFETCH(ahead + j * ldw);
+            for (; w < end; at += ldt, w++, w3++, w6++, w9++) {
+                vreal av[GEMM_VECTORS];
+                V_UNROLL for (int v = 0; v < nv; v++) av[v] = v_load(at + V_LANES * v);
+                V_UNROLL for (int j = 0; j < columns; j++) {
+                    vreal wj = v_set1(j < 3 ? w[j * ldw] : j < 6 ? w3[(j - 3) * ldw] : j < 9 ? w6[(j - 6) * ldw] : w9[(j - 9) * ldw]);
+                    V_UNROLL for (int v = 0; v < nv; v++) acc[j][v] = v_fma(wj, av[v], acc[j][v]);
+                }
             }
         }
-    }
+        V_UNROLL for (int j = 0; j < columns; j++) {
+            V_UNROLL for (int v = 0; v < nv; v++) sum[j][v] = accumulate ? v_add(sum[j][v], acc[j][v]) : acc[j][v];
+        }
+        accumulate = 1;
+    } while (p < k);
     V_UNROLL for (int v = 0; v < nv; v++) {
-        V_UNROLL for (int j = 0; j < 16; j++) t[j] = j < columns ? acc[j][v] : v_zero();
+        V_UNROLL for (int j = 0; j < 16; j++) t[j] = j < columns ? sum[j][v] : v_zero();
         v_transpose(t);
         V_UNROLL for (int i = 0; i < V_LANES; i++) {
             if (V_LANES * v + i < m) v_store_n(c + (V_LANES * v + i) * ldc, t[i], columns);

@@ -1,11 +1,12 @@
-/* Products against a plain chain of fused multiply-adds, bit for bit, and against double; memory bounds; the BLAS. */
+/* Products against their definition in fused multiply-adds, bit for bit, and against double; memory bounds; the BLAS.
+ */
 #include "gradcheck.h"
 #include "base/alloc.h"
 #include "math/gemm.h"
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const int sizes[] = {1, 3, 17, 64, 65, 255};
+static const int sizes[] = {1, 3, 17, 64, 65, 255}, depths[] = {1, 3, 17, 64, 255, L2_GEMM_BLOCK + 3};
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
 
 /* A product: operands as they lie, bit 0 of the layout transposing a, bit 1 b. */
@@ -48,32 +49,49 @@ static product make(int32_t dtype, int64_t m, int64_t n, int64_t k, int layout)
     return p;
 }
 
-static void run(llama2_context *ctx, product *p, int accumulate)
+static void run(llama2_context *ctx, product *p, int mode)
 {
     memcpy(p->c, p->start, (size_t)(p->m * p->n) * l2_dtype_size(p->dtype));
-    ck_ok(l2_gemm(ctx, p->dtype, p->m, p->n, p->k, p->a, p->b, p->c, p->n, accumulate));
+    ck_ok(l2_gemm(ctx, p->dtype, p->m, p->n, p->k, p->a, p->b, p->c, p->n, mode));
 }
 
-/* The definition: one chain an element. Also checked against a sum of products in double. */
-static void check_product(const char *name, const product *p, int accumulate, int bits)
+/* Products k0 .. k1 of element (i, j), as a chain that starts from `chain`. */
+static float go_on(const product *p, int64_t i, int64_t j, int64_t k0, int64_t k1, float chain)
+{
+    const float *a = p->a.data, *b = p->b.data;
+    for (int64_t q = k0; q < k1; q++)
+        chain = fmaf(a[i * p->a.row_stride + q * p->a.column_stride], b[q * p->b.row_stride + j * p->b.column_stride],
+                     chain);
+    return chain;
+}
+
+static float definition(const product *p, int64_t i, int64_t j, int mode)
+{
+    float c = ((float *)p->start)[i * p->n + j];
+    if (mode == L2_GEMM_CONTINUE) return go_on(p, i, j, 0, p->k, c);
+    for (int64_t k0 = 0; k0 < p->k; k0 += L2_GEMM_BLOCK) {
+        float sum = go_on(p, i, j, k0, k0 + L2_GEMM_BLOCK < p->k ? k0 + L2_GEMM_BLOCK : p->k, 0);
+        c = k0 == 0 && mode == L2_GEMM_ZERO ? sum : c + sum;
+    }
+    return c;
+}
+
+/* Against the definition, and a sum of products in double. */
+static void check_product(const char *name, const product *p, int mode, int bits)
 {
     for (int64_t i = 0; i < p->m; i++) {
         for (int64_t j = 0; j < p->n; j++) {
             int64_t at = i * p->n + j;
             const float *a = p->a.data, *b = p->b.data;
-            float chain = accumulate ? ((float *)p->start)[at] : 0;
-            double sum = (double)chain;
-            for (int64_t q = 0; q < p->k; q++) {
-                float x = a[i * p->a.row_stride + q * p->a.column_stride],
-                      y = b[q * p->b.row_stride + j * p->b.column_stride];
-                chain = fmaf(x, y, chain);
-                sum += (double)x * (double)y;
-            }
-            float c = ((float *)p->c)[at];
+            double sum = mode == L2_GEMM_ZERO ? 0 : (double)((float *)p->start)[at];
+            for (int64_t q = 0; q < p->k; q++)
+                sum += (double)a[i * p->a.row_stride + q * p->a.column_stride] *
+                       (double)b[q * p->b.row_stride + j * p->b.column_stride];
+            float c = ((float *)p->c)[at], defined = definition(p, i, j, mode);
             ck_each(fabs((double)c - sum) <= 2e-7 * (double)(p->k + 4),
                     "%s: %lld x %lld x %lld, element %lld, %lld: %.9g, not %.9g", name, (long long)p->m,
                     (long long)p->n, (long long)p->k, (long long)i, (long long)j, (double)c, sum);
-            if (bits) ck_same_bits(name, &c, &chain, 1, 4);
+            if (bits) ck_same_bits(name, &c, &defined, 1, 4);
         }
     }
 }
@@ -87,10 +105,10 @@ static void check_all_sizes(int32_t isa)
             for (int z = 0; z < N_SIZES; z++) {
                 if (x + y + z > 2 * N_SIZES) continue;
                 for (int layout = 0; layout < 4; layout++) {
-                    product p = make(LLAMA2_F32, sizes[x], sizes[y], sizes[z], layout);
-                    for (int accumulate = 0; accumulate < 2; accumulate++) {
-                        run(ctx, &p, accumulate);
-                        check_product("gemm", &p, accumulate, 1);
+                    product p = make(LLAMA2_F32, sizes[x], sizes[y], depths[z], layout);
+                    for (int mode = 0; mode < 3; mode++) {
+                        run(ctx, &p, mode);
+                        check_product("gemm", &p, mode, 1);
                     }
                 }
             }
@@ -122,10 +140,10 @@ START_TEST(few_rows)
         if (!ctx) continue;
         for (int m = 1; m <= 14; m++) {
             for (int layout = 0; layout < 4; layout++) {
-                product p = make(LLAMA2_F32, m, 131, 277, layout);
-                for (int accumulate = 0; accumulate < 2; accumulate++) {
-                    run(ctx, &p, accumulate);
-                    check_product("few rows", &p, accumulate, 1);
+                product p = make(LLAMA2_F32, m, 131, 530, layout);
+                for (int mode = 0; mode < 3; mode++) {
+                    run(ctx, &p, mode);
+                    check_product("few rows", &p, mode, 1);
                 }
             }
         }
@@ -142,12 +160,12 @@ START_TEST(some_rows)
         llama2_context *ctx = test_context(isa, 2);
         if (!ctx) continue;
         for (int m = 9; m <= 66; m++) {
-            const int n[] = {1, 30, 101}, k[] = {1, 37, 96};
+            const int n[] = {1, 30, 101}, k[] = {1, 37, 530};
             for (int i = 0; i < 9; i++) {
                 product p = make(LLAMA2_F32, m, n[i / 3], k[i % 3], 2);
-                for (int accumulate = 0; accumulate < 2; accumulate++) {
-                    run(ctx, &p, accumulate);
-                    check_product("some rows", &p, accumulate, 1);
+                for (int mode = 0; mode < 3; mode++) {
+                    run(ctx, &p, mode);
+                    check_product("some rows", &p, mode, 1);
                 }
             }
         }
@@ -204,16 +222,18 @@ START_TEST(doubles)
     llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, 2);
     for (int layout = 0; layout < 4; layout++) {
         for (int64_t m = 1; m <= 65; m += 16) {
-            product p = make(LLAMA2_F64, m, 65, 300, layout);
+            product p = make(LLAMA2_F64, m, 65, 530, layout);
             run(ctx, &p, 1);
             const double *a = p.pa, *b = p.pb;
             for (int64_t i = 0; i < m * 65; i++) {
-                double chain = ((double *)p.start)[i];
+                double c = ((double *)p.start)[i], chain = 0;
                 for (int64_t q = 0; q < p.k; q++) {
+                    if (q == L2_GEMM_BLOCK) c += chain, chain = 0;
                     chain = fma(a[i / 65 * p.a.row_stride + q * p.a.column_stride],
                                 b[q * p.b.row_stride + i % 65 * p.b.column_stride], chain);
                 }
-                ck_same_bits("double", &chain, (double *)p.c + i, 1, 8);
+                c += chain;
+                ck_same_bits("double", &c, (double *)p.c + i, 1, 8);
             }
         }
     }
@@ -248,11 +268,11 @@ static void *at_the_edge(size_t bytes, void **map, size_t *mapped)
 
 START_TEST(reads_nothing_beyond_the_operands)
 {
-    const int64_t shapes[][3] = {{1, 17, 19}, {3, 65, 33}, {8, 47, 65}, {13, 31, 50}, {65, 70, 17}};
+    const int64_t shapes[][3] = {{1, 17, 19}, {3, 65, 33}, {8, 47, 65}, {13, 31, 50}, {65, 70, 17}, {5, 20, 530}};
     for (int32_t isa = LLAMA2_ISA_SCALAR; isa <= LLAMA2_ISA_AVX512; isa++) {
         llama2_context *ctx = test_context(isa, 1);
         if (!ctx) continue;
-        for (int s = 0; s < 5; s++) {
+        for (int s = 0; s < 6; s++) {
             for (int layout = 0; layout < 4; layout++) {
                 product p = make(LLAMA2_F32, shapes[s][0], shapes[s][1], shapes[s][2], layout);
                 void *maps[3], *parts[3];
@@ -297,11 +317,13 @@ START_TEST(without_memory_the_same_bits)
     llama2_context *ctx;
     ck_ok(llama2_context_create(&options, &ctx));
     for (int layout = 0; layout < 4; layout++) {
-        product p = make(LLAMA2_F32, 40, 130, 300, layout);
-        memory_is_short = 1;
-        run(ctx, &p, 1);
-        memory_is_short = 0;
-        check_product("no memory", &p, 1, 1);
+        product p = make(LLAMA2_F32, 40, 130, 600, layout);
+        for (int mode = 0; mode < 3; mode++) {
+            memory_is_short = 1;
+            run(ctx, &p, mode);
+            memory_is_short = 0;
+            check_product("no memory", &p, mode, 1);
+        }
     }
     llama2_context_free(ctx);
 }
@@ -321,10 +343,10 @@ START_TEST(blas)
     for (int x = 0; x < N_SIZES; x++) {
         for (int y = 0; y < N_SIZES; y++) {
             for (int layout = 0; layout < 4; layout++) {
-                product p = make(LLAMA2_F32, sizes[x], sizes[y], sizes[(x + 2 * y) % N_SIZES], layout);
-                for (int accumulate = 0; accumulate < 2; accumulate++) {
-                    run(ctx, &p, accumulate);
-                    check_product("cblas", &p, accumulate, 0);
+                product p = make(LLAMA2_F32, sizes[x], sizes[y], depths[(x + 2 * y) % N_SIZES], layout);
+                for (int mode = 0; mode < 3; mode++) {
+                    run(ctx, &p, mode);
+                    check_product("cblas", &p, mode, 0);
                 }
             }
         }
