@@ -1025,6 +1025,9 @@ extern "C" {
     pub fn llama2_model_copy_weights(to: *mut llama2_model, from: *const llama2_model) -> llama2_status;
     pub fn llama2_model_config(model: *const llama2_model, config: *mut llama2_config) -> llama2_status;
     pub fn llama2_model_parameters(model: *const llama2_model) -> i64;
+    pub fn llama2_model_is_eos(model: *const llama2_model, token: i32) -> i32;
+    pub fn llama2_model_eos_ids(model: *const llama2_model, ids: *mut i32, capacity: i32, needed: *mut i32) -> llama2_status;
+    pub fn llama2_model_set_eos_ids(model: *mut llama2_model, ids: *const i32, n: i32) -> llama2_status;
     pub fn llama2_model_tensors(model: *const llama2_model) -> i32;
     pub fn llama2_model_tensor_info(model: *const llama2_model, index: i32, info: *mut llama2_tensor_info) -> llama2_status;
     pub fn llama2_model_get_tensor(model: *const llama2_model, name: *const c_char, buffer: *mut f32, capacity: i64, needed: *mut i64) -> llama2_status;

@@ -116,7 +116,7 @@ bool stream_answer(stream *g, const int32_t *ids, int64_t n, uint32_t flags, cha
     while (ok && done < g->set->max_tokens) {
         int32_t token;
         ok = app_try(g->a, llama2_session_sample(g->session, &sampling, &token, NULL), "generating");
-        if (!ok || token == eos) break;
+        if (!ok || token == eos || llama2_model_is_eos(g->model, token)) break;
         done++;
         ok = app_try(g->a, llama2_decoder_push(decoder, token, &piece, &length), "decoding");
         if (ok) take(&out, piece, length);

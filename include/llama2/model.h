@@ -38,7 +38,7 @@ typedef struct llama2_config {
     int32_t max_seq_len; /* context length in tokens */
     int32_t tied;        /* 1: the output head is the embedding matrix */
     int32_t bos_id;      /* -1: none; likewise below */
-    int32_t eos_id;
+    int32_t eos_id;      /* the first of those of llama2_model_eos_ids */
     int32_t pad_id;
     int32_t reserved; /* 0 */
     double norm_eps;
@@ -93,6 +93,22 @@ LLAMA2_API llama2_status llama2_model_copy_weights(llama2_model *to, const llama
 /* Set config->struct_size first. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_config(const llama2_model *model, llama2_config *config);
 LLAMA2_API int64_t llama2_model_parameters(const llama2_model *model);
+
+/*
+ * The tokens that end a text, at which generation stops: chat models have several, an end of turn and an end of
+ * document. Read from generation_config.json, else config.json; from a GGUF its eos, eot and eom tokens and the control
+ * tokens that are known to end turns and documents ("<|eot_id|>", "<|im_end|>", ...), as llama.cpp does. A clone, and a
+ * reward model made from the model, have the same.
+ */
+/* 1: `token` ends a text. Since 0.1. */
+LLAMA2_API int32_t llama2_model_is_eos(const llama2_model *model, int32_t token);
+/* Copies them out, the first is config.eos_id; *needed (may be NULL) is their number, at most 8. Errors: BUFFER. Since
+ * 0.1. */
+LLAMA2_API llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int32_t capacity,
+                                              int32_t *needed);
+/* Puts n others (0 to 8, or LIMIT) in their place; config.eos_id becomes the first, or -1. llama2_model_save writes
+ * them. Errors: INVALID, LIMIT, BUSY. Since 0.1. */
+LLAMA2_API llama2_status llama2_model_set_eos_ids(llama2_model *model, const int32_t *ids, int32_t n);
 
 /* Tensors by name, those of transformers' LlamaForCausalLM ("model.layers.0.self_attn.q_proj.weight"). A matrix is
  * (rows, columns), row-major; a norm's gain has rows = its length, columns = 1. */

@@ -102,7 +102,7 @@ llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out)
     *out = NULL;
     L2_TRY(enter(model, "llama2_model_clone"));
     llama2_model *copy;
-    llama2_status status = l2_model_new(model->ctx, &model->config, model->dtype, model->head_kind, &copy);
+    llama2_status status = l2_model_new_like(model->ctx, model, model->head_kind, &copy);
     if (status >= 0) status = l2_model_copy(copy, model);
     l2_model_leave(model, 0);
     if (status >= 0)
@@ -140,6 +140,32 @@ llama2_status llama2_model_config(const llama2_model *model, llama2_config *conf
 {
     if (!model || !config) return l2_fail(LLAMA2_E_INVALID, "llama2_model_config: an argument is NULL");
     return l2_struct_write(config, &model->config, sizeof model->config, "llama2_config");
+}
+
+int32_t llama2_model_is_eos(const llama2_model *model, int32_t token)
+{
+    return model ? l2_model_is_eos(model, token) : 0;
+}
+
+llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int32_t capacity, int32_t *needed)
+{
+    if (!model) return l2_fail(LLAMA2_E_INVALID, "llama2_model_eos_ids: model is NULL");
+    if (needed) *needed = model->n_eos;
+    if (capacity < model->n_eos || (!ids && model->n_eos > 0))
+        return l2_fail(LLAMA2_E_BUFFER, "llama2_model_eos_ids: %d tokens end a text, there is room for %d",
+                       model->n_eos, ids ? capacity : 0);
+    for (int32_t i = 0; i < model->n_eos; i++) ids[i] = model->eos_ids[i];
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_model_set_eos_ids(llama2_model *model, const int32_t *ids, int32_t n)
+{
+    if (!model || (!ids && n > 0)) return l2_fail(LLAMA2_E_INVALID, "llama2_model_set_eos_ids: an argument is NULL");
+    L2_TRY(l2_context_check(model->ctx));
+    L2_TRY(l2_model_enter(model, 1));
+    llama2_status status = l2_model_set_eos(model, ids, n);
+    l2_model_leave(model, 1);
+    return status < 0 ? l2_fail_in(status, "llama2_model_set_eos_ids") : status;
 }
 
 int64_t llama2_model_parameters(const llama2_model *model)

@@ -354,20 +354,76 @@ llama2_status l2_hf_config_parse(const char *text, size_t length, const char *wh
     return LLAMA2_OK;
 }
 
-llama2_status l2_hf_config_read(llama2_context *ctx, const char *folder, l2_hf_config *out)
+static llama2_status check_id(const char *key, int64_t id, int64_t lowest, int64_t vocab_size)
 {
-    llama2_status status;
+    if (id >= lowest && id < vocab_size) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_FORMAT, "%s is %" PRId64 ", outside the vocabulary of %" PRId64, key, id, vocab_size);
+}
+
+static llama2_status check_eos(const l2_hf_config *c)
+{
+    for (int32_t i = 0; i < c->n_eos; i++) L2_TRY(check_id("eos_token_id", c->eos_ids[i], 0, c->vocab_size));
+    return LLAMA2_OK;
+}
+
+/* The tokens that end a text, where generation_config.json names some: it goes before config.json. */
+static llama2_status read_generation_config(reader *r)
+{
+    int more, type;
+    L2_TRY(l2_json_enter(&r->json, L2_JSON_OBJECT));
+    for (;;) {
+        l2_json_string key;
+        L2_TRY(l2_json_next_member(&r->json, &key, &more));
+        if (!more) break;
+        L2_TRY(l2_json_peek(&r->json, &type));
+        if (!l2_json_equal(&key, "eos_token_id") || type == L2_JSON_NULL) {
+            L2_TRY(l2_json_skip(&r->json));
+            continue;
+        }
+        r->config->n_eos = 0;
+        llama2_status status = read_eos(r, NULL);
+        if (status < 0) return l2_fail_in(status, "\"eos_token_id\"");
+    }
+    L2_TRY(l2_json_end(&r->json));
+    return check_eos(r->config);
+}
+
+static llama2_status parse_generation_config(const char *text, size_t length, const char *where, l2_hf_config *config)
+{
+    reader r = {.config = config};
+    l2_json_begin(&r.json, text, length);
+    llama2_status status = read_generation_config(&r);
+    return status < 0 ? l2_fail_in(status, "%s", where) : status;
+}
+
+static llama2_status read_file(llama2_context *ctx, const char *folder, const char *name, int optional,
+                               llama2_status (*parse)(const char *text, size_t length, const char *where,
+                                                      l2_hf_config *config),
+                               l2_hf_config *config)
+{
+    llama2_status status = LLAMA2_OK;
     l2_file_view view = {0};
     char *path;
-    L2_TRY(l2_path_join(ctx, folder, "config.json", &path));
+    L2_TRY(l2_path_join(ctx, folder, name, &path));
+    if (optional && l2_path_kind(path) != 1) goto done;
     L2_CHECK(l2_file_read(ctx, path, &view));
     if (view.size > MAX_CONFIG)
         L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_CONFIG));
-    L2_CHECK(l2_hf_config_parse((const char *)view.data, view.size, path, out));
+    status = parse((const char *)view.data, view.size, path, config);
 done:
     if (view.data) l2_file_release(ctx, &view);
     l2_free(ctx, path);
     return status;
+}
+
+llama2_status l2_hf_config_read(llama2_context *ctx, const char *folder, l2_hf_config *out)
+{
+    l2_hf_config config;
+    L2_TRY(read_file(ctx, folder, "config.json", 0, l2_hf_config_parse, &config));
+    if (!config.sequence_classification)
+        L2_TRY(read_file(ctx, folder, "generation_config.json", 1, parse_generation_config, &config));
+    *out = config;
+    return LLAMA2_OK;
 }
 
 /* --- checking -------------------------------------------------------------------------------- */
@@ -384,12 +440,6 @@ static llama2_status check_positive(const char *key, double value)
 {
     if (isfinite(value) && value > 0) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_FORMAT, "%s is %g, it must be positive and finite", key, value);
-}
-
-static llama2_status check_id(const char *key, int64_t id, int64_t lowest, int64_t vocab_size)
-{
-    if (id >= lowest && id < vocab_size) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_FORMAT, "%s is %" PRId64 ", outside the vocabulary of %" PRId64, key, id, vocab_size);
 }
 
 llama2_status l2_hf_config_check(const l2_hf_config *c)
@@ -423,8 +473,7 @@ llama2_status l2_hf_config_check(const l2_hf_config *c)
     if (!isfinite(c->score_scale)) return l2_fail(LLAMA2_E_FORMAT, "llama2_score_scale is not finite");
     L2_TRY(check_id("bos_token_id", c->bos_id, -1, c->vocab_size));
     L2_TRY(check_id("pad_token_id", c->pad_id, -1, c->vocab_size));
-    for (int32_t i = 0; i < c->n_eos; i++) L2_TRY(check_id("eos_token_id", c->eos_ids[i], 0, c->vocab_size));
-    return LLAMA2_OK;
+    return check_eos(c);
 }
 
 /* --- writing --------------------------------------------------------------------------------- */

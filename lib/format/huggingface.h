@@ -33,7 +33,7 @@ typedef struct l2_hf_config {
     double initializer_range;        /* default 0.02 */
     l2_hf_rope rope;                 /* theta: default 10000 */
     int64_t bos_id, pad_id;          /* -1: none */
-    int64_t eos_ids[L2_HF_MAX_EOS];  /* eos_token_id may be a list */
+    int64_t eos_ids[L2_HF_MAX_EOS];  /* eos_token_id may be a list; generation_config.json goes first */
     int32_t n_eos;
     int32_t tie_word_embeddings;     /* default 0 */
     int32_t dtype;                   /* LLAMA2_F32 ... of "dtype" or "torch_dtype"; -1: not said */
@@ -46,8 +46,8 @@ typedef struct l2_hf_config {
 /* Defaults of a LlamaConfig; sizes are 0. */
 void l2_hf_config_init(l2_hf_config *config);
 
-/* Reads and checks folder/config.json. Errors: NOT_FOUND, IO, FORMAT (with the key), LIMIT, UNSUPPORTED (with the key
- * and what it says), TRUNCATED. */
+/* Reads and checks folder/config.json, and the tokens that end a text from folder/generation_config.json. Errors:
+ * NOT_FOUND, IO, FORMAT (with the key), LIMIT, UNSUPPORTED (with the key and what it says), TRUNCATED. */
 llama2_status l2_hf_config_read(llama2_context *ctx, const char *folder, l2_hf_config *out);
 /* The same on text; `where` names it in messages. */
 llama2_status l2_hf_config_parse(const char *text, size_t length, const char *where, l2_hf_config *out);

@@ -212,7 +212,7 @@ static llama2_status draw(engine *e, int32_t n)
         response *r = &e->responses[s->sample];
         r->tokens[r->n] = e->drawn[i];
         r->logprobs[r->n++] = (float)e->logprobs[i];
-        r->ended = e->model->config.eos_id >= 0 && e->drawn[i] == e->model->config.eos_id;
+        r->ended = l2_model_is_eos(e->model, e->drawn[i]);
         e->n_sampled++;
         if (r->ended || r->n >= response_limit(e, s->sample / o->samples_per_prompt)) {
             l2_kv_truncate(&e->cache, &s->sequence, 0);

@@ -20,7 +20,7 @@ static void config_from_hf(const l2_hf_config *hf, llama2_config *c)
         .max_seq_len = (int32_t)hf->max_position_embeddings,
         .tied = hf->tie_word_embeddings,
         .bos_id = (int32_t)hf->bos_id,
-        .eos_id = hf->n_eos > 0 ? (int32_t)hf->eos_ids[0] : -1,
+        .eos_id = -1,
         .pad_id = (int32_t)hf->pad_id,
         .norm_eps = hf->rms_norm_eps,
         .rope_theta = hf->rope.theta,
@@ -55,11 +55,20 @@ static void config_to_hf(const llama2_model *m, int32_t dtype, l2_hf_config *hf)
     hf->initializer_range = c->init_std;
     hf->bos_id = c->bos_id;
     hf->pad_id = c->pad_id;
-    hf->n_eos = c->eos_id >= 0;
-    hf->eos_ids[0] = c->eos_id;
+    hf->n_eos = m->n_eos;
+    for (int32_t i = 0; i < m->n_eos; i++) hf->eos_ids[i] = m->eos_ids[i];
     hf->tie_word_embeddings = c->tied;
     hf->dtype = dtype;
     hf->sequence_classification = m->head_kind == L2_HEAD_SCORE;
+}
+
+_Static_assert((int)L2_MAX_EOS == (int)L2_HF_MAX_EOS, "what can be read can be kept");
+
+static llama2_status set_eos(llama2_model *m, const l2_hf_config *hf)
+{
+    int32_t ids[L2_MAX_EOS];
+    for (int32_t i = 0; i < hf->n_eos; i++) ids[i] = (int32_t)hf->eos_ids[i];
+    return l2_model_set_eos(m, ids, hf->n_eos);
 }
 
 static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_weights *weights)
@@ -111,6 +120,7 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
     config_from_hf(&hf, &config);
     L2_CHECK(l2_hf_weights_open(ctx, path, 0, &weights));
     L2_CHECK(l2_model_new(ctx, &config, dtype, head_kind, &m));
+    L2_CHECK(set_eos(m, &hf));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
     for (size_t i = 0; i < weights.n_tensors; i++)
         if (!is_harmless(weights.tensors[i]->name) && !l2_model_find(m, weights.tensors[i]->name)) {

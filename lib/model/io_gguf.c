@@ -204,6 +204,30 @@ static llama2_status read_id(const l2_gguf *file, const char *key, int32_t vocab
     return LLAMA2_OK;
 }
 
+/* Ends of turns and documents: those that keys name, and control tokens by their text, as in llama.cpp. */
+static llama2_status read_eos(const l2_gguf *file, int32_t vocab_size, int32_t ids[L2_MAX_EOS], int32_t *n)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    static const char *const texts[] = {"<|eot_id|>", "<|im_end|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"};
+    const l2_gguf_value *tokens = l2_gguf_find(file, "tokenizer.ggml.tokens");
+    l2_gguf_cursor cursor;
+    const char *text;
+    size_t length;
+    _Static_assert(COUNT(keys) + COUNT(texts) <= L2_MAX_EOS, "each of them may be there");
+    *n = 0;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        L2_TRY(read_id(file, keys[i], vocab_size, &ids[*n]));
+        *n += ids[*n] >= 0;
+    }
+    if (!tokens) return LLAMA2_OK;
+    L2_TRY(l2_gguf_strings(tokens, &cursor));
+    for (int32_t id = 0; id < vocab_size && *n < L2_MAX_EOS && l2_gguf_next(&cursor, &text, &length); id++)
+        for (size_t i = 0; i < COUNT(texts); i++)
+            if (length == strlen(texts[i]) && memcmp(text, texts[i], length) == 0) ids[(*n)++] = id;
+    return LLAMA2_OK;
+}
+
 static llama2_status read_heads(const l2_gguf *file, llama2_config *c)
 {
     int32_t value_dim, rotated;
@@ -262,7 +286,7 @@ static llama2_status read_config(const l2_gguf *file, llama2_config *c)
 {
     const l2_gguf_value *tokens = l2_gguf_find(file, "tokenizer.ggml.tokens"), *value;
     int64_t n_tokens = tokens && tokens->count <= INT64_MAX ? (int64_t)tokens->count : 0;
-    *c = (llama2_config){.struct_size = sizeof *c, .rope_theta = 10000, .init_std = 0.02};
+    *c = (llama2_config){.struct_size = sizeof *c, .eos_id = -1, .rope_theta = 10000, .init_std = 0.02};
     L2_TRY(check_scope(file));
     L2_TRY(read_size(file, "llama.vocab_size", n_tokens, &c->vocab_size));
     L2_TRY(read_size(file, "llama.embedding_length", 0, &c->dim));
@@ -276,7 +300,6 @@ static llama2_status read_config(const l2_gguf *file, llama2_config *c)
     L2_TRY(read_double(file, "llama.rope.freq_base", &c->rope_theta));
     L2_TRY(read_rope_scaling(file, c));
     L2_TRY(read_id(file, "tokenizer.ggml.bos_token_id", c->vocab_size, &c->bos_id));
-    L2_TRY(read_id(file, "tokenizer.ggml.eos_token_id", c->vocab_size, &c->eos_id));
     L2_TRY(read_id(file, "tokenizer.ggml.padding_token_id", c->vocab_size, &c->pad_id));
     c->tied = !l2_gguf_find_tensor(file, "output.weight");
     llama2_status status = l2_config_check(c); /* of what passed the checks above, only limits are left */
@@ -401,12 +424,15 @@ llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t 
     llama2_status status;
     llama2_config config;
     l2_gguf file;
+    int32_t eos[L2_MAX_EOS], n_eos;
     llama2_model *m = NULL;
     *out = NULL;
     L2_TRY(l2_gguf_open(ctx, path, 0, &file));
     L2_CHECK(read_config(&file, &config));
+    L2_CHECK(read_eos(&file, config.vocab_size, eos, &n_eos));
     L2_CHECK(check_tensors(&file, &config));
     L2_CHECK(l2_model_new(ctx, &config, dtype, L2_HEAD_LM, &m));
+    L2_CHECK(l2_model_set_eos(m, eos, n_eos));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &file));
     *out = m;
     m = NULL;

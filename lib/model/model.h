@@ -17,6 +17,7 @@
 #include <llama2/model.h>
 #include <stdatomic.h>
 
+enum { L2_MAX_EOS = 8 };
 enum { L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
 
 typedef struct l2_param {
@@ -42,6 +43,7 @@ struct llama2_model {
     atomic_int users;   /* calls that read the weights; -1: a call that changes them */
     atomic_int trained; /* a trainer is attached */
     llama2_config config;
+    int32_t n_eos, eos_ids[L2_MAX_EOS]; /* the first is config.eos_id */
     int32_t head_kind, dtype;
     int32_t n_params;
     l2_param *params; /* in the order of the arena */
@@ -66,6 +68,8 @@ int l2_config_fit_llama3(llama2_config *config, const double *factors);
 /* params.c: a model with uninitialised weights. */
 llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
                            llama2_model **out);
+/* One of the shape of `from`, with its tokens that end a text. */
+llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out);
 const l2_param *l2_model_find(const llama2_model *model,
                               const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
 static inline void *l2_param_data(const llama2_model *model, const l2_param *param)
@@ -76,6 +80,10 @@ static inline void *l2_param_data(const llama2_model *model, const l2_param *par
 void l2_model_attach_gradients(llama2_model *model, void *arena);
 llama2_model *l2_model_retain(llama2_model *model);
 void l2_model_release(llama2_model *model);
+
+/* eos.c: what ends a text. LIMIT, INVALID: nothing is changed. */
+int l2_model_is_eos(const llama2_model *model, int32_t token);
+llama2_status l2_model_set_eos(llama2_model *model, const int32_t *ids, int32_t n);
 
 /* init.c: random weights, and a head alone (LLAMA2_HEAD_*). */
 void l2_model_init(llama2_model *model);

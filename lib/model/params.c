@@ -120,11 +120,18 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
     bind(m, NULL, 1);
     L2_CHECK(l2_alloc(ctx, (size_t)config->head_dim / 2, sizeof *m->frequencies, &m->frequencies));
     l2_config_frequencies(config, m->frequencies);
+    L2_CHECK(l2_model_set_eos(m, &config->eos_id, config->eos_id >= 0));
     *out = m;
     m = NULL;
 done:
     l2_model_release(m);
     return status;
+}
+
+llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out)
+{
+    L2_TRY(l2_model_new(ctx, &from->config, from->dtype, head_kind, out));
+    return l2_model_set_eos(*out, from->eos_ids, from->n_eos);
 }
 
 llama2_model *l2_model_retain(llama2_model *model)

@@ -29,7 +29,7 @@ static llama2_status copy_trunk(llama2_context *ctx, const llama2_model *from, l
 {
     llama2_status status = LLAMA2_OK;
     llama2_model *model = NULL;
-    L2_CHECK(l2_model_new(ctx, &from->config, from->dtype, L2_HEAD_SCORE, &model));
+    L2_CHECK(l2_model_new_like(ctx, from, L2_HEAD_SCORE, &model));
     L2_CHECK(l2_model_enter(from, 0));
     status = l2_model_copy(model, from);
     l2_model_leave(from, 0);

@@ -165,6 +165,66 @@ START_TEST(copies_are_independent)
 }
 END_TEST
 
+static void check_ends(const llama2_model *m, int32_t n, const int32_t *expected)
+{
+    int32_t ids[8], found = -1;
+    llama2_config c = {.struct_size = sizeof c};
+    ck_ok(llama2_model_eos_ids(m, ids, 8, &found));
+    ck_assert_int_eq(found, n);
+    ck_ok(llama2_model_config(m, &c));
+    ck_assert_int_eq(c.eos_id, n > 0 ? expected[0] : -1);
+    for (int32_t token = -1; token < 38; token++) {
+        int32_t among = 0;
+        for (int32_t i = 0; i < n; i++) among |= expected[i] == token;
+        ck_assert_int_eq(llama2_model_is_eos(m, token), among);
+    }
+    for (int32_t i = 0; i < n; i++) ck_assert_int_eq(ids[i], expected[i]);
+}
+
+START_TEST(several_tokens_end_a_text)
+{
+    static const int32_t three[] = {7, 2, 30}, many[9] = {0}, outside[] = {2, 37}, below[] = {-1};
+    char folder[64], path[96];
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32), *other;
+    int32_t ids[2], needed = 0;
+    check_ends(m, 1, (const int32_t[]){2});
+    ck_ok(llama2_model_set_eos_ids(m, (const int32_t[]){7, 2, 7, 30}, 4));
+    check_ends(m, 3, three);
+    ck_fails(llama2_model_eos_ids(m, ids, 2, &needed), LLAMA2_E_BUFFER);
+    ck_assert_int_eq(needed, 3);
+    ck_fails(llama2_model_eos_ids(m, NULL, 8, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_eos_ids(NULL, ids, 2, NULL), LLAMA2_E_INVALID);
+    ck_fails(llama2_model_set_eos_ids(m, outside, 2), LLAMA2_E_INVALID);
+    ck_fails(llama2_model_set_eos_ids(m, below, 1), LLAMA2_E_INVALID);
+    ck_fails(llama2_model_set_eos_ids(m, NULL, 1), LLAMA2_E_INVALID);
+    ck_fails(llama2_model_set_eos_ids(m, many, 9), LLAMA2_E_LIMIT);
+    ck_fails(llama2_model_set_eos_ids(m, many, -1), LLAMA2_E_LIMIT);
+    ck_assert_int_eq(llama2_model_is_eos(NULL, 2), 0);
+    ck_ok(l2_model_enter(m, 0));
+    ck_fails(llama2_model_set_eos_ids(m, many, 1), LLAMA2_E_BUSY);
+    l2_model_leave(m, 0);
+    check_ends(m, 3, three); /* what fails changes nothing */
+    ck_ok(llama2_model_clone(m, &other));
+    check_ends(other, 3, three);
+    llama2_model_free(other);
+    snprintf(path, sizeof path, "%s/model", scratch_folder(folder));
+    ck_ok(llama2_model_save(m, path, LLAMA2_F32));
+    ck_ok(llama2_model_load(ctx, path, NULL, &other));
+    check_ends(other, 3, three);
+    ck_ok(llama2_model_set_eos_ids(other, NULL, 0));
+    check_ends(other, 0, NULL);
+    ck_ok(llama2_model_save(other, path, LLAMA2_F32));
+    llama2_model_free(other);
+    ck_ok(llama2_model_load(ctx, path, NULL, &other));
+    check_ends(other, 0, NULL);
+    llama2_model_free(other);
+    llama2_model_free(m);
+    ck_ok(l2_remove_tree(ctx, folder));
+    llama2_context_free(ctx);
+}
+END_TEST
+
 static void check_evaluation(int32_t dtype, double tolerance)
 {
     enum { N = 30, V = 37, D = 24 };
@@ -402,7 +462,7 @@ Suite *test_suite(void)
 {
     Suite *s = suite_create("api/model");
     ADD_CASE(s, "arguments", null_is_an_error_not_a_crash, what_is_no_batch_is_refused);
-    ADD_CASE(s, "tensors", tensors_by_name, copies_are_independent);
+    ADD_CASE(s, "tensors", tensors_by_name, copies_are_independent, several_tokens_end_a_text);
     ADD_CASE(s, "evaluation", evaluation, a_batch_without_targets_has_no_loss);
     ADD_CASE(s, "threads", busy_while_it_is_changed, many_threads_may_read, training_beside_readers,
              cancelled_calls_end_and_leave_things_usable);

@@ -185,6 +185,40 @@ START_TEST(test_config_round_trip)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    llama2_status code;
+    const char *message; /* or, where it is fine, nothing */
+    int32_t n_eos;
+    int64_t eos;
+} generation[] = {
+    {"{\"eos_token_id\":[7,8,9],\"temperature\":0.6,\"x\":{\"eos_token_id\":1}}", LLAMA2_OK, "", 3, 7},
+    {"{\"eos_token_id\":5}", LLAMA2_OK, "", 1, 5},
+    {"{\"eos_token_id\":null}", LLAMA2_OK, "", 2, 2},
+    {"{}", LLAMA2_OK, "", 2, 2},
+    {"{\"eos_token_id\":[7,32]}", LLAMA2_E_FORMAT, "generation_config.json: eos_token_id is 32", 0, 0},
+    {"{\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", LLAMA2_E_LIMIT, "\"eos_token_id\": more than 8", 0, 0},
+    {"{\"eos_token_id\":\"2\"}", LLAMA2_E_FORMAT, "\"eos_token_id\"", 0, 0},
+    {"{\"eos_token_id\":[2", LLAMA2_E_TRUNCATED, "generation_config.json", 0, 0},
+    {"[]", LLAMA2_E_FORMAT, "generation_config.json", 0, 0},
+};
+
+START_TEST(test_generation_config)
+{
+    l2_hf_config c = {.vocab_size = -7};
+    spill_text(at("config.json"), "{" LLAMA SIZES ",\"eos_token_id\":[2,3]}");
+    spill_text(at("generation_config.json"), generation[_i].text);
+    ck_assert_int_eq(l2_hf_config_read(ctx, folder, &c), generation[_i].code);
+    if (generation[_i].code == LLAMA2_OK) {
+        ck_assert_int_eq(c.n_eos, generation[_i].n_eos);
+        ck_assert_int_eq(c.eos_ids[0], generation[_i].eos);
+    } else {
+        ck_assert_msg(strstr(llama2_last_error(), generation[_i].message), "%s", llama2_last_error());
+        ck_assert_int_eq(c.vocab_size, -7);
+    }
+}
+END_TEST
+
 /* --- weights --------------------------------------------------------------------------------- */
 
 static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -324,6 +358,7 @@ Suite *test_suite(void)
     tcase_add_test(c, test_rope_forms);
     tcase_add_test(c, test_mistral);
     tcase_add_test(c, test_config_round_trip);
+    tcase_add_loop_test(c, test_generation_config, 0, (int)(sizeof generation / sizeof *generation));
     tcase_add_test(c, test_shards_and_back);
     tcase_add_loop_test(c, test_bad_indices, 0, (int)(sizeof bad_indices / sizeof *bad_indices));
     tcase_add_test(c, test_each_failure);

@@ -52,6 +52,11 @@ static void put_entry(gguf_file *f, const entry *e)
     case L2_GGUF_F64: put(f, &e->number, 8); break;
     case L2_GGUF_BOOL: put_u8(f, e->number != 0); break;
     case L2_GGUF_ARRAY:
+        if (e->text) { /* of three texts */
+            put_u32(f, L2_GGUF_STRING), put_u64(f, 3);
+            put_text(f, e->text), put_text(f, "<|im_end|>"), put_text(f, "<|im_end|");
+            break;
+        }
         put_u32(f, L2_GGUF_U32), put_u64(f, 2);
         put_u32(f, (uint32_t)e->number), put_u32(f, (uint32_t)e->number);
         break;
@@ -181,6 +186,33 @@ START_TEST(test_config)
 }
 END_TEST
 
+static void check_eos(const llama2_model *m, int32_t n, const int32_t *expected)
+{
+    int32_t ids[8], found = 0;
+    ck_ok(llama2_model_eos_ids(m, ids, 8, &found));
+    ck_assert_int_eq(found, n);
+    ck_assert_mem_eq(ids, expected, (size_t)n * sizeof *ids);
+}
+
+/* Named by keys, or known by their texts. */
+START_TEST(test_ends)
+{
+    llama2_model *m;
+    ck_ok(load((change){.key = {"tokenizer.ggml.eot_token_id", L2_GGUF_U32, 5, NULL}}, &m));
+    check_eos(m, 2, (const int32_t[]){2, 5});
+    llama2_model_free(m);
+    ck_ok(load((change){.key = {"tokenizer.ggml.eom_token_id", L2_GGUF_U32, 2, NULL}}, &m));
+    check_eos(m, 1, (const int32_t[]){2});
+    llama2_model_free(m);
+    ck_ok(load((change){.key = {"tokenizer.ggml.eos_token_id", -1, 0, NULL}}, &m));
+    check_eos(m, 0, NULL);
+    llama2_model_free(m);
+    ck_ok(load((change){.key = {"tokenizer.ggml.tokens", L2_GGUF_ARRAY, 0, "<|eot_id|>"}}, &m));
+    check_eos(m, 3, (const int32_t[]){2, 0, 1});
+    llama2_model_free(m);
+}
+END_TEST
+
 static const struct {
     change with;
     llama2_status code;
@@ -234,6 +266,7 @@ static const struct {
     {KEY("llama.vocab_size", L2_GGUF_U32, 15, NULL), LLAMA2_E_MISMATCH, "\"token_embd.weight\""},
     {KEY("tokenizer.ggml.bos_token_id", L2_GGUF_U32, VOCAB, NULL), LLAMA2_E_FORMAT, "bos_token_id is 16"},
     {KEY("tokenizer.ggml.eos_token_id", L2_GGUF_I32, -1, NULL), LLAMA2_E_FORMAT, "eos_token_id is -1"},
+    {KEY("tokenizer.ggml.eot_token_id", L2_GGUF_U32, VOCAB, NULL), LLAMA2_E_FORMAT, "eot_token_id is 16"},
     {KEY("tokenizer.ggml.padding_token_id", L2_GGUF_U32, 4294967295.0, NULL), LLAMA2_E_FORMAT, "padding_token_id"},
     {{.tensor = "blk.1.ffn_up.weight", .type = -1}, LLAMA2_E_NOT_FOUND, "\"blk.1.ffn_up.weight\" is missing"},
     {{.tensor = "output_norm.weight", .type = -1}, LLAMA2_E_NOT_FOUND, "\"output_norm.weight\" is missing"},
@@ -370,6 +403,7 @@ Suite *test_suite(void)
     tcase_set_timeout(rest, 120);
     tcase_add_loop_test(bad, test_refused, 0, (int)(sizeof refused / sizeof *refused));
     tcase_add_test(rest, test_config);
+    tcase_add_test(rest, test_ends);
     tcase_add_test(rest, test_files_that_are_none);
     tcase_add_test(rest, test_each_failure_while_loading);
     tcase_add_test(rest, test_logits_of_a_folder);
