@@ -547,6 +547,7 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
 {
     char begin[sizeof magic];
     size_t done = 0;
+    int failed = 0;
     *yes = 0;
     if (l2_path_kind(path) != 1) return LLAMA2_OK;
     int fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
@@ -554,10 +555,14 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
     while (done < sizeof begin) {
         ssize_t n = ctx->files->read(fd, begin + done, sizeof begin - done);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
+        if (n <= 0) {
+            failed = n < 0 ? errno : 0;
+            break;
+        }
         done += (size_t)n;
     }
     ctx->files->close(fd);
+    if (failed) return l2_fail(LLAMA2_E_IO, "%s: cannot read: %s", path, strerror(failed));
     *yes = done == sizeof begin && memcmp(begin, magic, sizeof magic) == 0;
     return LLAMA2_OK;
 }

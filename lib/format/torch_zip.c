@@ -163,6 +163,7 @@ static llama2_status read_local(const archive *a, const sizes *s, uint32_t flags
     if (!later && (!agrees(full, 0xffffffff, s->full) || !agrees(stored, 0xffffffff, s->full)))
         return l2_fail(LLAMA2_E_FORMAT, "the header at byte %" PRIu64 " says %" PRIu32 " bytes, the directory %" PRIu64,
                        s->place, full, s->full);
+    entry->header = p;
     entry->data = p + header;
     entry->size = s->full;
     return LLAMA2_OK;
@@ -210,7 +211,7 @@ static int by_name(const void *a, const void *b)
 static int by_place(const void *a, const void *b)
 {
     const l2_zip_entry *x = a, *y = b;
-    return x->data < y->data ? -1 : x->data > y->data;
+    return x->header < y->header ? -1 : x->header > y->header;
 }
 
 static int name_to_entry(const void *name, const void *element)
@@ -224,13 +225,12 @@ const l2_zip_entry *l2_torch_zip_find(const l2_torch_zip *zip, const char *name)
     return l2_search(name, zip->entries, zip->n_entries, sizeof *zip->entries, name_to_entry);
 }
 
-/* Between the data of two entries lies at least the header of the second, with its name. */
 static llama2_status check_apart(l2_torch_zip *zip)
 {
     l2_sort(zip->entries, zip->n_entries, sizeof *zip->entries, by_place);
     for (size_t i = 1; i < zip->n_entries; i++) {
         const l2_zip_entry *a = &zip->entries[i - 1], *b = &zip->entries[i];
-        if (a->data + a->size > b->data - LOCAL - b->name_length)
+        if (a->data + a->size > b->header)
             return l2_fail(LLAMA2_E_FORMAT, "the entries %.*s and %.*s overlap", NAME(a), NAME(b));
     }
     l2_sort(zip->entries, zip->n_entries, sizeof *zip->entries, by_name);

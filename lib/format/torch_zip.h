@@ -10,7 +10,7 @@
 
 typedef struct l2_zip_entry {
     const char *name; /* valid UTF-8 without a NUL; no NUL follows it */
-    const unsigned char *data;
+    const unsigned char *header, *data;
     uint64_t size;
     uint32_t name_length;
     uint32_t crc; /* of the data; 0 where its writer computed none */

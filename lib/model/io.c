@@ -1,5 +1,6 @@
 /* Models as Hugging Face folders. The internal order of rotary pairs is Hugging Face's, so nothing is permuted. */
 #include "base/alloc.h"
+#include "format/gguf.h"
 #include "format/huggingface.h"
 #include "model/model.h"
 
@@ -104,13 +105,13 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
     l2_hf_weights weights = {0};
     llama2_model *m = NULL;
     *out = NULL;
-    int is_file = l2_path_kind(path) == 1, is_meta = 0;
-    if (!is_file) L2_TRY(l2_model_recognise_meta(ctx, path, &is_meta));
-    if (is_file || is_meta) {
-        if (head_kind != L2_HEAD_LM)
-            return l2_fail(LLAMA2_E_MISMATCH, "%s: is no folder with a config.json, as a reward model is", path);
-        return is_file ? l2_model_read_gguf(ctx, path, dtype, out) : l2_model_read_meta(ctx, path, dtype, out);
-    }
+    int is_file = l2_path_kind(path) == 1, is_meta = 0, is_gguf = 0;
+    L2_TRY(is_file ? l2_gguf_recognise(ctx, path, &is_gguf) : l2_model_recognise_meta(ctx, path, &is_meta));
+    if ((is_file || is_meta) && head_kind != L2_HEAD_LM)
+        return l2_fail(LLAMA2_E_MISMATCH, "%s: is no folder with a config.json, as a reward model is", path);
+    if (is_gguf) return l2_model_read_gguf(ctx, path, dtype, out);
+    if (is_file) return l2_model_read_llama2c(ctx, path, dtype, out);
+    if (is_meta) return l2_model_read_meta(ctx, path, dtype, out);
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
         return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path,

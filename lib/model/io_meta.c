@@ -266,7 +266,7 @@ static void name_tensor(const l2_role *role, int32_t layer, char name[MAX_NAME])
 
 static int split_of(const checkpoint *c, const l2_role *role)
 {
-    return role == &l2_roles[0] ? c->embedding_split : role->split;
+    return role == &l2_roles[L2_ROLE_EMBEDDING] ? c->embedding_split : role->split;
 }
 
 static llama2_status check_tensor(const checkpoint *c, const l2_torch_file *shard, const l2_role *role, int32_t layer,
@@ -305,8 +305,7 @@ static llama2_status check_shard(const checkpoint *c, const l2_torch_file *shard
     L2_TRY(l2_calloc(c->ctx, shard->n_tensors, 1, &used));
     for (int32_t layer = 0; layer < c->config.n_layers; layer++)
         for (int i = 0; i < L2_N_ROLES; i++) {
-            int is_output = strcmp(l2_roles[i].meta, "output.weight") == 0;
-            if (!l2_roles[i].layer && (layer > 0 || (c->config.tied && is_output))) continue;
+            if (!l2_roles[i].layer && (layer > 0 || (c->config.tied && i == L2_ROLE_OUTPUT))) continue;
             L2_CHECK(check_tensor(c, shard, &l2_roles[i], layer, used, &bytes));
         }
     for (size_t i = 0; i < shard->n_tensors; i++) {

@@ -105,6 +105,9 @@ llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t 
 llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, int *yes);
 llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, int32_t dtype, llama2_model **out);
 
+/* io_llama2c.c: a .bin of llama2.c, version 0. */
+llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
+
 /* memory.c: options are complete. */
 llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);
 

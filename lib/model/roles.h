@@ -17,7 +17,21 @@ typedef struct l2_role {
     unsigned char split;
 } l2_role;
 
-enum { L2_N_ROLES = 12 };
+enum {
+    L2_ROLE_EMBEDDING,
+    L2_ROLE_NORM,
+    L2_ROLE_OUTPUT,
+    L2_ROLE_ATTENTION_NORM,
+    L2_ROLE_Q,
+    L2_ROLE_K,
+    L2_ROLE_V,
+    L2_ROLE_O,
+    L2_ROLE_FFN_NORM,
+    L2_ROLE_GATE,
+    L2_ROLE_UP,
+    L2_ROLE_DOWN,
+    L2_N_ROLES
+};
 extern const l2_role l2_roles[L2_N_ROLES];
 
 /* The role of a parameter of the model, and its layer; NULL: none. */

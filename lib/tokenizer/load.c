@@ -78,9 +78,8 @@ static llama2_status load_file(llama2_context *ctx, const char *path, const llam
     L2_TRY(l2_gguf_recognise(ctx, path, &gguf));
     if (gguf) return load_gguf(ctx, path, options, out);
     L2_TRY(read_file(ctx, path, options, &view));
-    llama2_status status = is_json(view.data, view.size)
-                               ? parse_json_file(ctx, path, &view, options, out)
-                               : l2_sentencepiece_read(ctx, view.data, view.size, options, out);
+    llama2_status status = is_json(view.data, view.size) ? parse_json_file(ctx, path, &view, options, out)
+                                                         : l2_tokenizer_parse(ctx, view.data, view.size, options, out);
     l2_file_release(ctx, &view);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
@@ -105,6 +104,7 @@ llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t s
 {
     l2_gguf file;
     if (is_json(data, size)) return l2_tokenizer_json_read(ctx, data, size, NULL, 0, options, out);
+    if (l2_llama2c_recognise(data, size)) return l2_llama2c_read(ctx, data, size, options, out);
     if (size < 4 || memcmp(data, "GGUF", 4) != 0) return l2_sentencepiece_read(ctx, data, size, options, out);
     if (size > options->max_bytes)
         return l2_fail(LLAMA2_E_LIMIT, "GGUF: %zu bytes; llama2_tokenizer_options.max_bytes allows %llu", size,

@@ -153,6 +153,13 @@ struct l2_gguf;
 llama2_status l2_gguf_vocabulary_read(llama2_context *ctx, const struct l2_gguf *file,
                                       const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
+/* --- llama2c_vocabulary.c -------------------------------------------------------------------- */
+
+/* Is this the tokenizer.bin of llama2.c, which has no magic number? */
+int l2_llama2c_recognise(const unsigned char *data, size_t size);
+llama2_status l2_llama2c_read(llama2_context *ctx, const unsigned char *data, size_t size,
+                              const llama2_tokenizer_options *options, llama2_tokenizer **out);
+
 /* --- load.c ---------------------------------------------------------------------------------- */
 
 /* Any file that a tokenizer is in, or a folder with one, told apart by content. */

@@ -116,6 +116,20 @@ def save_shards(folder, params, weights, n, embedding_dim, as_views):
         torch.save(out, os.path.join(folder, f"consolidated.{shard:02d}.pth"))
 
 
+def save_llama2c(path, params, weights, vocab, length):
+    """llama2.c's version 0: a header, the tensors of a kind after each other, the tables of rotary positions."""
+    head_dim, layers = params["dim"] // params["n_heads"], range(params["n_layers"])
+    angles = torch.outer(torch.arange(length).float(), 1 / 10000 ** (torch.arange(0, head_dim, 2).float() / head_dim))
+    kinds = ["attention_norm", "attention.wq", "attention.wk", "attention.wv", "attention.wo", "ffn_norm", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"]
+    with open(path, "wb") as f:
+        # A negative vocabulary: the head is not the embedding.
+        f.write(np.array([params["dim"], ffn_dim(params), params["n_layers"], params["n_heads"], params.get("n_kv_heads", params["n_heads"]), -vocab, length],
+                         dtype="<i4").tobytes())
+        for x in [weights["tok_embeddings.weight"], *(weights[f"layers.{i}.{kind}.weight"] for kind in kinds for i in layers), weights["norm.weight"],
+                  angles.cos(), angles.sin(), weights["output.weight"]]:
+            f.write(x.numpy().astype("<f4").tobytes())
+
+
 def make_model(folder, name, params, vocab, dtype, shards, *, embedding_dim=1, as_views=False, seed=1, n_tokens=24):
     weights = make_weights(params, vocab, dtype, seed)
     tokens = torch.tensor([(i * i * 7 + 5 * i + 1) % vocab for i in range(n_tokens)])
@@ -123,6 +137,8 @@ def make_model(folder, name, params, vocab, dtype, shards, *, embedding_dim=1, a
     save_file({"tokens": tokens.int(), "logits": logits(params, weights, tokens).contiguous()}, os.path.join(folder, name, "expected.safetensors"))
     for n in shards:
         save_shards(os.path.join(folder, name, f"shards{n}"), params, weights, n, embedding_dim, as_views)
+    if dtype == torch.float32:
+        save_llama2c(os.path.join(folder, name, "llama2c.bin"), params, weights, vocab, 32)
 
 
 def make(folder):
@@ -133,7 +149,7 @@ def make(folder):
     make_model(folder, "fp16", {"dim": 16, "multiple_of": 16, "n_heads": 4, "n_kv_heads": 2, "n_layers": 2, "norm_eps": 1e-05, "rope_theta": 500000.0,
                                 "vocab_size": 32}, 32, torch.float16, [2], embedding_dim=0, as_views=True)
     # Llama 1: no grouped queries, no key for them.
-    make_model(folder, "fp32", {"dim": 16, "multiple_of": 16, "n_heads": 4, "n_layers": 2, "norm_eps": 1e-06, "vocab_size": 32}, 32, torch.float32, [4])
+    make_model(folder, "fp32", {"dim": 16, "multiple_of": 16, "n_heads": 4, "n_layers": 2, "norm_eps": 1e-05, "vocab_size": 32}, 32, torch.float32, [4])
 
 
 def main():
