@@ -68,11 +68,19 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
                                              const llama2_model_options *options, llama2_model **out);
 
 /*
- * Reads a Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16 or fp16. Or, where `path`
- * is a file, a GGUF (version 2 or 3, architecture "llama") with tensors in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1,
- * Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K or IQ4_NL; they become numbers of options->dtype, so a quantised file takes its
- * size in fp32. What is not supported is refused by its name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT,
- * UNSUPPORTED, MISMATCH. Since 0.1.
+ * Reads a model, which is recognised by its content:
+ *
+ * - A Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16 or fp16.
+ * - A folder as Meta releases them: params.json and consolidated.00.pth, with the other shards of model-parallel
+ *   training (up to 16), in fp32, bf16 or fp16. Nothing of the pickles in these files is executed: they may hold
+ * tensors in a dict, and what else they name is refused.
+ * - A GGUF file (version 2 or 3, architecture "llama") with tensors in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
+ *   Q2_K, Q3_K, Q4_K, Q5_K, Q6_K or IQ4_NL; they become numbers of options->dtype, so a quantised file takes its size
+ * in fp32.
+ * - A .bin of llama2.c, version 0. It has no magic number: its size must be exactly what its header says.
+ *
+ * What is not supported is refused by its name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH,
+ * CORRUPT (a checksum of a .pth). Since 0.1.
  */
 LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
                                            llama2_model **out);

@@ -119,7 +119,9 @@ static llama2_status check_params(params *p)
         return l2_fail(LLAMA2_E_FORMAT, "\"ffn_dim_multiplier\" is %g, expected above 0 and at most 1000",
                        p->ffn_dim_multiplier);
     if (p->use_scaled_rope)
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "\"use_scaled_rope\": scaled rotary positions are not supported");
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "\"use_scaled_rope\": by which factor (8 in Llama 3.1, 32 in 3.2) is not in "
+                       "the folder; the model as a Hugging Face folder says it");
     return LLAMA2_OK;
 }
 
