@@ -202,6 +202,9 @@ class llama2_shard_writer(Structure):
     pass
 
 
+llama2_read_fn = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_uint64, c_void_p)
+
+
 llama2_alloc_fn = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 
 
@@ -228,6 +231,17 @@ class llama2_rollout_event(Structure):
 
 
 llama2_rollout_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(llama2_rollout_event))
+
+
+class llama2_host_file(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("size", c_uint64),
+        ("data", c_void_p),
+        ("read", llama2_read_fn),
+        ("user", c_void_p),
+    ]
 
 
 class llama2_context_options(Structure):
@@ -647,6 +661,7 @@ FUNCTIONS = {
     "llama2_tokenizer_options_init": (None, [POINTER(llama2_tokenizer_options), c_size_t]),
     "llama2_tokenizer_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(llama2_tokenizer_options), POINTER(POINTER(llama2_tokenizer))]),
     "llama2_tokenizer_load_memory": (llama2_status, [POINTER(llama2_context), c_void_p, c_size_t, POINTER(llama2_tokenizer_options), POINTER(POINTER(llama2_tokenizer))]),
+    "llama2_tokenizer_load_host": (llama2_status, [POINTER(llama2_context), POINTER(llama2_host_file), POINTER(llama2_tokenizer_options), POINTER(POINTER(llama2_tokenizer))]),
     "llama2_tokenizer_pieces_init": (None, [POINTER(llama2_tokenizer_pieces), c_size_t]),
     "llama2_tokenizer_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_tokenizer_pieces), POINTER(POINTER(llama2_tokenizer))]),
     "llama2_tokenizer_save": (llama2_status, [POINTER(llama2_tokenizer), c_char_p]),
@@ -681,6 +696,7 @@ FUNCTIONS = {
     "llama2_model_options_init": (None, [POINTER(llama2_model_options), c_size_t]),
     "llama2_model_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_config), POINTER(llama2_model_options), POINTER(POINTER(llama2_model))]),
     "llama2_model_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(llama2_model_options), POINTER(POINTER(llama2_model))]),
+    "llama2_model_load_host": (llama2_status, [POINTER(llama2_context), POINTER(llama2_host_file), POINTER(llama2_model_options), POINTER(POINTER(llama2_model))]),
     "llama2_model_save": (llama2_status, [POINTER(llama2_model), c_char_p, c_int32]),
     "llama2_model_retain": (POINTER(llama2_model), [POINTER(llama2_model)]),
     "llama2_model_free": (None, [POINTER(llama2_model)]),

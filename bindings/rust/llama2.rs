@@ -185,6 +185,8 @@ pub struct llama2_shard_writer {
     _private: [u8; 0],
 }
 
+pub type llama2_read_fn = Option<unsafe extern "C" fn(user: *mut c_void, offset: u64, length: u64, buffer: *mut c_void) -> i32>;
+
 pub type llama2_alloc_fn = Option<unsafe extern "C" fn(user: *mut c_void, size: usize, alignment: usize) -> *mut c_void>;
 
 pub type llama2_dealloc_fn = Option<unsafe extern "C" fn(user: *mut c_void, ptr: *mut c_void)>;
@@ -196,6 +198,29 @@ pub type llama2_task_fn = Option<unsafe extern "C" fn(arg: *mut c_void, index: i
 pub type llama2_run_fn = Option<unsafe extern "C" fn(user: *mut c_void, n_tasks: i32, task: llama2_task_fn, arg: *mut c_void) -> i32>;
 
 pub type llama2_rollout_fn = Option<unsafe extern "C" fn(user: *mut c_void, event: *const llama2_rollout_event) -> i32>;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_host_file {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub size: u64,
+    pub data: *const c_void,
+    pub read: llama2_read_fn,
+    pub user: *mut c_void,
+}
+
+impl llama2_host_file {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_host_file>() == 40);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -984,6 +1009,7 @@ extern "C" {
     pub fn llama2_tokenizer_options_init(options: *mut llama2_tokenizer_options, size: usize);
     pub fn llama2_tokenizer_load(ctx: *mut llama2_context, path: *const c_char, options: *const llama2_tokenizer_options, out: *mut *mut llama2_tokenizer) -> llama2_status;
     pub fn llama2_tokenizer_load_memory(ctx: *mut llama2_context, data: *const c_void, size: usize, options: *const llama2_tokenizer_options, out: *mut *mut llama2_tokenizer) -> llama2_status;
+    pub fn llama2_tokenizer_load_host(ctx: *mut llama2_context, file: *const llama2_host_file, options: *const llama2_tokenizer_options, out: *mut *mut llama2_tokenizer) -> llama2_status;
     pub fn llama2_tokenizer_pieces_init(pieces: *mut llama2_tokenizer_pieces, size: usize);
     pub fn llama2_tokenizer_create(ctx: *mut llama2_context, pieces: *const llama2_tokenizer_pieces, out: *mut *mut llama2_tokenizer) -> llama2_status;
     pub fn llama2_tokenizer_save(tokenizer: *const llama2_tokenizer, path: *const c_char) -> llama2_status;
@@ -1018,6 +1044,7 @@ extern "C" {
     pub fn llama2_model_options_init(options: *mut llama2_model_options, size: usize);
     pub fn llama2_model_create(ctx: *mut llama2_context, config: *const llama2_config, options: *const llama2_model_options, out: *mut *mut llama2_model) -> llama2_status;
     pub fn llama2_model_load(ctx: *mut llama2_context, path: *const c_char, options: *const llama2_model_options, out: *mut *mut llama2_model) -> llama2_status;
+    pub fn llama2_model_load_host(ctx: *mut llama2_context, file: *const llama2_host_file, options: *const llama2_model_options, out: *mut *mut llama2_model) -> llama2_status;
     pub fn llama2_model_save(model: *const llama2_model, path: *const c_char, dtype: i32) -> llama2_status;
     pub fn llama2_model_retain(model: *mut llama2_model) -> *mut llama2_model;
     pub fn llama2_model_free(model: *mut llama2_model);

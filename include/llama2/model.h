@@ -85,6 +85,12 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
 LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
                                            llama2_model **out);
 
+/* The same from a file of the host: a GGUF or a .bin of llama2.c. file->data must stay as it is as long as the model
+ * lives; what file->read gives takes file->size bytes of the context's memory. Errors: USER (file->read failed), those
+ * of llama2_model_load. Since 0.1. */
+LLAMA2_API llama2_status llama2_model_load_host(llama2_context *ctx, const llama2_host_file *file,
+                                                const llama2_model_options *options, llama2_model **out);
+
 /* Writes a Hugging Face folder that transformers loads, atomically file by file; `dtype` LLAMA2_F32, BF16 or F16. Since
  * 0.1. */
 LLAMA2_API llama2_status llama2_model_save(const llama2_model *model, const char *path, int32_t dtype);

@@ -70,6 +70,11 @@ LLAMA2_API llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *
 LLAMA2_API llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size,
                                                       const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
+/* The same from a file of the host, which need not stay after the call. max_bytes counts for a GGUF too. Errors: USER
+ * (file->read failed), those of llama2_tokenizer_load. Since 0.1. */
+LLAMA2_API llama2_status llama2_tokenizer_load_host(llama2_context *ctx, const llama2_host_file *file,
+                                                    const llama2_tokenizer_options *options, llama2_tokenizer **out);
+
 /*
  * A vocabulary of the host's own. Piece i has id i. A space is U+2581 (E2 96 81) in pieces. Merging joins the two
  * neighbours whose joined text is the piece with the highest score, the leftmost among equals, until no joined text is

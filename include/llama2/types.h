@@ -80,6 +80,21 @@ LLAMA2_API const char *llama2_last_error(void);
 /* Element types of tensors. */
 enum { LLAMA2_F32 = 0, LLAMA2_F64 = 1, LLAMA2_BF16 = 2, LLAMA2_F16 = 3 };
 
+/* Reads `length` bytes from `offset` on into `buffer`; what is asked for lies within the file. 0, or any other number
+ * to end the call with LLAMA2_E_USER. Called from the thread of the call. */
+typedef int32_t (*llama2_read_fn)(void *user, uint64_t offset, uint64_t length, void *buffer);
+
+/* A file that is the host's: in its memory (a model linked into the program, say), or read by its callback (from an
+ * archive, over a network, decrypted). Set struct_size, the rest to zero, then these. */
+typedef struct llama2_host_file {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    uint64_t size;    /* bytes */
+    const void *data; /* all of them; NULL: `read` is called, for pieces in rising order */
+    llama2_read_fn read;
+    void *user;
+} llama2_host_file;
+
 typedef struct llama2_context llama2_context;
 typedef struct llama2_tokenizer llama2_tokenizer;
 typedef struct llama2_model llama2_model;

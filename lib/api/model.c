@@ -69,6 +69,18 @@ llama2_status llama2_model_load(llama2_context *ctx, const char *path, const lla
     return l2_model_read(ctx, path, o.dtype, L2_HEAD_LM, out, NULL, NULL);
 }
 
+llama2_status llama2_model_load_host(llama2_context *ctx, const llama2_host_file *file,
+                                     const llama2_model_options *options, llama2_model **out)
+{
+    llama2_model_options o;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load_host: out is NULL");
+    *out = NULL;
+    if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load_host: ctx is NULL");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(read_options(options, &o));
+    return l2_model_read_host(ctx, file, o.dtype, out);
+}
+
 /* Most calls below read the weights: this is their frame. */
 static llama2_status enter(const llama2_model *model, const char *call)
 {

@@ -1,6 +1,7 @@
 /* include/llama2/tokenizer.h: arguments checked, options completed; the work is done in lib/tokenizer/. */
 #include "base/alloc.h"
 #include "base/context.h"
+#include "base/files.h"
 #include "base/options.h"
 #include "tokenizer/tokenizer.h"
 #include <string.h>
@@ -63,6 +64,22 @@ llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data
     L2_TRY(l2_context_check(ctx));
     L2_TRY(read_options(options, &full));
     return l2_tokenizer_parse(ctx, data, size, &full, out);
+}
+
+llama2_status llama2_tokenizer_load_host(llama2_context *ctx, const llama2_host_file *file,
+                                         const llama2_tokenizer_options *options, llama2_tokenizer **out)
+{
+    llama2_tokenizer_options full;
+    l2_file_view view;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_host: out is NULL");
+    *out = NULL;
+    if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_load_host: ctx is NULL");
+    L2_TRY(l2_context_check(ctx));
+    L2_TRY(read_options(options, &full));
+    L2_TRY(l2_file_of_host(ctx, file, full.max_bytes, &view));
+    llama2_status status = l2_tokenizer_parse(ctx, view.data, view.size, &full, out);
+    l2_file_release(ctx, &view);
+    return status;
 }
 
 static llama2_status add_pieces(llama2_tokenizer *tok, const llama2_tokenizer_pieces *p)

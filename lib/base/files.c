@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/checksum.h"
 #include "base/context.h"
+#include "base/options.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 1 << 20 };
+enum { BUFFER_SIZE = 1 << 20, PIECE_OF_HOST = 16 << 20 };
 
 static int posix_open(const char *path, int flags, mode_t mode)
 {
@@ -78,7 +79,7 @@ static llama2_status read_all(llama2_context *ctx, const char *path, int fd, siz
         }
         done += (size_t)n;
     }
-    *out = (l2_file_view){data, size, 0};
+    *out = (l2_file_view){data, size, L2_VIEW_READ};
     return LLAMA2_OK;
 }
 
@@ -102,7 +103,7 @@ llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *o
     void *data = size > 0 ? ctx->files->mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     llama2_status status = LLAMA2_OK;
     if (data != MAP_FAILED)
-        *out = (l2_file_view){data, size, 1};
+        *out = (l2_file_view){data, size, L2_VIEW_MAPPED};
     else
         status = read_all(ctx, path, fd, size, out);
     ctx->files->close(fd);
@@ -112,11 +113,55 @@ llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *o
 void l2_file_release(llama2_context *ctx, l2_file_view *view)
 {
     if (!view->data) return;
-    if (view->mapped)
+    if (view->kind == L2_VIEW_MAPPED)
         ctx->files->munmap((void *)(uintptr_t)view->data, view->size);
-    else
+    else if (view->kind == L2_VIEW_READ)
         l2_free(ctx, (void *)(uintptr_t)view->data);
     memset(view, 0, sizeof *view);
+}
+
+static llama2_status read_host(llama2_context *ctx, const llama2_host_file *file, l2_file_view *out)
+{
+    unsigned char *data;
+    L2_TRY(l2_alloc(ctx, (size_t)file->size, 1, &data));
+    for (uint64_t at = 0, n; at < file->size; at += n) {
+        n = file->size - at < PIECE_OF_HOST ? file->size - at : PIECE_OF_HOST;
+        llama2_status status = l2_context_check(ctx);
+        int32_t failed = status < 0 ? 0 : file->read(file->user, at, n, data + at);
+        if (failed)
+            status = l2_fail(LLAMA2_E_USER, "llama2_host_file.read returned %d for %llu bytes at byte %llu", failed,
+                             (unsigned long long)n, (unsigned long long)at);
+        if (status == LLAMA2_OK) continue;
+        l2_free(ctx, data);
+        return status;
+    }
+    *out = (l2_file_view){data, (size_t)file->size, L2_VIEW_READ};
+    return LLAMA2_OK;
+}
+
+llama2_status l2_file_of_host(llama2_context *ctx, const llama2_host_file *file, uint64_t limit, l2_file_view *out)
+{
+    llama2_host_file full = {.struct_size = sizeof full};
+    memset(out, 0, sizeof *out);
+    if (!file) return l2_fail(LLAMA2_E_INVALID, "llama2_host_file: is NULL");
+    L2_TRY(l2_options_read(file, &full, sizeof full, "llama2_host_file"));
+    if (!full.data == !full.read && full.size)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_host_file: %s; one of them gives the bytes",
+                       full.data ? "data and read are both set" : "data and read are both NULL");
+    if (full.size > limit || full.size > PTRDIFF_MAX)
+        return l2_fail(LLAMA2_E_LIMIT, "llama2_host_file: %llu bytes, at most %llu are allowed",
+                       (unsigned long long)full.size, (unsigned long long)(limit < PTRDIFF_MAX ? limit : PTRDIFF_MAX));
+    if (full.read) return read_host(ctx, &full, out);
+    *out = (l2_file_view){full.data, (size_t)full.size, L2_VIEW_HOST};
+    return LLAMA2_OK;
+}
+
+llama2_status l2_file_parse(llama2_context *ctx, const char *path, int in_memory, l2_file_view *view, l2_parse_fn parse,
+                            void *format)
+{
+    L2_TRY(in_memory ? l2_file_read(ctx, path, view) : l2_file_map(ctx, path, view));
+    llama2_status status = parse(format, view->data, view->size);
+    return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
 int l2_path_kind(const char *path)

@@ -27,16 +27,30 @@ typedef struct l2_file_ops {
 
 extern const l2_file_ops l2_posix_files;
 
-/* A file as bytes: mapped where that works, else read into memory. Read-only. */
+enum { L2_VIEW_READ = 0, L2_VIEW_MAPPED = 1, L2_VIEW_HOST = 2 };
+
+/* A file as bytes: mapped where that works, else read into memory, or the host's own. Read-only. */
 typedef struct l2_file_view {
     const unsigned char *data;
     size_t size;
-    int mapped;
+    int kind; /* L2_VIEW_* */
 } l2_file_view;
 
 llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *out);
 llama2_status l2_file_read(llama2_context *ctx, const char *path, l2_file_view *out); /* never mapped */
 void l2_file_release(llama2_context *ctx, l2_file_view *view);
+
+/* The host's memory as it is, or what its callback reads, allocated; more than `limit` bytes are LIMIT. Errors: ABI,
+ * INVALID, LIMIT, NOMEM, USER. */
+llama2_status l2_file_of_host(llama2_context *ctx, const llama2_host_file *file, uint64_t limit, l2_file_view *out);
+
+/* What a format makes of the bytes of a file. */
+typedef llama2_status (*l2_parse_fn)(void *format, const unsigned char *bytes, size_t size);
+
+/* Opens a file as *view, mapped or read (in_memory), and parses it; messages of `parse` get the path before them. The
+ * view is the caller's to release, after a failure too. */
+llama2_status l2_file_parse(llama2_context *ctx, const char *path, int in_memory, l2_file_view *view, l2_parse_fn parse,
+                            void *format);
 
 /* 1 a regular file, 2 a folder, 0 nothing there or something else. */
 int l2_path_kind(const char *path);

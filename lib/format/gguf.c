@@ -493,8 +493,9 @@ static llama2_status read_tensors(l2_gguf *file, reader *r, uint64_t n)
 
 /* --- the file -------------------------------------------------------------------------------- */
 
-static llama2_status parse(l2_gguf *file, const unsigned char *bytes, size_t size)
+static llama2_status parse(void *format, const unsigned char *bytes, size_t size)
 {
+    l2_gguf *file = format;
     reader r = {bytes, size, sizeof magic};
     uint64_t n_tensors, n_values;
     if (size < sizeof magic || memcmp(bytes, magic, sizeof magic) != 0) {
@@ -523,14 +524,9 @@ llama2_status l2_gguf_parse(llama2_context *ctx, const void *data, size_t size, 
 
 llama2_status l2_gguf_open(llama2_context *ctx, const char *path, int in_memory, l2_gguf *out)
 {
-    memset(out, 0, sizeof *out);
-    out->ctx = ctx;
-    L2_TRY(in_memory ? l2_file_read(ctx, path, &out->view) : l2_file_map(ctx, path, &out->view));
-    llama2_status status = parse(out, out->view.data, out->view.size);
-    if (status < 0) {
-        l2_fail_in(status, "%s", path);
-        l2_gguf_close(out);
-    }
+    *out = (l2_gguf){.ctx = ctx};
+    llama2_status status = l2_file_parse(ctx, path, in_memory, &out->view, parse, out);
+    if (status < 0) l2_gguf_close(out);
     return status;
 }
 

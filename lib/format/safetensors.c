@@ -272,8 +272,9 @@ static llama2_status check_names(l2_safetensors *file)
     return LLAMA2_OK;
 }
 
-static llama2_status parse(l2_safetensors *file, const unsigned char *bytes, size_t size)
+static llama2_status parse(void *format, const unsigned char *bytes, size_t size)
 {
+    l2_safetensors *file = format;
     size_t names_size = 0;
     if (size < 8)
         return l2_fail(LLAMA2_E_TRUNCATED, "%zu bytes are no safetensors file, which begins with 8 bytes of length",
@@ -308,14 +309,9 @@ llama2_status l2_safetensors_parse(llama2_context *ctx, const void *data, size_t
 
 llama2_status l2_safetensors_open(llama2_context *ctx, const char *path, int in_memory, l2_safetensors *out)
 {
-    memset(out, 0, sizeof *out);
-    out->ctx = ctx;
-    L2_TRY(in_memory ? l2_file_read(ctx, path, &out->view) : l2_file_map(ctx, path, &out->view));
-    llama2_status status = parse(out, out->view.data, out->view.size);
-    if (status < 0) {
-        l2_fail_in(status, "%s", path);
-        l2_safetensors_close(out);
-    }
+    *out = (l2_safetensors){.ctx = ctx};
+    llama2_status status = l2_file_parse(ctx, path, in_memory, &out->view, parse, out);
+    if (status < 0) l2_safetensors_close(out);
     return status;
 }
 

@@ -93,8 +93,9 @@ static llama2_status check_apart(const l2_torch_file *file)
     return status;
 }
 
-static llama2_status parse(l2_torch_file *file, const void *data, size_t size)
+static llama2_status parse(void *format, const unsigned char *data, size_t size)
 {
+    l2_torch_file *file = format;
     L2_TRY(l2_torch_zip_parse(file->ctx, data, size, &file->zip));
     const l2_zip_entry *pickle = find_pickle(&file->zip);
     if (!pickle)
@@ -122,12 +123,8 @@ llama2_status l2_torch_parse(llama2_context *ctx, const void *data, size_t size,
 llama2_status l2_torch_open(llama2_context *ctx, const char *path, int in_memory, l2_torch_file *out)
 {
     *out = (l2_torch_file){.ctx = ctx};
-    L2_TRY(in_memory ? l2_file_read(ctx, path, &out->view) : l2_file_map(ctx, path, &out->view));
-    llama2_status status = parse(out, out->view.data, out->view.size);
-    if (status < 0) {
-        l2_fail_in(status, "%s", path);
-        l2_torch_close(out);
-    }
+    llama2_status status = l2_file_parse(ctx, path, in_memory, &out->view, parse, out);
+    if (status < 0) l2_torch_close(out);
     return status;
 }
 

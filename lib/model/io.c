@@ -140,6 +140,18 @@ done:
     return status;
 }
 
+llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, int32_t dtype, llama2_model **out)
+{
+    l2_file_view view;
+    *out = NULL;
+    L2_TRY(l2_file_of_host(ctx, file, UINT64_MAX, &view));
+    int is_gguf = view.size >= 4 && memcmp(view.data, "GGUF", 4) == 0;
+    llama2_status status =
+        is_gguf ? l2_model_parse_gguf(ctx, &view, dtype, out) : l2_model_parse_llama2c(ctx, &view, dtype, out);
+    l2_file_release(ctx, &view);
+    return status;
+}
+
 llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dtype, double shift, double scale)
 {
     llama2_status status;

@@ -419,26 +419,42 @@ static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_ggu
                         (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype));
 }
 
-llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out)
+/* Closes the file. */
+static llama2_status read_model(llama2_context *ctx, l2_gguf *file, int32_t dtype, llama2_model **out)
 {
     llama2_status status;
     llama2_config config;
-    l2_gguf file;
     int32_t eos[L2_MAX_EOS], n_eos;
     llama2_model *m = NULL;
-    *out = NULL;
-    L2_TRY(l2_gguf_open(ctx, path, 0, &file));
-    L2_CHECK(read_config(&file, &config));
-    L2_CHECK(read_eos(&file, config.vocab_size, eos, &n_eos));
-    L2_CHECK(check_tensors(&file, &config));
+    L2_CHECK(read_config(file, &config));
+    L2_CHECK(read_eos(file, config.vocab_size, eos, &n_eos));
+    L2_CHECK(check_tensors(file, &config));
     L2_CHECK(l2_model_new(ctx, &config, dtype, L2_HEAD_LM, &m));
     L2_CHECK(l2_model_set_eos(m, eos, n_eos));
-    for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &file));
+    for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], file));
     *out = m;
     m = NULL;
 done:
-    if (status < 0) l2_fail_in(status, "%s", path);
-    l2_gguf_close(&file);
+    l2_gguf_close(file);
     l2_model_release(m);
     return status;
+}
+
+llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out)
+{
+    l2_gguf file;
+    *out = NULL;
+    L2_TRY(l2_gguf_open(ctx, path, 0, &file));
+    llama2_status status = read_model(ctx, &file, dtype, out);
+    return status < 0 ? l2_fail_in(status, "%s", path) : status;
+}
+
+llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, int32_t dtype, llama2_model **out)
+{
+    l2_gguf file;
+    *out = NULL;
+    L2_TRY(l2_gguf_parse(ctx, view->data, view->size, &file));
+    file.view = *view;
+    *view = (l2_file_view){.data = NULL};
+    return read_model(ctx, &file, dtype, out);
 }

@@ -84,9 +84,10 @@ static llama2_status check_size(const llama2_config *c, size_t size)
                    c->dim, c->n_layers, c->vocab_size, expected, size);
 }
 
-static llama2_status read_model(llama2_context *ctx, const l2_file_view *view, int32_t dtype, llama2_model **out)
+llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *view, int32_t dtype, llama2_model **out)
 {
     llama2_config c;
+    *out = NULL;
     L2_TRY(read_header(view->data, view->size, &c));
     llama2_status status = l2_config_check(&c);
     if (status < 0) return l2_fail_in(LLAMA2_E_FORMAT, "is no GGUF file, and as a .bin of llama2.c");
@@ -109,7 +110,7 @@ llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, int32
     l2_file_view view;
     *out = NULL;
     L2_TRY(l2_file_map(ctx, path, &view));
-    llama2_status status = read_model(ctx, &view, dtype, out);
+    llama2_status status = l2_model_parse_llama2c(ctx, &view, dtype, out);
     l2_file_release(ctx, &view);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }

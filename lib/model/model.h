@@ -12,6 +12,7 @@
 #define L2_MODEL_MODEL_H
 
 #include "base/context.h"
+#include "base/files.h"
 #include "math/linear.h"
 #include "math/ops.h"
 #include <llama2/model.h>
@@ -96,10 +97,13 @@ llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
  */
 llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
                             double *shift, double *scale);
+llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, int32_t dtype, llama2_model **out);
 llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
 
 /* io_gguf.c: a language model. */
 llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
+/* The same of bytes. What is left in *view is the caller's to release. */
+llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, int32_t dtype, llama2_model **out);
 
 /* io_meta.c: a folder as Meta releases them: params.json and consolidated.NN.pth, no config.json. */
 llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, int *yes);
@@ -107,6 +111,7 @@ llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, int32_
 
 /* io_llama2c.c: a .bin of llama2.c, version 0. */
 llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
+llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *view, int32_t dtype, llama2_model **out);
 
 /* memory.c: options are complete. */
 llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);

@@ -6,6 +6,14 @@
     _Static_assert(offsetof(type, field) == (offset) && sizeof(((type *)0)->field) == (size), #type "." #field)
 #define CONSTANT(name, value) _Static_assert((name) == (value), #name)
 
+SIZE(llama2_host_file, 40);
+FIELD(llama2_host_file, struct_size, 0, 4);
+FIELD(llama2_host_file, reserved, 4, 4);
+FIELD(llama2_host_file, size, 8, 8);
+FIELD(llama2_host_file, data, 16, 8);
+FIELD(llama2_host_file, read, 24, 8);
+FIELD(llama2_host_file, user, 32, 8);
+
 SIZE(llama2_context_options, 80);
 FIELD(llama2_context_options, struct_size, 0, 4);
 FIELD(llama2_context_options, n_threads, 4, 4);

@@ -31,6 +31,11 @@ static const llama2_batch batch = {
     .struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 8, .tokens = tokens, .offsets = offsets};
 static const llama2_pairs pairs = {.struct_size = sizeof pairs, .n_pairs = 1, .batch = &batch};
 
+/* A model as llama2.c's .bin: its header, and numbers that are all 0. */
+static const int32_t model_file[45] = {2, 1, 1, 1, 1, 4, 1};
+static const llama2_host_file host_file = {
+    .struct_size = sizeof host_file, .size = sizeof model_file, .data = model_file};
+
 static void set_up(void)
 {
     static const int32_t prompt_lengths[] = {2, 2};
@@ -248,6 +253,11 @@ static llama2_status use_batch_of_pairs(void *s)
     return llama2_reward_evaluate(reward_model, &own, NULL, NULL);
 }
 
+static llama2_status use_host_file(void *s)
+{
+    MAKES(llama2_model, llama2_model_load_host(ctx, s, NULL, &made));
+}
+
 static llama2_status get_batch(void *s)
 {
     return llama2_packer_batch(packer, s);
@@ -379,7 +389,7 @@ static const in_row in_rows[] = {
     VIEW(llama2_batch, &batch, use_batch_score),      VIEW(llama2_batch, &batch, use_batch_rollout),
     VIEW(llama2_batch, &batch, use_batch_rollouts),   VIEW(llama2_batch, &batch, use_batch_gradients),
     VIEW(llama2_batch, &batch, use_batch_of_pairs),   VIEW(llama2_pairs, &pairs, use_pairs_step),
-    VIEW(llama2_pairs, &pairs, use_pairs_evaluate),
+    VIEW(llama2_pairs, &pairs, use_pairs_evaluate),   VIEW(llama2_host_file, &host_file, use_host_file),
 };
 
 static const out_row out_rows[] = {
