@@ -147,9 +147,9 @@ static llama2_status check_flags(uint32_t flags, uint32_t method)
 /* The header before the data, which has to say what the directory says; a size of 0 where it follows the data. */
 static llama2_status read_local(const archive *a, const sizes *s, uint32_t flags, l2_zip_entry *entry)
 {
-    const unsigned char *p = a->bytes + s->place;
-    if (s->place > a->directory || a->directory - s->place < LOCAL || !is(p, local_magic))
-        return l2_fail(LLAMA2_E_FORMAT, "no header is at byte %" PRIu64, s->place);
+    int inside = s->place <= a->directory && a->directory - s->place >= LOCAL;
+    const unsigned char *p = inside ? a->bytes + s->place : NULL;
+    if (!p || !is(p, local_magic)) return l2_fail(LLAMA2_E_FORMAT, "no header is at byte %" PRIu64, s->place);
     uint64_t header = LOCAL + (uint64_t)get_u16(p + 26) + get_u16(p + 28);
     uint32_t full = l2_get_u32(p + 22), stored = l2_get_u32(p + 18);
     if (header > a->directory - s->place || s->full > a->directory - s->place - header)

@@ -64,6 +64,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("format/joined");
     TCase *parts = tcase_create("parts");
     tcase_add_checked_fixture(parts, setup, teardown);
+    tcase_set_timeout(parts, 120);
     tcase_add_test(parts, test_parts);
     suite_add_tcase(suite, parts);
     return suite;

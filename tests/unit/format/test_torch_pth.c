@@ -120,7 +120,7 @@ static expected make_bad(archive *a, enum bad which)
     case PICKLE_EVIL:
         free(f->bytes);
         *a = (archive){0};
-        archive_add(a, "m/data.pkl", "cos\nsystem\n(X\2\0\0\0lstR.", 25);
+        archive_add(a, "m/data.pkl", "cos\nsystem\n(X\2\0\0\0lstR.", 22);
         archive_end(a);
         return (expected){LLAMA2_E_UNSUPPORTED, "data.pkl: byte 0, opcode 0x63 (GLOBAL): os.system is not supported"};
     case STORAGE_MISSING: t.storage = "2", message = "\"w\": its storage \"data/2\" is not in the file"; break;
