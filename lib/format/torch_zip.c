@@ -41,6 +41,17 @@ static int agrees(uint64_t brief, uint64_t unknown, uint64_t full)
     return brief == unknown || brief == full;
 }
 
+/* The directory ends at `at`, where its own end is described. */
+static llama2_status check_end(const archive *a, uint64_t at)
+{
+    if (a->directory > at || a->directory_size != at - a->directory)
+        return l2_fail(LLAMA2_E_FORMAT,
+                       "byte %" PRIu64 ": the directory is said to have %" PRIu64 " bytes from byte %" PRIu64
+                       " on, which do not end here",
+                       at, a->directory_size, a->directory);
+    return LLAMA2_OK;
+}
+
 /* The record of zip64 stands right before its locator, the locator right before the short record at `end`. */
 static llama2_status read_end_64(archive *a, uint64_t end)
 {
@@ -63,12 +74,7 @@ static llama2_status read_end_64(archive *a, uint64_t end)
         !agrees(l2_get_u32(brief + 12), 0xffffffff, a->directory_size) ||
         !agrees(l2_get_u32(brief + 16), 0xffffffff, a->directory))
         return l2_fail(LLAMA2_E_FORMAT, "byte %" PRIu64 ": the two ends of the directory, zip64 and not, disagree", at);
-    if (a->directory > at || a->directory_size != at - a->directory)
-        return l2_fail(LLAMA2_E_FORMAT,
-                       "byte %" PRIu64 ": the directory is said to have %" PRIu64 " bytes from byte %" PRIu64
-                       " on, which do not end here",
-                       at, a->directory_size, a->directory);
-    return LLAMA2_OK;
+    return check_end(a, at);
 }
 
 /* torch writes no comment, so the end of the directory is the end of the file. */
@@ -88,12 +94,7 @@ static llama2_status find_directory(archive *a)
     a->n_entries = get_u16(p + 10);
     a->directory_size = l2_get_u32(p + 12);
     a->directory = l2_get_u32(p + 16);
-    if (a->directory > end || a->directory_size != end - a->directory)
-        return l2_fail(LLAMA2_E_FORMAT,
-                       "byte %" PRIu64 ": the directory is said to have %" PRIu64 " bytes from byte %" PRIu64
-                       " on, which do not end here",
-                       end, a->directory_size, a->directory);
-    return LLAMA2_OK;
+    return check_end(a, end);
 }
 
 /* --- entries --------------------------------------------------------------------------------- */

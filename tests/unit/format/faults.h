@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "check_main.h"
 #include <errno.h>
+#include <llama2/model.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,28 @@ static inline void spill(const char *path, const void *data, size_t size)
 static inline void spill_text(const char *path, const char *text)
 {
     spill(path, text, strlen(text));
+}
+
+/* Loads the model at `path` with each operation on files and each allocation failing once, and for ever. */
+static inline void fail_each_load(const char *path)
+{
+    for (int mode = 0; mode < 4; mode++) {
+        int done = 0;
+        for (long n = 0; !done; n++) {
+            llama2_model *m;
+            long live = memory.live;
+            memory.calls = disk.calls = 0;
+            memory.for_ever = disk.for_ever = mode % 2;
+            *(mode / 2 ? &memory.fail_at : &disk.fail_at) = n;
+            llama2_status status = llama2_model_load(ctx, path, NULL, &m);
+            done = mode / 2 ? memory.calls <= n : disk.calls <= n;
+            memory.fail_at = disk.fail_at = -1;
+            if (done) ck_ok(status);
+            ck_assert(status == LLAMA2_OK || (!m && (status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO)));
+            llama2_model_free(m);
+            ck_assert_int_eq(memory.live, live);
+        }
+    }
 }
 
 #endif

@@ -79,11 +79,6 @@ enum bad {
     N_BAD
 };
 
-typedef struct expected {
-    llama2_status code;
-    const char *message;
-} expected;
-
 static expected overlap(archive *a, int64_t offset, int64_t size, const char *type, int64_t count)
 {
     torch_tensor other = {"x", type, "0", count, offset, 1, 1, {size}, {1}};

@@ -144,11 +144,6 @@ enum bad {
     N_BAD
 };
 
-typedef struct expected {
-    llama2_status code;
-    const char *message;
-} expected;
-
 #define FORMAT(message)      ((expected){LLAMA2_E_FORMAT, message})
 #define TRUNCATED(message)   ((expected){LLAMA2_E_TRUNCATED, message})
 #define UNSUPPORTED(message) ((expected){LLAMA2_E_UNSUPPORTED, message})

@@ -146,6 +146,12 @@ static inline archive torch_archive(const void *pickle, size_t size, const size_
     return a;
 }
 
+/* What a bad file gives. */
+typedef struct expected {
+    llama2_status code;
+    const char *message;
+} expected;
+
 /* A copy without room after it, so that a sanitizer sees every byte that is read past the end. */
 static inline unsigned char *exact(const buffer *b)
 {

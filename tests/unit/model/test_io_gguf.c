@@ -318,23 +318,7 @@ START_TEST(test_each_failure_while_loading)
     gguf_file f = small_file((change){0});
     spill(at("m.gguf"), f.bytes, f.size);
     free(f.bytes);
-    for (int mode = 0; mode < 4; mode++) {
-        int done = 0;
-        for (long n = 0; !done; n++) {
-            llama2_model *m;
-            long live = memory.live;
-            memory.calls = disk.calls = 0;
-            memory.for_ever = disk.for_ever = mode % 2;
-            *(mode / 2 ? &memory.fail_at : &disk.fail_at) = n;
-            llama2_status status = llama2_model_load(ctx, at("m.gguf"), NULL, &m);
-            done = mode / 2 ? memory.calls <= n : disk.calls <= n;
-            memory.fail_at = disk.fail_at = -1;
-            if (done) ck_ok(status);
-            ck_assert(status == LLAMA2_OK || (!m && (status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO)));
-            llama2_model_free(m);
-            ck_assert_int_eq(memory.live, live);
-        }
-    }
+    fail_each_load(at("m.gguf"));
 }
 END_TEST
 

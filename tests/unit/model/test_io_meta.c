@@ -334,23 +334,7 @@ END_TEST
 START_TEST(test_each_failure_while_loading)
 {
     spill_folder(&(change){.n_dims = 0});
-    for (int mode = 0; mode < 4; mode++) {
-        int done = 0;
-        for (long n = 0; !done; n++) {
-            llama2_model *m;
-            long live = memory.live;
-            memory.calls = disk.calls = 0;
-            memory.for_ever = disk.for_ever = mode % 2;
-            *(mode / 2 ? &memory.fail_at : &disk.fail_at) = n;
-            llama2_status status = llama2_model_load(ctx, folder, NULL, &m);
-            done = mode / 2 ? memory.calls <= n : disk.calls <= n;
-            memory.fail_at = disk.fail_at = -1;
-            if (done) ck_ok(status);
-            ck_assert(status == LLAMA2_OK || (!m && (status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO)));
-            llama2_model_free(m);
-            ck_assert_int_eq(memory.live, live);
-        }
-    }
+    fail_each_load(folder);
 }
 END_TEST
 
