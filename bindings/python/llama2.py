@@ -293,6 +293,7 @@ class llama2_chat(Structure):
         ("texts", POINTER(c_char_p)),
         ("lengths", POINTER(c_size_t)),
         ("loss_weights", POINTER(c_float)),
+        ("date", c_char_p),
     ]
 
 

@@ -308,6 +308,7 @@ pub struct llama2_chat {
     pub texts: *const *const c_char,
     pub lengths: *const usize,
     pub loss_weights: *const f32,
+    pub date: *const c_char,
 }
 
 impl llama2_chat {
@@ -320,7 +321,7 @@ impl llama2_chat {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_chat>() == 40);
+const _: () = assert!(std::mem::size_of::<llama2_chat>() == 48);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

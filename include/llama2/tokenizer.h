@@ -104,8 +104,9 @@ LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llam
                                                  llama2_tokenizer **out);
 
 /* Writes a tokenizer.model that sentencepiece reads, atomically; a tokenizer.model that was loaded comes out byte for
- * byte. An existing folder as `path`: the file tokenizer.model in it. A byte-level BPE becomes a tokenizer.json, in a
- * folder with a tokenizer_config.json. Since 0.1. */
+ * byte. A byte-level BPE becomes a tokenizer.json. An existing folder as `path`: that file in it and a
+ * tokenizer_config.json with the chat template; a file of these that an earlier save of another tokenizer left, and
+ * that readers would prefer, is removed. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path);
 
 /* Another reference to the same tokenizer, to be freed in its own time. Since 0.1. */

@@ -5,7 +5,7 @@
 
 static const llama2_chat chat_defaults = {.struct_size = sizeof chat_defaults};
 
-_Static_assert(sizeof(void *) != 8 || sizeof(llama2_chat) == 40, "ABI");
+_Static_assert(sizeof(void *) != 8 || sizeof(llama2_chat) == 48, "ABI");
 _Static_assert(LLAMA2_ROLE_SYSTEM == 0 && LLAMA2_ROLE_USER == 1 && LLAMA2_ROLE_ASSISTANT == 2 &&
                    LLAMA2_CHAT_COMPLETE == 1,
                "ABI");

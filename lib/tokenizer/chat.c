@@ -1,19 +1,8 @@
-/* Chat formats: that of Llama 2 (appendix A.2), token for token as in Meta's reference, and ChatML as in SmolLM2. */
+/* Dialogues: their check, and Llama 2's own format (appendix A.2), token for token as in Meta's reference. */
+#include "tokenizer/chat.h"
 #include "base/alloc.h"
 #include "base/utf8.h"
-#include "tokenizer/tokenizer.h"
 #include <math.h>
-#include <string.h>
-
-typedef struct span {
-    const char *text;
-    size_t length;
-} span;
-
-static span message(const llama2_chat *chat, int32_t i)
-{
-    return (span){chat->texts[i], chat->lengths ? chat->lengths[i] : strlen(chat->texts[i])};
-}
 
 /* White space as Python's str.strip() sees it, since the reference uses that. */
 static int is_white(uint32_t c)
@@ -22,7 +11,7 @@ static int is_white(uint32_t c)
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-static span strip(span s)
+l2_span l2_chat_strip(l2_span s)
 {
     uint32_t c;
     int n;
@@ -40,7 +29,7 @@ static span strip(span s)
     return s;
 }
 
-static const char *role_name(int32_t role)
+const char *l2_chat_role_name(int32_t role)
 {
     return role == LLAMA2_ROLE_SYSTEM      ? "system"
            : role == LLAMA2_ROLE_USER      ? "user"
@@ -57,7 +46,7 @@ static llama2_status check_roles(const llama2_chat *chat, uint32_t flags)
             return l2_fail(LLAMA2_E_INVALID,
                            "chat: message %d has the role %s (%d), expected %s; the order is an optional system "
                            "message, then user and assistant in turn",
-                           (int)i, role_name(chat->roles[i]), (int)chat->roles[i], role_name(expected));
+                           (int)i, l2_chat_role_name(chat->roles[i]), (int)chat->roles[i], l2_chat_role_name(expected));
     }
     int32_t last = flags & LLAMA2_CHAT_COMPLETE ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;
     if (chat->n_messages <= first)
@@ -67,11 +56,11 @@ static llama2_status check_roles(const llama2_chat *chat, uint32_t flags)
         return l2_fail(LLAMA2_E_INVALID,
                        "chat: the last message is %s's, expected %s: LLAMA2_CHAT_COMPLETE is for dialogues that end "
                        "with an answer, and only for them",
-                       role_name(chat->roles[chat->n_messages - 1]), role_name(last));
+                       l2_chat_role_name(chat->roles[chat->n_messages - 1]), l2_chat_role_name(last));
     return LLAMA2_OK;
 }
 
-static const char *find(span s, const char *marker)
+static const char *find(l2_span s, const char *marker)
 {
     size_t n = strlen(marker);
     while (s.length >= n) {
@@ -84,72 +73,62 @@ static const char *find(span s, const char *marker)
     return NULL;
 }
 
-/* The control pieces by their texts: those can't become pieces here, but would where text is encoded otherwise. */
-static const char *const llama2_markers[] = {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", NULL};
-static const char *const ml_markers[] = {"<|im_start|>", "<|im_end|>", NULL};
-
-static llama2_status check_texts(const llama2_chat *chat, const char *const *markers)
+/* Control pieces by their texts are among the markers: they can't become pieces here, but would where text is encoded
+ * otherwise. */
+static llama2_status check_markers(l2_span s, const char *const *markers, const char *what, int32_t index)
 {
+    for (size_t k = 0; markers[k]; ++k) {
+        const char *at = find(s, markers[k]);
+        if (at)
+            return l2_fail(LLAMA2_E_INJECTION,
+                           "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold markers of the "
+                           "chat format",
+                           (int)index, what, markers[k], (size_t)(at - s.text));
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status check_texts(const llama2_chat *chat, const char *const *markers, const char *end)
+{
+    const char *const ends[] = {end, NULL};
+    if (chat->date) L2_TRY(check_markers(l2_span_of(chat->date), markers, "the date", -1));
     for (int32_t i = 0; i < chat->n_messages; ++i) {
         if (!chat->texts[i] && !(chat->lengths && chat->lengths[i] == 0))
             return l2_fail(LLAMA2_E_INVALID, "chat: text of message %d is NULL", (int)i);
         if (chat->loss_weights && !(isfinite(chat->loss_weights[i]) && chat->loss_weights[i] >= 0))
             return l2_fail(LLAMA2_E_INVALID, "chat: loss weight of message %d is %g, expected a finite number >= 0",
                            (int)i, (double)chat->loss_weights[i]);
-        span s = message(chat, i);
-        for (size_t k = 0; markers[k]; ++k) {
-            const char *at = find(s, markers[k]);
-            if (at)
-                return l2_fail(LLAMA2_E_INJECTION,
-                               "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold markers of the "
-                               "chat format",
-                               (int)i, role_name(chat->roles[i]), markers[k], (size_t)(at - s.text));
-        }
+        l2_span s = l2_chat_message(chat, i);
+        L2_TRY(check_markers(s, markers, l2_chat_role_name(chat->roles[i]), i));
+        L2_TRY(check_markers(s, ends, l2_chat_role_name(chat->roles[i]), i));
     }
     return LLAMA2_OK;
 }
 
-static char *put(char *to, span s)
-{
-    if (s.length) memcpy(to, s.text, s.length);
-    return to + s.length;
-}
-
 static char *put_text(char *to, const char *text)
 {
-    return put(to, (span){text, strlen(text)});
-}
-
-static void push(l2_ids *out, int32_t id)
-{
-    if (out->count < out->capacity) out->ids[out->count] = id;
-    ++out->count;
-}
-
-static void fill(float *weights, int64_t capacity, int64_t from, int64_t to, float value)
-{
-    for (int64_t t = from; weights && t < to && t < capacity; ++t) weights[t] = value;
+    return l2_chat_put(to, l2_span_of(text));
 }
 
 /* BOS "[INST] " strip(system + user) " [/INST]", and if there is an answer " " strip(answer) " " EOS. `room` holds it
  * all. */
-static llama2_status encode_pair(const llama2_tokenizer *tok, const span *system, span user, const span *answer,
-                                 float weight, char *room, l2_ids *out, float *weights)
+static llama2_status encode_pair(const llama2_tokenizer *tok, const l2_span *system, l2_span user,
+                                 const l2_span *answer, float weight, char *room, l2_ids *out, float *weights)
 {
     int64_t begin = out->count, n_prompt;
     char *to = put_text(room, "[INST] "), *prompt = to;
-    if (system) to = put_text(put(put_text(to, "<<SYS>>\n"), *system), "\n<</SYS>>\n\n");
-    to = put(to, user);
-    span stripped = strip((span){prompt, (size_t)(to - prompt)});
+    if (system) to = put_text(l2_chat_put(put_text(to, "<<SYS>>\n"), *system), "\n<</SYS>>\n\n");
+    to = l2_chat_put(to, user);
+    l2_span stripped = l2_chat_strip((l2_span){prompt, (size_t)(to - prompt)});
     memmove(prompt, stripped.text, stripped.length);
     to = put_text(prompt + stripped.length, " [/INST]");
     size_t mark = (size_t)(to - room);
-    if (answer) to = put_text(put(put_text(to, " "), strip(*answer)), " ");
-    push(out, tok->bos);
+    if (answer) to = put_text(l2_chat_put(put_text(to, " "), l2_chat_strip(*answer)), " ");
+    l2_chat_push(out, tok->bos);
     L2_TRY(l2_encode(tok, room, (size_t)(to - room), out, mark, &n_prompt));
-    if (answer) push(out, tok->eos);
-    fill(weights, out->capacity, begin, n_prompt, 0);
-    fill(weights, out->capacity, n_prompt, out->count, weight);
+    if (answer) l2_chat_push(out, tok->eos);
+    l2_chat_weigh(weights, out->capacity, begin, n_prompt, 0);
+    l2_chat_weigh(weights, out->capacity, n_prompt, out->count, weight);
     return LLAMA2_OK;
 }
 
@@ -160,20 +139,20 @@ static llama2_status encode_llama2(const llama2_tokenizer *tok, const llama2_cha
                        tok->bos < 0 ? "BOS" : "EOS");
     size_t longest[3] = {0, 0, 0};
     for (int32_t i = 0; i < chat->n_messages; ++i) {
-        size_t n = message(chat, i).length;
+        size_t n = l2_chat_message(chat, i).length;
         if (n > longest[chat->roles[i]]) longest[chat->roles[i]] = n;
     }
     char *room;
     llama2_status status;
     L2_TRY(l2_alloc(tok->ctx, longest[0] + longest[1] + longest[2] + 64, 1, &room));
     int32_t first = chat->roles[0] == LLAMA2_ROLE_SYSTEM ? 1 : 0;
-    span system = first ? message(chat, 0) : (span){NULL, 0};
+    l2_span system = first ? l2_chat_message(chat, 0) : (l2_span){NULL, 0};
     for (int32_t i = first; i < chat->n_messages; i += 2) {
         int answered = i + 1 < chat->n_messages;
-        span answer = answered ? message(chat, i + 1) : (span){NULL, 0};
+        l2_span answer = answered ? l2_chat_message(chat, i + 1) : (l2_span){NULL, 0};
         float weight = answered && chat->loss_weights ? chat->loss_weights[i + 1] : 1;
-        L2_CHECK(encode_pair(tok, i == first && first ? &system : NULL, message(chat, i), answered ? &answer : NULL,
-                             weight, room, out, weights));
+        L2_CHECK(encode_pair(tok, i == first && first ? &system : NULL, l2_chat_message(chat, i),
+                             answered ? &answer : NULL, weight, room, out, weights));
     }
     status = LLAMA2_OK;
 done:
@@ -181,67 +160,7 @@ done:
     return status;
 }
 
-/* --- ChatML ---------------------------------------------------------------------------------- */
-
-static int32_t ml_marker(const llama2_tokenizer *tok, int i)
-{
-    int32_t id = l2_vocabulary_find(tok, ml_markers[i], strlen(ml_markers[i]));
-    return id >= 0 && tok->types[id] == LLAMA2_PIECE_CONTROL ? id : -1;
-}
-
-/*
- * "<|im_start|>" role "\n" text "<|im_end|>" "\n"; without `text` it ends after the first line end, where an answer
- * goes. The text and <|im_end|> weigh `weight`; `room` holds role and text.
- */
-static llama2_status encode_ml_turn(const llama2_tokenizer *tok, const char *role, const span *text, float weight,
-                                    char *room, l2_ids *out, float *weights)
-{
-    int64_t begin = out->count, n_prompt;
-    char *to = put_text(put_text(room, role), "\n");
-    size_t mark = (size_t)(to - room);
-    if (text) to = put(to, *text);
-    push(out, ml_marker(tok, 0));
-    L2_TRY(l2_encode(tok, room, (size_t)(to - room), out, mark, &n_prompt));
-    if (text) push(out, ml_marker(tok, 1));
-    fill(weights, out->capacity, begin, n_prompt, 0);
-    fill(weights, out->capacity, n_prompt, out->count, weight);
-    begin = out->count;
-    if (text) L2_TRY(l2_encode(tok, "\n", 1, out, SIZE_MAX, NULL));
-    fill(weights, out->capacity, begin, out->count, 0);
-    return LLAMA2_OK;
-}
-
-static llama2_status encode_ml_turns(const llama2_tokenizer *tok, const llama2_chat *chat, char *room, l2_ids *out,
-                                     float *weights)
-{
-    if (tok->chat_system && chat->roles[0] != LLAMA2_ROLE_SYSTEM) {
-        span system = {tok->chat_system, strlen(tok->chat_system)};
-        L2_TRY(encode_ml_turn(tok, "system", &system, 0, room, out, weights));
-    }
-    for (int32_t i = 0; i < chat->n_messages; ++i) {
-        span text = message(chat, i);
-        float weight = chat->roles[i] != LLAMA2_ROLE_ASSISTANT ? 0 : chat->loss_weights ? chat->loss_weights[i] : 1;
-        L2_TRY(encode_ml_turn(tok, role_name(chat->roles[i]), &text, weight, room, out, weights));
-    }
-    if (chat->roles[chat->n_messages - 1] == LLAMA2_ROLE_ASSISTANT) return LLAMA2_OK;
-    return encode_ml_turn(tok, "assistant", NULL, 0, room, out, weights);
-}
-
-static llama2_status encode_ml(const llama2_tokenizer *tok, const llama2_chat *chat, l2_ids *out, float *weights)
-{
-    size_t longest = tok->chat_system ? strlen(tok->chat_system) : 0;
-    char *room;
-    for (int i = 0; i < 2; ++i)
-        if (ml_marker(tok, i) < 0)
-            return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no control piece %s, which the format needs",
-                           ml_markers[i]);
-    for (int32_t i = 0; i < chat->n_messages; ++i)
-        if (message(chat, i).length > longest) longest = message(chat, i).length;
-    L2_TRY(l2_alloc(tok->ctx, longest + 32, 1, &room));
-    llama2_status status = encode_ml_turns(tok, chat, room, out, weights);
-    l2_free(tok->ctx, room);
-    return status;
-}
+static const char *const llama2_markers[] = {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", NULL};
 
 llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
                              float *weights)
@@ -250,9 +169,16 @@ llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *cha
         return l2_fail(LLAMA2_E_UNSUPPORTED, "chat: the model's files give no chat template");
     if (tok->chat_format == L2_CHAT_UNKNOWN)
         return l2_fail(LLAMA2_E_UNSUPPORTED,
-                       "chat: the model's chat template is not known, only Llama 2's and ChatML; it begins \"%.*s\"",
+                       "chat: the model's chat template is not known, only those of Llama 2, Llama 3, ChatML and "
+                       "Zephyr; it begins \"%.*s\"",
                        120, tok->chat_template);
     L2_TRY(check_roles(chat, flags));
-    L2_TRY(check_texts(chat, tok->chat_format == L2_CHAT_ML ? ml_markers : llama2_markers));
-    return tok->chat_format == L2_CHAT_ML ? encode_ml(tok, chat, out, weights) : encode_llama2(tok, chat, out, weights);
+    if (tok->chat_format == L2_CHAT_LLAMA2) {
+        L2_TRY(check_texts(chat, llama2_markers, NULL));
+        return encode_llama2(tok, chat, out, weights);
+    }
+    /* Zephyr's turns end with EOS. */
+    const char *end = tok->chat_format == L2_CHAT_ZEPHYR && tok->eos >= 0 ? tok->bytes + tok->offsets[tok->eos] : NULL;
+    L2_TRY(check_texts(chat, l2_chat_turn_markers(tok), end));
+    return l2_chat_encode_turns(tok, chat, out, weights);
 }

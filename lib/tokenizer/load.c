@@ -39,17 +39,22 @@ static int is_json(const void *data, size_t size)
     return size > 0 && *(const char *)data == '{';
 }
 
-/* With what stands beside a tokenizer.json: names of special pieces, the chat template. */
-static llama2_status parse_json_file(llama2_context *ctx, const char *path, const l2_file_view *view,
-                                     const llama2_tokenizer_options *options, llama2_tokenizer **out)
+/* With what stands beside it: the chat template, and for a tokenizer.json the names of special pieces. */
+static llama2_status parse_file(llama2_context *ctx, const char *path, const l2_file_view *view,
+                                const llama2_tokenizer_options *options, llama2_tokenizer **out)
 {
     l2_file_view config = {.data = NULL}, template = {.data = NULL};
     llama2_tokenizer *tok = NULL;
     llama2_status status;
     L2_CHECK(read_beside(ctx, path, "tokenizer_config.json", options, &config));
     L2_CHECK(read_beside(ctx, path, "chat_template.jinja", options, &template));
-    L2_CHECK(l2_tokenizer_json_read(ctx, (const char *)view->data, view->size, (const char *)config.data, config.size,
-                                    options, &tok));
+    if (is_json(view->data, view->size)) {
+        L2_CHECK(l2_tokenizer_json_read(ctx, (const char *)view->data, view->size, (const char *)config.data,
+                                        config.size, options, &tok));
+    } else {
+        L2_CHECK(l2_tokenizer_parse(ctx, view->data, view->size, options, &tok));
+        if (config.data) L2_CHECK(l2_tokenizer_config_template(tok, (const char *)config.data, config.size));
+    }
     if (template.data) L2_CHECK(l2_chat_template_set(tok, (const char *)template.data, template.size));
     *out = tok;
     tok = NULL;
@@ -78,8 +83,7 @@ static llama2_status load_file(llama2_context *ctx, const char *path, const llam
     L2_TRY(l2_gguf_recognise(ctx, path, &gguf));
     if (gguf) return load_gguf(ctx, path, options, out);
     L2_TRY(read_file(ctx, path, options, &view));
-    llama2_status status = is_json(view.data, view.size) ? parse_json_file(ctx, path, &view, options, out)
-                                                         : l2_tokenizer_parse(ctx, view.data, view.size, options, out);
+    llama2_status status = parse_file(ctx, path, &view, options, out);
     l2_file_release(ctx, &view);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
@@ -117,7 +121,7 @@ llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t s
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-static llama2_status write_data(const llama2_tokenizer *tok, const char *path, const char *name,
+static llama2_status write_data(const llama2_tokenizer *tok, const char *path, const char *name, int original,
                                 llama2_status (*make)(const llama2_tokenizer *tok, char **data, size_t *size))
 {
     llama2_context *ctx = tok->ctx;
@@ -128,7 +132,7 @@ static llama2_status write_data(const llama2_tokenizer *tok, const char *path, c
         L2_CHECK(l2_path_join(ctx, path, name, &file));
     else
         L2_CHECK(l2_strndup(ctx, path, strlen(path), &file));
-    if (tok->original) {
+    if (original && tok->original) {
         status = l2_write_file(ctx, file, tok->original, tok->original_size);
     } else {
         L2_CHECK(make(tok, &data, &size));
@@ -140,9 +144,24 @@ done:
     return status;
 }
 
+/* What an earlier save of another tokenizer left and readers would prefer. */
+static llama2_status remove_other(const llama2_tokenizer *tok, const char *folder, const char *name)
+{
+    char *file;
+    L2_TRY(l2_path_join(tok->ctx, folder, name, &file));
+    llama2_status status = l2_path_kind(file) == 1 ? l2_remove_tree(tok->ctx, file) : LLAMA2_OK;
+    l2_free(tok->ctx, file);
+    return status;
+}
+
 llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path)
 {
-    if (!tok->pretokenizer) return write_data(tok, path, "tokenizer.model", l2_sentencepiece_write);
-    if (l2_path_kind(path) == 2) L2_TRY(write_data(tok, path, "tokenizer_config.json", l2_tokenizer_config_write));
-    return write_data(tok, path, "tokenizer.json", l2_tokenizer_json_write);
+    const char *name = tok->pretokenizer ? "tokenizer.json" : "tokenizer.model",
+               *other = tok->pretokenizer ? "tokenizer.model" : "tokenizer.json";
+    int folder = l2_path_kind(path) == 2;
+    if (folder) L2_TRY(write_data(tok, path, "tokenizer_config.json", 0, l2_tokenizer_config_write));
+    L2_TRY(write_data(tok, path, name, 1, tok->pretokenizer ? l2_tokenizer_json_write : l2_sentencepiece_write));
+    if (!folder) return LLAMA2_OK;
+    L2_TRY(remove_other(tok, path, other));
+    return remove_other(tok, path, "chat_template.jinja");
 }

@@ -65,6 +65,7 @@ struct llama2_tokenizer {
     int32_t chat_format;     /* L2_CHAT_* */
     char *chat_template;     /* as the file has it; NULL: none */
     char *chat_system;       /* ChatML: the system message of a dialogue that has none; NULL: none */
+    char *chat_date;         /* Llama 3.1: what the template takes for today; NULL: it names no date */
     unsigned char *original; /* the file, when loaded */
     size_t original_size;
 };
@@ -143,6 +144,8 @@ int32_t l2_byte_level_find(const llama2_tokenizer *tok, const char *text, size_t
 llama2_status l2_tokenizer_json_read(llama2_context *ctx, const char *data, size_t size, const char *config,
                                      size_t config_size, const llama2_tokenizer_options *options,
                                      llama2_tokenizer **out);
+/* The chat template alone, for a vocabulary in another file. */
+llama2_status l2_tokenizer_config_template(llama2_tokenizer *tok, const char *config, size_t size);
 /* The bytes of both files, allocated from the tokenizer's context. */
 llama2_status l2_tokenizer_json_write(const llama2_tokenizer *tok, char **data, size_t *size);
 llama2_status l2_tokenizer_config_write(const llama2_tokenizer *tok, char **data, size_t *size);
@@ -212,10 +215,10 @@ void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t
 /* What is still held back. */
 void l2_decode_end(l2_decode_state *state, l2_decode_put put, void *user);
 
-/* --- chat.c ---------------------------------------------------------------------------------- */
+/* --- chat.c, chat_template.c ----------------------------------------------------------------- */
 
 /* What llama2_tokenizer's `chat_format` holds. */
-enum { L2_CHAT_LLAMA2 = 0, L2_CHAT_ML, L2_CHAT_UNKNOWN };
+enum { L2_CHAT_LLAMA2 = 0, L2_CHAT_ML, L2_CHAT_LLAMA3, L2_CHAT_ZEPHYR, L2_CHAT_UNKNOWN };
 
 /* Sets the chat format from the text of a Jinja template, which is copied; NULL: none. */
 llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size_t length);

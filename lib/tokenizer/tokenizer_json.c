@@ -538,6 +538,17 @@ static llama2_status read_config(llama2_tokenizer *tok, const char *config, size
     return read_template_setting(tok, &m[4]);
 }
 
+llama2_status l2_tokenizer_config_template(llama2_tokenizer *tok, const char *config, size_t size)
+{
+    member m = {.name = "chat_template"};
+    l2_json json;
+    l2_json_begin(&json, config, size);
+    llama2_status status = find_members(&json, NULL, &m, 1);
+    if (status == LLAMA2_OK) status = l2_json_end(&json);
+    if (status == LLAMA2_OK) status = read_template_setting(tok, &m);
+    return status < 0 ? l2_fail_in(status, "tokenizer_config.json") : status;
+}
+
 /* Without a tokenizer_config.json: the names that models give them. */
 static void guess_specials(llama2_tokenizer *tok)
 {

@@ -136,7 +136,8 @@ llama2_status l2_tokenizer_config_write(const llama2_tokenizer *tok, char **data
     } specials[] = {{"bos_token", tok->bos}, {"eos_token", tok->eos}, {"pad_token", tok->pad}, {"unk_token", tok->unk}};
     l2_text text;
     l2_text_begin(&text, tok->ctx);
-    put(&text, "{\"tokenizer_class\":\"PreTrainedTokenizerFast\"");
+    l2_text_format(&text, "{\"tokenizer_class\":\"%s\"",
+                   tok->pretokenizer ? "PreTrainedTokenizerFast" : "LlamaTokenizer");
     for (size_t i = 0; i < 4; ++i) {
         if (specials[i].id < 0) continue;
         l2_text_format(&text, ",\n\"%s\":", specials[i].name);

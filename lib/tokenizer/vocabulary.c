@@ -117,9 +117,10 @@ void l2_vocabulary_free(llama2_tokenizer *tok)
 {
     if (!tok) return;
     llama2_context *ctx = tok->ctx;
-    void *const owned[] = {tok->bytes,       tok->offsets,  tok->scores,    tok->types,         tok->shown,
-                           tok->shown_at,    tok->slots,    tok->bos_piece, tok->eos_piece,     tok->pad_piece,
-                           tok->unk_surface, tok->original, tok->pairs,     tok->chat_template, tok->chat_system};
+    void *const owned[] = {tok->bytes,     tok->offsets,       tok->scores,      tok->types,
+                           tok->shown,     tok->shown_at,      tok->slots,       tok->bos_piece,
+                           tok->eos_piece, tok->pad_piece,     tok->unk_surface, tok->original,
+                           tok->pairs,     tok->chat_template, tok->chat_system, tok->chat_date};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; ++i) l2_free(ctx, owned[i]);
     l2_free(ctx, tok);
     l2_context_release(ctx);

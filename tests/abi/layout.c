@@ -46,13 +46,14 @@ FIELD(llama2_tokenizer_pieces, pad_piece, 56, 8);
 FIELD(llama2_tokenizer_pieces, add_dummy_prefix, 64, 4);
 FIELD(llama2_tokenizer_pieces, remove_extra_whitespaces, 68, 4);
 
-SIZE(llama2_chat, 40);
+SIZE(llama2_chat, 48);
 FIELD(llama2_chat, struct_size, 0, 4);
 FIELD(llama2_chat, n_messages, 4, 4);
 FIELD(llama2_chat, roles, 8, 8);
 FIELD(llama2_chat, texts, 16, 8);
 FIELD(llama2_chat, lengths, 24, 8);
 FIELD(llama2_chat, loss_weights, 32, 8);
+FIELD(llama2_chat, date, 40, 8);
 
 SIZE(llama2_batch, 40);
 FIELD(llama2_batch, struct_size, 0, 4);
