@@ -17,7 +17,7 @@ typedef struct scoring {
 /* log p of ids[0 .. n), each given what its window holds before it; NAN where there is nothing. */
 static bool windows(scoring *s, const int32_t *ids, int64_t n, float *logprobs)
 {
-    int32_t bos = llama2_tokenizer_bos(s->tokenizer), head = bos >= 0;
+    int32_t bos = llama2_tokenizer_bos(s->tokenizer), head = llama2_tokenizer_adds_bos(s->tokenizer);
     int32_t *tokens = app_must(malloc((size_t)s->window * sizeof *tokens));
     float *out = app_must(malloc((size_t)s->window * sizeof *out));
     progress bar;
@@ -120,11 +120,12 @@ int main(int argc, char **argv)
         .minimum_rest = 1,
         .maximum_rest = 1,
         .notes =
-            "FILE is one text, - standard input. BOS stands before it and is not counted. A text longer than the "
-            "context is read in windows: the\n"
-            "first is full; each further one begins with BOS and the tokens that just came before, and adds --stride "
-            "new ones, so that every token is\n"
-            "scored once and, after the first window, has at least window - stride - 1 tokens of the text before it."};
+            "FILE is one text, - standard input. Where the model's texts begin with BOS, it stands before it and is "
+            "not "
+            "counted; else the first token is not.\nA text longer than the context is read in windows: the first is "
+            "full; each further one begins with BOS, if there is one, and the tokens that\njust came before, and adds "
+            "--stride new ones, so that every token is scored once and, after the first window, has at least window - "
+            "stride - 1 tokens of the text before it."};
     int status = app_parse(&a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if (!a.args.model) return args_usage(&program, "--model is missing");

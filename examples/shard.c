@@ -1,9 +1,9 @@
 /*
- * llama2-shard: text files into shards of tokens, which llama2_shards_add_source maps. BOS before each document; a
- * document is a file or, with
- * --blank-lines, what stands between blank lines. A held-out part is taken from the end of each file.
+ * llama2-shard: text files into shards of tokens, which llama2_shards_add_source maps. BOS before each document, or EOS
+ * after it where the model's texts do not begin with BOS; a document is a file or, with --blank-lines, what stands
+ * between blank lines. A held-out part is taken from the end of each file.
  */
-#include "common/args.h"
+#include "common/app.h"
 #include "common/progress.h"
 
 #include <llama2/context.h>
@@ -45,7 +45,7 @@ static char *read_file(const char *path, size_t *length)
 static llama2_status add_document(sharder *s, llama2_shard_writer *writer, const char *text, size_t length)
 {
     int64_t needed = 0;
-    uint32_t flags = llama2_tokenizer_bos(s->tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0;
+    uint32_t flags = app_document_flags(s->tokenizer);
     if (length == 0) return LLAMA2_OK;
     llama2_status status = llama2_tokenizer_encode(s->tokenizer, text, length, flags, s->ids, s->capacity, &needed);
     if (status == LLAMA2_E_BUFFER || (status == LLAMA2_OK && needed > s->capacity)) {

@@ -114,6 +114,13 @@ bool app_context_length(app *a, const char *path, int64_t *length)
     return *length > 0 || app_fail(a, "%s: has no max_position_embeddings", file);
 }
 
+uint32_t app_document_flags(const llama2_tokenizer *tokenizer)
+{
+    return llama2_tokenizer_adds_bos(tokenizer)   ? LLAMA2_ENCODE_BOS
+           : llama2_tokenizer_eos(tokenizer) >= 0 ? LLAMA2_ENCODE_EOS
+                                                  : 0;
+}
+
 int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
                     int64_t *n)
 {

@@ -48,6 +48,9 @@ bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer *
 /* The context length that config.json in the folder `path` tells: for reward models too. */
 bool app_context_length(app *a, const char *path, int64_t *length);
 
+/* LLAMA2_ENCODE_*: what keeps documents apart: BOS before each where the model's texts begin with it, else EOS after it,
+ * where there is such a piece. */
+uint32_t app_document_flags(const llama2_tokenizer *tokenizer);
 /* Text into ids; to be freed. NULL: failed. */
 int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text, size_t size, uint32_t flags,
                     int64_t *n);

@@ -12,9 +12,8 @@ bool corpus_tokenise(app *a, const llama2_tokenizer *tokenizer, const char *text
     size_t size;
     int64_t n;
     llama2_shard_writer *writer = NULL;
-    uint32_t flags = llama2_tokenizer_bos(tokenizer) >= 0 ? LLAMA2_ENCODE_BOS : 0;
     char *text = app_read(a, text_path, &size);
-    int32_t *ids = text ? app_encode(a, tokenizer, text, size, flags, &n) : NULL;
+    int32_t *ids = text ? app_encode(a, tokenizer, text, size, app_document_flags(tokenizer), &n) : NULL;
     bool ok =
         ids &&
         app_try(a, llama2_shard_writer_create(a->ctx, shard_path, llama2_tokenizer_vocab_size(tokenizer), &writer),

@@ -12,7 +12,7 @@ static bool add_text(app *a, const char *path, pipeline_data *d)
     size_t size;
     int64_t n;
     char *text = app_read(a, path, &size);
-    int32_t *ids = text ? app_encode(a, d->tokenizer, text, size, LLAMA2_ENCODE_BOS, &n) : NULL;
+    int32_t *ids = text ? app_encode(a, d->tokenizer, text, size, app_document_flags(d->tokenizer), &n) : NULL;
     if (ids) {
         int64_t train = n - n / 10;
         add_tokens(&d->text, &d->n_text, ids, train);
@@ -70,7 +70,8 @@ static bool add_dialogues(app *a, const records *r, pipeline_data *d)
         char *text = app_must(malloc(size + 1));
         for (int32_t k = 0; k < one->n_messages; k++) at += (size_t)sprintf(text + at, "%s\n\n", one->texts[k]);
         strcpy(text + at, one->answer);
-        int32_t *ids = app_encode(a, d->tokenizer, text, size, LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS, &n);
+        int32_t *ids =
+            app_encode(a, d->tokenizer, text, size, app_document_flags(d->tokenizer) | LLAMA2_ENCODE_EOS, &n);
         free(text);
         if (!ids) return false;
         add_tokens(&d->text, &d->n_text, ids, n);
