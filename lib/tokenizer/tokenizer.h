@@ -138,7 +138,7 @@ llama2_status l2_byte_level_finish(llama2_tokenizer *tok);
 /* The piece of a whole stretch of text, -1: none. */
 int32_t l2_byte_level_find(const llama2_tokenizer *tok, const char *text, size_t length);
 
-/* --- tokenizer_json.c, tokenizer_json_write.c ------------------------------------------------- */
+/* --- tokenizer_json.c, tokenizer_config.c, tokenizer_json_write.c ----------------------------- */
 
 /* The bytes of a tokenizer.json, and of the tokenizer_config.json beside it (NULL: none). */
 llama2_status l2_tokenizer_json_read(llama2_context *ctx, const char *data, size_t size, const char *config,

@@ -1,0 +1,145 @@
+/* SentencePiece's BPE in a tokenizer.json: what stands around it, and scores from the ranks of merges. */
+#include "base/alloc.h"
+#include "tokenizer/tokenizer_json.h"
+#include <string.h>
+
+/* Do the members of an object have these texts? A list of (name, text), NULL at its end. */
+static llama2_status has_texts(l2_json json, const char *const *pairs, int *yes)
+{
+    for (*yes = 1; *yes && *pairs; pairs += 2) {
+        l2_member m = {.name = pairs[0]};
+        l2_json_string text;
+        l2_json whole = json;
+        int type;
+        L2_TRY(l2_find_members(&whole, NULL, &m, 1));
+        if (!m.found) break;
+        L2_TRY(l2_json_peek(&m.at, &type));
+        if (type != L2_JSON_STRING) break;
+        L2_TRY(l2_json_read_string(&m.at, &text));
+        *yes = l2_json_equal(&text, pairs[1]);
+    }
+    *yes = *yes && !*pairs;
+    return LLAMA2_OK;
+}
+
+/* A Sequence whose steps have these texts. */
+static llama2_status expect_steps(l2_member *section, const char *list, const char *const expected[][5], int n)
+{
+    l2_member m = {.name = list};
+    int more, yes = 0;
+    if (!l2_member_is_null(section)) {
+        l2_json whole = section->at;
+        L2_TRY(l2_find_members(&whole, NULL, &m, 1));
+    }
+    if (m.found) L2_TRY(l2_json_enter(&m.at, L2_JSON_ARRAY));
+    for (int i = 0; m.found && i <= n; ++i) {
+        L2_TRY(l2_json_next_element(&m.at, &more));
+        yes = more == (i < n);
+        if (!yes || !more) break;
+        L2_TRY(has_texts(m.at, expected[i], &yes));
+        if (!yes) break;
+        L2_TRY(l2_json_skip(&m.at));
+    }
+    return yes ? LLAMA2_OK
+               : l2_fail(LLAMA2_E_UNSUPPORTED, "byte %zu: with \"byte_fallback\" only the %s of Llama 2 are supported",
+                         section->at.at, list);
+}
+
+/* What stands around Llama 2's pieces: spaces become U+2581, one more goes before a text; decoding undoes it. */
+llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_member *decoder)
+{
+    static const char *const normalisers[][5] = {{"type", "Prepend", "prepend", L2_SPACE, NULL},
+                                                 {"type", "Replace", "content", L2_SPACE, NULL}};
+    static const char *const decoders[][5] = {
+        {"type", "Replace", "content", " ", NULL}, {"type", "ByteFallback"}, {"type", "Fuse"}, {"type", "Strip"}};
+    L2_TRY(expect_steps(normaliser, "normalizers", normalisers, 2));
+    L2_TRY(l2_expect_type(pre, "pre_tokenizer", NULL));
+    return expect_steps(decoder, "decoders", decoders, 4);
+}
+
+/*
+ * The merges of such a file are all ways to make each piece of two, in the order of the pieces' scores. So the scores
+ * come back from the ranks, if that is what the merges are: all of a piece in a row, and none missing.
+ */
+static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges)
+{
+    float score;
+    for (int32_t id = 0; id < tok->n_pieces; ++id) tok->scores[id] = -(float)tok->n_pairs;
+    for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
+        const l2_pair *pair = &tok->pairs[i];
+        if (pair->left < 0) continue;
+        ++n_merges[pair->joined];
+        if (pair->score > tok->scores[pair->joined]) tok->scores[pair->joined] = pair->score;
+    }
+    for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
+        const l2_pair *pair = &tok->pairs[i];
+        if (pair->left >= 0 && tok->scores[pair->joined] - pair->score >= (float)n_merges[pair->joined])
+            return l2_fail(LLAMA2_E_UNSUPPORTED, "merge %d is apart from the others that make piece %d",
+                           (int)-pair->score, (int)pair->joined);
+    }
+    for (int32_t id = 0; id < tok->n_pieces; ++id) {
+        if (!l2_piece_is_text(tok, id)) continue;
+        const char *text = tok->bytes + tok->offsets[id];
+        size_t length = l2_piece_length(tok, id);
+        for (size_t n = l2_char_length((unsigned char)text[0]); n < length;
+             n += l2_char_length((unsigned char)text[n])) {
+            int32_t left = l2_vocabulary_find_text(tok, text, n),
+                    right = l2_vocabulary_find_text(tok, text + n, length - n);
+            if (left >= 0 && right >= 0 && l2_merges_find(tok, left, right, &score) != id)
+                return l2_fail(LLAMA2_E_UNSUPPORTED, "no merge makes piece %d of pieces %d and %d", (int)id, (int)left,
+                               (int)right);
+        }
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status copy_name(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
+{
+    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
+    return l2_strndup(tok->ctx, text, strlen(text), out);
+}
+
+llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok)
+{
+    int32_t *n_merges;
+    int adds_bos = tok->adds_bos;
+    L2_TRY(l2_calloc(tok->ctx, (size_t)tok->n_pieces, sizeof *n_merges, &n_merges));
+    llama2_status status = scores_from_merges(tok, n_merges);
+    l2_free(tok->ctx, n_merges);
+    L2_TRY(status);
+    l2_free(tok->ctx, tok->pairs);
+    tok->pairs = NULL;
+    tok->n_pairs = tok->n_pair_slots = 0;
+    tok->byte_fallback = 1;
+    tok->remove_extra_whitespaces = 0;
+    L2_TRY(copy_name(tok, tok->bos, "<s>", &tok->bos_piece));
+    L2_TRY(copy_name(tok, tok->eos, "</s>", &tok->eos_piece));
+    L2_TRY(copy_name(tok, tok->pad, "<pad>", &tok->pad_piece));
+    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    L2_TRY(l2_vocabulary_finish(tok));
+    tok->adds_bos = adds_bos;
+    return LLAMA2_OK;
+}
+
+/* Types that the file does not tell: bytes by their form, unk by its name. */
+llama2_status l2_type_sentencepiece(l2_listing *list, l2_member *unk)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    l2_json_string name, text;
+    if (l2_member_is_null(unk))
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "\"byte_fallback\" without \"unk_token\" is not supported");
+    L2_TRY(l2_json_read_string(&unk->at, &name));
+    for (size_t id = 0; id < list->n; ++id) {
+        L2_TRY(l2_listing_string(list, (int64_t)id, &text));
+        if (list->types[id] == LLAMA2_PIECE_USER_DEFINED)
+            return l2_fail(LLAMA2_E_UNSUPPORTED,
+                           "byte %zu: an added piece that is not special is not supported with \"byte_fallback\"",
+                           list->at[id]);
+        if (text.length == name.length && memcmp(text.text, name.text, name.length) == 0)
+            list->types[id] = LLAMA2_PIECE_UNKNOWN;
+        else if (text.length == 6 && memcmp(text.text, "<0x", 3) == 0 && memchr(digits, text.text[3], 16) &&
+                 memchr(digits, text.text[4], 16) && text.text[5] == '>')
+            list->types[id] = LLAMA2_PIECE_BYTE;
+    }
+    return LLAMA2_OK;
+}
