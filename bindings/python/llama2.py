@@ -118,6 +118,8 @@ LLAMA2_PRESET_70B = 3
 LLAMA2_ROPE_SCALING_NONE = 0
 LLAMA2_ROPE_SCALING_LINEAR = 1
 LLAMA2_ROPE_SCALING_LLAMA3 = 2
+LLAMA2_WEIGHTS_CONVERTED = 0
+LLAMA2_WEIGHTS_AS_STORED = 1
 LLAMA2_SCHEDULE_COSINE = 0
 LLAMA2_SCHEDULE_CONSTANT = 1
 LLAMA2_HEAD_NORMAL = 0
@@ -347,6 +349,8 @@ class llama2_model_options(Structure):
     _fields_ = [
         ("struct_size", c_uint32),
         ("dtype", c_int32),
+        ("weights", c_int32),
+        ("reserved", c_int32),
     ]
 
 

@@ -87,6 +87,8 @@ pub const LLAMA2_PRESET_70B: i32 = 3;
 pub const LLAMA2_ROPE_SCALING_NONE: i32 = 0;
 pub const LLAMA2_ROPE_SCALING_LINEAR: i32 = 1;
 pub const LLAMA2_ROPE_SCALING_LLAMA3: i32 = 2;
+pub const LLAMA2_WEIGHTS_CONVERTED: i32 = 0;
+pub const LLAMA2_WEIGHTS_AS_STORED: i32 = 1;
 pub const LLAMA2_SCHEDULE_COSINE: i32 = 0;
 pub const LLAMA2_SCHEDULE_CONSTANT: i32 = 1;
 pub const LLAMA2_HEAD_NORMAL: i32 = 0;
@@ -410,6 +412,8 @@ const _: () = assert!(std::mem::size_of::<llama2_config>() == 112);
 pub struct llama2_model_options {
     pub struct_size: u32,
     pub dtype: i32,
+    pub weights: i32,
+    pub reserved: i32,
 }
 
 impl llama2_model_options {
@@ -422,7 +426,7 @@ impl llama2_model_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_model_options>() == 8);
+const _: () = assert!(std::mem::size_of::<llama2_model_options>() == 16);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

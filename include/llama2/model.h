@@ -55,9 +55,21 @@ LLAMA2_API void llama2_config_init(llama2_config *config, size_t size);
 /* One of LLAMA2_PRESET_*; `config` must have been initialised. Since 0.1. */
 LLAMA2_API llama2_status llama2_config_preset(llama2_config *config, int32_t preset);
 
+/*
+ * What becomes of the weights of a file. CONVERTED: numbers of options->dtype in memory, which can be trained.
+ * AS_STORED: matrices stay in the file, which is mapped, in whatever type they have there, and numbers are made of them
+ * while computing, in fp32. Every result has the bits of a converted model; it needs no memory of its own for them, and
+ * a token takes less time the smaller the type is. Such a model is for reading alone: what would change its weights,
+ * training included, fails with LLAMA2_E_UNSUPPORTED. The files must stay as they are while it
+ * lives: replacing or removing one by its name does no harm, writing into one or cutting it short does (SIGBUS).
+ */
+enum { LLAMA2_WEIGHTS_CONVERTED = 0, LLAMA2_WEIGHTS_AS_STORED = 1 };
+
 typedef struct llama2_model_options {
     uint32_t struct_size;
-    int32_t dtype; /* of the weights in memory: LLAMA2_F32 (default), or LLAMA2_F64, slow, to check gradients with */
+    int32_t dtype;    /* of the weights in memory: LLAMA2_F32 (default), or LLAMA2_F64, slow, to check gradients with */
+    int32_t weights;  /* LLAMA2_WEIGHTS_*; AS_STORED for loading alone, with dtype LLAMA2_F32 */
+    int32_t reserved; /* 0 */
 } llama2_model_options;
 
 LLAMA2_API void llama2_model_options_init(llama2_model_options *options, size_t size);
@@ -73,14 +85,15 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
  * - A Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16 or fp16.
  * - A folder as Meta releases them: params.json and consolidated.00.pth, with the other shards of model-parallel
  *   training (up to 16), in fp32, bf16 or fp16. Nothing of the pickles in these files is executed: they may hold
- * tensors in a dict, and what else they name is refused.
+ *   tensors in a dict, and what else they name is refused.
  * - A GGUF file (version 2 or 3, architecture "llama") with tensors in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
- *   Q2_K, Q3_K, Q4_K, Q5_K, Q6_K or IQ4_NL; they become numbers of options->dtype, so a quantised file takes its size
- * in fp32.
+ *   Q2_K, Q3_K, Q4_K, Q5_K, Q6_K or IQ4_NL.
  * - A .bin of llama2.c, version 0. It has no magic number: its size must be exactly what its header says.
  *
- * What is not supported is refused by its name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH,
- * CORRUPT (a checksum of a .pth). Since 0.1.
+ * The numbers become those of options->dtype, so that a quantised file takes its size in fp32; in a Hugging Face folder
+ * or a GGUF file they may also stay as they are (LLAMA2_WEIGHTS_AS_STORED; UNSUPPORTED for the others). What is not
+ * supported is refused by its name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH, CORRUPT (a
+ * checksum of a .pth). Since 0.1.
  */
 LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
                                            llama2_model **out);

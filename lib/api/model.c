@@ -2,28 +2,11 @@
 #include "base/options.h"
 #include "model/forward.h"
 
-static const llama2_model_options model_defaults = {.struct_size = sizeof model_defaults, .dtype = LLAMA2_F32};
-
-void llama2_model_options_init(llama2_model_options *options, size_t size)
-{
-    l2_options_init(options, size, &model_defaults, sizeof model_defaults);
-}
-
 void llama2_config_init(llama2_config *config, size_t size)
 {
     llama2_config defaults = {.struct_size = sizeof defaults};
     llama2_config_preset(&defaults, LLAMA2_PRESET_7B);
     l2_options_init(config, size, &defaults, sizeof defaults);
-}
-
-static llama2_status read_options(const llama2_model_options *options, llama2_model_options *full)
-{
-    *full = model_defaults;
-    L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_model_options"));
-    if (full->dtype != LLAMA2_F32 && full->dtype != LLAMA2_F64)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
-                       full->dtype);
-    return LLAMA2_OK;
 }
 
 /* A host's config over the defaults; head_dim 0 becomes dim / n_heads. */
@@ -50,7 +33,9 @@ llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *conf
     *out = NULL;
     if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_model_create: ctx is NULL");
     L2_TRY(l2_context_check(ctx));
-    L2_TRY(read_options(options, &o));
+    L2_TRY(l2_model_options_read(options, &o));
+    if (o.weights == LLAMA2_WEIGHTS_AS_STORED)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_create: new weights are stored nowhere");
     L2_TRY(read_config(config, &full));
     L2_TRY(l2_model_new(ctx, &full, o.dtype, L2_HEAD_LM, out));
     l2_model_init(*out);
@@ -65,8 +50,8 @@ llama2_status llama2_model_load(llama2_context *ctx, const char *path, const lla
     *out = NULL;
     if (!ctx || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load: ctx or path is NULL");
     L2_TRY(l2_context_check(ctx));
-    L2_TRY(read_options(options, &o));
-    return l2_model_read(ctx, path, o.dtype, L2_HEAD_LM, out, NULL, NULL);
+    L2_TRY(l2_model_options_read(options, &o));
+    return l2_model_read(ctx, path, &o, L2_HEAD_LM, out, NULL, NULL);
 }
 
 llama2_status llama2_model_load_host(llama2_context *ctx, const llama2_host_file *file,
@@ -77,8 +62,8 @@ llama2_status llama2_model_load_host(llama2_context *ctx, const llama2_host_file
     *out = NULL;
     if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_model_load_host: ctx is NULL");
     L2_TRY(l2_context_check(ctx));
-    L2_TRY(read_options(options, &o));
-    return l2_model_read_host(ctx, file, o.dtype, out);
+    L2_TRY(l2_model_options_read(options, &o));
+    return l2_model_read_host(ctx, file, &o, out);
 }
 
 /* Most calls below read the weights: this is their frame. */
@@ -113,14 +98,8 @@ llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out)
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_model_clone: out is NULL");
     *out = NULL;
     L2_TRY(enter(model, "llama2_model_clone"));
-    llama2_model *copy;
-    llama2_status status = l2_model_new_like(model->ctx, model, model->head_kind, &copy);
-    if (status >= 0) status = l2_model_copy(copy, model);
+    llama2_status status = l2_model_clone(model, out);
     l2_model_leave(model, 0);
-    if (status >= 0)
-        *out = copy;
-    else
-        l2_model_release(copy);
     return status;
 }
 
@@ -206,7 +185,7 @@ llama2_status llama2_model_get_tensor(const llama2_model *model, const char *nam
 {
     if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_model_get_tensor: name is NULL");
     L2_TRY(enter(model, "llama2_model_get_tensor"));
-    llama2_status status = l2_arena_get(model, model->weights, name, buffer, capacity, needed);
+    llama2_status status = l2_model_get(model, name, buffer, capacity, needed);
     l2_model_leave(model, 0);
     return status;
 }

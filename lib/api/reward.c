@@ -34,17 +34,12 @@ llama2_status llama2_reward_model_load(llama2_context *ctx, const char *path, co
                                        llama2_reward_model **out)
 {
     llama2_model_options o;
-    llama2_model_options_init(&o, sizeof o);
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_load: out is NULL");
     *out = NULL;
     if (!ctx || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_load: ctx or path is NULL");
     L2_TRY(l2_context_check(ctx));
-    L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_model_options"));
-    if (o.dtype != LLAMA2_F32 && o.dtype != LLAMA2_F64) {
-        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
-                       o.dtype);
-    }
-    return l2_reward_model_load(ctx, path, o.dtype, out);
+    L2_TRY(l2_model_options_read(options, &o));
+    return l2_reward_model_load(ctx, path, &o, out);
 }
 
 /* The frame of what reads a reward model. */
@@ -74,8 +69,7 @@ llama2_status llama2_reward_model_get_tensor(const llama2_reward_model *reward_m
 {
     if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_get_tensor: name is NULL");
     L2_TRY(enter(reward_model, "llama2_reward_model_get_tensor"));
-    llama2_status status =
-        l2_arena_get(reward_model->model, reward_model->model->weights, name, buffer, capacity, needed);
+    llama2_status status = l2_model_get(reward_model->model, name, buffer, capacity, needed);
     l2_model_leave(reward_model->model, 0);
     return status;
 }

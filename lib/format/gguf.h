@@ -24,6 +24,7 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "math/stored.h" /* L2_GGML_*: types of tensors that numbers can be made of; others can be listed */
 
 enum { L2_GGUF_MAX_DIMS = 4, L2_GGUF_MAX_KEY = 65535, L2_GGUF_MAX_NAME = 64 };
 
@@ -42,24 +43,6 @@ enum {
     L2_GGUF_U64,
     L2_GGUF_I64,
     L2_GGUF_F64
-};
-
-/* Types of tensors that format/quantised.h makes numbers of, as the file numbers them. Others can be listed. */
-enum {
-    L2_GGML_F32 = 0,
-    L2_GGML_F16 = 1,
-    L2_GGML_Q4_0 = 2,
-    L2_GGML_Q4_1 = 3,
-    L2_GGML_Q5_0 = 6,
-    L2_GGML_Q5_1 = 7,
-    L2_GGML_Q8_0 = 8,
-    L2_GGML_Q2_K = 10,
-    L2_GGML_Q3_K = 11,
-    L2_GGML_Q4_K = 12,
-    L2_GGML_Q5_K = 13,
-    L2_GGML_Q6_K = 14,
-    L2_GGML_IQ4_NL = 20,
-    L2_GGML_BF16 = 30
 };
 
 /* A key and its value; pointers are valid as long as the file is open. Read `data` with the functions below. */

@@ -32,9 +32,13 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
     }
 }
 
-llama2_status l2_op_embedding_forward(llama2_context *ctx, const l2_tensor *w, const int32_t *tokens, l2_tensor *y)
+llama2_status l2_op_embedding_forward(llama2_context *ctx, const l2_linear *w, const int32_t *tokens, l2_tensor *y)
 {
-    embedding_job job = job_of(ctx, y, tokens, w->data, y->data);
+    if (w->stored) {
+        l2_stored_read(ctx, w->stored, y->shape[1], tokens, 0, y->shape[0], y->data);
+        return LLAMA2_OK;
+    }
+    embedding_job job = job_of(ctx, y, tokens, w->weight.data, y->data);
     l2_parallel(ctx, (int32_t)((job.n + TASK_ROWS - 1) / TASK_ROWS), forward_rows, &job);
     return LLAMA2_OK;
 }

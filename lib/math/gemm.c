@@ -7,12 +7,16 @@
  *
  * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows. Several weights
  * that multiply the same rows are one parallel region then, since its beginning and end cost more than a small product.
+ *
+ * A stored weight is made fp32 where a dense one is packed, a panel at a time. With few or some rows a task is some of
+ * its rows too, and a step in k is shorter than a block, so that the panel is in L1 when it is multiplied.
  */
 #include "math/gemm.h"
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/threads.h"
 #include "math/kernels.h"
+#include "math/stored.h"
 #include "math/tensor.h"
 
 enum {
@@ -24,9 +28,11 @@ enum {
     FEW_BYTES = 1 << 19, /* and what of the weight it reads, more or less: its beginning can't be fetched ahead */
     SOME_COLUMNS = 48,   /* most of a task of the path for some rows, and what it is a multiple of */
     SOME_UNIT = 12,
-    SOME_LANES = 16,   /* what the number of its rows is rounded to */
-    SMALL = 1 << 18,   /* multiply-adds that are not worth waking a thread for */
-    SPARE_COLUMNS = 16 /* of a panel where there is no scratch memory but the stack */
+    SOME_LANES = 16,    /* what the number of its rows is rounded to */
+    SMALL = 1 << 18,    /* multiply-adds that are not worth waking a thread for */
+    SPARE_COLUMNS = 16, /* of a panel where there is no scratch memory but the stack */
+    STORED_UNIT = 32,   /* what the columns of a task of the path for stored weights are a multiple of */
+    AHEAD = 512         /* elements of a stored row between what is used and what is fetched */
 };
 
 typedef struct gemm_job {
@@ -37,6 +43,7 @@ typedef struct gemm_job {
     const l2_gemm_part *parts;
     int64_t n, ldc; /* of the part that is being computed in blocks, as b and c */
     l2_matrix b;
+    const l2_stored *stored;
     char *c, *scratch;
     size_t size, scratch_size; /* of an element; of a worker's share */
     int64_t panel_columns, block_rows, block_columns, column_blocks;
@@ -57,8 +64,15 @@ static const char *element(const gemm_job *job, l2_matrix x, int64_t row, int64_
     return (const char *)x.data + (size_t)(row * x.row_stride + column * x.column_stride) * job->size;
 }
 
+/* gcc takes a function that does nothing but prefetch for one that does nothing, unless it is inlined. */
+#if defined(__GNUC__)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE static inline
+#endif
+
 /* Brings the next tile of c to the cache while the present one is computed. */
-static void prefetch_tile(const gemm_job *job, int64_t i, int64_t rows, int64_t j, int columns)
+ALWAYS_INLINE void prefetch_tile(const gemm_job *job, int64_t i, int64_t rows, int64_t j, int columns)
 {
 #if defined(__GNUC__)
     for (int64_t r = i; r < i + L2_TILE_ROWS && r < rows; r++) {
@@ -88,6 +102,59 @@ static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0,
     }
 }
 
+static void set_part(gemm_job *job, const l2_gemm_part *part)
+{
+    job->n = part->n;
+    job->b = part->b;
+    job->stored = part->stored;
+    job->c = part->c;
+    job->ldc = part->ldc;
+}
+
+/*
+ * Rows of a stored b are too many short streams for the hardware to fetch ahead: what the panel AHEAD elements further
+ * on in the rows is made of, or beyond their end the panel of the next rows.
+ */
+ALWAYS_INLINE void prefetch_panel(const gemm_job *job, const unsigned char *const *rows, int64_t p0, int64_t depth,
+                                  int64_t j, int64_t n)
+{
+#if defined(__GNUC__)
+    const unsigned char *next[L2_TILE_COLUMNS];
+    int64_t ahead = p0 + AHEAD, row_bytes = (int64_t)job->stored->row_bytes;
+    if (ahead >= job->k) {
+        ahead -= job->k;
+        if (ahead >= job->k || j + L2_TILE_COLUMNS >= job->n) return;
+        l2_stored_rows(job->stored, j + L2_TILE_COLUMNS, n, job->n - 1, next);
+        rows = next;
+    }
+    int64_t from = ahead * row_bytes / job->k, to = smaller((ahead + depth) * row_bytes / job->k, row_bytes);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t at = from; at < to; at += 64) __builtin_prefetch(rows[i] + at);
+#else
+    (void)job, (void)rows, (void)p0, (void)depth, (void)j, (void)n;
+#endif
+}
+
+/* Past the last row of a stored b it is read once more; nothing comes of those columns. */
+static void unpack_panel(const gemm_job *job, int64_t p0, int64_t depth, int64_t j, int columns, char *panel)
+{
+    const unsigned char *rows[L2_TILE_COLUMNS];
+    int64_t n = round_up(columns, L2_UNPACK_ROWS);
+    l2_stored_rows(job->stored, j, n, job->n - 1, rows);
+    prefetch_panel(job, rows, p0, depth, j, n);
+    for (int64_t i = 0; i < n; i += L2_UNPACK_ROWS)
+        job->kernels->unpack(job->stored->type, rows + i, p0, depth, panel + (size_t)i * job->size);
+}
+
+static void pack_panel(const gemm_job *job, int64_t p0, int64_t depth, int64_t j, int columns, char *panel)
+{
+    if (job->stored)
+        unpack_panel(job, p0, depth, j, columns, panel);
+    else
+        job->kernels->gemm_pack_b(depth, columns, element(job, job->b, p0, j), job->b.row_stride, job->b.column_stride,
+                                  panel, job->panel_columns);
+}
+
 /* A task with its memory: a panel of b, and one of a behind it where a is packed. */
 static void run_block(const gemm_job *job, int32_t task, char *panel)
 {
@@ -101,11 +168,8 @@ static void run_block(const gemm_job *job, int32_t task, char *panel)
             job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
         for (int64_t j = j0; j < j1; j += job->panel_columns) {
             int columns = (int)smaller(job->panel_columns, j1 - j);
-            const char *b = element(job, job->b, p0, j);
-            if (job->pack_b)
-                job->kernels->gemm_pack_b(depth, columns, b, job->b.row_stride, job->b.column_stride, panel,
-                                          job->panel_columns);
-            run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : b,
+            if (job->pack_b) pack_panel(job, p0, depth, j, columns, panel);
+            run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : element(job, job->b, p0, j),
                       job->pack_b ? job->panel_columns : job->b.row_stride, j, columns, mode);
         }
     }
@@ -140,38 +204,44 @@ static int32_t count_column_tasks(const gemm_job *job)
 
 /* What a task is about: some columns of one part's c, which are rows of its weight. */
 typedef struct columns {
-    const char *w;
-    char *c;
-    int64_t n, ldw, ldc;
+    const l2_gemm_part *part;
+    int64_t first, n;
 } columns;
 
 static columns columns_of(const gemm_job *job, int64_t task)
 {
     const l2_gemm_part *part = job->parts;
     for (; task >= tasks_of(job, part); part++) task -= tasks_of(job, part);
-    int64_t j = task * job->block_columns;
-    return (columns){.w = element(job, part->b, 0, j),
-                     .c = (char *)part->c + (size_t)j * job->size,
-                     .n = smaller(job->block_columns, part->n - j),
-                     .ldw = part->b.column_stride,
-                     .ldc = part->ldc};
+    int64_t first = task * job->block_columns;
+    return (columns){part, first, smaller(job->block_columns, part->n - first)};
+}
+
+static char *row_of_c(const gemm_job *job, columns t, int64_t row)
+{
+    return (char *)t.part->c + (size_t)(row * t.part->ldc + t.first) * job->size;
+}
+
+/* Rows i .. i + m of c, at most L2_FEW_ROWS. */
+static void compute_few(const gemm_job *job, columns t, int64_t i, int64_t m)
+{
+    job->kernels->gemm_few(job->k, element(job, job->a, i, 0), job->a.row_stride, element(job, t.part->b, 0, t.first),
+                           t.part->b.column_stride, row_of_c(job, t, i), t.part->ldc, (int)m, t.n,
+                           job->mode == L2_GEMM_ADD);
 }
 
 static void run_few(void *arg, int32_t task, int32_t worker)
 {
     (void)worker;
     const gemm_job *job = arg;
-    columns t = columns_of(job, task);
-    job->kernels->gemm_few(job->k, job->a.data, job->a.row_stride, t.w, t.ldw, t.c, t.ldc, (int)job->m, t.n,
-                           job->mode == L2_GEMM_ADD);
+    compute_few(job, columns_of(job, task), 0, job->m);
 }
 
-static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
+static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small, int64_t unit, l2_task run)
 {
     int64_t workers = l2_workers(ctx), tasks = n * job->k * (int64_t)job->size / FEW_BYTES;
     tasks = tasks < 2 * workers ? 2 * workers : smaller(tasks, 4 * workers);
-    job->block_columns = small ? n : round_up((n + tasks - 1) / tasks, FEW_UNIT);
-    l2_parallel(ctx, count_column_tasks(job), run_few, job);
+    job->block_columns = small ? n : round_up((n + tasks - 1) / tasks, unit);
+    l2_parallel(ctx, count_column_tasks(job), run, job);
 }
 
 /* job->block_rows of the rows, whose transpose is in the scratch memory; up to 8 that are left over are few. */
@@ -181,12 +251,10 @@ static void run_some(void *arg, int32_t task, int32_t worker)
     const gemm_job *job = arg;
     columns t = columns_of(job, task);
     int64_t first = smaller(job->block_rows, job->m);
-    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, t.w, t.ldw, t.c, t.ldc, (int)first, t.n,
+    job->kernels->gemm_some(job->k, job->scratch, job->block_rows, element(job, t.part->b, 0, t.first),
+                            t.part->b.column_stride, row_of_c(job, t, 0), t.part->ldc, (int)first, t.n,
                             job->mode == L2_GEMM_ADD);
-    if (first == job->m) return;
-    job->kernels->gemm_few(job->k, element(job, job->a, first, 0), job->a.row_stride, t.w, t.ldw,
-                           t.c + (size_t)(first * t.ldc) * job->size, t.ldc, (int)(job->m - first), t.n,
-                           job->mode == L2_GEMM_ADD);
+    if (first < job->m) compute_few(job, t, first, job->m - first);
 }
 
 /* Returns 0, and nothing was done, where there is no scratch memory. */
@@ -202,6 +270,65 @@ static int some_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
     l2_parallel(ctx, count_column_tasks(job), run_some, job);
     l2_scratch_put(ctx, job->scratch);
     return 1;
+}
+
+/* --- few or some rows times stored weights --------------------------------------------------- */
+
+/* Of a block of k, beside those before it: rows of c, not of its stride. */
+typedef struct stored_sums {
+    float panel[L2_UNPACK_UNIT * L2_TILE_COLUMNS], sums[L2_SOME_ROWS * L2_TILE_COLUMNS];
+} stored_sums;
+
+/* c (+)= the sums of a block. */
+static void add_sums(const gemm_job *job, const float *sums, int64_t j, int64_t width, int add)
+{
+    for (int64_t i = 0; i < job->m; i++) {
+        float *c = (float *)(void *)job->c + i * job->ldc + j;
+        const float *sum = sums + i * L2_TILE_COLUMNS;
+        for (int64_t v = 0; v < width; v++) c[v] = add ? c[v] + sum[v] : sum[v];
+    }
+}
+
+/* Up to 64 columns, which are rows of the weight, from end to end. */
+static void run_stored_panel(const gemm_job *job, int64_t j, int width, stored_sums *s)
+{
+    gemm_job block = *job; /* whose c are the sums */
+    block.c = (char *)s->sums;
+    block.ldc = L2_TILE_COLUMNS;
+    /* The panel, and what is fetched ahead of types of a byte or more, stay in L1. */
+    int64_t step = (int64_t)job->stored->row_bytes < job->k ? L2_UNPACK_UNIT : L2_UNPACK_UNIT / 2;
+    for (int64_t p0 = 0; p0 < job->k; p0 += DEPTH) {
+        int64_t end = smaller(p0 + DEPTH, job->k);
+        for (int64_t p = p0; p < end; p += step) {
+            int64_t depth = smaller(step, end - p);
+            unpack_panel(job, p, depth, j, width, (char *)s->panel);
+            run_panel(&block, 0, job->m, p, depth, NULL, (char *)s->panel, L2_TILE_COLUMNS, 0, width,
+                      p > p0 ? L2_GEMM_CONTINUE : L2_GEMM_ZERO);
+        }
+        add_sums(job, s->sums, j, width, p0 > 0 || job->mode == L2_GEMM_ADD);
+    }
+}
+
+static void run_stored(void *arg, int32_t task, int32_t worker)
+{
+    (void)worker;
+    gemm_job job = *(const gemm_job *)arg;
+    stored_sums s;
+    columns t = columns_of(&job, task);
+    set_part(&job, t.part);
+    for (int64_t j = t.first, end = t.first + t.n; j < end; j += L2_TILE_COLUMNS)
+        run_stored_panel(&job, j, (int)smaller(L2_TILE_COLUMNS, end - j), &s);
+}
+
+/* Many rows of a where there is no scratch memory: some at a time. */
+static void stored_in_pieces(llama2_context *ctx, const gemm_job *job, const l2_gemm_part *part)
+{
+    for (int64_t i = 0; i < job->m; i += L2_SOME_ROWS) {
+        l2_matrix a = {element(job, job->a, i, 0), job->a.row_stride, job->a.column_stride};
+        l2_gemm_part piece = *part;
+        piece.c = (char *)part->c + (size_t)(i * part->ldc) * job->size;
+        l2_gemm_parts(ctx, LLAMA2_F32, smaller(L2_SOME_ROWS, job->m - i), job->k, a, 1, &piece, job->mode);
+    }
 }
 
 /* --- any product ------------------------------------------------------------------------------ */
@@ -237,18 +364,18 @@ static int32_t count_tasks(const gemm_job *job)
 static void run_blocks(llama2_context *ctx, gemm_job job, const l2_gemm_part *part, int small)
 {
     int32_t workers = l2_workers(ctx);
-    job.n = part->n;
-    job.b = part->b;
-    job.c = part->c;
-    job.ldc = part->ldc;
+    set_part(&job, part);
     choose_blocks(&job, small ? 1 : workers);
     job.pack_a = job.a.column_stride != 1 && job.m > 1;
-    job.pack_b = job.b.column_stride != 1 || job.m > DIRECT_ROWS;
+    job.pack_b = job.stored || job.b.column_stride != 1 || job.m > DIRECT_ROWS;
     job.scratch_size = (size_t)DEPTH * job.size *
                        (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
-    job.panel_columns = L2_TILE_COLUMNS;
     l2_task run = run_in_scratch;
     if ((job.pack_a || job.pack_b) && l2_scratch_get(ctx, job.scratch_size * (size_t)workers, &job.scratch) < 0) {
+        if (job.stored) {
+            stored_in_pieces(ctx, &job, part);
+            return;
+        }
         job.panel_columns = SPARE_COLUMNS; /* the same bits, more slowly: a product can't fail halfway through an op */
         job.pack_a = 0;
         run = run_on_stack;
@@ -261,13 +388,19 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
                             const l2_gemm_part *parts, int mode)
 {
     int64_t n = 0;
+    int32_t stored = 0;
     int weight_rows = 1; /* each b is the transpose of a row-major matrix */
     for (int32_t i = 0; i < n_parts; i++) {
         n += parts[i].n;
+        stored += parts[i].stored != NULL;
         weight_rows = weight_rows && parts[i].b.column_stride != 1;
     }
     if (m == 0 || n == 0 || (k == 0 && mode != L2_GEMM_ZERO)) return LLAMA2_OK;
-    int blas = dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS;
+    if (stored > 0 && stored < n_parts) {
+        for (int32_t i = 0; i < n_parts; i++) l2_gemm_parts(ctx, dtype, m, k, a, 1, &parts[i], mode);
+        return LLAMA2_OK;
+    }
+    int blas = dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && !stored;
     int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
     gemm_job job = {.kernels = l2_kernels_of(ctx, dtype),
                     .m = m,
@@ -275,14 +408,20 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
                     .a = a,
                     .n_parts = n_parts,
                     .parts = parts,
+                    .panel_columns = L2_TILE_COLUMNS,
                     .size = l2_dtype_size(dtype),
                     .mode = mode};
     int direct = !blas && mode != L2_GEMM_CONTINUE && weight_rows;
-    if (direct && m <= L2_FEW_ROWS && (a.column_stride == 1 || k == 1)) {
-        few_rows(ctx, &job, n, small);
+    if (stored && direct && m <= L2_SOME_ROWS && k > 0) {
+        few_rows(ctx, &job, n, small, STORED_UNIT, run_stored);
         return LLAMA2_OK;
     }
-    if (direct && m <= L2_SOME_ROWS && m > L2_FEW_ROWS && a.column_stride == 1 && some_rows(ctx, &job, n, small))
+    if (!stored && direct && m <= L2_FEW_ROWS && (a.column_stride == 1 || k == 1)) {
+        few_rows(ctx, &job, n, small, FEW_UNIT, run_few);
+        return LLAMA2_OK;
+    }
+    if (!stored && direct && m <= L2_SOME_ROWS && m > L2_FEW_ROWS && a.column_stride == 1 &&
+        some_rows(ctx, &job, n, small))
         return LLAMA2_OK;
     for (const l2_gemm_part *p = parts; p < parts + n_parts; p++)
         if (!blas || !l2_gemm_cblas(m, p->n, k, a, p->b, p->c, p->ldc, mode != L2_GEMM_ZERO))
@@ -293,5 +432,5 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
 llama2_status l2_gemm(llama2_context *ctx, int32_t dtype, int64_t m, int64_t n, int64_t k, l2_matrix a, l2_matrix b,
                       void *c, int64_t ldc, int mode)
 {
-    return l2_gemm_parts(ctx, dtype, m, k, a, 1, &(l2_gemm_part){n, b, c, ldc}, mode);
+    return l2_gemm_parts(ctx, dtype, m, k, a, 1, &(l2_gemm_part){.n = n, .b = b, .c = c, .ldc = ldc}, mode);
 }

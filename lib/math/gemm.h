@@ -1,7 +1,7 @@
 /*
  * C = A B or C += A B with any strides: c[i][j] (+)= sum_k a[i*rsa + k*csa] * b[k*rsb + j*csb]. The result's bits
  * depend on the operands alone: not on threads, blocking, the number of rows or the instruction set. With
- * LLAMA2_GEMM_CBLAS fp32 products go to the BLAS and lose that promise.
+ * LLAMA2_GEMM_CBLAS fp32 products go to the BLAS, unless b is stored, and lose that promise.
  *
  * k is cut into blocks of L2_GEMM_BLOCK from 0. A block's sum is a chain of fused multiply-adds from zero in the order
  * of k, and the blocks' sums are added one after the other, to c where there is something in it (L2_GEMM_ADD). So an
@@ -23,10 +23,13 @@ typedef struct l2_matrix {
     int64_t row_stride, column_stride; /* in elements; one of them is 1 */
 } l2_matrix;
 
+struct l2_stored;
+
 /* One of several products of the same a: b: (k, n), c: (m, n) with row stride ldc. */
 typedef struct l2_gemm_part {
     int64_t n;
     l2_matrix b;
+    const struct l2_stored *stored; /* not NULL: b is the transpose of this matrix, in fp32 */
     void *c;
     int64_t ldc;
 } l2_gemm_part;

@@ -17,6 +17,7 @@ struct l2_attention_rows;
 struct l2_attention_segment;
 
 enum { L2_TILE_ROWS = 6, L2_TILE_COLUMNS = 64, L2_FEW_ROWS = 8, L2_SOME_ROWS = 64 };
+enum { L2_UNPACK_ROWS = 16, L2_UNPACK_UNIT = 128 };
 
 /* What log-softmax knows of a row: logits / temperature have this maximum; sum of exp(z - max) and its logarithm; see
  * kernel/head.h. */
@@ -53,6 +54,11 @@ typedef struct l2_kernels {
     /* The same for m <= L2_SOME_ROWS from a's transpose, at[k*ldt + i] with ldt >= m rounded up to 16. */
     void (*gemm_some)(int64_t k, const void *at, int64_t ldt, const void *w, int64_t ldw, void *c, int64_t ldc, int m,
                       int64_t n, int accumulate);
+
+    /* 16 columns of a panel of gemm_tile from 16 rows of a stored matrix (math/stored.h): out[p * L2_TILE_COLUMNS + j]
+     * = element first + p of the row that begins at rows[j], p < n. first is a multiple of L2_UNPACK_UNIT; n too,
+     * unless the rows end there. NULL in the table of double. */
+    void (*unpack)(int32_t type, const unsigned char *const *rows, int64_t first, int64_t n, void *out);
 
     /* The kernels of the ops follow, forward and backward of one op together. */
 

@@ -1,4 +1,4 @@
-/* Dense weights: y = x W^T and its two gradients are three layouts of one product. */
+/* y = x W^T and its two gradients are three layouts of one product. */
 #include "math/linear.h"
 #include "math/gemm.h"
 
@@ -12,7 +12,12 @@ static int64_t rows_of(const l2_tensor *x, int64_t columns)
 static l2_gemm_part part_of(const l2_linear *w, const l2_tensor *y)
 {
     int64_t n = w->weight.shape[0], k = w->weight.shape[1];
-    return (l2_gemm_part){.n = n, .b = {w->weight.data, 1, k}, .c = y->data, .ldc = n};
+    l2_gemm_part part = {.n = n, .b = {w->weight.data, 1, k}, .c = y->data, .ldc = n};
+    if (w->stored && l2_stored_is_dense(w->stored))
+        part.b.data = w->stored->data;
+    else
+        part.stored = w->stored;
+    return part;
 }
 
 llama2_status l2_linear_forward(llama2_context *ctx, const l2_linear *w, const l2_tensor *x, l2_tensor *y,

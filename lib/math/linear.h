@@ -1,18 +1,21 @@
 /*
  * A weight matrix of the model, whatever it is made of. The caller does not know whether it is dense, quantised,
- * sharded or adapted; today there is one kind, dense.
+ * sharded or adapted. There are two kinds: dense, and stored as a file has it, for fp32 products; both give the same
+ * bits for the same numbers.
  */
 #ifndef L2_MATH_LINEAR_H
 #define L2_MATH_LINEAR_H
 
+#include "math/stored.h"
 #include "math/tensor.h"
 
 /* Weights that l2_linears_forward takes at once. */
 enum { L2_MOST_LINEARS = 3 };
 
 typedef struct l2_linear {
-    l2_tensor weight; /* (N, K) */
-    l2_tensor grad;   /* (N, K) or data NULL: frozen */
+    l2_tensor weight;        /* (N, K); data NULL: stored */
+    l2_tensor grad;          /* (N, K) or data NULL: frozen */
+    const l2_stored *stored; /* NULL: dense. A stored one is frozen and has no backward */
 } l2_linear;
 
 /* y = x W^T, or y += x W^T with accumulate. x: (T, K), y: (T, N). Each element is a sum over k in fixed blocks

@@ -23,7 +23,7 @@ typedef struct l2_packing {
 /* --- embedding.c: y[t] = w[tokens[t]] -------------------------------------------------------- */
 
 /* w: (V, D), y: (T, D). Tokens are in range: the caller has checked. */
-llama2_status l2_op_embedding_forward(llama2_context *ctx, const l2_tensor *w, const int32_t *tokens, l2_tensor *y);
+llama2_status l2_op_embedding_forward(llama2_context *ctx, const l2_linear *w, const int32_t *tokens, l2_tensor *y);
 /* dw[tokens[t]] += dy[t] in the order of t. */
 llama2_status l2_op_embedding_backward(llama2_context *ctx, l2_tensor *dw, const int32_t *tokens, const l2_tensor *dy);
 

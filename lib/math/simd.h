@@ -8,6 +8,7 @@
 #ifndef L2_MATH_SIMD_H
 #define L2_MATH_SIMD_H
 
+#include "math/half.h"
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -128,6 +129,53 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
+/* --- 16 unsigned integers of 32 bits: what numbers of a file are made of (kernel/unpack.h) --- */
+
+typedef __m512i vint;
+typedef uint32_t v_words __attribute__((vector_size(64)));
+
+V_INLINE vint vi_set1(uint32_t a) { return _mm512_set1_epi32((int)a); }
+V_INLINE vint vi_and(vint a, uint32_t mask) { return _mm512_and_si512(a, vi_set1(mask)); }
+V_INLINE vint vi_or(vint a, vint b) { return _mm512_or_si512(a, b); }
+V_INLINE vint vi_xor(vint a, uint32_t mask) { return _mm512_xor_si512(a, vi_set1(mask)); }
+V_INLINE vint vi_shr(vint a, int n) { return (vint)((v_words)a >> (uint32_t)n); }
+V_INLINE vint vi_shl(vint a, int n) { return (vint)((v_words)a << (uint32_t)n); }
+V_INLINE vreal v_of_bits(vint a) { return _mm512_castsi512_ps(a); }
+
+/* The fp16 in the low half of each lane. */
+V_INLINE vreal v_of_f16(vint a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
+
+/* Byte b of each lane, without a sign, minus a bias; exact: 2^23 + q is a number whose last bits are those of q. */
+V_INLINE vreal v_of_byte(vint a, int b, int bias)
+{
+    vint q = _mm512_ternarylogic_epi32(vi_shr(a, 8 * b), vi_set1(0xff), vi_set1(0x4b000000), 0xea); /* a & b | c */
+    return _mm512_sub_ps(_mm512_castsi512_ps(q), _mm512_set1_ps((float)(8388608 + bias)));
+}
+
+/* The number of the table at the lowest 4 bits of each lane, shifted right before. */
+V_INLINE vreal v_lookup(vreal table, vint a, int shift) { return _mm512_permutexvar_ps(vi_shr(a, shift), table); }
+
+/* 16 bytes of 16 rows: out[d] lane j holds those from 4 d on of row j. */
+V_INLINE void vi_load_rows(const unsigned char *const rows[16], int64_t at, vint out[4])
+{
+    vint r[4], t[4];
+    V_UNROLL for (int i = 0; i < 4; i++) { /* rows i, 4 + i, 8 + i, 12 + i in the quarters */
+        r[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)(rows[i] + at)));
+        r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(const void *)(rows[4 + i] + at)), 1);
+        r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(const void *)(rows[8 + i] + at)), 2);
+        r[i] = _mm512_inserti32x4(r[i], _mm_loadu_si128((const __m128i *)(const void *)(rows[12 + i] + at)), 3);
+    }
+    V_UNROLL for (int i = 0; i < 2; i++) {
+        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+    out[0] = _mm512_unpacklo_epi64(t[0], t[2]);
+    out[1] = _mm512_unpackhi_epi64(t[0], t[2]);
+    out[2] = _mm512_unpacklo_epi64(t[1], t[3]);
+    out[3] = _mm512_unpackhi_epi64(t[1], t[3]);
+}
+
+
 #elif defined(L2_SIMD_AVX2) /* ------------------------------------------------------------------------------------------- */
 
 typedef struct vreal {
@@ -225,6 +273,87 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
+/* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */
+
+typedef struct vint {
+    __m256i low, high;
+} vint;
+
+typedef uint32_t v_words __attribute__((vector_size(32)));
+
+#define VI_EACH(low_expr, high_expr) ((vint){(low_expr), (high_expr)})
+
+V_INLINE vint vi_set1(uint32_t a) { return VI_EACH(_mm256_set1_epi32((int)a), _mm256_set1_epi32((int)a)); }
+V_INLINE vint vi_and(vint a, uint32_t mask)
+{
+    __m256i m = _mm256_set1_epi32((int)mask);
+    return VI_EACH(_mm256_and_si256(a.low, m), _mm256_and_si256(a.high, m));
+}
+V_INLINE vint vi_or(vint a, vint b) { return VI_EACH(_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)); }
+V_INLINE vint vi_xor(vint a, uint32_t mask)
+{
+    __m256i m = _mm256_set1_epi32((int)mask);
+    return VI_EACH(_mm256_xor_si256(a.low, m), _mm256_xor_si256(a.high, m));
+}
+V_INLINE vint vi_shr(vint a, int n)
+{
+    return VI_EACH((__m256i)((v_words)a.low >> (uint32_t)n), (__m256i)((v_words)a.high >> (uint32_t)n));
+}
+V_INLINE vint vi_shl(vint a, int n)
+{
+    return VI_EACH((__m256i)((v_words)a.low << (uint32_t)n), (__m256i)((v_words)a.high << (uint32_t)n));
+}
+V_INLINE vreal v_of_bits(vint a) { return V_EACH(_mm256_castsi256_ps(a.low), _mm256_castsi256_ps(a.high)); }
+
+V_INLINE vreal v_of_f16(vint a)
+{
+    a = vi_and(a, 0xffff);
+    __m256i h = _mm256_permute4x64_epi64(_mm256_packus_epi32(a.low, a.high), 0xd8);
+    return V_EACH(_mm256_cvtph_ps(_mm256_castsi256_si128(h)), _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)));
+}
+
+V_INLINE vreal v_of_byte(vint a, int b, int bias)
+{
+    vint q = vi_or(vi_and(vi_shr(a, 8 * b), 0xff), vi_set1(0x4b000000));
+    return v_sub(v_of_bits(q), v_set1((float)(8388608 + bias)));
+}
+
+V_INLINE __m256 v_lookup_half(vreal table, __m256i a)
+{
+    __m256 low = _mm256_permutevar8x32_ps(table.low, a), high = _mm256_permutevar8x32_ps(table.high, a);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(a, 28)));
+}
+V_INLINE vreal v_lookup(vreal table, vint a, int shift)
+{
+    a = vi_shr(a, shift);
+    return V_EACH(v_lookup_half(table, a.low), v_lookup_half(table, a.high));
+}
+
+/* 8 rows: out[d] holds dword d of each. */
+V_INLINE void vi_load_rows_8(const unsigned char *const rows[8], int64_t at, __m256i out[4])
+{
+    __m256i r[4], t[4];
+    V_UNROLL for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(rows[i] + at)));
+        r[i] = _mm256_inserti128_si256(r[i], _mm_loadu_si128((const __m128i *)(const void *)(rows[4 + i] + at)), 1);
+    }
+    V_UNROLL for (int i = 0; i < 2; i++) {
+        t[2 * i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+    out[0] = _mm256_unpacklo_epi64(t[0], t[2]);
+    out[1] = _mm256_unpackhi_epi64(t[0], t[2]);
+    out[2] = _mm256_unpacklo_epi64(t[1], t[3]);
+    out[3] = _mm256_unpackhi_epi64(t[1], t[3]);
+}
+V_INLINE void vi_load_rows(const unsigned char *const rows[16], int64_t at, vint out[4])
+{
+    __m256i low[4], high[4];
+    vi_load_rows_8(rows, at, low);
+    vi_load_rows_8(rows + 8, at, high);
+    V_UNROLL for (int d = 0; d < 4; d++) out[d] = VI_EACH(low[d], high[d]);
+}
+
 #else /* portable ------------------------------------------------------------------------------------------------------ */
 
 typedef struct vreal {
@@ -263,6 +392,38 @@ V_INLINE void v_transpose(vreal v[16])
             v[i].lane[j] = v[j].lane[i];
             v[j].lane[i] = t;
         }
+    }
+}
+
+/* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */
+
+typedef struct vint {
+    uint32_t lane[16];
+} vint;
+
+#define VI_EACH(expr)                                                                                        \
+    vint r;                                                                                                  \
+    for (int i = 0; i < V_LANES; i++) r.lane[i] = (expr);                                                    \
+    return r
+
+V_INLINE vint vi_set1(uint32_t a) { VI_EACH(a); }
+V_INLINE vint vi_and(vint a, uint32_t mask) { VI_EACH(a.lane[i] & mask); }
+V_INLINE vint vi_or(vint a, vint b) { VI_EACH(a.lane[i] | b.lane[i]); }
+V_INLINE vint vi_xor(vint a, uint32_t mask) { VI_EACH(a.lane[i] ^ mask); }
+V_INLINE vint vi_shr(vint a, int n) { VI_EACH(a.lane[i] >> n); }
+V_INLINE vint vi_shl(vint a, int n) { VI_EACH(a.lane[i] << n); }
+V_INLINE vreal v_of_bits(vint a) { V_EACH((real)l2_f32_of_bits(a.lane[i])); }
+V_INLINE vreal v_of_f16(vint a) { V_EACH((real)l2_f32_from_f16((uint16_t)a.lane[i])); }
+V_INLINE vreal v_of_byte(vint a, int b, int bias) { V_EACH((real)((int)(a.lane[i] >> 8 * b & 0xff) - bias)); }
+V_INLINE vreal v_lookup(vreal table, vint a, int shift) { V_EACH(table.lane[a.lane[i] >> shift & 15]); }
+V_INLINE uint32_t vi_dword(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+V_INLINE void vi_load_rows(const unsigned char *const rows[16], int64_t at, vint out[4])
+{
+    for (int d = 0; d < 4; d++) {
+        for (int j = 0; j < V_LANES; j++) out[d].lane[j] = vi_dword(rows[j] + at + 4 * d);
     }
 }
 

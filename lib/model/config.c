@@ -1,4 +1,4 @@
-/* The shape of a model: presets of the paper (table 1) and the check of free sizes. */
+/* The shape of a model: presets of the paper (table 1) and the check of free sizes; how its weights are kept. */
 #include "base/options.h"
 #include "model/model.h"
 
@@ -113,4 +113,28 @@ llama2_status llama2_config_preset(llama2_config *config, int32_t index)
         .init_std = 0.02,
     };
     return l2_struct_write(config, &c, sizeof c, "llama2_config");
+}
+
+static const llama2_model_options model_defaults = {.struct_size = sizeof model_defaults, .dtype = LLAMA2_F32};
+
+void llama2_model_options_init(llama2_model_options *options, size_t size)
+{
+    l2_options_init(options, size, &model_defaults, sizeof model_defaults);
+}
+
+llama2_status l2_model_options_read(const llama2_model_options *options, llama2_model_options *full)
+{
+    *full = model_defaults;
+    L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_model_options"));
+    if (full->dtype != LLAMA2_F32 && full->dtype != LLAMA2_F64)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
+                       full->dtype);
+    if (full->weights != LLAMA2_WEIGHTS_CONVERTED && full->weights != LLAMA2_WEIGHTS_AS_STORED)
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_model_options: weights is %d, expected LLAMA2_WEIGHTS_CONVERTED or "
+                       "LLAMA2_WEIGHTS_AS_STORED",
+                       full->weights);
+    if (full->weights == LLAMA2_WEIGHTS_AS_STORED && full->dtype != LLAMA2_F32)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: weights as stored compute in LLAMA2_F32 alone");
+    return LLAMA2_OK;
 }

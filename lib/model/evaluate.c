@@ -132,22 +132,39 @@ static l2_tensor param_in(const llama2_model *m, void *arena, const l2_param *p)
     return l2_tensor_1d(m->dtype, (char *)arena + (size_t)p->offset * l2_dtype_size(m->dtype), p->rows * p->columns);
 }
 
-llama2_status l2_arena_get(const llama2_model *m, void *arena, const char *name, float *buffer, int64_t capacity,
-                           int64_t *needed)
+/* The tensor of this name, which must fit a host's buffer. */
+static llama2_status find_to_get(const llama2_model *m, const char *name, const float *buffer, int64_t capacity,
+                                 int64_t *needed, const l2_param **p)
 {
-    const l2_param *p = l2_model_find(m, name);
-    if (!p) return LLAMA2_E_NOT_FOUND;
-    int64_t n = p->rows * p->columns;
+    *p = l2_model_find(m, name);
+    if (!*p) return LLAMA2_E_NOT_FOUND;
+    int64_t n = (*p)->rows * (*p)->columns;
     if (needed) *needed = n;
     if (capacity < n || !buffer)
         return l2_fail(LLAMA2_E_BUFFER, "tensor \"%s\" has %lld elements, the buffer %lld", name, (long long)n,
                        (long long)(buffer ? capacity : 0));
-    l2_tensor source = param_in(m, arena, p), target = l2_tensor_1d(LLAMA2_F32, buffer, n);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_model_get(const llama2_model *m, const char *name, float *buffer, int64_t capacity, int64_t *needed)
+{
+    const l2_param *p;
+    L2_TRY(find_to_get(m, name, buffer, capacity, needed, &p));
+    return l2_model_read_rows(m, p, 0, p->rows, LLAMA2_F32, buffer);
+}
+
+llama2_status l2_arena_get(const llama2_model *m, void *arena, const char *name, float *buffer, int64_t capacity,
+                           int64_t *needed)
+{
+    const l2_param *p;
+    L2_TRY(find_to_get(m, name, buffer, capacity, needed, &p));
+    l2_tensor source = param_in(m, arena, p), target = l2_tensor_1d(LLAMA2_F32, buffer, p->rows * p->columns);
     return l2_op_copy(m->ctx, &source, &target);
 }
 
 llama2_status l2_arena_set(const llama2_model *m, void *arena, const char *name, const float *values, int64_t count)
 {
+    L2_TRY(l2_model_check_changeable(m));
     const l2_param *p = l2_model_find(m, name);
     if (!p) return LLAMA2_E_NOT_FOUND;
     int64_t n = p->rows * p->columns;

@@ -157,7 +157,7 @@ static llama2_status forward_alone(const llama2_model *model, const llama2_batch
     count_positions(batch, rotary.positions);
     L2_CHECK(l2_rotary_make(model, batch->n_tokens, &rotary));
     l2_packing packing = {batch->n_sequences, batch->offsets};
-    L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding.weight, batch->tokens, x));
+    L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding, batch->tokens, x));
     for (int32_t i = 0; i < model->config.n_layers; i++) {
         L2_CHECK(l2_context_check(ctx));
         L2_CHECK(l2_layer_forward(model, &model->layers[i], &rotary, &packing, NULL, NULL, &b, &work, x));
@@ -204,7 +204,7 @@ static llama2_status forward_saved(const llama2_model *model, const llama2_batch
     c = (l2_carver){memory, 0, model->dtype};
     l2_carve_work(&c, g, n, &work);
 
-    L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding.weight, batch->tokens, &b.x));
+    L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding, batch->tokens, &b.x));
     for (int32_t i = 0; i < g->n_layers; i++) {
         l2_tensor *out = &last_x;
         L2_CHECK(l2_context_check(ctx));

@@ -79,6 +79,9 @@ llama2_status l2_model_logprobs(const llama2_model *model, const llama2_batch *b
 llama2_status l2_model_evaluate(const llama2_model *model, const llama2_batch *batch, l2_activations *activations,
                                 llama2_loss *loss);
 
+/* A weight by name, wherever it lies. */
+llama2_status l2_model_get(const llama2_model *model, const char *name, float *buffer, int64_t capacity,
+                           int64_t *needed);
 /* Tensors by name in any memory with the arena's layout: the weights, or a trainer's gradients. */
 llama2_status l2_arena_get(const llama2_model *model, void *arena, const char *name, float *buffer, int64_t capacity,
                            int64_t *needed);

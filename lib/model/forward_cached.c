@@ -30,7 +30,7 @@ llama2_status l2_model_forward_cached(const llama2_model *model, l2_kv_cache *ca
     L2_CHECK(l2_rotary_make(model, n_tokens, &rotary));
 
     l2_tensor x = b.x;
-    L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding.weight, tokens, &x));
+    L2_CHECK(l2_op_embedding_forward(ctx, &model->embedding, tokens, &x));
     for (int32_t i = 0; i < g->n_layers; i++) {
         L2_CHECK(l2_context_check(ctx));
         L2_CHECK(l2_layer_forward(model, &model->layers[i], &rotary, NULL, &cache->layers[i], rows, &b, &work, &x));

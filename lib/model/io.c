@@ -72,6 +72,21 @@ static llama2_status set_eos(llama2_model *m, const l2_hf_config *hf)
     return l2_model_set_eos(m, ids, hf->n_eos);
 }
 
+static llama2_status keep_stored(llama2_model *m, const l2_param *p, const l2_st_tensor *t)
+{
+    int32_t type;
+    switch (t->dtype) {
+    case LLAMA2_F32: type = L2_GGML_F32; break;
+    case LLAMA2_BF16: type = L2_GGML_BF16; break;
+    case LLAMA2_F16: type = L2_GGML_F16; break;
+    default:
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%s\" is %s, which can't be used as stored", p->name,
+                       l2_st_dtype_name(t->dtype));
+    }
+    m->stored[p - m->params] = (l2_stored){type, t->data, (size_t)(t->size / (uint64_t)p->rows), 0};
+    return LLAMA2_OK;
+}
+
 static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_weights *weights)
 {
     const l2_st_tensor *t = l2_hf_weights_find(weights, p->name);
@@ -83,6 +98,7 @@ static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_
                        "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", p->name,
                        t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
                        t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)p->rows, (long long)p->columns);
+    if (m->stored && p->decay) return keep_stored(m, p, t);
     llama2_status status = l2_st_read(m->ctx, t, 0, p->rows * p->columns, m->dtype, l2_param_data(m, p));
     return status < 0 ? l2_fail_in(status, "tensor \"%s\"", p->name) : status;
 }
@@ -96,8 +112,24 @@ static int is_harmless(const char *name)
            (n >= sizeof table - 1 && strcmp(name + n - (sizeof table - 1), table) == 0);
 }
 
-llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
-                            double *shift, double *scale)
+/* The model keeps the files that its matrices lie in. */
+static void keep_files(llama2_model *m, l2_hf_weights *weights)
+{
+    for (size_t i = 0; i < weights->n_files; i++) {
+        m->files[i] = weights->files[i].view;
+        weights->files[i].view = (l2_file_view){.data = NULL};
+    }
+}
+
+static llama2_status check_converted(const llama2_model_options *options)
+{
+    if (options->weights == LLAMA2_WEIGHTS_CONVERTED) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED,
+                   "only the weights of Hugging Face folders and GGUF files can be used as stored");
+}
+
+llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                            int32_t head_kind, llama2_model **out, double *shift, double *scale)
 {
     llama2_status status;
     l2_hf_config hf;
@@ -109,9 +141,13 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
     L2_TRY(is_file ? l2_gguf_recognise(ctx, path, &is_gguf) : l2_model_recognise_meta(ctx, path, &is_meta));
     if ((is_file || is_meta) && head_kind != L2_HEAD_LM)
         return l2_fail(LLAMA2_E_MISMATCH, "%s: is no folder with a config.json, as a reward model is", path);
-    if (is_gguf) return l2_model_read_gguf(ctx, path, dtype, out);
-    if (is_file) return l2_model_read_llama2c(ctx, path, dtype, out);
-    if (is_meta) return l2_model_read_meta(ctx, path, dtype, out);
+    if (is_gguf) return l2_model_read_gguf(ctx, path, options, out);
+    if (is_file || is_meta) {
+        status = check_converted(options);
+        if (status < 0) return l2_fail_in(status, "%s", path);
+        return is_file ? l2_model_read_llama2c(ctx, path, options->dtype, out)
+                       : l2_model_read_meta(ctx, path, options->dtype, out);
+    }
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
         return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path,
@@ -120,7 +156,7 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
                                                   : "reward model (LlamaForSequenceClassification with one label)");
     config_from_hf(&hf, &config);
     L2_CHECK(l2_hf_weights_open(ctx, path, 0, &weights));
-    L2_CHECK(l2_model_new(ctx, &config, dtype, head_kind, &m));
+    L2_CHECK(l2_model_new_for(ctx, &config, options, head_kind, weights.n_files, &m));
     L2_CHECK(set_eos(m, &hf));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
     for (size_t i = 0; i < weights.n_tensors; i++)
@@ -129,6 +165,7 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype
                              weights.tensors[i]->name);
             goto done;
         }
+    if (m->stored) keep_files(m, &weights);
     if (shift) *shift = hf.score_shift;
     if (scale) *scale = hf.score_scale;
     *out = m;
@@ -140,15 +177,36 @@ done:
     return status;
 }
 
-llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, int32_t dtype, llama2_model **out)
+llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, const llama2_model_options *options,
+                                 llama2_model **out)
 {
     l2_file_view view;
     *out = NULL;
     L2_TRY(l2_file_of_host(ctx, file, UINT64_MAX, &view));
     int is_gguf = view.size >= 4 && memcmp(view.data, "GGUF", 4) == 0;
-    llama2_status status =
-        is_gguf ? l2_model_parse_gguf(ctx, &view, dtype, out) : l2_model_parse_llama2c(ctx, &view, dtype, out);
+    llama2_status status = is_gguf ? l2_model_parse_gguf(ctx, &view, options, out) : check_converted(options);
+    if (status >= 0 && !is_gguf) status = l2_model_parse_llama2c(ctx, &view, options->dtype, out);
     l2_file_release(ctx, &view);
+    return status;
+}
+
+/* A matrix on its way from one file to another. */
+typedef struct stored_param {
+    const llama2_model *model;
+    const l2_param *param;
+} stored_param;
+
+/* Pieces of a file need not be whole rows: those at the ends are made and cut. */
+static llama2_status fill_stored(void *user, int64_t first, int64_t count, void *out)
+{
+    const stored_param *s = user;
+    int64_t columns = s->param->columns, row = first / columns, rows = (first + count - 1) / columns + 1 - row;
+    float *piece;
+    if (count == 0) return LLAMA2_OK;
+    L2_TRY(l2_scratch_get(s->model->ctx, (size_t)(rows * columns) * sizeof *piece, &piece));
+    llama2_status status = l2_model_read_rows(s->model, s->param, row, rows, LLAMA2_F32, piece);
+    memcpy(out, piece + (first - row * columns), (size_t)count * sizeof *piece);
+    l2_scratch_put(s->model->ctx, piece);
     return status;
 }
 
@@ -157,6 +215,7 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
     llama2_status status;
     l2_hf_config hf;
     l2_st_entry *entries = NULL;
+    stored_param *stored = NULL;
     if (dtype != LLAMA2_F32 && dtype != LLAMA2_BF16 && dtype != LLAMA2_F16)
         return l2_fail(LLAMA2_E_INVALID, "%s: dtype is %d, expected LLAMA2_F32, LLAMA2_BF16 or LLAMA2_F16", path,
                        dtype);
@@ -164,21 +223,27 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
     hf.score_shift = shift;
     hf.score_scale = scale;
     L2_CHECK(l2_calloc(m->ctx, (size_t)m->n_params, sizeof *entries, &entries));
+    L2_CHECK(l2_calloc(m->ctx, (size_t)m->n_params, sizeof *stored, &stored));
     for (int32_t i = 0; i < m->n_params; i++) {
         const l2_param *p = &m->params[i];
+        int there = !m->stored || !p->decay;
+        stored[i] = (stored_param){m, p};
         entries[i] = (l2_st_entry){
             .name = p->name,
             .dtype = dtype,
             .source = m->dtype,
             .n_dims = p->decay ? 2 : 1,
             .shape = {p->rows, p->columns},
-            .data = l2_param_data(m, p),
+            .data = there ? l2_param_data(m, p) : NULL,
+            .fill = fill_stored,
+            .user = &stored[i],
         };
     }
     /* config.json first: it makes the folder; a folder without weights is refused when it is read. */
     L2_CHECK(l2_hf_config_write(m->ctx, path, &hf));
     L2_CHECK(l2_hf_weights_write(m->ctx, path, entries, (size_t)m->n_params, 0));
 done:
+    l2_free(m->ctx, stored);
     l2_free(m->ctx, entries);
     return status;
 }

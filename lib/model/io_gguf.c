@@ -408,19 +408,36 @@ static const struct part *find_part(const char *of_model, int32_t *layer)
     return NULL;
 }
 
-static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_gguf *file)
+static llama2_status find_param(const l2_gguf *file, const l2_param *p, const l2_gguf_tensor **out, int *rotary)
 {
     char name[64];
     int32_t layer;
     const struct part *part = find_part(p->name, &layer);
     if (!part) return l2_fail(LLAMA2_E_UNSUPPORTED, "no tensor of a GGUF file is the model's \"%s\"", p->name);
     name_part(part, layer, name);
-    return l2_gguf_read(m->ctx, l2_gguf_find_tensor(file, name), part->rotary ? m->config.head_dim : 0, m->dtype,
+    *out = l2_gguf_find_tensor(file, name);
+    *rotary = part->rotary;
+    return LLAMA2_OK;
+}
+
+/* Into the arena; a matrix of a model whose weights are as stored stays where it lies. */
+static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_gguf *file)
+{
+    const l2_gguf_tensor *t = NULL;
+    int rotary = 0;
+    L2_TRY(find_param(file, p, &t, &rotary));
+    int64_t head_dim = rotary ? m->config.head_dim : 0;
+    if (m->stored && p->decay) {
+        m->stored[p - m->params] = (l2_stored){t->type, t->data, (size_t)(t->size / (uint64_t)p->rows), head_dim};
+        return LLAMA2_OK;
+    }
+    return l2_gguf_read(m->ctx, t, head_dim, m->dtype,
                         (char *)m->weights + (size_t)p->offset * l2_dtype_size(m->dtype));
 }
 
 /* Closes the file. */
-static llama2_status read_model(llama2_context *ctx, l2_gguf *file, int32_t dtype, llama2_model **out)
+static llama2_status read_model(llama2_context *ctx, l2_gguf *file, const llama2_model_options *options,
+                                llama2_model **out)
 {
     llama2_status status;
     llama2_config config;
@@ -429,9 +446,13 @@ static llama2_status read_model(llama2_context *ctx, l2_gguf *file, int32_t dtyp
     L2_CHECK(read_config(file, &config));
     L2_CHECK(read_eos(file, config.vocab_size, eos, &n_eos));
     L2_CHECK(check_tensors(file, &config));
-    L2_CHECK(l2_model_new(ctx, &config, dtype, L2_HEAD_LM, &m));
+    L2_CHECK(l2_model_new_for(ctx, &config, options, L2_HEAD_LM, 1, &m));
     L2_CHECK(l2_model_set_eos(m, eos, n_eos));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], file));
+    if (m->stored) { /* the model keeps the file */
+        m->files[0] = file->view;
+        file->view = (l2_file_view){.data = NULL};
+    }
     *out = m;
     m = NULL;
 done:
@@ -440,21 +461,23 @@ done:
     return status;
 }
 
-llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out)
+llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                 llama2_model **out)
 {
     l2_gguf file;
     *out = NULL;
     L2_TRY(l2_gguf_open(ctx, path, 0, &file));
-    llama2_status status = read_model(ctx, &file, dtype, out);
+    llama2_status status = read_model(ctx, &file, options, out);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
-llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, int32_t dtype, llama2_model **out)
+llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, const llama2_model_options *options,
+                                  llama2_model **out)
 {
     l2_gguf file;
     *out = NULL;
     L2_TRY(l2_gguf_parse(ctx, view->data, view->size, &file));
     file.view = *view;
     *view = (l2_file_view){.data = NULL};
-    return read_model(ctx, &file, dtype, out);
+    return read_model(ctx, &file, options, out);
 }

@@ -7,6 +7,9 @@
  * The head is a linear of dim -> vocab_size (lm_head.weight; with tied weights it is the embedding and not in the arena
  * again), or of dim -> 1 (score.weight): a reward model or critic is the same struct with the other head. Gradients and
  * optimizer state have the arena's layout.
+ *
+ * A model whose weights are as stored has its matrices in the file that it was loaded from, which stays mapped as long
+ * as it lives, and only the gains in an arena. It computes in fp32 and never changes.
  */
 #ifndef L2_MODEL_MODEL_H
 #define L2_MODEL_MODEL_H
@@ -24,7 +27,7 @@ enum { L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
 typedef struct l2_param {
     char name[64]; /* as in transformers */
     int64_t rows, columns;
-    int64_t offset; /* in the arena, in elements */
+    int64_t offset; /* in the arena, in elements; of no meaning where the matrix is stored */
     int decay;      /* weight decay applies */
 } l2_param;
 
@@ -50,6 +53,10 @@ struct llama2_model {
     l2_param *params; /* in the order of the arena */
     int64_t n_elements;
     void *weights;
+    l2_stored *stored;   /* of each parameter, no data for a gain; NULL: all are in the arena */
+    l2_file_view *files; /* where they are stored, */
+    size_t n_files;
+    llama2_model *stored_by; /* or the model whose files these are */
     l2_layer *layers;
     l2_linear embedding; /* (V, D), read by rows */
     l2_gain norm;
@@ -59,6 +66,8 @@ struct llama2_model {
 
 /* config.c */
 llama2_status l2_config_check(const llama2_config *config);
+/* A host's options over the defaults, checked. */
+llama2_status l2_model_options_read(const llama2_model_options *options, llama2_model_options *full);
 
 /* rotary.c: the frequency of each pair of a head, head_dim / 2. */
 void l2_config_frequencies(const llama2_config *config, double *frequencies);
@@ -71,6 +80,17 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
                            llama2_model **out);
 /* One of the shape of `from`, with its tokens that end a text. */
 llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out);
+/* The same as l2_model_new for options->weights. As stored: with n_files files, which the model releases; the caller
+ * fills them, and model->stored[i] of each matrix. */
+llama2_status l2_model_new_for(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
+                               int32_t head_kind, size_t n_files, llama2_model **out);
+/* A model of its own; matrices that are stored are those of `from`. */
+llama2_status l2_model_clone(const llama2_model *from, llama2_model **out);
+/* LLAMA2_E_UNSUPPORTED, with what to do, for a model whose weights are as stored. */
+llama2_status l2_model_check_changeable(const llama2_model *model);
+/* Rows [first, first + n) of a parameter as LLAMA2_F32 or F64; a gain has one element a row. */
+llama2_status l2_model_read_rows(const llama2_model *model, const l2_param *param, int64_t first, int64_t n,
+                                 int32_t dtype, void *out);
 const l2_param *l2_model_find(const llama2_model *model,
                               const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
 static inline void *l2_param_data(const llama2_model *model, const l2_param *param)
@@ -89,21 +109,25 @@ llama2_status l2_model_set_eos(llama2_model *model, const int32_t *ids, int32_t 
 /* init.c: random weights, and a head alone (LLAMA2_HEAD_*). */
 void l2_model_init(llama2_model *model);
 void l2_model_init_head(llama2_model *model, int32_t how);
-/* The trunk of `from` (and the head, where both have the same kind) into `to`, of equal shape. */
+/* The trunk of `from` (and the head, where both have the same kind) into `to`, of equal shape. UNSUPPORTED where the
+ * weights of `to` are as stored. */
 llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
 
-/* io.c: Hugging Face folders, and for reading all that the other io_*.c read. `shift`, `scale`: of a reward model's
- * scores, else NULL.
+/* io.c: Hugging Face folders, and for reading all that the other io_*.c read. Options are complete. `shift`, `scale`:
+ * of a reward model's scores, else NULL.
  */
-llama2_status l2_model_read(llama2_context *ctx, const char *path, int32_t dtype, int32_t head_kind, llama2_model **out,
-                            double *shift, double *scale);
-llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, int32_t dtype, llama2_model **out);
+llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                            int32_t head_kind, llama2_model **out, double *shift, double *scale);
+llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, const llama2_model_options *options,
+                                 llama2_model **out);
 llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
 
 /* io_gguf.c: a language model. */
-llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
+llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                 llama2_model **out);
 /* The same of bytes. What is left in *view is the caller's to release. */
-llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, int32_t dtype, llama2_model **out);
+llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, const llama2_model_options *options,
+                                  llama2_model **out);
 
 /* io_meta.c: a folder as Meta releases them: params.json and consolidated.NN.pth, no config.json. */
 llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, int *yes);

@@ -54,9 +54,11 @@ static void place_all(layout *l, const llama2_config *c, int32_t head_kind)
         place(l, c->vocab_size, d, 1, -1, "lm_head.weight");
 }
 
+/* No data for a stored matrix, and for a gradient without an arena. */
 static l2_tensor view(const llama2_model *m, void *arena, const l2_param *p)
 {
-    void *data = arena ? (char *)arena + (size_t)p->offset * l2_dtype_size(m->dtype) : NULL;
+    int there = arena && !(m->stored && p->decay);
+    void *data = there ? (char *)arena + (size_t)p->offset * l2_dtype_size(m->dtype) : NULL;
     return p->decay ? l2_tensor_2d(m->dtype, data, p->rows, p->columns) : l2_tensor_1d(m->dtype, data, p->rows);
 }
 
@@ -88,13 +90,38 @@ static void bind(llama2_model *m, void *arena, int gradients)
 #undef NEXT_LINEAR
 }
 
+/* Matrices in the order of place_all: the embedding is parameter 0, then come 7 a layer; the head is last. */
+static void bind_stored(llama2_model *m)
+{
+    const l2_stored *s = m->stored;
+    m->embedding.stored = s++;
+    for (int32_t i = 0; i < m->config.n_layers; i++) {
+        l2_layer *l = &m->layers[i];
+        l2_linear *const all[MATRICES_A_LAYER] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+        for (int j = 0; j < MATRICES_A_LAYER; j++) all[j]->stored = s++;
+    }
+    m->head.stored = m->params[m->n_params - 1].decay ? &m->stored[m->n_params - 1] : m->stored;
+}
+
+/* The arena of a model whose matrices are stored begins with the first gain. Returns its elements. */
+static int64_t gather_gains(llama2_model *m)
+{
+    int64_t n = 0;
+    for (int32_t i = 0; i < m->n_params; i++) {
+        if (m->params[i].decay) continue;
+        m->params[i].offset = n;
+        n += m->params[i].rows;
+    }
+    return n;
+}
+
 void l2_model_attach_gradients(llama2_model *model, void *arena)
 {
     bind(model, arena, 1);
 }
 
-llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
-                           llama2_model **out)
+static llama2_status make_model(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
+                                int stored, llama2_model **out)
 {
     llama2_status status;
     llama2_model *m = NULL;
@@ -115,9 +142,15 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
     m->n_elements = l.elements;
     L2_CHECK(l2_calloc(ctx, (size_t)config->n_layers, sizeof *m->layers, &m->layers));
     size_t size = l2_dtype_size(dtype);
-    L2_CHECK(l2_alloc(ctx, (size_t)m->n_elements, size, &m->weights));
+    int64_t in_arena = m->n_elements;
+    if (stored) {
+        L2_CHECK(l2_calloc(ctx, (size_t)m->n_params, sizeof *m->stored, &m->stored));
+        in_arena = gather_gains(m);
+    }
+    L2_CHECK(l2_alloc(ctx, (size_t)in_arena, size, &m->weights));
     bind(m, m->weights, 0);
     bind(m, NULL, 1);
+    if (stored) bind_stored(m);
     L2_CHECK(l2_alloc(ctx, (size_t)config->head_dim / 2, sizeof *m->frequencies, &m->frequencies));
     l2_config_frequencies(config, m->frequencies);
     L2_CHECK(l2_model_set_eos(m, &config->eos_id, config->eos_id >= 0));
@@ -128,10 +161,61 @@ done:
     return status;
 }
 
+llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
+                           llama2_model **out)
+{
+    return make_model(ctx, config, dtype, head_kind, 0, out);
+}
+
 llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out)
 {
     L2_TRY(l2_model_new(ctx, &from->config, from->dtype, head_kind, out));
     return l2_model_set_eos(*out, from->eos_ids, from->n_eos);
+}
+
+/* The gains are copied, the matrices stay where they lie. */
+static void share_stored(llama2_model *m, const llama2_model *from)
+{
+    for (int32_t i = 0; i < m->n_params; i++) {
+        const l2_param *p = &m->params[i];
+        m->stored[i] = from->stored[i];
+        if (!p->decay) memcpy(l2_param_data(m, p), l2_param_data(from, p), (size_t)p->rows * l2_dtype_size(m->dtype));
+    }
+    m->stored_by = l2_model_retain(from->stored_by ? from->stored_by : (llama2_model *)(uintptr_t)from);
+}
+
+llama2_status l2_model_clone(const llama2_model *from, llama2_model **out)
+{
+    llama2_status status;
+    llama2_model *m = NULL;
+    *out = NULL;
+    L2_CHECK(make_model(from->ctx, &from->config, from->dtype, from->head_kind, from->stored != NULL, &m));
+    L2_CHECK(l2_model_set_eos(m, from->eos_ids, from->n_eos));
+    if (from->stored)
+        share_stored(m, from);
+    else
+        L2_CHECK(l2_model_copy(m, from));
+    *out = m;
+    m = NULL;
+done:
+    l2_model_release(m);
+    return status;
+}
+
+llama2_status l2_model_new_for(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
+                               int32_t head_kind, size_t n_files, llama2_model **out)
+{
+    int stored = options->weights == LLAMA2_WEIGHTS_AS_STORED;
+    L2_TRY(make_model(ctx, config, options->dtype, head_kind, stored, out));
+    if (!stored) return LLAMA2_OK;
+    llama2_status status = l2_calloc(ctx, n_files, sizeof *(*out)->files, &(*out)->files);
+    if (status >= 0) {
+        (*out)->n_files = n_files;
+        return status;
+    }
+    l2_model_release(*out);
+    *out = NULL;
+    return status;
 }
 
 llama2_model *l2_model_retain(llama2_model *model)
@@ -144,6 +228,10 @@ void l2_model_release(llama2_model *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
     llama2_context *ctx = m->ctx;
+    for (size_t i = 0; i < m->n_files; i++) l2_file_release(ctx, &m->files[i]);
+    l2_model_release(m->stored_by);
+    l2_free(ctx, m->files);
+    l2_free(ctx, m->stored);
     l2_free(ctx, m->frequencies);
     l2_free(ctx, m->weights);
     l2_free(ctx, m->layers);
@@ -159,6 +247,40 @@ const l2_param *l2_model_find(const llama2_model *model, const char *name)
     l2_fail(LLAMA2_E_NOT_FOUND, "no tensor is named \"%.64s\"; names are those of transformers, such as \"%s\"", name,
             model->params[0].name);
     return NULL;
+}
+
+llama2_status l2_model_read_rows(const llama2_model *m, const l2_param *p, int64_t first, int64_t n, int32_t dtype,
+                                 void *out)
+{
+    enum { PIECE = 1 << 16 };
+    if (!m->stored || !p->decay) {
+        l2_tensor from = l2_tensor_1d(m->dtype, m->weights, n * p->columns),
+                  to = l2_tensor_1d(dtype, out, n * p->columns);
+        from.data = (char *)m->weights + (size_t)(p->offset + first * p->columns) * l2_dtype_size(m->dtype);
+        return l2_op_copy(m->ctx, &from, &to);
+    }
+    const l2_stored *s = &m->stored[p - m->params];
+    if (dtype == LLAMA2_F32) {
+        l2_stored_read(m->ctx, s, p->columns, NULL, first, n, out);
+        return LLAMA2_OK;
+    }
+    float *piece = NULL;
+    int64_t rows = 1 + PIECE / p->columns;
+    L2_TRY(l2_scratch_get(m->ctx, (size_t)(rows * p->columns) * sizeof *piece, &piece));
+    for (int64_t at = 0; at < n; at += rows) {
+        int64_t count = n - at < rows ? n - at : rows;
+        l2_stored_read(m->ctx, s, p->columns, NULL, first + at, count, piece);
+        for (int64_t i = 0; i < count * p->columns; i++) ((double *)out)[at * p->columns + i] = (double)piece[i];
+    }
+    l2_scratch_put(m->ctx, piece);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_model_check_changeable(const llama2_model *model)
+{
+    if (!model->stored) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED, "the model's weights are as stored in its file and can't be trained or set: "
+                                         "load it with weights = LLAMA2_WEIGHTS_CONVERTED, the default");
 }
 
 /* users > 0: that many readers; -1: one that changes; 0: idle. */

@@ -269,12 +269,15 @@ llama2_status l2_resume_get_trainer(llama2_checkpoint *checkpoint, const char *n
     trainer_head head;
     l2_cursor c;
     double shift = 0, scale = 1;
+    llama2_model_options options;
+    L2_TRY(l2_model_options_read(NULL, &options));
+    options.dtype = trainer->model->dtype;
     L2_TRY(check_reading(checkpoint));
     L2_TRY(check_name(name));
     L2_TRY(l2_cursor_open(&checkpoint->reader, trainer_kind, name, &c));
     L2_TRY(read_head(&c, trainer, &head));
     L2_CHECK(l2_path_join(ctx, checkpoint->from.path, name, &path));
-    L2_CHECK(l2_model_read(ctx, path, trainer->model->dtype, trainer->model->head_kind, &saved, &shift, &scale));
+    L2_CHECK(l2_model_read(ctx, path, &options, trainer->model->head_kind, &saved, &shift, &scale));
     L2_CHECK(same_shape(saved, trainer->model, name));
     L2_CHECK(l2_trainer_clear(trainer));
     L2_CHECK(l2_model_enter(trainer->model, 1));

@@ -63,12 +63,13 @@ llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_rewa
     return wrap(from->ctx, model, from->shift, from->scale, out);
 }
 
-llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, int32_t dtype, llama2_reward_model **out)
+llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                   llama2_reward_model **out)
 {
     llama2_model *model;
     double shift = 0, scale = 1;
     *out = NULL;
-    L2_TRY(l2_model_read(ctx, path, dtype, L2_HEAD_SCORE, &model, &shift, &scale));
+    L2_TRY(l2_model_read(ctx, path, options, L2_HEAD_SCORE, &model, &shift, &scale));
     return wrap(ctx, model, shift, scale, out);
 }
 

@@ -16,7 +16,8 @@ struct llama2_reward_model {
 llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head,
                                      llama2_reward_model **out);
 llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_reward_model **out);
-llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, int32_t dtype, llama2_reward_model **out);
+llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                   llama2_reward_model **out);
 llama2_reward_model *l2_reward_model_retain(llama2_reward_model *reward_model);
 void l2_reward_model_release(llama2_reward_model *reward_model);
 llama2_status l2_reward_model_set_normalisation(llama2_reward_model *reward_model, double shift, double scale);

@@ -38,6 +38,7 @@ llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2
     L2_TRY(l2_calloc(ctx, 1, sizeof *trainer, &trainer));
     trainer->options = *options;
     l2_activations_init(&trainer->activations, ctx, options->recompute);
+    L2_CHECK(l2_model_check_changeable(model));
     if (!atomic_compare_exchange_strong(&model->trained, &untrained, 1)) {
         L2_CHECK(l2_fail(LLAMA2_E_BUSY, "the model has a trainer already: free that first"));
     }

@@ -92,9 +92,11 @@ FIELD(llama2_config, rope_factor, 88, 8);
 FIELD(llama2_config, rope_low_freq_factor, 96, 8);
 FIELD(llama2_config, rope_high_freq_factor, 104, 8);
 
-SIZE(llama2_model_options, 8);
+SIZE(llama2_model_options, 16);
 FIELD(llama2_model_options, struct_size, 0, 4);
 FIELD(llama2_model_options, dtype, 4, 4);
+FIELD(llama2_model_options, weights, 8, 4);
+FIELD(llama2_model_options, reserved, 12, 4);
 
 SIZE(llama2_tensor_info, 32);
 FIELD(llama2_tensor_info, struct_size, 0, 4);
@@ -398,6 +400,8 @@ CONSTANT(LLAMA2_PRESET_70B, 3);
 CONSTANT(LLAMA2_ROPE_SCALING_NONE, 0);
 CONSTANT(LLAMA2_ROPE_SCALING_LINEAR, 1);
 CONSTANT(LLAMA2_ROPE_SCALING_LLAMA3, 2);
+CONSTANT(LLAMA2_WEIGHTS_CONVERTED, 0);
+CONSTANT(LLAMA2_WEIGHTS_AS_STORED, 1);
 CONSTANT(LLAMA2_SCHEDULE_COSINE, 0);
 CONSTANT(LLAMA2_SCHEDULE_CONSTANT, 1);
 CONSTANT(LLAMA2_HEAD_NORMAL, 0);

@@ -12,6 +12,7 @@
 #include "math/kernel/rmsnorm.h"
 #include "math/kernel/rope.h"
 #include "math/kernel/swiglu.h"
+#include "math/kernel/unpack.h"
 
 const l2_kernels L2_TABLE = {
     .name = L2_TABLE_NAME,
@@ -20,6 +21,7 @@ const l2_kernels L2_TABLE = {
     .gemm_pack_a = gemm_pack_a,
     .gemm_few = gemm_few,
     .gemm_some = gemm_some,
+    .unpack = unpack_stored,
     .head_forward = head_forward,
     .head_backward = head_backward,
     .head_probabilities = head_probabilities,

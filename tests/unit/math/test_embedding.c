@@ -21,7 +21,8 @@ START_TEST(rows_are_copied)
         for (int32_t dtype = LLAMA2_F32; dtype <= LLAMA2_F64; dtype++) {
             size_t size = l2_dtype_size(dtype);
             void *w = test_numbers(dtype, V * d, 1, 1), *y = test_alloc(n * d, size);
-            l2_tensor tw = l2_tensor_2d(dtype, w, V, d), ty = l2_tensor_2d(dtype, y, n, d);
+            l2_linear tw = {.weight = l2_tensor_2d(dtype, w, V, d)};
+            l2_tensor ty = l2_tensor_2d(dtype, y, n, d);
             ck_ok(l2_op_embedding_forward(ctx, &tw, tokens, &ty));
             for (int64_t t = 0; t < n; t++) {
                 ck_same_bits("row", (char *)w + (size_t)(tokens[t] * d) * size, (char *)y + (size_t)(t * d) * size, d,
@@ -37,7 +38,8 @@ END_TEST
 
 typedef struct check {
     llama2_context *ctx;
-    l2_tensor w, y;
+    l2_linear w;
+    l2_tensor y;
     const int32_t *tokens;
     const double *dy;
 } check;
@@ -63,7 +65,7 @@ START_TEST(gradient)
         double *dw = test_alloc(V * d, 8);
         l2_tensor tdw = l2_tensor_2d(LLAMA2_F64, dw, V, d), tdy = l2_tensor_2d(LLAMA2_F64, dy, n, d);
         ck_ok(l2_op_embedding_backward(ctx, &tdw, tokens, &tdy));
-        check c = {ctx, l2_tensor_2d(LLAMA2_F64, w, V, d), l2_tensor_2d(LLAMA2_F64, y, n, d), tokens, dy};
+        check c = {ctx, {.weight = l2_tensor_2d(LLAMA2_F64, w, V, d)}, l2_tensor_2d(LLAMA2_F64, y, n, d), tokens, dy};
         gradcheck("dw", loss, &c, w, dw, V * d, 100, 1e-7);
         free(w);
         free(y);

@@ -23,12 +23,12 @@ static double loss(void *user)
 static void check_gradients(llama2_context *ctx, int64_t t, int64_t n, int64_t k)
 {
     enum { D = LLAMA2_F64 };
-    linear_case c = {
-        .ctx = ctx,
-        .w = {l2_tensor_2d(D, test_numbers(D, n * k, 1, 1), n, k), l2_tensor_2d(D, test_alloc(n * k, 8), n, k)},
-        .x = l2_tensor_2d(D, test_numbers(D, t * k, 2, 1), t, k),
-        .y = l2_tensor_2d(D, test_alloc(t * n, 8), t, n),
-        .dy = l2_tensor_2d(D, test_numbers(D, t * n, 3, 1), t, n)};
+    linear_case c = {.ctx = ctx,
+                     .w = {.weight = l2_tensor_2d(D, test_numbers(D, n * k, 1, 1), n, k),
+                           .grad = l2_tensor_2d(D, test_alloc(n * k, 8), n, k)},
+                     .x = l2_tensor_2d(D, test_numbers(D, t * k, 2, 1), t, k),
+                     .y = l2_tensor_2d(D, test_alloc(t * n, 8), t, n),
+                     .dy = l2_tensor_2d(D, test_numbers(D, t * n, 3, 1), t, n)};
     l2_tensor dx = l2_tensor_2d(D, test_numbers(D, t * k, 4, 1), t, k);
     double *before = test_numbers(D, t * k, 4, 1);
     ck_ok(l2_linear_backward(ctx, &c.w, &c.x, &c.dy, &dx, 1));
@@ -61,8 +61,8 @@ START_TEST(micro_batches_and_rows_of_zeros)
     float *w = test_numbers(F, N * K, 1, 1), *x = test_numbers(F, T * K, 2, 1), *dy = test_numbers(F, T * N, 3, 1);
     for (int64_t i = 20 * N; i < 25 * N; i++) dy[i] = 0;
     float *whole = test_alloc(N * K, 4), *parts = test_alloc(N * K, 4);
-    l2_linear a = {l2_tensor_2d(F, w, N, K), l2_tensor_2d(F, whole, N, K)},
-              b = {a.weight, l2_tensor_2d(F, parts, N, K)};
+    l2_linear a = {.weight = l2_tensor_2d(F, w, N, K), .grad = l2_tensor_2d(F, whole, N, K)},
+              b = {.weight = a.weight, .grad = l2_tensor_2d(F, parts, N, K)};
     l2_tensor xs = l2_tensor_2d(F, x, T, K), dys = l2_tensor_2d(F, dy, T, N);
     ck_ok(l2_linear_backward(ctx, &a, &xs, &dys, NULL, 0));
     const int64_t cuts[] = {0, 1, 20, 25, 400, T}; /* without the rows of zeros */
