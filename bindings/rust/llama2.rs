@@ -1074,11 +1074,17 @@ extern "C" {
     pub fn llama2_session_create(model: *mut llama2_model, out: *mut *mut llama2_session) -> llama2_status;
     pub fn llama2_session_free(session: *mut llama2_session);
     pub fn llama2_session_feed(session: *mut llama2_session, tokens: *const i32, n: i64) -> llama2_status;
+    pub fn llama2_session_feed_batch(sessions: *const *mut llama2_session, n_sessions: i32, tokens: *const i32, offsets: *const i64) -> llama2_status;
+    pub fn llama2_session_sync(session: *mut llama2_session, tokens: *const i32, n: i64, reused: *mut i64) -> llama2_status;
     pub fn llama2_session_sample(session: *mut llama2_session, sampling: *const llama2_sampling, token: *mut i32, logprob: *mut f32) -> llama2_status;
     pub fn llama2_session_top(session: *mut llama2_session, temperature: f64, n: i32, ids: *mut i32, logprobs: *mut f32) -> llama2_status;
     pub fn llama2_session_logits(session: *const llama2_session, buffer: *mut f32, capacity: i64, needed: *mut i64) -> llama2_status;
     pub fn llama2_session_position(session: *const llama2_session) -> i64;
     pub fn llama2_session_rewind(session: *mut llama2_session, n: i64) -> llama2_status;
+    pub fn llama2_session_save(session: *const llama2_session, path: *const c_char) -> llama2_status;
+    pub fn llama2_session_save_memory(session: *const llama2_session, buffer: *mut c_void, capacity: usize, needed: *mut usize) -> llama2_status;
+    pub fn llama2_session_load(model: *mut llama2_model, path: *const c_char, out: *mut *mut llama2_session) -> llama2_status;
+    pub fn llama2_session_load_memory(model: *mut llama2_model, data: *const c_void, size: usize, out: *mut *mut llama2_session) -> llama2_status;
     pub fn llama2_stops_create(ctx: *mut llama2_context, texts: *const *const c_char, lengths: *const usize, n: i32, out: *mut *mut llama2_stops) -> llama2_status;
     pub fn llama2_stops_free(stops: *mut llama2_stops);
     pub fn llama2_stops_push(stops: *mut llama2_stops, text: *const c_char, length: usize, shown: *mut *const c_char, n_shown: *mut usize, which: *mut i32) -> llama2_status;

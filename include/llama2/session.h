@@ -49,9 +49,27 @@ LLAMA2_API void llama2_sampling_init(llama2_sampling *sampling, size_t size);
 LLAMA2_API llama2_status llama2_session_create(llama2_model *model, llama2_session **out);
 LLAMA2_API void llama2_session_free(llama2_session *session);
 
-/* Reads n > 0 tokens; the cache grows as needed, up to the model's context length (LLAMA2_E_CONTEXT, nothing read).
- * Since 0.1. */
+/* Reads n > 0 tokens; the cache grows as needed, up to the model's context length (LLAMA2_E_CONTEXT, nothing read; the
+ * message says how many would fit). Since 0.1. */
 LLAMA2_API llama2_status llama2_session_feed(llama2_session *session, const int32_t *tokens, int64_t n);
+
+/*
+ * Several sessions of one model, each once, read tokens in one forward: session i those at offsets[i] .. offsets[i + 1]
+ * - 1, at least one; offsets[0] is 0, n_sessions + 1 of them. Each then holds the bits of llama2_session_feed alone;
+ * one read of the weights serves all, so that a server decodes many sequences in little more than the time of one. On
+ * failure all are as they were. Sample from each as always. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_session_feed_batch(llama2_session *const *sessions, int32_t n_sessions,
+                                                   const int32_t *tokens, const int64_t *offsets);
+
+/*
+ * Makes the session hold exactly these n > 0 tokens, with logits after the last: what it holds already of their
+ * beginning is kept, the rest forgotten, the missing tokens read. *reused (may be NULL): how many were not read again.
+ * Errors: CONTEXT where n is more than the context, INVALID: nothing has changed; where reading fails, the session
+ * holds the common beginning. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_session_sync(llama2_session *session, const int32_t *tokens, int64_t n,
+                                             int64_t *reused);
 
 /* Draws the next token from what has been read, without reading it: feed it to go on. *logprob (may be NULL): its
  * log-probability at this temperature (at 1 when the temperature is 0) over the whole vocabulary, as the model has it:
@@ -74,6 +92,26 @@ LLAMA2_API llama2_status llama2_session_logits(const llama2_session *session, fl
 LLAMA2_API int64_t llama2_session_position(const llama2_session *session);
 /* Forgets all but the first n tokens; logits are gone until the next feed. Since 0.1. */
 LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t n);
+
+/* --- state ----------------------------------------------------------------------------------- */
+
+/*
+ * What a session has read, its logits and its KV cache, to go on elsewhere or later with the same bits: in a file,
+ * written atomically, or a buffer. It has a version and checksums, and a fingerprint of the model: its config, data
+ * type and a sample of every tensor's weights. Another model is refused (MISMATCH); one with a longer or shorter
+ * context is the same as long as the tokens fit. Size: about tokens x layers x 2 x kv heads x head_dim x 4 bytes in
+ * fp32. Errors of saving: IO, NOMEM, CANCELLED, BUSY. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_session_save(const llama2_session *session, const char *path);
+/* *needed: bytes. Buffer NULL with capacity 0 only counts; a buffer that is too small is BUFFER. Since 0.1. */
+LLAMA2_API llama2_status llama2_session_save_memory(const llama2_session *session, void *buffer, size_t capacity,
+                                                    size_t *needed);
+
+/* A new session on `model` with that state. Errors: MISMATCH (another model), CONTEXT (more tokens than its context),
+ * CORRUPT, TRUNCATED, FORMAT, UNSUPPORTED (a newer version), NOT_FOUND, IO, NOMEM. Since 0.1. */
+LLAMA2_API llama2_status llama2_session_load(llama2_model *model, const char *path, llama2_session **out);
+LLAMA2_API llama2_status llama2_session_load_memory(llama2_model *model, const void *data, size_t size,
+                                                    llama2_session **out);
 
 #ifdef __cplusplus
 }

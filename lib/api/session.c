@@ -1,6 +1,6 @@
 /* include/llama2/session.h: arguments checked, options completed; the work is done in lib/infer/. */
 #include "base/options.h"
-#include "infer/session.h"
+#include "infer/session_io.h"
 #include "model/forward.h"
 
 #include <string.h>
@@ -27,24 +27,95 @@ void llama2_session_free(llama2_session *session)
     l2_session_release(session);
 }
 
+/* Can the session read these after its first `position` tokens? */
+static llama2_status check_tokens(const llama2_session *s, int64_t position, const int32_t *tokens, int64_t n,
+                                  const char *function)
+{
+    const llama2_config *c = &s->model->config;
+    if (n > c->max_seq_len - position)
+        return l2_fail(LLAMA2_E_CONTEXT,
+                       "%s: %lld tokens after %lld do not fit the model's context of %d; %lld more do", function,
+                       (long long)n, (long long)position, c->max_seq_len, (long long)(c->max_seq_len - position));
+    for (int64_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
+            return l2_fail(LLAMA2_E_INVALID, "%s: tokens[%lld] is %d, the vocabulary has %d", function, (long long)i,
+                           tokens[i], c->vocab_size);
+    return LLAMA2_OK;
+}
+
+static llama2_status feed(llama2_session *const *sessions, int32_t n, const int32_t *tokens, const int64_t *offsets)
+{
+    L2_TRY(l2_model_enter(sessions[0]->model, 0));
+    llama2_status status = l2_sessions_feed(sessions, n, tokens, offsets);
+    l2_model_leave(sessions[0]->model, 0);
+    return status;
+}
+
 llama2_status llama2_session_feed(llama2_session *s, const int32_t *tokens, int64_t n)
 {
+    int64_t offsets[] = {0, n};
     if (!s || !tokens || n < 1)
         return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: session or tokens is NULL, or n is below 1");
     L2_TRY(l2_context_check(s->ctx));
-    const llama2_config *c = &s->model->config;
-    if (n > c->max_seq_len - s->sequence.length)
-        return l2_fail(LLAMA2_E_CONTEXT, "%lld tokens after %lld do not fit the model's context of %d: %lld more do",
-                       (long long)n, (long long)s->sequence.length, c->max_seq_len,
-                       (long long)(c->max_seq_len - s->sequence.length));
-    for (int64_t i = 0; i < n; i++)
-        if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
-            return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed: tokens[%lld] is %d, the vocabulary has %d",
-                           (long long)i, tokens[i], c->vocab_size);
-    L2_TRY(l2_model_enter(s->model, 0));
-    llama2_status status = l2_session_feed(s, tokens, n);
-    l2_model_leave(s->model, 0);
-    return status;
+    L2_TRY(check_tokens(s, s->sequence.length, tokens, n, "llama2_session_feed"));
+    return feed(&s, 1, tokens, offsets);
+}
+
+/* Session i of a batch, all before it having been marked. */
+static llama2_status check_fed(llama2_session *const *sessions, int32_t i, const int32_t *tokens,
+                               const int64_t *offsets)
+{
+    llama2_session *s = sessions[i];
+    if (!s || s->fed || s->model != sessions[0]->model)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed_batch: sessions[%d] is %s", i,
+                       !s       ? "NULL"
+                       : s->fed ? "one of those before it"
+                                : "of another model than sessions[0]");
+    if ((i == 0 && offsets[0] != 0) || offsets[i + 1] <= offsets[i])
+        return l2_fail(
+            LLAMA2_E_INVALID,
+            "llama2_session_feed_batch: sessions[%d] has tokens %lld .. %lld; they begin at 0 and each has one", i,
+            (long long)offsets[i], (long long)offsets[i + 1]);
+    llama2_status status = check_tokens(s, s->sequence.length, tokens + offsets[i], offsets[i + 1] - offsets[i],
+                                        "llama2_session_feed_batch");
+    return status < 0 ? l2_fail_in(status, "sessions[%d]", i) : LLAMA2_OK;
+}
+
+llama2_status llama2_session_feed_batch(llama2_session *const *sessions, int32_t n_sessions, const int32_t *tokens,
+                                        const int64_t *offsets)
+{
+    llama2_status status = LLAMA2_OK;
+    int32_t n = 0;
+    if (!sessions || !tokens || !offsets || n_sessions < 1 || !sessions[0])
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_session_feed_batch: sessions, tokens or offsets is NULL, or n_sessions is below 1");
+    L2_TRY(l2_context_check(sessions[0]->ctx));
+    for (; n < n_sessions; n++) {
+        status = check_fed(sessions, n, tokens, offsets);
+        if (status < 0) break;
+        sessions[n]->fed = 1;
+    }
+    for (int32_t i = 0; i < n; i++) sessions[i]->fed = 0;
+    return status < 0 ? status : feed(sessions, n_sessions, tokens, offsets);
+}
+
+llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
+{
+    if (!s || !tokens || n < 1)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_sync: session or tokens is NULL, or n is below 1");
+    L2_TRY(l2_context_check(s->ctx));
+    L2_TRY(check_tokens(s, 0, tokens, n, "llama2_session_sync"));
+    int64_t same = 0, held = s->sequence.length;
+    while (same < held && same < n && s->tokens[same] == tokens[same]) same++;
+    int done = same == n && held == n && s->has_logits;
+    if (same == n && !done) same--; /* the last one is read again, for its logits */
+    if (!done) {
+        int64_t offsets[] = {0, n - same};
+        if (same < held) L2_TRY(llama2_session_rewind(s, same));
+        L2_TRY(feed(&s, 1, tokens + same, offsets));
+    }
+    if (reused) *reused = same;
+    return LLAMA2_OK;
 }
 
 static llama2_status check_logits(const llama2_session *s, const char *function)
@@ -102,4 +173,62 @@ llama2_status llama2_session_rewind(llama2_session *s, int64_t n)
     l2_kv_truncate(&s->cache, &s->sequence, n);
     s->has_logits = 0;
     return LLAMA2_OK;
+}
+
+/* --- state ----------------------------------------------------------------------------------- */
+
+/* Into the writer that `status` says was made. */
+static llama2_status save(const llama2_session *s, l2_state_writer *writer, llama2_status status)
+{
+    if (status >= 0) status = l2_model_enter(s->model, 0);
+    if (status < 0) {
+        l2_state_abort(writer);
+        return status;
+    }
+    status = l2_session_write(s, writer);
+    l2_model_leave(s->model, 0);
+    return status;
+}
+
+llama2_status llama2_session_save(const llama2_session *s, const char *path)
+{
+    l2_state_writer writer;
+    if (!s || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_session_save: session or path is NULL");
+    L2_TRY(l2_context_check(s->ctx));
+    return save(s, &writer, l2_state_create(s->ctx, path, &writer));
+}
+
+llama2_status llama2_session_save_memory(const llama2_session *s, void *buffer, size_t capacity, size_t *needed)
+{
+    l2_state_writer writer;
+    size_t size;
+    if (!s || (!buffer && capacity > 0))
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_save_memory: session is NULL, or buffer is with a capacity");
+    L2_TRY(l2_context_check(s->ctx));
+    return save(s, &writer, l2_state_create_memory(s->ctx, buffer, capacity, needed ? needed : &size, &writer));
+}
+
+static llama2_status load(llama2_model *model, const char *path, const void *data, size_t size, llama2_session **out)
+{
+    L2_TRY(l2_context_check(model->ctx));
+    L2_TRY(l2_model_enter(model, 0));
+    llama2_status status = l2_session_read(model, path, data, size, out);
+    l2_model_leave(model, 0);
+    return status;
+}
+
+llama2_status llama2_session_load(llama2_model *model, const char *path, llama2_session **out)
+{
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_session_load: out is NULL");
+    *out = NULL;
+    if (!model || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_session_load: model or path is NULL");
+    return load(model, path, NULL, 0, out);
+}
+
+llama2_status llama2_session_load_memory(llama2_model *model, const void *data, size_t size, llama2_session **out)
+{
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_session_load_memory: out is NULL");
+    *out = NULL;
+    if (!model || !data) return l2_fail(LLAMA2_E_INVALID, "llama2_session_load_memory: model or data is NULL");
+    return load(model, NULL, data, size, out);
 }

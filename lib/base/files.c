@@ -275,6 +275,18 @@ done:
     return status;
 }
 
+void l2_writer_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t *needed, l2_writer *w)
+{
+    *w = (l2_writer){.ctx = ctx, .memory = buffer, .room = capacity, .needed = needed, .fd = -1};
+}
+
+/* Keeps what fits. */
+static void write_memory(l2_writer *w, const void *data, size_t length)
+{
+    if (w->size < w->room) memcpy(w->memory + w->size, data, w->room - w->size < length ? w->room - w->size : length);
+    w->size += length;
+}
+
 static llama2_status flush(l2_writer *w)
 {
     for (size_t done = 0; done < w->used;) {
@@ -292,6 +304,10 @@ llama2_status l2_writer_write(l2_writer *w, const void *data, size_t length)
 {
     const unsigned char *bytes = data;
     w->crc = l2_crc32c(w->crc, data, length);
+    if (w->needed) {
+        write_memory(w, data, length);
+        return LLAMA2_OK;
+    }
     w->size += length;
     while (length > 0) {
         size_t n = BUFFER_SIZE - w->used < length ? BUFFER_SIZE - w->used : length;
@@ -320,6 +336,14 @@ llama2_status l2_writer_commit(l2_writer *w)
     const l2_file_ops *f = w->ctx->files;
     llama2_status status;
     int failed;
+    if (w->needed) {
+        *w->needed = w->size;
+        status = w->room == 0 || w->size <= w->room
+                     ? LLAMA2_OK
+                     : l2_fail(LLAMA2_E_BUFFER, "%llu bytes are needed, the buffer has %zu",
+                               (unsigned long long)w->size, w->room);
+        goto done;
+    }
     L2_CHECK(flush(w));
     do failed = f->fsync(w->fd);
     while (failed && errno == EINTR);

@@ -31,6 +31,9 @@ typedef struct l2_state_writer {
 
 /* As l2_writer: after a failure, and when done, call l2_state_abort. Kind and name together are unique. */
 llama2_status l2_state_create(llama2_context *ctx, const char *path, l2_state_writer *out);
+/* Into a buffer, as l2_writer_memory. */
+llama2_status l2_state_create_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t *needed,
+                                     l2_state_writer *out);
 llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const char *name, uint32_t version,
                              uint32_t flags);
 llama2_status l2_state_bytes(l2_state_writer *writer, const void *data, size_t size);

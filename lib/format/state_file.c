@@ -36,14 +36,26 @@ static size_t padded(size_t length)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-llama2_status l2_state_create(llama2_context *ctx, const char *path, l2_state_writer *out)
+static llama2_status write_header(l2_state_writer *writer)
 {
     unsigned char header[HEADER];
-    memset(out, 0, sizeof *out);
-    out->ctx = ctx;
     make_header(header);
+    return l2_writer_write(&writer->file, header, sizeof header);
+}
+
+llama2_status l2_state_create(llama2_context *ctx, const char *path, l2_state_writer *out)
+{
+    *out = (l2_state_writer){.ctx = ctx};
     L2_TRY(l2_writer_open(ctx, path, &out->file));
-    return l2_writer_write(&out->file, header, sizeof header);
+    return write_header(out);
+}
+
+llama2_status l2_state_create_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t *needed,
+                                     l2_state_writer *out)
+{
+    *out = (l2_state_writer){.ctx = ctx};
+    l2_writer_memory(ctx, buffer, capacity, needed, &out->file);
+    return write_header(out);
 }
 
 llama2_status l2_state_begin(l2_state_writer *writer, const char *kind, const char *name, uint32_t version,

@@ -1,4 +1,4 @@
-/* Token by token on one sequence. */
+/* A sequence with its cache: making, drawing from it. What it reads: infer/feed.c. */
 #include "infer/session.h"
 
 #include "base/alloc.h"
@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-/* A long prompt is read in pieces of this many tokens, to bound the memory of activations. */
-enum { PIECE = 512 };
 enum { FIRST_BLOCKS = 4 };
 
 llama2_status l2_session_new(llama2_model *model, llama2_session **out)
@@ -49,55 +47,6 @@ void l2_session_release(llama2_session *s)
     l2_model_release(s->model);
     l2_free(ctx, s);
     l2_context_release(ctx);
-}
-
-/* Blocks for the first `length` positions; the cache grows by a quarter at least. */
-static llama2_status reserve(llama2_session *s, int64_t length)
-{
-    int32_t missing = l2_kv_blocks_for(length) - s->sequence.n_blocks - s->cache.n_free;
-    if (missing > 0) {
-        int32_t room = l2_kv_blocks_for(s->model->config.max_seq_len) - s->cache.n_blocks;
-        int32_t add = s->cache.n_blocks / 4 > missing ? s->cache.n_blocks / 4 : missing;
-        if (add > room) add = room;
-        L2_TRY(l2_realloc(s->ctx, (size_t)s->sequence.length, (size_t)(s->cache.n_blocks + add) * L2_KV_BLOCK,
-                          sizeof *s->tokens, &s->tokens));
-        L2_TRY(l2_kv_cache_grow(&s->cache, add));
-    }
-    l2_kv_extend(&s->cache, &s->sequence, length);
-    return LLAMA2_OK;
-}
-
-static llama2_status compute_logits(llama2_session *s, const l2_tensor *hidden)
-{
-    const llama2_model *m = s->model;
-    l2_tensor row = l2_tensor_2d(m->dtype, s->logits, 1, m->config.vocab_size),
-              copy = l2_tensor_2d(LLAMA2_F32, s->logits32, 1, m->config.vocab_size);
-    L2_TRY(l2_linear_forward(m->ctx, &m->head, hidden, &row, 0));
-    return s->logits32 == s->logits ? LLAMA2_OK : l2_op_copy(m->ctx, &row, &copy);
-}
-
-llama2_status l2_session_feed(llama2_session *s, const int32_t *tokens, int64_t n)
-{
-    const llama2_model *m = s->model;
-    llama2_status status;
-    int64_t before = s->sequence.length;
-    l2_tensor hidden = l2_tensor_2d(m->dtype, NULL, 1, m->config.dim);
-    L2_CHECK(l2_scratch_get(s->ctx, (size_t)m->config.dim * l2_dtype_size(m->dtype), &hidden.data));
-    for (int64_t first = 0; first < n; first += PIECE) {
-        int64_t count = n - first < PIECE ? n - first : PIECE;
-        int64_t offsets[2] = {0, count}, start = before + first, last = count - 1;
-        L2_CHECK(reserve(s, start + count));
-        memcpy(s->tokens + start, tokens + first, (size_t)count * sizeof *tokens);
-        const int32_t *blocks = s->sequence.blocks;
-        l2_kv_rows rows = {1, offsets, &start, &blocks};
-        L2_CHECK(l2_model_forward_cached(m, &s->cache, &rows, tokens + first, &last, 1, &hidden));
-    }
-    L2_CHECK(compute_logits(s, &hidden));
-    s->has_logits = 1;
-done:
-    if (status < 0) l2_kv_truncate(&s->cache, &s->sequence, before);
-    l2_scratch_put(s->ctx, hidden.data);
-    return status;
 }
 
 /* The sampler on the logits with their bias and penalties, which are taken back afterwards. */

@@ -15,13 +15,23 @@ struct llama2_session {
     void *logits;    /* (V) after the last token, in the model's dtype */
     float *logits32; /* the same memory, or a copy in fp32 for the sampler and the host */
     int has_logits;
+    int fed; /* in a call that is checking its sessions */
     void *sample_room;
     l2_penalties penalties; /* made when a draw first asks for them */
 };
 
 llama2_status l2_session_new(llama2_model *model, llama2_session **out);
 void l2_session_release(llama2_session *session);
-llama2_status l2_session_feed(llama2_session *session, const int32_t *tokens, int64_t n);
+
+/* feed.c: sessions of one model, all different, read tokens[offsets[s]] .. each, at least one, which fit. On failure
+ * they are as they were. */
+llama2_status l2_sessions_feed(llama2_session *const *sessions, int32_t n, const int32_t *tokens,
+                               const int64_t *offsets);
+/* feed.c: blocks of the cache and ids for the first `length` positions. */
+llama2_status l2_session_reserve(llama2_session *session, int64_t length);
+/* feed.c: the logits are there: their copy in fp32 too. */
+llama2_status l2_session_copy_logits(llama2_session *session);
+
 llama2_status l2_session_top(llama2_session *session, double temperature, int32_t n, int32_t *ids, float *logprobs);
 llama2_status l2_session_draw(llama2_session *session, const llama2_sampling *sampling, int32_t *token, float *logprob);
 

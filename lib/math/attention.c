@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "math/kernels.h"
 #include <math.h>
+#include <string.h>
 
 /* In place of l2_kv_layer.values: store no values. */
 enum { NO_VALUES = -1 };
@@ -106,6 +107,22 @@ llama2_status l2_op_kv_store(llama2_context *ctx, const l2_tensor *k, const l2_t
     l2_parallel(ctx, (int32_t)n, store_block, &job);
     l2_scratch_put(ctx, job.items);
     return LLAMA2_OK;
+}
+
+void l2_op_kv_load(const l2_kv_layer *layer, const int32_t *blocks, int64_t start, l2_tensor *k, l2_tensor *v)
+{
+    size_t size = l2_dtype_size(layer->dtype);
+    int64_t dh = layer->head_dim;
+    for (int64_t t = 0; t < k->shape[0]; t++) {
+        const void *block = layer->blocks[blocks[(start + t) / L2_KV_BLOCK]];
+        int64_t p = (start + t) % L2_KV_BLOCK;
+        for (int64_t h = 0; h < layer->n_kv_heads; h++) {
+            int64_t row = (t * layer->n_kv_heads + h) * dh, part = h * dh * L2_KV_BLOCK;
+            for (int64_t i = 0; i < dh; i++)
+                memcpy(at(k->data, row + i, size), at(block, layer->keys + part + i * L2_KV_BLOCK + p, size), size);
+            memcpy(at(v->data, row, size), at(block, layer->values + part + p * dh, size), (size_t)dh * size);
+        }
+    }
 }
 
 /* --- forward --------------------------------------------------------------------------------- */

@@ -86,6 +86,8 @@ typedef struct l2_kv_rows {
 /* Stores k, v: (T, KVH, Dh) of the new rows (keys already rotated). */
 llama2_status l2_op_kv_store(llama2_context *ctx, const l2_tensor *k, const l2_tensor *v, const l2_kv_rows *rows,
                              l2_kv_layer *layer);
+/* Copies k, v: (T, KVH, Dh) of positions start .. start + T - 1 of a sequence, whose blocks these are, out again. */
+void l2_op_kv_load(const l2_kv_layer *layer, const int32_t *blocks, int64_t start, l2_tensor *k, l2_tensor *v);
 /* o = attention of the new rows over positions 0 .. own of their sequence, from the cache. The bits of
  * l2_op_attention_forward. */
 llama2_status l2_op_attention_cached(llama2_context *ctx, const l2_tensor *q, const l2_kv_layer *layer,

@@ -21,7 +21,7 @@ typedef struct world {
     llama2_model_options model_options;
     small_batch batch;
     llama2_model *model, *made;
-    llama2_session *session;
+    llama2_session *session, *other;
     llama2_optimizer *optimizer, *critic_optimizer;
     llama2_trainer *trainer, *critic_trainer;
     llama2_reward_model *reward;
@@ -110,6 +110,43 @@ static llama2_status session_feed(world *w)
     }
     ck_ok(llama2_session_logits(w->session, w->more, 37, NULL));
     return status;
+}
+
+static void with_sessions(world *w)
+{
+    with_session(w);
+    ck_ok(llama2_session_create(w->model, &w->other));
+}
+
+/* Whoever comes first keeps nothing of it where the other fails. */
+static llama2_status session_feed_batch(world *w)
+{
+    llama2_session *const both[] = {w->session, w->other};
+    static const int64_t offsets[] = {0, 20, 30}; /* the first one grows */
+    int64_t before = llama2_session_position(w->session);
+    llama2_status status = llama2_session_feed_batch(both, 2, w->batch.tokens, offsets);
+    if (status < 0) {
+        ck_assert_int_eq(llama2_session_position(w->session), before);
+        ck_assert_int_eq(llama2_session_position(w->other), 0);
+        return status;
+    }
+    ck_ok(llama2_session_logits(w->session, w->more, 37, NULL));
+    ck_ok(llama2_session_logits(w->other, w->out, 37, NULL));
+    return status;
+}
+
+static llama2_status session_sample(world *w)
+{
+    llama2_sampling o;
+    llama2_sampling_init(&o, sizeof o);
+    o.presence_penalty = 1;
+    return llama2_session_sample(w->session, &o, &w->token, w->out);
+}
+
+static llama2_status session_top(world *w)
+{
+    int32_t ids[5];
+    return llama2_session_top(w->session, 1, 5, ids, w->out);
 }
 
 static llama2_status rollout(world *w)
@@ -243,6 +280,10 @@ static const call calls[] = {
     {"session_create, double", LLAMA2_F64, NULL, session_create, 9, 0},
     {"session_feed", LLAMA2_F32, with_session, session_feed, 4, 0},
     {"session_feed, double", LLAMA2_F64, with_session, session_feed, 4, 0},
+    {"session_feed_batch", LLAMA2_F32, with_sessions, session_feed_batch, 4, 0},
+    {"session_feed_batch, double", LLAMA2_F64, with_sessions, session_feed_batch, 4, 0},
+    {"session_sample with penalties", LLAMA2_F32, with_session, session_sample, 2, 0},
+    {"session_top", LLAMA2_F32, with_session, session_top, 2, 0},
     {"rollout", LLAMA2_F32, NULL, rollout, 40, 0},
     {"rollout, double", LLAMA2_F64, NULL, rollout, 40, 0},
     {"trainer_create", LLAMA2_F32, with_optimizer, trainer_create, 4, 0},
@@ -281,6 +322,7 @@ static void free_world(world *w)
 {
     llama2_rollouts_free(w->rollouts);
     llama2_session_free(w->session);
+    llama2_session_free(w->other);
     llama2_trainer_free(w->trainer);
     llama2_trainer_free(w->critic_trainer);
     llama2_optimizer_free(w->optimizer);

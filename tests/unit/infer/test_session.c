@@ -144,7 +144,7 @@ START_TEST(limits_are_errors_and_change_nothing)
     int32_t tokens[161] = {0}, bad = 37, token;
     ck_ok(llama2_session_create(m, &s));
     ck_fails(llama2_session_feed(s, tokens, 161), LLAMA2_E_CONTEXT);
-    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "context of 160: 160 more do"));
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "context of 160; 160 more do"));
     ck_fails(llama2_session_feed(s, &bad, 1), LLAMA2_E_INVALID);
     ck_fails(llama2_session_feed(s, tokens, 0), LLAMA2_E_INVALID);
     ck_assert_int_eq(llama2_session_position(s), 0);
