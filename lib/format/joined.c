@@ -9,7 +9,7 @@ enum { PIECE = 256 }; /* elements that are converted at a time */
 typedef struct join_job {
     const l2_joined *joined;
     const l2_kernels *kernels;
-    int64_t rows_a_task;
+    int64_t first, count, rows_a_task;
     int32_t dtype;
     char *out;
 } join_job;
@@ -58,11 +58,10 @@ static void read_rows(void *arg, int32_t task, int32_t worker)
     size_t size = l2_dtype_size(job->dtype);
     int64_t rows = j->axis == L2_JOIN_ROWS ? j->rows / j->n_parts : j->rows; /* of a part */
     int64_t columns = j->axis == L2_JOIN_ROWS ? j->columns : j->columns / j->n_parts;
-    int64_t first = task * job->rows_a_task,
-            end = first + job->rows_a_task < j->rows ? first + job->rows_a_task : j->rows;
-    for (int64_t row = first; row < end; row++) {
-        int64_t to = j->head_dim ? l2_rotary_row(row, j->head_dim) : row;
-        char *out = job->out + (size_t)(to * j->columns) * size;
+    int64_t at = task * job->rows_a_task, end = at + job->rows_a_task < job->count ? at + job->rows_a_task : job->count;
+    for (; at < end; at++) {
+        int64_t row = j->head_dim ? l2_rotary_row_of(job->first + at, j->head_dim) : job->first + at;
+        char *out = job->out + (size_t)(at * j->columns) * size;
         if (j->axis == L2_JOIN_ROWS)
             read_run(job, &j->parts[row / rows], row % rows, columns, out);
         else
@@ -71,10 +70,16 @@ static void read_rows(void *arg, int32_t task, int32_t worker)
     }
 }
 
-void l2_joined_read(llama2_context *ctx, const l2_joined *joined, int32_t dtype, void *out)
+void l2_joined_read(llama2_context *ctx, const l2_joined *joined, int64_t first, int64_t count, int32_t dtype,
+                    void *out)
 {
     enum { ELEMENTS_A_TASK = 1 << 16, MAX_TASKS = 1 << 20 };
-    join_job job = {.joined = joined, .kernels = l2_kernels_of(ctx, LLAMA2_F32), .dtype = dtype, .out = out};
-    job.rows_a_task = joined->rows / MAX_TASKS + ELEMENTS_A_TASK / joined->columns + 1;
-    l2_parallel(ctx, (int32_t)((joined->rows + job.rows_a_task - 1) / job.rows_a_task), read_rows, &job);
+    join_job job = {.joined = joined,
+                    .kernels = l2_kernels_of(ctx, LLAMA2_F32),
+                    .first = first,
+                    .count = count,
+                    .dtype = dtype,
+                    .out = out};
+    job.rows_a_task = count / MAX_TASKS + ELEMENTS_A_TASK / joined->columns + 1;
+    l2_parallel(ctx, (int32_t)((count + job.rows_a_task - 1) / job.rows_a_task), read_rows, &job);
 }

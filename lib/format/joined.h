@@ -30,7 +30,16 @@ static inline int64_t l2_rotary_row(int64_t row, int64_t head_dim)
     return row - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;
 }
 
-/* The whole as LLAMA2_F32 or LLAMA2_F64, on the context's threads; cannot fail. */
-void l2_joined_read(llama2_context *ctx, const l2_joined *joined, int32_t dtype, void *out);
+/* The other way: which of such rows goes there. */
+static inline int64_t l2_rotary_row_of(int64_t row, int64_t head_dim)
+{
+    int64_t in_head = row % head_dim, half = head_dim / 2;
+    return row - in_head + in_head % half * 2 + in_head / half;
+}
+
+/* Rows [first, first + count) in the library's order, as LLAMA2_F32 or LLAMA2_F64, on the context's threads; cannot
+ * fail. */
+void l2_joined_read(llama2_context *ctx, const l2_joined *joined, int64_t first, int64_t count, int32_t dtype,
+                    void *out);
 
 #endif

@@ -100,7 +100,7 @@ llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *vi
         int64_t at = offset_of(&c, (int)(role - l2_roles), layer);
         l2_part part = {view->data + HEADER + 4 * (size_t)at, p->columns, 1, LLAMA2_F32};
         l2_joined whole = {&part, 1, L2_JOIN_ROWS, p->rows, p->columns, role->rotary ? c.head_dim : 0};
-        l2_joined_read(ctx, &whole, dtype, l2_param_data(*out, p));
+        l2_joined_read(ctx, &whole, 0, p->rows, dtype, l2_param_data(*out, p));
     }
     return LLAMA2_OK;
 }

@@ -391,7 +391,7 @@ static void read_param(const checkpoint *c, llama2_model *m, const l2_param *p)
                        .rows = p->rows,
                        .columns = p->columns,
                        .head_dim = role->rotary ? c->config.head_dim : 0};
-    l2_joined_read(m->ctx, &whole, m->dtype, l2_param_data(m, p));
+    l2_joined_read(m->ctx, &whole, 0, p->rows, m->dtype, l2_param_data(m, p));
 }
 
 static llama2_status read_model(checkpoint *c, int32_t dtype, llama2_model **out)

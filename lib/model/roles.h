@@ -1,4 +1,5 @@
-/* The tensors of a Llama under the names of formats other than Hugging Face's, which is the model's own. */
+/* The tensors of a Llama as Meta's files have them, and under the names of the model, which are those of Hugging Face.
+ */
 #ifndef L2_MODEL_ROLES_H
 #define L2_MODEL_ROLES_H
 
@@ -11,9 +12,9 @@ enum { L2_SPLIT_ROWS, L2_SPLIT_COLUMNS, L2_COPIED };
 
 /* A tensor of a layer, or (layer 0) of the model. */
 typedef struct l2_role {
-    const char *of_model, *gguf, *meta; /* names, within the layer */
+    const char *of_model, *meta;        /* names, within the layer */
     unsigned char layer, rows, columns; /* L2_ONE ...; columns L2_ONE: a vector */
-    unsigned char rotary;               /* GGUF and Meta have the two rows of a pair side by side */
+    unsigned char rotary;               /* Meta and llama2.c have the two rows of a pair side by side */
     unsigned char split;
 } l2_role;
 

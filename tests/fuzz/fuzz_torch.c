@@ -17,7 +17,7 @@ static void read_numbers(const l2_torch_tensor *t)
     l2_part part = {t->data, t->stride[0], t->n_dims > 1 ? t->stride[1] : 1, t->dtype};
     l2_joined whole = {&part, 1, L2_JOIN_ROWS, rows, columns, rows % 2 ? 0 : rows};
     double *out = malloc((size_t)(rows * columns) * sizeof *out); /* no two elements are in one place of the file */
-    if (out) l2_joined_read(ctx, &whole, LLAMA2_F64, out);
+    if (out) l2_joined_read(ctx, &whole, 0, rows, LLAMA2_F64, out);
     free(out);
 }
 
