@@ -20,6 +20,9 @@
 
 enum { MAX_SHARDS = 16, MAX_NAME = 64 };
 
+/* Of Llama 3, <|begin_of_text|>, <|end_of_text|> and <|eot_id|>: the last two end a text in Meta's programs. */
+enum { LLAMA3_VOCABULARY = 128256, LLAMA3_BOS = 128000, LLAMA3_EOS = 128001, LLAMA3_EOT = 128009 };
+
 typedef struct checkpoint {
     llama2_context *ctx;
     const char *folder;
@@ -251,7 +254,7 @@ static llama2_status read_vocabulary(checkpoint *c)
     config->vocab_size = (int32_t)rows;
     config->tied = !output || (c->n_shards == 1 && output->data == t->data);
     /* The ids of the tokenizers: Llama 3's, else SentencePiece's. */
-    config->bos_id = rows == 128256 ? 128000 : rows > 2 ? 1 : -1;
+    config->bos_id = rows == LLAMA3_VOCABULARY ? LLAMA3_BOS : rows > 2 ? 1 : -1;
     config->eos_id = config->bos_id < 0 ? -1 : config->bos_id + 1;
     return LLAMA2_OK;
 }
@@ -402,6 +405,8 @@ static llama2_status read_model(checkpoint *c, int32_t dtype, llama2_model **out
     L2_TRY(l2_config_check(&c->config));
     L2_TRY(check_shards(c));
     L2_TRY(l2_model_new(c->ctx, &c->config, dtype, L2_HEAD_LM, out));
+    if (c->config.vocab_size == LLAMA3_VOCABULARY)
+        L2_TRY(l2_model_set_eos(*out, (const int32_t[]){LLAMA3_EOS, LLAMA3_EOT}, 2));
     for (int32_t i = 0; i < (*out)->n_params; i++) {
         int32_t left = (*out)->n_params - i;
         if (i % CHECKED_AT_ONCE == 0)

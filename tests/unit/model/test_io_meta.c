@@ -96,6 +96,7 @@ typedef struct change {
     int n_dims;         /* of it; -1: not there */
     int64_t sizes[3];
     const char *type; /* NULL: "FloatStorage" */
+    int64_t vocab;    /* 0: VOCAB */
     int64_t wide;     /* 0: WIDE. Else the matrices of this width that have one shape are one and the same */
 } change;
 
@@ -142,7 +143,7 @@ static void add(shard *s, const char *name, int n_dims, int64_t rows, int64_t co
 
 static void spill_shard(const change *with, int index)
 {
-    const int64_t wide = with->wide ? with->wide : WIDE;
+    const int64_t wide = with->wide ? with->wide : WIDE, vocab = with->vocab ? with->vocab : VOCAB;
     const struct {
         const char *name;
         int64_t rows, columns;
@@ -157,9 +158,9 @@ static void spill_shard(const change *with, int index)
                     {"feed_forward.w2", DIM, wide / SHARDS}};
     shard s = {.n = 0};
     char name[64];
-    add(&s, "tok_embeddings.weight", 2, VOCAB, DIM / SHARDS, with, index);
+    add(&s, "tok_embeddings.weight", 2, vocab, DIM / SHARDS, with, index);
     add(&s, "norm.weight", 1, DIM, 0, with, index);
-    add(&s, "output.weight", 2, VOCAB / SHARDS, DIM, with, index);
+    add(&s, "output.weight", 2, vocab / SHARDS, DIM, with, index);
     add(&s, "rope.freqs", 1, 1, 0, with, index);
     for (int layer = 0; layer < LAYERS; layer++)
         for (size_t i = 0; i < sizeof of_layer / sizeof *of_layer; i++) {
@@ -204,6 +205,20 @@ START_TEST(test_small_folder)
     llama2_model_free(m);
     spill_folder(&(change){.tensor = "layers.0.attention.inner_attention.rope.freqs", .shard = -1});
     ck_ok(llama2_model_load(ctx, folder, NULL, &m));
+    llama2_model_free(m);
+}
+END_TEST
+
+/* The vocabulary says whose ids they are. */
+START_TEST(test_llama3_ids)
+{
+    llama2_model *m;
+    llama2_config c = {.struct_size = sizeof c};
+    spill_folder(&(change){.vocab = 128256});
+    ck_ok(llama2_model_load(ctx, folder, NULL, &m));
+    ck_ok(llama2_model_config(m, &c));
+    ck_assert(c.vocab_size == 128256 && c.bos_id == 128000 && c.eos_id == 128001);
+    ck_assert(l2_model_is_eos(m, 128001) && l2_model_is_eos(m, 128009) && !l2_model_is_eos(m, 2));
     llama2_model_free(m);
 }
 END_TEST
@@ -349,6 +364,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(good, test_goldens, 0, (int)(sizeof goldens / sizeof *goldens));
     tcase_add_loop_test(bad, test_refused, 0, (int)(sizeof refused / sizeof *refused));
     tcase_add_test(rest, test_small_folder);
+    tcase_add_test(rest, test_llama3_ids);
     tcase_add_test(rest, test_folders_that_are_none);
     tcase_add_test(rest, test_each_failure_while_loading);
     suite_add_tcase(suite, good);
