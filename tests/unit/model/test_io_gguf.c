@@ -191,7 +191,7 @@ static void check_eos(const llama2_model *m, int32_t n, const int32_t *expected)
     int32_t ids[8], found = 0;
     ck_ok(llama2_model_eos_ids(m, ids, 8, &found));
     ck_assert_int_eq(found, n);
-    ck_assert_mem_eq(ids, expected, (size_t)n * sizeof *ids);
+    if (n) ck_assert_mem_eq(ids, expected, (size_t)n * sizeof *ids);
 }
 
 /* Named by keys, or known by their texts. */
