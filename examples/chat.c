@@ -102,7 +102,8 @@ int main(int argc, char **argv)
         .usage = "--model DIR [--system TEXT] [--max-tokens N] [--temperature T] [--top-k K] [--top-p P]",
         .options = options,
         .notes = "/reset forgets the dialogue, /quit or the end of the input ends it. Where the context is full the "
-                 "earliest turns are forgotten."};
+                 "earliest turns are forgotten.\n"
+                 "A model's weights stay in their file as they are, quantised ones too."};
     app a;
     stream g = {0};
     int status = app_parse(&a, &program, argc, argv);

@@ -22,7 +22,9 @@ int main(int argc, char **argv)
                  "[--top-p P]",
         .options = options,
         .notes =
-            "What is printed is the new text alone, with a line end behind it. The same seed gives the same text."};
+            "What is printed is the new text alone, with a line end behind it. The same seed gives the same text.\n"
+            "A model's weights stay in their file as they are, quantised ones too: the text is that of the same "
+            "weights in fp32."};
     app a;
     stream g = {0};
     int status = app_parse(&a, &program, argc, argv);

@@ -82,7 +82,7 @@ static bool run(scoring *s, const char *path)
     size_t size;
     int64_t n = 0;
     llama2_config c = {.struct_size = sizeof c};
-    if (!app_load(s->a, s->a->args.model, &s->model, &s->tokenizer) ||
+    if (!app_load_to_read(s->a, s->a->args.model, &s->model, &s->tokenizer) ||
         !app_try(s->a, llama2_model_config(s->model, &c), "model"))
         return false;
     char *text = app_read(s->a, path, &size);
@@ -121,11 +121,11 @@ int main(int argc, char **argv)
         .maximum_rest = 1,
         .notes =
             "FILE is one text, - standard input. Where the model's texts begin with BOS, it stands before it and is "
-            "not "
-            "counted; else the first token is not.\nA text longer than the context is read in windows: the first is "
-            "full; each further one begins with BOS, if there is one, and the tokens that\njust came before, and adds "
-            "--stride new ones, so that every token is scored once and, after the first window, has at least window - "
-            "stride - 1 tokens of the text before it."};
+            "not counted; else the first token is not.\nA text longer than the context is read in windows: the first "
+            "is full; each further one begins with BOS, if there is one, and the tokens that\njust came before, and "
+            "adds --stride new ones, so that every token is scored once and, after the first window, has at least "
+            "window - stride - 1 tokens\nof the text before it. The weights stay in their file as they are, quantised "
+            "ones too: the numbers are those of the same weights in fp32."};
     int status = app_parse(&a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if (!a.args.model) return args_usage(&program, "--model is missing");

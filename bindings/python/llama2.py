@@ -398,7 +398,7 @@ class llama2_memory_options(Structure):
         ("kv_tokens", c_int64),
         ("batch_sequences", c_int64),
         ("n_threads", c_int32),
-        ("reserved", c_int32),
+        ("weights", c_int32),
     ]
 
 

@@ -509,7 +509,7 @@ pub struct llama2_memory_options {
     pub kv_tokens: i64,
     pub batch_sequences: i64,
     pub n_threads: i32,
-    pub reserved: i32,
+    pub weights: i32,
 }
 
 impl llama2_memory_options {

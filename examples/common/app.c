@@ -90,17 +90,39 @@ void app_defer(app *a, bool defer)
     if (!defer && signals > 0) llama2_context_cancel(a->ctx);
 }
 
-bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer)
+/* A format whose weights can't be used as stored is converted. */
+static llama2_status load_model(app *a, const char *path, int32_t weights, llama2_model **model)
+{
+    llama2_model_options o;
+    llama2_model_options_init(&o, sizeof o);
+    o.weights = weights;
+    llama2_status status = llama2_model_load(a->ctx, path, &o, model);
+    if (status == LLAMA2_E_UNSUPPORTED && weights != LLAMA2_WEIGHTS_CONVERTED)
+        status = load_model(a, path, LLAMA2_WEIGHTS_CONVERTED, model);
+    return status;
+}
+
+static bool load(app *a, const char *path, int32_t weights, llama2_model **model, llama2_tokenizer **tokenizer)
 {
     llama2_config config = {.struct_size = sizeof config};
     if (tokenizer && !app_try(a, llama2_tokenizer_load(a->ctx, path, NULL, tokenizer), "tokenizer")) return false;
     if (!model) return true;
-    if (!app_try(a, llama2_model_load(a->ctx, path, NULL, model), "model")) return false;
+    if (!app_try(a, load_model(a, path, weights, model), "model")) return false;
     if (!app_try(a, llama2_model_config(*model, &config), "model")) return false;
     if (tokenizer && llama2_tokenizer_vocab_size(*tokenizer) > config.vocab_size)
         return app_fail(a, "%s: the tokenizer has %d pieces, the model a vocabulary of %d: they do not belong together",
                         path, (int)llama2_tokenizer_vocab_size(*tokenizer), (int)config.vocab_size);
     return true;
+}
+
+bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer)
+{
+    return load(a, path, LLAMA2_WEIGHTS_CONVERTED, model, tokenizer);
+}
+
+bool app_load_to_read(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer)
+{
+    return load(a, path, LLAMA2_WEIGHTS_AS_STORED, model, tokenizer);
 }
 
 bool app_context_length(app *a, const char *path, int64_t *length)

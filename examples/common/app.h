@@ -44,6 +44,8 @@ void app_defer(app *a, bool defer);
 
 /* The model folder `path` and the tokenizer.model in it; either output may be NULL. Their vocabularies must agree. */
 bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer);
+/* The same for a model that is not trained: its weights are as stored where the format allows it. */
+bool app_load_to_read(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer);
 
 /* The context length that config.json in the folder `path` tells: for reward models too. */
 bool app_context_length(app *a, const char *path, int64_t *length);

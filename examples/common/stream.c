@@ -39,7 +39,7 @@ bool stream_open(stream *g, app *a, const stream_settings *set)
 {
     llama2_config c = {.struct_size = sizeof c};
     *g = (stream){.a = a, .set = set};
-    if (!app_load(a, a->args.model, &g->model, &g->tokenizer) ||
+    if (!app_load_to_read(a, a->args.model, &g->model, &g->tokenizer) ||
         !app_try(a, llama2_model_config(g->model, &c), "model"))
         return false;
     g->context = c.max_seq_len;

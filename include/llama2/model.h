@@ -58,9 +58,9 @@ LLAMA2_API llama2_status llama2_config_preset(llama2_config *config, int32_t pre
 /*
  * What becomes of the weights of a file. CONVERTED: numbers of options->dtype in memory, which can be trained.
  * AS_STORED: matrices stay in the file, which is mapped, in whatever type they have there, and numbers are made of them
- * while computing, in fp32. Every result has the bits of a converted model; it needs no memory of its own for them, and
- * a token takes less time the smaller the type is. Such a model is for reading alone: what would change its weights,
- * training included, fails with LLAMA2_E_UNSUPPORTED. The files must stay as they are while it
+ * while computing, in fp32. Every result has the bits of a converted model; the matrices need no memory of their own,
+ * and a token takes less time the smaller their type is. Such a model is for reading alone: what would change its
+ * weights, training included, fails with LLAMA2_E_UNSUPPORTED. Its files must stay as they are while it or a clone
  * lives: replacing or removing one by its name does no harm, writing into one or cutting it short does (SIGBUS).
  */
 enum { LLAMA2_WEIGHTS_CONVERTED = 0, LLAMA2_WEIGHTS_AS_STORED = 1 };
@@ -200,7 +200,8 @@ typedef struct llama2_memory_options {
                           0: none */
     int64_t batch_sequences; /* sequences in the batch; default 0: one */
     int32_t n_threads;       /* of the context; default 0: up to 64 */
-    int32_t reserved;        /* 0 */
+    int32_t weights;         /* LLAMA2_WEIGHTS_*. AS_STORED: without the mapped files, whose pages are the system's to
+                                keep or to drop */
 } llama2_memory_options;
 
 LLAMA2_API void llama2_memory_options_init(llama2_memory_options *options, size_t size);

@@ -274,6 +274,8 @@ llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_m
     if (o.dtype != LLAMA2_F32 && o.dtype != LLAMA2_F64)
         return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",
                        o.dtype);
+    if (o.weights != LLAMA2_WEIGHTS_CONVERTED && o.weights != LLAMA2_WEIGHTS_AS_STORED)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: weights is %d, expected LLAMA2_WEIGHTS_*", o.weights);
     L2_TRY(l2_memory_estimate(&full, &o, &m));
     return l2_struct_write(out, &m, sizeof m, "llama2_memory");
 }

@@ -94,9 +94,13 @@ llama2_status l2_memory_estimate(const llama2_config *c, const llama2_memory_opt
 {
     L2_TRY(l2_config_check(c));
     L2_TRY(check_sizes(c, o));
+    if (o->weights == LLAMA2_WEIGHTS_AS_STORED && (o->train || o->dtype != LLAMA2_F32))
+        return l2_fail(LLAMA2_E_INVALID,
+                       "memory estimate: weights as stored can't be trained, and compute in LLAMA2_F32");
     int64_t size = (int64_t)l2_dtype_size(o->dtype), n = o->batch_tokens, arena = count_parameters(c) * size;
     int64_t frequencies = (int64_t)c->head_dim * 4, structs = STRUCTS + (int64_t)c->n_layers * LAYER_STRUCTS;
-    m->weights = arena + frequencies + structs;
+    int64_t in_memory = o->weights == LLAMA2_WEIGHTS_AS_STORED ? (2 * (int64_t)c->n_layers + 1) * c->dim * size : arena;
+    m->weights = in_memory + frequencies + structs;
     m->gradients = o->train ? arena : 0;
     m->optimizer = o->train ? 2 * arena : 0;
     m->activations = o->train && n > 0 ? (int64_t)l2_activations_bytes(c, o->dtype, n, o->recompute) : 0;

@@ -132,7 +132,7 @@ FIELD(llama2_memory_options, batch_tokens, 16, 8);
 FIELD(llama2_memory_options, kv_tokens, 24, 8);
 FIELD(llama2_memory_options, batch_sequences, 32, 8);
 FIELD(llama2_memory_options, n_threads, 40, 4);
-FIELD(llama2_memory_options, reserved, 44, 4);
+FIELD(llama2_memory_options, weights, 44, 4);
 
 SIZE(llama2_sampling, 104);
 FIELD(llama2_sampling, struct_size, 0, 4);
