@@ -99,7 +99,7 @@ int main(int argc, char **argv)
         .name = "llama2-chat",
         .summary = "Talks with a chat model: each line of standard input is a message, each answer a line or more of "
                    "standard output.",
-        .usage = "--model DIR [--system TEXT] [--max-tokens N] [--temperature T] [--top-k K] [--top-p P]",
+        .usage = "--model DIR [--system TEXT]\n       " STREAM_USAGE,
         .options = options,
         .notes = "/reset forgets the dialogue, /quit or the end of the input ends it. Where the context is full the "
                  "earliest turns are forgotten.\n"

@@ -125,6 +125,34 @@ cmp first out || fail "generate: other text with another number of threads"
 [ -s err ] && fail "generate --quiet writes on standard error: $(cat err)"
 expect 0 - generate --model base --prompt "sam has" --max-tokens 8 --top-k 5 --top-p 0.8 --seed 7
 [ -s out ] || fail "generate printed nothing"
+# Stop strings, penalties and bias; JSON; a session's file.
+expect 0 - generate --model base --prompt "sam has" --max-tokens 12 --temperature 0 --quiet
+cp out whole
+stop=$(cut -c 6-9 whole)
+expect 0 - generate --model base --prompt "sam has" --max-tokens 12 --temperature 0 --quiet --stop "never there" --stop "$stop"
+[ "$(cat out)" = "$(awk -v stop="$stop" '{ print substr($0, 1, index($0, stop) - 1) }' whole)" ] || fail "generate --stop '$stop': '$(cat out)' of '$(cat whole)'"
+expect 0 - generate --model base --prompt "sam has" --max-tokens 12 --temperature 0 --quiet --json --top-logprobs 3
+json out end tokens "text=\"$(cat whole)\""
+[ "$(wc -l <out)" -eq 13 ] || fail "generate --json prints $(wc -l <out) lines for 12 tokens"
+head -1 out >line
+json line id piece logprob top
+first=$(sed 's/^{"id":\([0-9]*\),.*/\1/' line)
+expect 0 - generate --model base --prompt "sam has" --max-tokens 1 --temperature 0 --quiet --json --logit-bias "$first=-inf"
+head -1 out >line
+json line id
+[ "$(sed 's/^{"id":\([0-9]*\),.*/\1/' line)" != "$first" ] || fail "generate --logit-bias: the token is still drawn"
+expect 0 - generate --model base --prompt "sam has" --max-tokens 12 --temperature 0 --quiet --repeat-penalty 2 --frequency-penalty 1 --presence-penalty 1
+cmp -s out whole && fail "generate: the same text with penalties"
+for known in 0 1; do
+    expect 0 - generate --model base --prompt "sam has" --max-tokens 12 --temperature 0 --session state
+    [ $known -eq 0 ] || grep -q "of them known" err || fail "generate --session: nothing is known: $(cat err)"
+    cmp out whole || fail "generate --session: another text"
+done
+expect 1 "other weights" generate --model policy --prompt "sam has" --session state
+printf x >>state
+expect 1 "state" generate --model base --prompt "sam has" --session state
+expect 1 "expected ID=NUMBER" generate --model base --prompt "sam has" --logit-bias 5
+expect 2 "needs --json" generate --model base --prompt "sam has" --top-logprobs 2
 expect 1 "INST" generate --model policy --chat --prompt "[INST] x"
 "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 <demos.jsonl >out 2>/dev/null || fail "llama2-chat on a pipe"
 [ "$(printf 'which colour does sam like?\n/reset\nwhich colour does sam like?\n/quit\nx\n' | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --quiet | sort -u | wc -l)" -eq 1 ] ||
