@@ -5,6 +5,7 @@
 #   tests/run.sh --quick    the quick tier alone
 #   tests/run.sh --ci       also: clang, -Werror, address, undefined-behaviour and thread sanitizer, valgrind, the quickstart
 #   tests/run.sh --long     also the long tier
+#   tests/run.sh --interop  beside its peers from PyPI (tests/interop/run.sh), no other tests
 #
 # Real data for tests is looked for in LLAMA2_TEST_DATA (default: ../shared/data beside the checkout); what needs it is skipped without.
 set -euo pipefail
@@ -16,7 +17,8 @@ for argument in "$@"; do
     --quick) tier=quick ;;
     --ci) tier=ci ;;
     --long) tier=long ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    --interop) tier=interop ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
 done
 
@@ -25,6 +27,7 @@ jobs=$(nproc)
 
 packages="build-essential cmake ninja-build pkg-config libopenblas-dev check libjansson-dev zlib1g-dev"
 [ $tier != ci ] || packages+=" clang libclang-rt-14-dev valgrind abigail-tools rustc python3-cffi"
+[ $tier != interop ] || packages+=" python3-venv"
 missing=
 for package in $packages; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
@@ -61,6 +64,7 @@ run() {
 build test -DCMAKE_BUILD_TYPE=Release
 case $tier in
 quick) run test -L quick ;;
+interop) exec tests/interop/run.sh build-test ;;
 long) LLAMA2_TEST_LONG=1 run test ;;
 *) run test -LE long ;;
 esac

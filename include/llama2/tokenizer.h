@@ -51,9 +51,10 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
  * Reads the tokenizer of a file, which is recognised by its content, or of a folder:
  *
  * - tokenizer.model, sentencepiece's protobuf file: BPE models without a normalisation table, as Llama's.
- * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2, or
- *   what a tokenizer.model of Llama 2 becomes there. BOS, EOS
- * and the chat template come from tokenizer_config.json (and chat_template.jinja) beside it, where there is one.
+ * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2, or what a
+ *   tokenizer.model of Llama 2 becomes there: with normalizers, or with Metaspace, which puts no space before a text
+ * that begins with one. BOS, EOS and the chat template come from tokenizer_config.json (and chat_template.jinja) beside
+ * it, where there is one.
  * - A GGUF file: tokenizer.ggml.model "llama" (SentencePiece), or "gpt2" with tokenizer.ggml.pre "gpt-2", "llama-bpe"
  * or "smollm". max_bytes does not count for it.
  * - llama2.c's tokenizer.bin, as it is made from a SentencePiece model with byte fallback.
@@ -104,9 +105,9 @@ LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llam
                                                  llama2_tokenizer **out);
 
 /* Writes a tokenizer.model that sentencepiece reads, atomically; a tokenizer.model that was loaded comes out byte for
- * byte. A byte-level BPE becomes a tokenizer.json. An existing folder as `path`: that file in it and a
- * tokenizer_config.json with the chat template; a file of these that an earlier save of another tokenizer left, and
- * that readers would prefer, is removed. Since 0.1. */
+ * byte. A byte-level BPE, and one with Metaspace, becomes a tokenizer.json. An existing folder as `path`: that file in
+ * it and a tokenizer_config.json with the chat template; a file of these that an earlier save of another tokenizer
+ * left, and that readers would prefer, is removed. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path);
 
 /* Another reference to the same tokenizer, to be freed in its own time. Since 0.1. */

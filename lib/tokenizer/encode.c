@@ -227,6 +227,12 @@ static llama2_status make_cache(encoder *e, size_t length)
     return LLAMA2_OK;
 }
 
+static int has_dummy_prefix(const llama2_tokenizer *tok, const char *text, size_t length)
+{
+    if (!tok->prefix_unless_space) return tok->add_dummy_prefix;
+    return *text != ' ' && (length < strlen(L2_SPACE) || memcmp(text, L2_SPACE, strlen(L2_SPACE)) != 0);
+}
+
 static llama2_status encode_all(encoder *e, const char *text, size_t length, size_t mark)
 {
     const llama2_tokenizer *tok = e->tok;
@@ -235,7 +241,7 @@ static llama2_status encode_all(encoder *e, const char *text, size_t length, siz
     if (tok->remove_extra_whitespaces)
         while (at < length && text[at] == ' ' && l2_vocabulary_user_defined(tok, text + at, length - at) <= 1) ++at;
     if (at == length) return LLAMA2_OK;
-    if (tok->add_dummy_prefix)
+    if (has_dummy_prefix(tok, text, length))
         L2_TRY(put_normal(e, tok->escape_whitespaces ? L2_SPACE : " ", tok->escape_whitespaces ? 3 : 1));
     while (at < length) {
         size_t end = length - at > CHECK_EVERY ? at + CHECK_EVERY : length;

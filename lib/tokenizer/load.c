@@ -156,12 +156,11 @@ static llama2_status remove_other(const llama2_tokenizer *tok, const char *folde
 
 llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path)
 {
-    const char *name = tok->pretokenizer ? "tokenizer.json" : "tokenizer.model",
-               *other = tok->pretokenizer ? "tokenizer.model" : "tokenizer.json";
-    int folder = l2_path_kind(path) == 2;
+    int json = tok->pretokenizer || tok->prefix_unless_space, folder = l2_path_kind(path) == 2;
     if (folder) L2_TRY(write_data(tok, path, "tokenizer_config.json", 0, l2_tokenizer_config_write));
-    L2_TRY(write_data(tok, path, name, 1, tok->pretokenizer ? l2_tokenizer_json_write : l2_sentencepiece_write));
+    L2_TRY(write_data(tok, path, json ? "tokenizer.json" : "tokenizer.model", 1,
+                      json ? l2_tokenizer_json_write : l2_sentencepiece_write));
     if (!folder) return LLAMA2_OK;
-    L2_TRY(remove_other(tok, path, other));
+    L2_TRY(remove_other(tok, path, json ? "tokenizer.model" : "tokenizer.json"));
     return remove_other(tok, path, "chat_template.jinja");
 }

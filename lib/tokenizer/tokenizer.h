@@ -48,6 +48,7 @@ struct llama2_tokenizer {
     int32_t ascii_ids[128]; /* pieces of one ASCII character, -1: none */
     int adds_bos;           /* the model's texts begin with BOS */
     int byte_fallback, add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces;
+    int prefix_unless_space; /* a text that begins with a space gets no dummy prefix: a tokenizer.json's Metaspace */
     int has_unused;
     int32_t n_user_defined;
     size_t longest_user_defined;

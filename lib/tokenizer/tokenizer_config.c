@@ -9,7 +9,7 @@ llama2_status l2_find_special(const llama2_tokenizer *tok, const l2_json_string 
     size_t n;
     L2_TRY(l2_unescape_piece(string, text, &n));
     *id = n ? l2_vocabulary_find(tok, text, n) : -1;
-    if (*id >= 0 && tok->types[*id] != LLAMA2_PIECE_CONTROL) *id = -1;
+    if (*id >= 0 && tok->types[*id] != LLAMA2_PIECE_CONTROL && tok->types[*id] != LLAMA2_PIECE_UNKNOWN) *id = -1;
     return LLAMA2_OK;
 }
 

@@ -116,11 +116,11 @@ static llama2_status read_all(llama2_context *ctx, l2_json *json, const char *co
 {
     l2_member s[N_SECTIONS], m[N_MODEL];
     l2_json_string bos = {NULL, 0, 0};
-    int pretokenizer = L2_PRETOKENIZER_NONE, fallback;
+    int pretokenizer = L2_PRETOKENIZER_NONE, fallback, metaspace = 0;
     L2_TRY(read_sections(json, s));
     L2_TRY(read_model(s[MODEL].at, m, &fallback));
     if (fallback) {
-        L2_TRY(l2_expect_sentencepiece(&s[NORMALIZER], &s[PRE], &s[DECODER]));
+        L2_TRY(l2_expect_sentencepiece(&s[NORMALIZER], &s[PRE], &s[DECODER], &metaspace));
     } else {
         L2_TRY(l2_expect_type(&s[NORMALIZER], "normalizer", NULL));
         L2_TRY(l2_read_pre_tokenizer(&s[PRE], &pretokenizer));
@@ -132,7 +132,7 @@ static llama2_status read_all(llama2_context *ctx, l2_json *json, const char *co
     L2_TRY(l2_vocabulary_begin(ctx, (int32_t)list->n, list->bytes, out));
     (*out)->pretokenizer = pretokenizer;
     L2_TRY(fill(*out, list, m, &bos, config, config_size));
-    return fallback ? l2_finish_sentencepiece(*out) : LLAMA2_OK;
+    return fallback ? l2_finish_sentencepiece(*out, list, metaspace) : LLAMA2_OK;
 }
 
 llama2_status l2_tokenizer_json_read(llama2_context *ctx, const char *data, size_t size, const char *config,

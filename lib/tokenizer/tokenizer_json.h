@@ -52,16 +52,17 @@ llama2_status l2_read_merges(l2_json json, llama2_tokenizer *tok);
 
 /* --- tokenizer_json_sentencepiece.c: SentencePiece's BPE in a tokenizer.json ------------------ */
 
-/* What must stand around its pieces. */
-llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_member *decoder);
+/* What must stand around its pieces: normalizers, or Metaspace. */
+llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_member *decoder, int *metaspace);
 /* Types of pieces that the file does not tell. */
 llama2_status l2_type_sentencepiece(l2_listing *list, l2_member *unk);
-/* Scores from merges, instead of l2_byte_level_finish. */
-llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok);
+/* Scores from merges, instead of l2_byte_level_finish. A tokenizer.model can't say what Metaspace does: such a
+ * tokenizer is saved as the file that it came from. */
+llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *list, int metaspace);
 
 /* --- tokenizer_config.c: special pieces ------------------------------------------------------- */
 
-/* The control piece that a string names; -1 where it is none. */
+/* The control piece that a string names, or the unknown one; -1 where it is neither. */
 llama2_status l2_find_special(const llama2_tokenizer *tok, const l2_json_string *string, int32_t *id);
 llama2_status l2_tokenizer_config_read(llama2_tokenizer *tok, const char *config, size_t size);
 /* Without a tokenizer_config.json: the names that models give them. */

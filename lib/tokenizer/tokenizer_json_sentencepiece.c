@@ -45,15 +45,40 @@ static llama2_status expect_steps(l2_member *section, const char *list, const ch
                          section->at.at, list);
 }
 
+/* Metaspace, as transformers 5 writes it: a text that begins with a space gets none before it. */
+static llama2_status read_metaspace(l2_member *pre)
+{
+    static const char *const always[] = {"replacement", L2_SPACE, "prepend_scheme", "always", NULL};
+    static const char *const first[] = {"replacement", L2_SPACE, "prepend_scheme", "first", NULL};
+    l2_member split = {.name = "split"};
+    l2_json whole = pre->at;
+    int cuts, is_always, is_first;
+    L2_TRY(l2_expect_type(pre, "pre_tokenizer", "Metaspace"));
+    L2_TRY(l2_find_members(&whole, NULL, &split, 1));
+    L2_TRY(l2_member_flag(split, 1, &cuts));
+    L2_TRY(has_texts(pre->at, always, &is_always));
+    L2_TRY(has_texts(pre->at, first, &is_first));
+    if (!cuts && (is_always || is_first)) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED,
+                   "byte %zu: the pre_tokenizer Metaspace is supported with replacement \"" L2_SPACE
+                   "\", prepend_scheme \"always\" or \"first\" and split false",
+                   pre->at.at);
+}
+
 /* What stands around Llama 2's pieces: spaces become U+2581, one more goes before a text; decoding undoes it. */
-llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_member *decoder)
+llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_member *decoder, int *metaspace)
 {
     static const char *const normalisers[][5] = {{"type", "Prepend", "prepend", L2_SPACE, NULL},
                                                  {"type", "Replace", "content", L2_SPACE, NULL}};
     static const char *const decoders[][5] = {
         {"type", "Replace", "content", " ", NULL}, {"type", "ByteFallback"}, {"type", "Fuse"}, {"type", "Strip"}};
-    L2_TRY(expect_steps(normaliser, "normalizers", normalisers, 2));
-    L2_TRY(l2_expect_type(pre, "pre_tokenizer", NULL));
+    *metaspace = l2_member_is_null(normaliser) && !l2_member_is_null(pre);
+    if (*metaspace) {
+        L2_TRY(read_metaspace(pre));
+    } else {
+        L2_TRY(expect_steps(normaliser, "normalizers", normalisers, 2));
+        L2_TRY(l2_expect_type(pre, "pre_tokenizer", NULL));
+    }
     return expect_steps(decoder, "decoders", decoders, 4);
 }
 
@@ -99,7 +124,7 @@ static llama2_status copy_name(const llama2_tokenizer *tok, int32_t id, const ch
     return l2_strndup(tok->ctx, text, strlen(text), out);
 }
 
-llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok)
+llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *list, int metaspace)
 {
     int32_t *n_merges;
     int adds_bos = tok->adds_bos;
@@ -118,6 +143,11 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok)
     L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
     L2_TRY(l2_vocabulary_finish(tok));
     tok->adds_bos = adds_bos;
+    tok->prefix_unless_space = metaspace;
+    if (!metaspace) return LLAMA2_OK;
+    L2_TRY(l2_alloc(tok->ctx, list->size, 1, &tok->original));
+    memcpy(tok->original, list->text, list->size);
+    tok->original_size = list->size;
     return LLAMA2_OK;
 }
 
@@ -125,10 +155,8 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok)
 llama2_status l2_type_sentencepiece(l2_listing *list, l2_member *unk)
 {
     static const char digits[] = "0123456789ABCDEF";
-    l2_json_string name, text;
-    if (l2_member_is_null(unk))
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "\"byte_fallback\" without \"unk_token\" is not supported");
-    L2_TRY(l2_json_read_string(&unk->at, &name));
+    l2_json_string name = {"<unk>", 5, 0}, text;
+    if (!l2_member_is_null(unk)) L2_TRY(l2_json_read_string(&unk->at, &name));
     for (size_t id = 0; id < list->n; ++id) {
         L2_TRY(l2_listing_string(list, (int64_t)id, &text));
         if (list->types[id] == LLAMA2_PIECE_USER_DEFINED)

@@ -73,13 +73,22 @@ def llama3_factors(head_dim, theta, rope):
     return (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
 
 
-def make_model(folder, name, *, heads, kv_heads, head_dim, theta, eps, rope=None):
-    weights = load_file(os.path.join(HERE, "goldens", name, "model.safetensors"))
+def gguf_name(key):
+    """The name in GGUF files of a tensor of Hugging Face's name."""
+    stem = key.removesuffix(".weight")
+    if stem in REST:
+        return REST[stem] + ".weight"
+    _, _, layer, part = stem.split(".", 3)
+    return f"blk.{layer}.{LAYER[part]}.weight"
+
+
+def write_model(path, name, weights, *, heads, kv_heads, head_dim, theta, eps, rope=None, context=64, stored=lambda name, weight: (weight, None)):
+    """Weights by the names of Hugging Face; stored(name, weight) gives what becomes of a tensor in the file: its array and, for bytes, their type."""
     vocab, width = weights["model.embed_tokens.weight"].shape
-    writer = GGUFWriter(os.path.join(folder, name + ".gguf"), "llama")
+    writer = GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_block_count(1 + max(int(n.split(".")[2]) for n in weights if n.startswith("model.layers.")))
-    writer.add_context_length(64)
+    writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_feed_forward_length(weights["model.layers.0.mlp.up_proj.weight"].shape[0])
     writer.add_head_count(heads)
@@ -105,19 +114,21 @@ def make_model(folder, name, *, heads, kv_heads, head_dim, theta, eps, rope=None
     writer.add_eos_token_id(2)
     for key in sorted(weights):
         stem, weight = key.removesuffix(".weight"), weights[key]
-        if stem in REST:
-            writer.add_tensor(REST[stem] + ".weight", weight)
-            continue
-        _, _, layer, part = stem.split(".", 3)
-        if part.endswith("q_proj"):
+        if stem.endswith("q_proj"):
             weight = interleaved(weight, heads)
-        if part.endswith("k_proj"):
+        if stem.endswith("k_proj"):
             weight = interleaved(weight, kv_heads)
-        writer.add_tensor(f"blk.{layer}.{LAYER[part]}.weight", weight)
+        array, dtype = stored(gguf_name(key), weight)
+        writer.add_tensor(gguf_name(key), array, raw_dtype=dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def make_model(folder, name, **shape):
+    weights = load_file(os.path.join(HERE, "goldens", name, "model.safetensors"))
+    write_model(os.path.join(folder, name + ".gguf"), name, weights, **shape)
 
 
 def make(folder):

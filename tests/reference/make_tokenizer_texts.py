@@ -94,4 +94,5 @@ def main():
     (folder / "binary.bin").write_bytes(binary)
 
 
-main()
+if __name__ == "__main__":
+    main()

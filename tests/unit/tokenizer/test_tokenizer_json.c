@@ -58,20 +58,32 @@ static void put_merges(json_text *j, const llama2_tokenizer *tok, int left_out)
     }
 }
 
-static json_text make_json(const llama2_tokenizer *tok, int left_out)
+#define NORMALIZERS                                                                                                    \
+    "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" SPACE                               \
+    "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" SPACE "\"}]}"
+#define METASPACE(scheme, split)                                                                                       \
+    "{\"type\":\"Metaspace\",\"replacement\":\"" SPACE "\",\"prepend_scheme\":\"" scheme "\",\"split\":" split "}"
+
+static void put_text(json_text *j, const char *text)
+{
+    put(j, text, strlen(text));
+}
+
+static json_text make_json(const llama2_tokenizer *tok, int left_out, const char *normaliser, const char *pre)
 {
     static const char head[] =
         "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true},{\"id\":2,\"content\":\"</s>\",\"special\":"
-        "true}],\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" SPACE
-        "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" SPACE
-        "\"}]},\"pre_tokenizer\":null,\"post_processor\":null,\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{"
-        "\"type\":"
+        "true}],\"post_processor\":null,\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
         "\"Replace\",\"pattern\":{\"String\":\"" SPACE
         "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \","
-        "\"start\":1,\"stop\":0}]},\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"fuse_unk\":true,"
-        "\"byte_fallback\":true,\"vocab\":{";
+        "\"start\":1,\"stop\":0}]},\"normalizer\":";
     json_text j = {malloc(16 << 20), 0};
-    put(&j, head, sizeof head - 1);
+    put_text(&j, head);
+    put_text(&j, normaliser);
+    put_text(&j, ",\"pre_tokenizer\":");
+    put_text(&j, pre);
+    put_text(&j, ",\"model\":{\"type\":\"BPE\",\"fuse_unk\":true,\"byte_fallback\":true,");
+    put_text(&j, strcmp(pre, "null") == 0 ? "\"unk_token\":\"<unk>\",\"vocab\":{" : "\"unk_token\":null,\"vocab\":{");
     for (int32_t id = 0; id < llama2_tokenizer_vocab_size(tok); ++id) {
         const char *text;
         size_t length;
@@ -93,7 +105,7 @@ START_TEST(llama2_as_json)
     llama2_context *ctx = make_context();
     llama2_tokenizer *model = load_llama2(ctx), *json;
     if (model) {
-        json_text j = make_json(model, -1);
+        json_text j = make_json(model, -1, NORMALIZERS, "null");
         ck_ok(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json));
         free(j.data);
         static const char *const names[] = {"lines.txt", "invalid.txt", "binary.bin"};
@@ -127,7 +139,72 @@ START_TEST(a_merge_is_missing)
     llama2_context *ctx = make_context();
     llama2_tokenizer *model = load_llama2(ctx), *json;
     if (model) {
-        json_text j = make_json(model, 1000);
+        json_text j = make_json(model, 1000, NORMALIZERS, "null");
+        ck_fails(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json), LLAMA2_E_UNSUPPORTED);
+        free(j.data);
+    }
+    llama2_tokenizer_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+static void check_ids(const llama2_tokenizer *tok, const char *text, const llama2_tokenizer *model, const char *same)
+{
+    int64_t n, m;
+    int32_t *a = encode(tok, text, strlen(text), &n), *b = encode(model, same, strlen(same), &m);
+    ck_assert_int_eq(n, m);
+    ck_assert_mem_eq(a, b, (size_t)n * sizeof *a);
+    free(a);
+    free(b);
+}
+
+/* What transformers 5 writes: a text that begins with a space gets none before it, and the file comes out as it was. */
+START_TEST(metaspace)
+{
+    static const char *const forms[] = {METASPACE("always", "false"), METASPACE("first", "false")};
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *model = load_llama2(ctx), *json, *again;
+    for (int i = 0; model && i < 2; ++i) {
+        json_text j = make_json(model, -1, "null", forms[i]);
+        ck_ok(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json));
+        check_ids(json, "Hello  world ", model, "Hello  world ");
+        check_ids(json, " Hello", model, "Hello");
+        check_ids(json, SPACE "Hello", model, "Hello");
+        check_ids(json, "  Hello", model, " Hello");
+        check_ids(json, "", model, "");
+        ck_assert_int_eq(llama2_tokenizer_unk(json), 0);
+        char folder[] = "/tmp/llama2-json-XXXXXX", path[64], command[64];
+        ck_assert_ptr_nonnull(mkdtemp(folder));
+        ck_ok(llama2_tokenizer_save(json, folder));
+        snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+        bytes saved = read_whole(path);
+        ck_assert_int_eq((int64_t)saved.size, (int64_t)j.size);
+        ck_assert_mem_eq(saved.data, j.data, j.size);
+        ck_ok(llama2_tokenizer_load(ctx, folder, NULL,
+                                    &again)); /* with the tokenizer_config.json, which names <unk> too */
+        check_ids(again, " Hello", model, "Hello");
+        ck_assert_int_eq(llama2_tokenizer_unk(again), 0);
+        snprintf(command, sizeof command, "rm -r %s", folder);
+        ck_assert_int_eq(system(command), 0);
+        llama2_tokenizer_free(again);
+        llama2_tokenizer_free(json);
+        free(saved.data);
+        free(j.data);
+    }
+    llama2_tokenizer_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+START_TEST(other_metaspace)
+{
+    static const char *const forms[] = {METASPACE("always", "true"), METASPACE("never", "false"),
+                                        "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"}",
+                                        "{\"type\":\"Whitespace\"}"};
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *model = load_llama2(ctx), *json;
+    for (int i = 0; model && i < 4; ++i) {
+        json_text j = make_json(model, -1, "null", forms[i]);
         ck_fails(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json), LLAMA2_E_UNSUPPORTED);
         free(j.data);
     }
@@ -139,6 +216,6 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/tokenizer_json");
-    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing);
+    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing, metaspace, other_metaspace);
     return suite;
 }

@@ -1,0 +1,75 @@
+"""Folders as Meta released Llama 2, made with torch: params.json and consolidated.NN.pth, parallel shards in bf16."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from compare import compare
+from host import Model, Tokenizer
+from peers import Transformers
+
+HEADS, KV_HEADS, HEAD_DIM, LAYERS, FFN, VOCAB = 64, 8, 16, 2, 2816, 32000
+DIM = HEADS * HEAD_DIM
+# Which dimension a matrix is cut in: columns of its input or rows of its output; None: each shard has the whole.
+PARTS = {"attention.wq": ("self_attn.q_proj", 0), "attention.wk": ("self_attn.k_proj", 0), "attention.wv": ("self_attn.v_proj", 0), "attention.wo": ("self_attn.o_proj", 1),
+         "feed_forward.w1": ("mlp.gate_proj", 0), "feed_forward.w2": ("mlp.down_proj", 1), "feed_forward.w3": ("mlp.up_proj", 0),
+         "attention_norm": ("input_layernorm", None), "ffn_norm": ("post_attention_layernorm", None)}
+WHOLE = {"tok_embeddings": ("model.embed_tokens", 1), "norm": ("model.norm", None), "output": ("lm_head", 0)}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A random model of transformers whose weights bf16 holds exactly."""
+    torch.manual_seed(20)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, hidden_size=DIM, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM,
+                                         intermediate_size=FFN, rms_norm_eps=1e-5, max_position_embeddings=2048, bos_token_id=1, eos_token_id=2, initializer_range=0.05))
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "norm" in name:
+                tensor.add_(0.2 * torch.randn_like(tensor))
+    folder = tmp_path_factory.mktemp("source")
+    model.to(torch.bfloat16).save_pretrained(folder)
+    return folder, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def interleaved(weight, heads):
+    """Meta's rows: the two numbers that a rotation mixes lie side by side, where Hugging Face has them half a head apart."""
+    rows, columns = weight.shape
+    return weight.view(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
+
+
+def write_meta(folder, weights, shards):
+    names = {f"layers.{i}.{ours}.weight": (f"model.layers.{i}.{theirs}.weight", cut) for i in range(LAYERS) for ours, (theirs, cut) in PARTS.items()}
+    names |= {f"{ours}.weight": (f"{theirs}.weight", cut) for ours, (theirs, cut) in WHOLE.items()}
+    parts = [{} for _ in range(shards)]
+    for ours, (theirs, cut) in names.items():
+        weight = weights[theirs]
+        if ".wq." in ours or ".wk." in ours:
+            weight = interleaved(weight, HEADS if ".wq." in ours else KV_HEADS)
+        for part, piece in zip(parts, [weight] * shards if cut is None else weight.chunk(shards, cut)):
+            part[ours] = piece.clone()
+    for i, part in enumerate(parts):
+        part["rope.freqs"] = 1 / 10000 ** (torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
+        torch.save(part, folder / f"consolidated.{i:02d}.pth")
+    params = {"dim": DIM, "multiple_of": 256, "n_heads": HEADS, "n_kv_heads": KV_HEADS, "n_layers": LAYERS, "norm_eps": 1e-5, "vocab_size": -1}
+    (folder / "params.json").write_text(json.dumps(params))
+
+
+@pytest.mark.parametrize("shards", [1, 2, 8])
+def test_meta_folder(shards, source, data, scratch, figure):
+    hugging_face, weights = source
+    write_meta(scratch, weights, shards)
+    shutil.copy(data("llama2-tokenizer.model"), scratch / "tokenizer.model")
+    own = Model(scratch)
+    tensors = dict(own.tensors())
+    for name, tensor in weights.items():
+        wanted = tensor.float().numpy().reshape(tensors[name].shape)
+        assert np.array_equal(tensors.pop(name).view(np.uint32), wanted.view(np.uint32)), name
+    assert not tensors
+    tokens = Tokenizer(scratch).encode(data("tinyshakespeare.txt").read_bytes()[:4000], 1)[:1000]
+    worst, _, far = compare(own.logits(tokens), Transformers(hugging_face).logits(tokens))
+    figure(f"{len(weights)} tensors equal bit for bit; {len(tokens)} tokens, largest difference of a logit to transformers':", worst)
+    assert worst <= 1e-3 and far == 0
