@@ -1,5 +1,6 @@
 /*
- * Session: one sequence with its KV cache, for generating token by token.
+ * Session: one sequence with its KV cache, for generating token by token. Many sessions may be on one model, each used
+ * by one thread at a time, all at once; or several are read together by one thread (llama2_session_feed_batch).
  */
 #ifndef LLAMA2_SESSION_H
 #define LLAMA2_SESSION_H
@@ -98,7 +99,7 @@ LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t 
 /*
  * What a session has read, its logits and its KV cache, to go on elsewhere or later with the same bits: in a file,
  * written atomically, or a buffer. It has a version and checksums, and a fingerprint of the model: its config, data
- * type and a sample of every tensor's weights. Another model is refused (MISMATCH); one with a longer or shorter
+ * type and a sample of its weights. Another model is refused (MISMATCH); one with a longer or shorter
  * context is the same as long as the tokens fit. Size: about tokens x layers x 2 x kv heads x head_dim x 4 bytes in
  * fp32. Errors of saving: IO, NOMEM, CANCELLED, BUSY. Since 0.1.
  */

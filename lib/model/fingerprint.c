@@ -3,8 +3,6 @@
 
 #include "base/checksum.h"
 
-enum { SAMPLE = 256 };
-
 /* Trailing zeros are left out: a field that is appended to the struct later, and is 0, changes nothing. */
 static uint32_t of_config(const llama2_config *config)
 {
@@ -18,16 +16,19 @@ static uint32_t of_config(const llama2_config *config)
     return l2_crc32c(0, bytes, n);
 }
 
+/* Three rows of a matrix, all of a gain. */
+static uint32_t of_param(uint32_t crc, const llama2_model *m, const l2_param *p)
+{
+    size_t row = (size_t)p->columns * l2_dtype_size(m->dtype);
+    const char *data = l2_param_data(m, p);
+    if (!p->decay) return l2_crc32c(crc, data, (size_t)p->rows * row);
+    for (int64_t k = 0; k < 3; k++) crc = l2_crc32c(crc, data + (size_t)((p->rows - 1) * k / 2) * row, row);
+    return crc;
+}
+
 uint64_t l2_model_fingerprint(const llama2_model *m)
 {
     uint32_t crc = l2_crc32c(0, &m->dtype, sizeof m->dtype);
-    size_t size = l2_dtype_size(m->dtype);
-    for (int32_t i = 0; i < m->n_params; i++) {
-        int64_t n = m->params[i].rows * m->params[i].columns, count = n < SAMPLE ? n : SAMPLE;
-        for (int64_t k = 0; k < 3; k++) {
-            int64_t first = m->params[i].offset + (n - count) / 2 * k;
-            crc = l2_crc32c(crc, (const char *)m->weights + (size_t)first * size, (size_t)count * size);
-        }
-    }
+    for (int32_t i = 0; i < m->n_params; i++) crc = of_param(crc, m, &m->params[i]);
     return (uint64_t)of_config(&m->config) << 32 | crc;
 }

@@ -141,7 +141,7 @@ llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *vi
 llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);
 
 /* fingerprint.c: differs between models whose caches differ, as far as can be told without reading all weights: the
- * config (context length and special ids apart), and the first, middle and last weights of each tensor. */
+ * config (context length and special ids apart), and three rows of each matrix. */
 uint64_t l2_model_fingerprint(const llama2_model *model);
 
 /* Enters a call that reads (change 0) or changes (1) the weights, or fails with LLAMA2_E_BUSY. */
