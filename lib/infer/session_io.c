@@ -20,15 +20,15 @@ typedef struct head {
     uint64_t fingerprint, n;
 } head;
 
-static head head_of(const llama2_model *m)
+static llama2_status head_of(const llama2_model *m, head *out)
 {
     const llama2_config *c = &m->config;
-    return (head){.dtype = (uint32_t)m->dtype,
+    *out = (head){.dtype = (uint32_t)m->dtype,
                   .layers = (uint32_t)c->n_layers,
                   .kv_heads = (uint32_t)c->n_kv_heads,
                   .head_dim = (uint32_t)c->head_dim,
-                  .vocab = (uint32_t)c->vocab_size,
-                  .fingerprint = l2_model_fingerprint(m)};
+                  .vocab = (uint32_t)c->vocab_size};
+    return l2_model_fingerprint(m, &out->fingerprint);
 }
 
 static uint64_t padded_tokens(uint64_t n)
@@ -85,7 +85,8 @@ done:
 static llama2_status write_all(const llama2_session *s, l2_state_writer *w)
 {
     static const int32_t zero = 0;
-    head h = head_of(s->model);
+    head h;
+    L2_TRY(head_of(s->model, &h));
     h.has_logits = s->has_logits != 0;
     h.n = (uint64_t)s->sequence.length;
     L2_TRY(l2_state_begin(w, KIND, "", VERSION, L2_CHUNK_REQUIRED));
@@ -134,7 +135,8 @@ done:
 /* Reads the head and holds it against the model and the bytes that follow. */
 static llama2_status read_head(const llama2_model *m, l2_cursor *c, head *h)
 {
-    const head own = head_of(m);
+    head own;
+    L2_TRY(head_of(m, &own));
     uint32_t *numbers[] = {&h->dtype, &h->layers, &h->kv_heads, &h->head_dim, &h->vocab, &h->has_logits};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) L2_TRY(l2_cursor_u32(c, numbers[i]));
     L2_TRY(l2_cursor_u64(c, &h->fingerprint));

@@ -142,7 +142,7 @@ llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memor
 
 /* fingerprint.c: differs between models whose caches differ, as far as can be told without reading all weights: the
  * config (context length and special ids apart), and three rows of each matrix. */
-uint64_t l2_model_fingerprint(const llama2_model *model);
+llama2_status l2_model_fingerprint(const llama2_model *model, uint64_t *out);
 
 /* Enters a call that reads (change 0) or changes (1) the weights, or fails with LLAMA2_E_BUSY. */
 llama2_status l2_model_enter(const llama2_model *model, int change);

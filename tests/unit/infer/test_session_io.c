@@ -180,6 +180,42 @@ START_TEST(another_model_is_refused)
 }
 END_TEST
 
+/* Weights as stored give the bits of converted ones: a state goes from one to the other. */
+START_TEST(stored_and_converted_weights_are_one_model)
+{
+    static const char file[] = LLAMA2_TEST_SOURCE "/reference/gguf/gqa_untied.gguf";
+    static const int32_t tokens[] = {3, 1, 4, 1, 5};
+    llama2_model *models[2];
+    llama2_model_options o;
+    llama2_model_options_init(&o, sizeof o);
+    ck_ok(llama2_model_load(ctx, file, &o, &models[0]));
+    o.weights = LLAMA2_WEIGHTS_AS_STORED;
+    ck_ok(llama2_model_load(ctx, file, &o, &models[1]));
+    for (int i = 0; i < 2; i++) {
+        llama2_session *s, *other;
+        size_t n;
+        ck_ok(llama2_session_create(models[i], &s));
+        ck_ok(llama2_session_feed(s, tokens, 5));
+        unsigned char *bytes = bytes_of(s, &n);
+        ck_ok(llama2_session_load_memory(models[1 - i], bytes, n, &other));
+        free(bytes);
+        for (int k = 0; k < 20; k++) {
+            int32_t t, u;
+            float p, q;
+            ck_ok(llama2_session_sample(s, NULL, &t, &p));
+            ck_ok(llama2_session_sample(other, NULL, &u, &q));
+            ck_assert(t == u && p == q);
+            ck_ok(llama2_session_feed(s, &t, 1));
+            ck_ok(llama2_session_feed(other, &t, 1));
+        }
+        llama2_session_free(other);
+        llama2_session_free(s);
+    }
+    llama2_model_free(models[0]);
+    llama2_model_free(models[1]);
+}
+END_TEST
+
 START_TEST(damaged_bytes_are_refused)
 {
     llama2_model *m = model_of(config_of(CONTEXT), LLAMA2_F32);
@@ -335,6 +371,7 @@ Suite *test_suite(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, it_goes_on_with_the_same_bits);
     tcase_add_test(c, another_model_is_refused);
+    tcase_add_test(c, stored_and_converted_weights_are_one_model);
     tcase_add_test(c, damaged_bytes_are_refused);
     tcase_add_test(c, hostile_numbers_are_refused);
     tcase_add_test(c, failing_memory_and_files);
