@@ -90,6 +90,47 @@ static llama2_context *make_context(void)
     return context;
 }
 
+/* Llama 3's template in its key; bytes without a piece, most of the roles', are dropped. */
+START_TEST(llama3_template)
+{
+    static const int32_t roles[] = {LLAMA2_ROLE_USER}, expected[] = {1, 2, 3, 5, 5, 0, 4, 2, 0, 0, 3, 5, 5};
+    const char *const texts[] = {" a\n"};
+    llama2_context *context = make_context();
+    llama2_tokenizer *tok;
+    llama2_chat chat;
+    int32_t ids[16];
+    int64_t n;
+    vocabulary v = {
+        .model = "gpt2",
+        .pre = "llama-bpe",
+        .tokens = {"a", "<s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "\xC4\x8A", "ab", "b"},
+        .merges = {"a b"},
+        .types = {1, 3, 3, 3, 3, 1, 1, 1},
+        .n_types = 8,
+        .bos = 2,
+        .template = "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+                    "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + "
+                    "'<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
+                    "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ "
+                    "'<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"};
+    ck_ok(load(context, &v, &tok));
+    llama2_chat_init(&chat, sizeof chat);
+    chat.n_messages = 1;
+    chat.roles = roles;
+    chat.texts = texts;
+    ck_ok(llama2_chat_encode(tok, &chat, 0, ids, NULL, 16, &n));
+    ck_assert_int_eq(n, 13);
+    ck_assert_mem_eq(ids, expected, sizeof expected);
+    llama2_tokenizer_free(tok);
+    v.tokens[4] = "<|eot|>"; /* a piece of the format is missing */
+    ck_ok(load(context, &v, &tok));
+    ck_fails(llama2_chat_encode(tok, &chat, 0, ids, NULL, 16, &n), LLAMA2_E_STATE);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "<|eot_id|>"));
+    llama2_tokenizer_free(tok);
+    llama2_context_free(context);
+}
+END_TEST
+
 START_TEST(small_ones)
 {
     llama2_context *context = make_context();
@@ -228,7 +269,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/gguf_vocabulary");
-    ADD_CASE(suite, "read", small_ones, templates);
+    ADD_CASE(suite, "read", small_ones, templates, llama3_template);
     ADD_CASE(suite, "refused", refused, no_memory);
     return suite;
 }
