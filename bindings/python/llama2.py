@@ -86,6 +86,10 @@ LLAMA2_F32 = 0
 LLAMA2_F64 = 1
 LLAMA2_BF16 = 2
 LLAMA2_F16 = 3
+LLAMA2_Q8_0 = 4
+LLAMA2_Q4_0 = 5
+LLAMA2_Q4_K = 6
+LLAMA2_Q6_K = 7
 LLAMA2_LOG_ERROR = 0
 LLAMA2_LOG_WARN = 1
 LLAMA2_LOG_INFO = 2
@@ -120,6 +124,10 @@ LLAMA2_ROPE_SCALING_LINEAR = 1
 LLAMA2_ROPE_SCALING_LLAMA3 = 2
 LLAMA2_WEIGHTS_CONVERTED = 0
 LLAMA2_WEIGHTS_AS_STORED = 1
+LLAMA2_FORMAT_AUTO = 0
+LLAMA2_FORMAT_HUGGINGFACE = 1
+LLAMA2_FORMAT_GGUF = 2
+LLAMA2_TYPE_KEEP = -1
 LLAMA2_SCHEDULE_COSINE = 0
 LLAMA2_SCHEDULE_CONSTANT = 1
 LLAMA2_HEAD_NORMAL = 0
@@ -196,6 +204,10 @@ class llama2_decoder(Structure):
     pass
 
 
+class llama2_inspection(Structure):
+    pass
+
+
 class llama2_stops(Structure):
     pass
 
@@ -220,6 +232,21 @@ llama2_task_fn = CFUNCTYPE(None, c_void_p, c_int32)
 
 
 llama2_run_fn = CFUNCTYPE(c_int32, c_void_p, c_int32, llama2_task_fn, c_void_p)
+
+
+class llama2_convert_event(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("tensor", c_int32),
+        ("n_tensors", c_int32),
+        ("reserved", c_int32),
+        ("elements_done", c_int64),
+        ("elements", c_int64),
+        ("name", c_char_p),
+    ]
+
+
+llama2_convert_fn = CFUNCTYPE(c_int32, c_void_p, POINTER(llama2_convert_event))
 
 
 class llama2_rollout_event(Structure):
@@ -399,6 +426,46 @@ class llama2_memory_options(Structure):
         ("batch_sequences", c_int64),
         ("n_threads", c_int32),
         ("weights", c_int32),
+    ]
+
+
+class llama2_convert_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("type", c_int32),
+        ("format", c_int32),
+        ("reserved", c_int32),
+        ("tokenizer", c_char_p),
+        ("progress", llama2_convert_fn),
+        ("progress_user", c_void_p),
+    ]
+
+
+class llama2_inspection_summary(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("format", c_int32),
+        ("n_tensors", c_int32),
+        ("n_keys", c_int32),
+        ("elements", c_int64),
+        ("tensor_bytes", c_int64),
+        ("file_bytes", c_int64),
+        ("format_name", c_char_p),
+        ("problem", c_char_p),
+        ("tokenizer", c_char_p),
+        ("chat", c_char_p),
+    ]
+
+
+class llama2_inspection_tensor(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_dims", c_int32),
+        ("name", c_char_p),
+        ("type", c_char_p),
+        ("shape", POINTER(c_int64)),
+        ("elements", c_int64),
+        ("bytes", c_int64),
     ]
 
 
@@ -722,6 +789,15 @@ FUNCTIONS = {
     "llama2_model_evaluate": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(llama2_loss)]),
     "llama2_memory_options_init": (None, [POINTER(llama2_memory_options), c_size_t]),
     "llama2_memory_estimate": (llama2_status, [POINTER(llama2_config), POINTER(llama2_memory_options), POINTER(llama2_memory)]),
+    "llama2_convert_options_init": (None, [POINTER(llama2_convert_options), c_size_t]),
+    "llama2_convert": (llama2_status, [POINTER(llama2_context), c_char_p, c_char_p, POINTER(llama2_convert_options)]),
+    "llama2_model_save_gguf": (llama2_status, [POINTER(llama2_model), POINTER(llama2_tokenizer), c_char_p, POINTER(llama2_convert_options)]),
+    "llama2_inspect": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_inspection))]),
+    "llama2_inspection_free": (None, [POINTER(llama2_inspection)]),
+    "llama2_inspection_summarise": (llama2_status, [POINTER(llama2_inspection), POINTER(llama2_inspection_summary)]),
+    "llama2_inspection_config": (llama2_status, [POINTER(llama2_inspection), POINTER(llama2_config)]),
+    "llama2_inspection_get_tensor": (llama2_status, [POINTER(llama2_inspection), c_int32, POINTER(llama2_inspection_tensor)]),
+    "llama2_inspection_get_key": (llama2_status, [POINTER(llama2_inspection), c_int32, POINTER(c_char_p), POINTER(c_char_p)]),
     "llama2_sampling_init": (None, [POINTER(llama2_sampling), c_size_t]),
     "llama2_session_create": (llama2_status, [POINTER(llama2_model), POINTER(POINTER(llama2_session))]),
     "llama2_session_free": (None, [POINTER(llama2_session)]),

@@ -55,6 +55,10 @@ pub const LLAMA2_F32: i32 = 0;
 pub const LLAMA2_F64: i32 = 1;
 pub const LLAMA2_BF16: i32 = 2;
 pub const LLAMA2_F16: i32 = 3;
+pub const LLAMA2_Q8_0: i32 = 4;
+pub const LLAMA2_Q4_0: i32 = 5;
+pub const LLAMA2_Q4_K: i32 = 6;
+pub const LLAMA2_Q6_K: i32 = 7;
 pub const LLAMA2_LOG_ERROR: i32 = 0;
 pub const LLAMA2_LOG_WARN: i32 = 1;
 pub const LLAMA2_LOG_INFO: i32 = 2;
@@ -89,6 +93,10 @@ pub const LLAMA2_ROPE_SCALING_LINEAR: i32 = 1;
 pub const LLAMA2_ROPE_SCALING_LLAMA3: i32 = 2;
 pub const LLAMA2_WEIGHTS_CONVERTED: i32 = 0;
 pub const LLAMA2_WEIGHTS_AS_STORED: i32 = 1;
+pub const LLAMA2_FORMAT_AUTO: i32 = 0;
+pub const LLAMA2_FORMAT_HUGGINGFACE: i32 = 1;
+pub const LLAMA2_FORMAT_GGUF: i32 = 2;
+pub const LLAMA2_TYPE_KEEP: i32 = -1;
 pub const LLAMA2_SCHEDULE_COSINE: i32 = 0;
 pub const LLAMA2_SCHEDULE_CONSTANT: i32 = 1;
 pub const LLAMA2_HEAD_NORMAL: i32 = 0;
@@ -178,6 +186,11 @@ pub struct llama2_decoder {
 }
 
 #[repr(C)]
+pub struct llama2_inspection {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
 pub struct llama2_stops {
     _private: [u8; 0],
 }
@@ -198,6 +211,8 @@ pub type llama2_log_fn = Option<unsafe extern "C" fn(user: *mut c_void, level: i
 pub type llama2_task_fn = Option<unsafe extern "C" fn(arg: *mut c_void, index: i32)>;
 
 pub type llama2_run_fn = Option<unsafe extern "C" fn(user: *mut c_void, n_tasks: i32, task: llama2_task_fn, arg: *mut c_void) -> i32>;
+
+pub type llama2_convert_fn = Option<unsafe extern "C" fn(user: *mut c_void, event: *const llama2_convert_event) -> i32>;
 
 pub type llama2_rollout_fn = Option<unsafe extern "C" fn(user: *mut c_void, event: *const llama2_rollout_event) -> i32>;
 
@@ -523,6 +538,106 @@ impl llama2_memory_options {
     }
 }
 const _: () = assert!(std::mem::size_of::<llama2_memory_options>() == 48);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_convert_event {
+    pub struct_size: u32,
+    pub tensor: i32,
+    pub n_tensors: i32,
+    pub reserved: i32,
+    pub elements_done: i64,
+    pub elements: i64,
+    pub name: *const c_char,
+}
+
+impl llama2_convert_event {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_convert_event>() == 40);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_convert_options {
+    pub struct_size: u32,
+    pub type_: i32,
+    pub format: i32,
+    pub reserved: i32,
+    pub tokenizer: *const c_char,
+    pub progress: llama2_convert_fn,
+    pub progress_user: *mut c_void,
+}
+
+impl llama2_convert_options {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_convert_options_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_convert_options>() == 40);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_inspection_summary {
+    pub struct_size: u32,
+    pub format: i32,
+    pub n_tensors: i32,
+    pub n_keys: i32,
+    pub elements: i64,
+    pub tensor_bytes: i64,
+    pub file_bytes: i64,
+    pub format_name: *const c_char,
+    pub problem: *const c_char,
+    pub tokenizer: *const c_char,
+    pub chat: *const c_char,
+}
+
+impl llama2_inspection_summary {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_inspection_summary>() == 72);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_inspection_tensor {
+    pub struct_size: u32,
+    pub n_dims: i32,
+    pub name: *const c_char,
+    pub type_: *const c_char,
+    pub shape: *const i64,
+    pub elements: i64,
+    pub bytes: i64,
+}
+
+impl llama2_inspection_tensor {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_inspection_tensor>() == 48);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1070,6 +1185,15 @@ extern "C" {
     pub fn llama2_model_evaluate(model: *const llama2_model, batch: *const llama2_batch, loss: *mut llama2_loss) -> llama2_status;
     pub fn llama2_memory_options_init(options: *mut llama2_memory_options, size: usize);
     pub fn llama2_memory_estimate(config: *const llama2_config, options: *const llama2_memory_options, out: *mut llama2_memory) -> llama2_status;
+    pub fn llama2_convert_options_init(options: *mut llama2_convert_options, size: usize);
+    pub fn llama2_convert(ctx: *mut llama2_context, from: *const c_char, to: *const c_char, options: *const llama2_convert_options) -> llama2_status;
+    pub fn llama2_model_save_gguf(model: *const llama2_model, tokenizer: *const llama2_tokenizer, path: *const c_char, options: *const llama2_convert_options) -> llama2_status;
+    pub fn llama2_inspect(ctx: *mut llama2_context, path: *const c_char, out: *mut *mut llama2_inspection) -> llama2_status;
+    pub fn llama2_inspection_free(inspection: *mut llama2_inspection);
+    pub fn llama2_inspection_summarise(inspection: *const llama2_inspection, summary: *mut llama2_inspection_summary) -> llama2_status;
+    pub fn llama2_inspection_config(inspection: *const llama2_inspection, config: *mut llama2_config) -> llama2_status;
+    pub fn llama2_inspection_get_tensor(inspection: *const llama2_inspection, index: i32, tensor: *mut llama2_inspection_tensor) -> llama2_status;
+    pub fn llama2_inspection_get_key(inspection: *const llama2_inspection, index: i32, key: *mut *const c_char, value: *mut *const c_char) -> llama2_status;
     pub fn llama2_sampling_init(sampling: *mut llama2_sampling, size: usize);
     pub fn llama2_session_create(model: *mut llama2_model, out: *mut *mut llama2_session) -> llama2_status;
     pub fn llama2_session_free(session: *mut llama2_session);

@@ -8,6 +8,8 @@
 #include "chat.h"
 #include "batch.h"
 #include "model.h"
+#include "convert.h"
+#include "inspect.h"
 #include "session.h"
 #include "stops.h"
 #include "shards.h"

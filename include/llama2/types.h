@@ -79,6 +79,8 @@ LLAMA2_API const char *llama2_last_error(void);
 
 /* Element types of tensors. */
 enum { LLAMA2_F32 = 0, LLAMA2_F64 = 1, LLAMA2_BF16 = 2, LLAMA2_F16 = 3 };
+/* Types of weights in blocks, which only GGUF files have. */
+enum { LLAMA2_Q8_0 = 4, LLAMA2_Q4_0 = 5, LLAMA2_Q4_K = 6, LLAMA2_Q6_K = 7 };
 
 /* Reads `length` bytes from `offset` on into `buffer`; what is asked for lies within the file. 0, or any other number
  * to end the call with LLAMA2_E_USER. Called from the thread of the call. */

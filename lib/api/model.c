@@ -78,7 +78,7 @@ llama2_status llama2_model_save(const llama2_model *model, const char *path, int
 {
     if (!path) return l2_fail(LLAMA2_E_INVALID, "llama2_model_save: path is NULL");
     L2_TRY(enter(model, "llama2_model_save"));
-    llama2_status status = l2_model_write(model, path, dtype, 0, 1);
+    llama2_status status = l2_model_write(model, path, dtype, 0, 1, NULL, NULL);
     l2_model_leave(model, 0);
     return status;
 }

@@ -54,7 +54,8 @@ llama2_status llama2_reward_model_save(const llama2_reward_model *reward_model, 
 {
     if (!path) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_save: path is NULL");
     L2_TRY(enter(reward_model, "llama2_reward_model_save"));
-    llama2_status status = l2_model_write(reward_model->model, path, dtype, reward_model->shift, reward_model->scale);
+    llama2_status status =
+        l2_model_write(reward_model->model, path, dtype, reward_model->shift, reward_model->scale, NULL, NULL);
     l2_model_leave(reward_model->model, 0);
     return status;
 }

@@ -164,6 +164,16 @@ llama2_status l2_file_parse(llama2_context *ctx, const char *path, int in_memory
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
+void l2_file_forget(const l2_file_view *view, const unsigned char *data, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = (size_t)(data - view->data), end = begin + size;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    /* Of a mapped file this drops pages that come back from the file; of memory it would drop the contents. */
+    if (view->kind == L2_VIEW_MAPPED && end > begin)
+        madvise((void *)(uintptr_t)(view->data + begin), end - begin, MADV_DONTNEED);
+}
+
 int l2_path_kind(const char *path)
 {
     struct stat st;

@@ -58,7 +58,7 @@ static const struct tensor_type {
     {"I16", 25, 1, 2},
     {"I32", 26, 1, 4},
     {"I64", 27, 1, 8},
-    {"F64", 28, 1, 8},
+    {"F64", L2_GGML_F64, 1, 8},
     {"IQ1_M", 29, 256, 56},
     {"TQ1_0", 34, 256, 54},
     {"TQ2_0", 35, 256, 66},
@@ -247,6 +247,16 @@ static llama2_status wrong_type(const l2_gguf_value *value, const char *expected
     const char *of = value->type == L2_GGUF_ARRAY ? " of " : "";
     return l2_fail(LLAMA2_E_FORMAT, "key %.*s is %s%s%s, expected %s", KEY(value), value_types[value->type].name, of,
                    *of ? value_types[value->element].name : "", expected);
+}
+
+const char *l2_gguf_value_type(int32_t type)
+{
+    return value_types[type].name;
+}
+
+size_t l2_gguf_value_size(int32_t type, const unsigned char *data)
+{
+    return type == L2_GGUF_STRING ? 8 + (size_t)l2_get_u64(data) : value_types[type].size;
 }
 
 llama2_status l2_gguf_int(const l2_gguf_value *value, int64_t *out)

@@ -23,6 +23,7 @@
 #define L2_FORMAT_GGUF_H
 
 #include "base/files.h"
+#include "base/json.h"
 #include "base/status.h"
 #include "math/stored.h" /* L2_GGML_*: types of tensors that numbers can be made of; others can be listed */
 
@@ -104,6 +105,11 @@ llama2_status l2_gguf_bool(const l2_gguf_value *value, int *out);      /* 0 or 1
 llama2_status l2_gguf_string(const l2_gguf_value *value, const char **text, size_t *length);
 int l2_gguf_string_is(const l2_gguf_value *value, const char *text); /* 0 also where it is no string */
 
+/* "u32", "string" ... of L2_GGUF_*. */
+const char *l2_gguf_value_type(int32_t type);
+/* Bytes of the one at `data`, which is no array. */
+size_t l2_gguf_value_size(int32_t type, const unsigned char *data);
+
 /* The strings of an array, in order. */
 typedef struct l2_gguf_cursor {
     const unsigned char *at;
@@ -126,5 +132,49 @@ int64_t l2_gguf_count(const l2_gguf_tensor *tensor); /* elements */
 
 /* "Q4_K"; NULL for a number that is no type. A block of `elements` along a row takes `bytes`. */
 const char *l2_ggml_type(int32_t type, uint32_t *elements, uint32_t *bytes);
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* Keys and values, in the order of the calls. A failure is kept, as in l2_text, and comes out of l2_gguf_write. */
+typedef struct l2_gguf_metadata {
+    l2_text text;
+    uint64_t count;
+} l2_gguf_metadata;
+
+void l2_gguf_metadata_begin(l2_gguf_metadata *metadata, llama2_context *ctx);
+void l2_gguf_metadata_free(l2_gguf_metadata *metadata);
+void l2_gguf_put_u32(l2_gguf_metadata *metadata, const char *key, uint32_t value);
+void l2_gguf_put_f32(l2_gguf_metadata *metadata, const char *key, float value);
+void l2_gguf_put_bool(l2_gguf_metadata *metadata, const char *key, int value);
+void l2_gguf_put_string(l2_gguf_metadata *metadata, const char *key, const char *text, size_t length);
+void l2_gguf_put_value(l2_gguf_metadata *metadata, const l2_gguf_value *value); /* of a file, as it is */
+/* An array: its head, then `count` elements, each by one of the three. */
+void l2_gguf_put_array(l2_gguf_metadata *metadata, const char *key, int32_t element, uint64_t count);
+void l2_gguf_put_element(l2_gguf_metadata *metadata, const char *text, size_t length); /* L2_GGUF_STRING */
+void l2_gguf_put_element_f32(l2_gguf_metadata *metadata, float value);
+void l2_gguf_put_element_i32(l2_gguf_metadata *metadata, int32_t value);
+
+/* Gives rows [first, first + count) of a tensor. */
+typedef llama2_status (*l2_gguf_fill)(void *user, int64_t first, int64_t count, float *out);
+
+typedef struct l2_gguf_entry {
+    char name[L2_GGUF_MAX_NAME];
+    int32_t type;          /* one that l2_quantises; columns are whole blocks */
+    int32_t n_dims;        /* 1: one row */
+    int64_t rows, columns; /* > 0 */
+    int64_t head_dim;      /* > 0: rows come as the library has them and are written as l2_gguf_read expects them */
+    l2_gguf_fill fill;     /* called in order, for some rows at a time; whole heads where head_dim > 0 */
+    void *user;
+} l2_gguf_entry;
+
+/*
+ * Writes version 3 atomically: tensors in the order given, a band of rows at a time, so that memory does not depend on
+ * their size. Rows become blocks on the context's threads; the bytes do not depend on how many there are. Errors:
+ * INVALID (names, shapes, types), NUMERIC (as of l2_quantise), IO, NOMEM, CANCELLED, those of `fill`.
+ */
+llama2_status l2_gguf_write(llama2_context *ctx, const char *path, const l2_gguf_metadata *metadata,
+                            const l2_gguf_entry *entries, size_t n_entries);
+/* Bytes of the tensor in the file; INVALID as above. */
+llama2_status l2_gguf_entry_size(const l2_gguf_entry *entry, uint64_t *out);
 
 #endif

@@ -9,11 +9,12 @@
 #include "format/quantised.h"
 #include "base/threads.h"
 #include "format/joined.h"
+#include "format/quantise.h"
 #include "math/half.h"
 #include "math/tensor.h"
 #include <string.h>
 
-enum { GROUP = 16, MAX_BLOCK = 256 };
+enum { GROUP = 16, MAX_BLOCK = L2_MAX_BLOCK };
 
 /*
  * Bits of the integers: `bytes` bytes from `at` on, in runs. A run of r bytes gives the lowest `bits` bits of its r
@@ -25,6 +26,7 @@ typedef struct field {
 } field;
 
 typedef void (*unpack_scales)(const unsigned char *block, int n_groups, float *scale, float *minimum);
+typedef void (*pack_scales)(unsigned char *block, const l2_fitted *fitted);
 
 typedef struct layout {
     int32_t type;
@@ -32,6 +34,7 @@ typedef struct layout {
     field low, high; /* high.bytes 0: none */
     int8_t bias;     /* subtracted from what the bits say */
     unpack_scales scales;
+    pack_scales pack; /* NULL: is not written */
 } layout;
 
 static float f16(const unsigned char *p)
@@ -39,10 +42,22 @@ static float f16(const unsigned char *p)
     return l2_f32_from_f16((uint16_t)(p[0] | p[1] << 8));
 }
 
+static void put_f16(unsigned char *p, float x)
+{
+    uint16_t half = l2_f16_from_f32(x);
+    p[0] = (unsigned char)half;
+    p[1] = (unsigned char)(half >> 8);
+}
+
 /* One scale: f16. */
 static void one_scale(const unsigned char *block, int n_groups, float *scale, float *minimum)
 {
     for (int g = 0; g < n_groups; g++) scale[g] = f16(block), minimum[g] = 0;
+}
+
+static void pack_one_scale(unsigned char *block, const l2_fitted *fitted)
+{
+    put_f16(block, fitted->unit);
 }
 
 /* f16 scale, f16 offset that is added. */
@@ -91,6 +106,19 @@ static void scales_q45_k(const unsigned char *block, int n_groups, float *scale,
     }
 }
 
+static void pack_q45_k(unsigned char *block, const l2_fitted *fitted)
+{
+    unsigned char *packed = block + 4;
+    put_f16(block, fitted->unit);
+    put_f16(block + 2, fitted->unit_of_minimum);
+    for (int i = 0; i < 4; i++) {
+        int s = fitted->scale[4 + i], m = fitted->minimum[4 + i];
+        packed[i] = (unsigned char)(fitted->scale[i] | s >> 4 << 6);
+        packed[4 + i] = (unsigned char)(fitted->minimum[i] | m >> 4 << 6);
+        packed[8 + i] = (unsigned char)((s & 15) | (m & 15) << 4);
+    }
+}
+
 /* 16 scales of 8 bits with a sign, f16 unit at the end. */
 static void scales_q6_k(const unsigned char *block, int n_groups, float *scale, float *minimum)
 {
@@ -98,18 +126,24 @@ static void scales_q6_k(const unsigned char *block, int n_groups, float *scale, 
     for (int g = 0; g < n_groups; g++) scale[g] = unit * (float)(int8_t)block[192 + g], minimum[g] = 0;
 }
 
+static void pack_q6_k(unsigned char *block, const l2_fitted *fitted)
+{
+    put_f16(block + 208, fitted->unit);
+    for (int g = 0; g < 16; g++) block[192 + g] = (unsigned char)fitted->scale[g];
+}
+
 static const layout layouts[] = {
-    {L2_GGML_Q4_0, 32, 18, {2, 16, 16, 4, 0}, {0}, 8, one_scale},
-    {L2_GGML_Q4_1, 32, 20, {4, 16, 16, 4, 0}, {0}, 0, scale_and_offset},
-    {L2_GGML_Q5_0, 32, 22, {6, 16, 16, 4, 0}, {2, 4, 1, 1, 4}, 16, one_scale},
-    {L2_GGML_Q5_1, 32, 24, {8, 16, 16, 4, 0}, {4, 4, 1, 1, 4}, 0, scale_and_offset},
-    {L2_GGML_Q8_0, 32, 34, {2, 32, 32, 8, 0}, {0}, 0, one_scale},
-    {L2_GGML_IQ4_NL, 32, 18, {2, 16, 16, 4, 0}, {0}, 0, one_scale},
-    {L2_GGML_Q2_K, 256, 84, {16, 64, 32, 2, 0}, {0}, 0, scales_q2_k},
-    {L2_GGML_Q3_K, 256, 110, {32, 64, 32, 2, 0}, {0, 32, 32, 1, 2}, 4, scales_q3_k},
-    {L2_GGML_Q4_K, 256, 144, {16, 128, 32, 4, 0}, {0}, 0, scales_q45_k},
-    {L2_GGML_Q5_K, 256, 176, {48, 128, 32, 4, 0}, {16, 32, 32, 1, 4}, 0, scales_q45_k},
-    {L2_GGML_Q6_K, 256, 210, {0, 128, 64, 4, 0}, {128, 64, 32, 2, 4}, 32, scales_q6_k},
+    {L2_GGML_Q4_0, 32, 18, {2, 16, 16, 4, 0}, {0}, 8, one_scale, pack_one_scale},
+    {L2_GGML_Q4_1, 32, 20, {4, 16, 16, 4, 0}, {0}, 0, scale_and_offset, NULL},
+    {L2_GGML_Q5_0, 32, 22, {6, 16, 16, 4, 0}, {2, 4, 1, 1, 4}, 16, one_scale, pack_one_scale},
+    {L2_GGML_Q5_1, 32, 24, {8, 16, 16, 4, 0}, {4, 4, 1, 1, 4}, 0, scale_and_offset, NULL},
+    {L2_GGML_Q8_0, 32, 34, {2, 32, 32, 8, 0}, {0}, 0, one_scale, pack_one_scale},
+    {L2_GGML_IQ4_NL, 32, 18, {2, 16, 16, 4, 0}, {0}, 0, one_scale, NULL},
+    {L2_GGML_Q2_K, 256, 84, {16, 64, 32, 2, 0}, {0}, 0, scales_q2_k, NULL},
+    {L2_GGML_Q3_K, 256, 110, {32, 64, 32, 2, 0}, {0, 32, 32, 1, 2}, 4, scales_q3_k, NULL},
+    {L2_GGML_Q4_K, 256, 144, {16, 128, 32, 4, 0}, {0}, 0, scales_q45_k, pack_q45_k},
+    {L2_GGML_Q5_K, 256, 176, {48, 128, 32, 4, 0}, {16, 32, 32, 1, 4}, 0, scales_q45_k, NULL},
+    {L2_GGML_Q6_K, 256, 210, {0, 128, 64, 4, 0}, {128, 64, 32, 2, 4}, 32, scales_q6_k, pack_q6_k},
 };
 
 /* What the 4 bits of IQ4_NL stand for. */
@@ -121,6 +155,14 @@ static void add_bits(const unsigned char *block, const field *f, uint8_t *q)
     for (const unsigned char *p = block + f->at, *end = p + f->bytes; p < end; p += f->run)
         for (unsigned shift = 0; shift < 8; shift += f->bits)
             for (unsigned i = 0; i < f->run; i++) *q++ |= (uint8_t)((p[i] >> shift & mask) << f->up);
+}
+
+static void put_bits(unsigned char *block, const field *f, const uint8_t *q)
+{
+    const unsigned mask = (1u << f->bits) - 1;
+    for (unsigned char *p = block + f->at, *end = p + f->bytes; p < end; p += f->run)
+        for (unsigned shift = 0; shift < 8; shift += f->bits)
+            for (unsigned i = 0; i < f->run; i++) p[i] |= (unsigned char)(((unsigned)*q++ >> f->up & mask) << shift);
 }
 
 static void dequantise_block(const layout *l, const unsigned char *block, float *out)
@@ -135,6 +177,25 @@ static void dequantise_block(const layout *l, const unsigned char *block, float 
     /* The sign of 8 bits is that of Q8_0 and IQ4_NL; the others have at most 6 bits. */
     for (int i = 0; i < l->elements; i++)
         out[i] = scale[i / GROUP] * (float)((int8_t)q[i] - l->bias) - minimum[i / GROUP];
+}
+
+static void quantise_block(const layout *l, const float *x, unsigned char *block)
+{
+    l2_fitted fitted;
+    uint8_t q[MAX_BLOCK];
+    if (l->scales == scales_q45_k)
+        l2_fit_scales_and_minima(x, l->elements, &fitted);
+    else if (l->scales == scales_q6_k)
+        l2_fit_scales(x, l->elements, &fitted);
+    else if (l->bias)
+        l2_fit_one_scale(x, l->elements, -l->bias, l->bias - 1, &fitted);
+    else
+        l2_fit_one_scale(x, l->elements, -127, 127, &fitted);
+    for (int i = 0; i < l->elements; i++) q[i] = (uint8_t)(fitted.q[i] + l->bias);
+    memset(block, 0, l->bytes);
+    put_bits(block, &l->low, q);
+    put_bits(block, &l->high, q);
+    l->pack(block, &fitted);
 }
 
 static const layout *find_layout(int32_t type)
@@ -172,11 +233,50 @@ llama2_status l2_dequantise(int32_t type, const unsigned char *data, int64_t cou
     return LLAMA2_OK;
 }
 
+int l2_quantises(int32_t type)
+{
+    const layout *l = find_layout(type);
+    return l ? l->pack != NULL : l2_dequantises(type);
+}
+
+static void put_halves(int32_t type, const float *x, int64_t count, unsigned char *out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint16_t half = type == L2_GGML_F16 ? l2_f16_from_f32(x[i]) : l2_bf16_from_f32(x[i]);
+        out[2 * i] = (unsigned char)half;
+        out[2 * i + 1] = (unsigned char)(half >> 8);
+    }
+}
+
+llama2_status l2_quantise(int32_t type, const float *x, int64_t count, unsigned char *out)
+{
+    const layout *l = find_layout(type);
+    const char *name = l2_ggml_type(type, NULL, NULL);
+    if (!l2_quantises(type))
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "type %s (%d) can't be written", name ? name : "unknown", type);
+    if (count < 0 || (l && count % l->elements))
+        return l2_fail(LLAMA2_E_INVALID, "%lld elements are no whole blocks of %s", (long long)count, name);
+    if (type == L2_GGML_F32) {
+        if (count) memcpy(out, x, (size_t)count * sizeof *x);
+        return LLAMA2_OK;
+    }
+    if (type != L2_GGML_BF16)
+        for (int64_t i = 0; i < count; i++)
+            if (!(fabsf(x[i]) < 65520))
+                return l2_fail(LLAMA2_E_NUMERIC, "element %lld is %g; %s holds finite numbers up to 65504",
+                               (long long)i, (double)x[i], name);
+    if (l)
+        for (int64_t i = 0; i < count; i += l->elements, out += l->bytes) quantise_block(l, x + i, out);
+    else
+        put_halves(type, x, count, out);
+    return LLAMA2_OK;
+}
+
 /* --- tensors --------------------------------------------------------------------------------- */
 
 typedef struct read_job {
     const l2_gguf_tensor *tensor;
-    int64_t rows, columns, rows_a_task, head_dim;
+    int64_t first, rows, columns, rows_a_task, head_dim;
     size_t row_bytes;
     int32_t dtype;
     char *out;
@@ -204,28 +304,42 @@ static void read_rows(void *arg, int32_t task, int32_t worker)
 {
     const read_job *job = arg;
     (void)worker;
-    int64_t first = task * job->rows_a_task;
-    int64_t end = job->rows - first < job->rows_a_task ? job->rows : first + job->rows_a_task;
-    for (int64_t row = first; row < end; row++) {
-        int64_t to = job->head_dim ? l2_rotary_row(row, job->head_dim) : row;
-        read_row(job, job->tensor->data + (size_t)row * job->row_bytes,
-                 job->out + (size_t)(to * job->columns) * l2_dtype_size(job->dtype));
+    int64_t begin = task * job->rows_a_task;
+    int64_t end = job->rows - begin < job->rows_a_task ? job->rows : begin + job->rows_a_task;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t from = job->head_dim ? l2_rotary_row_of(job->first + i, job->head_dim) : job->first + i;
+        read_row(job, job->tensor->data + (size_t)from * job->row_bytes,
+                 job->out + (size_t)(i * job->columns) * l2_dtype_size(job->dtype));
     }
+}
+
+static int64_t count_rows(const l2_gguf_tensor *tensor)
+{
+    return l2_gguf_count(tensor) / (tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1);
+}
+
+llama2_status l2_gguf_read_rows(llama2_context *ctx, const l2_gguf_tensor *tensor, int64_t head_dim, int64_t first,
+                                int64_t count, int32_t dtype, void *out)
+{
+    enum { ELEMENTS_A_TASK = 1 << 16, MAX_TASKS = 1 << 20 };
+    float none;
+    int64_t rows = count_rows(tensor);
+    L2_TRY(l2_dequantise(tensor->type, NULL, 0, &none)); /* no task can fail */
+    if (head_dim && (head_dim % 2 || rows % head_dim))
+        return l2_fail(LLAMA2_E_INVALID, "%lld rows are no heads of %lld", (long long)rows, (long long)head_dim);
+    if (first < 0 || count < 0 || first > rows - count)
+        return l2_fail(LLAMA2_E_INVALID, "%lld rows: none at [%lld, +%lld)", (long long)rows, (long long)first,
+                       (long long)count);
+    read_job job = {.tensor = tensor, .first = first, .rows = count, .head_dim = head_dim, .dtype = dtype, .out = out};
+    job.columns = l2_gguf_count(tensor) / rows;
+    job.row_bytes = (size_t)(tensor->size / (uint64_t)rows);
+    job.rows_a_task = job.rows / MAX_TASKS + ELEMENTS_A_TASK / job.columns + 1;
+    l2_parallel(ctx, (int32_t)((job.rows + job.rows_a_task - 1) / job.rows_a_task), read_rows, &job);
+    return LLAMA2_OK;
 }
 
 llama2_status l2_gguf_read(llama2_context *ctx, const l2_gguf_tensor *tensor, int64_t head_dim, int32_t dtype,
                            void *out)
 {
-    enum { ELEMENTS_A_TASK = 1 << 16, MAX_TASKS = 1 << 20 };
-    float none;
-    L2_TRY(l2_dequantise(tensor->type, NULL, 0, &none)); /* no task can fail */
-    read_job job = {.tensor = tensor, .head_dim = head_dim, .dtype = dtype, .out = out};
-    job.columns = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
-    job.rows = l2_gguf_count(tensor) / job.columns;
-    job.row_bytes = (size_t)(tensor->size / (uint64_t)job.rows);
-    if (head_dim && (head_dim % 2 || job.rows % head_dim))
-        return l2_fail(LLAMA2_E_INVALID, "%lld rows are no heads of %lld", (long long)job.rows, (long long)head_dim);
-    job.rows_a_task = job.rows / MAX_TASKS + ELEMENTS_A_TASK / job.columns + 1;
-    l2_parallel(ctx, (int32_t)((job.rows + job.rows_a_task - 1) / job.rows_a_task), read_rows, &job);
-    return LLAMA2_OK;
+    return l2_gguf_read_rows(ctx, tensor, head_dim, 0, count_rows(tensor), dtype, out);
 }

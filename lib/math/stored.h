@@ -23,6 +23,7 @@ enum {
     L2_GGML_Q5_K = 13,
     L2_GGML_Q6_K = 14,
     L2_GGML_IQ4_NL = 20,
+    L2_GGML_F64 = 28, /* not read as numbers */
     L2_GGML_BF16 = 30
 };
 

@@ -139,7 +139,7 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
     *out = NULL;
     int is_file = l2_path_kind(path) == 1, is_meta = 0, is_gguf = 0;
     L2_TRY(is_file ? l2_gguf_recognise(ctx, path, &is_gguf) : l2_model_recognise_meta(ctx, path, &is_meta));
-    if ((is_file || is_meta) && head_kind != L2_HEAD_LM)
+    if ((is_file || is_meta) && head_kind == L2_HEAD_SCORE)
         return l2_fail(LLAMA2_E_MISMATCH, "%s: is no folder with a config.json, as a reward model is", path);
     if (is_gguf) return l2_model_read_gguf(ctx, path, options, out);
     if (is_file || is_meta) {
@@ -149,6 +149,7 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
                        : l2_model_read_meta(ctx, path, options->dtype, out);
     }
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
+    if (head_kind == L2_HEAD_ANY) head_kind = hf.sequence_classification ? L2_HEAD_SCORE : L2_HEAD_LM;
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
         return l2_fail(LLAMA2_E_MISMATCH, "%s: holds a %s, expected a %s", path,
                        hf.sequence_classification ? "reward model" : "language model",
@@ -190,32 +191,56 @@ llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *fi
     return status;
 }
 
-/* A matrix on its way from one file to another. */
-typedef struct stored_param {
-    const llama2_model *model;
-    const l2_param *param;
-} stored_param;
-
-/* Pieces of a file need not be whole rows: those at the ends are made and cut. */
-static llama2_status fill_stored(void *user, int64_t first, int64_t count, void *out)
+llama2_status l2_model_open(llama2_context *ctx, const char *path, llama2_model **out, double *shift, double *scale)
 {
-    const stored_param *s = user;
-    int64_t columns = s->param->columns, row = first / columns, rows = (first + count - 1) / columns + 1 - row;
-    float *piece;
-    if (count == 0) return LLAMA2_OK;
-    L2_TRY(l2_scratch_get(s->model->ctx, (size_t)(rows * columns) * sizeof *piece, &piece));
-    llama2_status status = l2_model_read_rows(s->model, s->param, row, rows, LLAMA2_F32, piece);
-    memcpy(out, piece + (first - row * columns), (size_t)count * sizeof *piece);
-    l2_scratch_put(s->model->ctx, piece);
-    return status;
+    llama2_model_options options = {
+        .struct_size = sizeof options, .dtype = LLAMA2_F32, .weights = LLAMA2_WEIGHTS_AS_STORED};
+    *shift = 0;
+    *scale = 1;
+    llama2_status status = l2_model_read(ctx, path, &options, L2_HEAD_ANY, out, shift, scale);
+    if (status != LLAMA2_E_UNSUPPORTED) return status;
+    options.weights = LLAMA2_WEIGHTS_CONVERTED;
+    return l2_model_read(ctx, path, &options, L2_HEAD_ANY, out, shift, scale);
 }
 
-llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dtype, double shift, double scale)
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* A parameter on its way into a file. */
+typedef struct feed {
+    const llama2_model *model;
+    const l2_param *param;
+    l2_model_step step;
+    void *user;
+} feed;
+
+/* Pieces of a file need not be whole rows: those at the ends are made and cut. */
+static llama2_status fill(void *user, int64_t first, int64_t count, void *out)
+{
+    const feed *f = user;
+    const llama2_model *m = f->model;
+    int64_t columns = f->param->columns, row = first / columns, rows = (first + count - 1) / columns + 1 - row;
+    size_t size = l2_dtype_size(m->dtype);
+    char *piece;
+    if (count == 0) return LLAMA2_OK;
+    L2_TRY(l2_context_check(m->ctx));
+    L2_TRY(l2_scratch_get(m->ctx, (size_t)(rows * columns) * size, &piece));
+    llama2_status status = l2_model_read_rows(m, f->param, row, rows, m->dtype, piece);
+    memcpy(out, piece + (size_t)(first - row * columns) * size, (size_t)count * size);
+    l2_scratch_put(m->ctx, piece);
+    L2_TRY(status);
+    l2_model_forget_rows(m, f->param, row, rows);
+    /* Rows end in the piece that has their last element. */
+    rows = (first + count) / columns - row;
+    return f->step && rows > 0 ? f->step(f->user, f->param, rows) : LLAMA2_OK;
+}
+
+llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dtype, double shift, double scale,
+                             l2_model_step step, void *user)
 {
     llama2_status status;
     l2_hf_config hf;
     l2_st_entry *entries = NULL;
-    stored_param *stored = NULL;
+    feed *feeds = NULL;
     if (dtype != LLAMA2_F32 && dtype != LLAMA2_BF16 && dtype != LLAMA2_F16)
         return l2_fail(LLAMA2_E_INVALID, "%s: dtype is %d, expected LLAMA2_F32, LLAMA2_BF16 or LLAMA2_F16", path,
                        dtype);
@@ -223,11 +248,11 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
     hf.score_shift = shift;
     hf.score_scale = scale;
     L2_CHECK(l2_calloc(m->ctx, (size_t)m->n_params, sizeof *entries, &entries));
-    L2_CHECK(l2_calloc(m->ctx, (size_t)m->n_params, sizeof *stored, &stored));
+    L2_CHECK(l2_calloc(m->ctx, (size_t)m->n_params, sizeof *feeds, &feeds));
     for (int32_t i = 0; i < m->n_params; i++) {
         const l2_param *p = &m->params[i];
-        int there = !m->stored || !p->decay;
-        stored[i] = (stored_param){m, p};
+        int there = !step && (!m->stored || !p->decay);
+        feeds[i] = (feed){m, p, step, user};
         entries[i] = (l2_st_entry){
             .name = p->name,
             .dtype = dtype,
@@ -235,15 +260,15 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
             .n_dims = p->decay ? 2 : 1,
             .shape = {p->rows, p->columns},
             .data = there ? l2_param_data(m, p) : NULL,
-            .fill = fill_stored,
-            .user = &stored[i],
+            .fill = fill,
+            .user = &feeds[i],
         };
     }
     /* config.json first: it makes the folder; a folder without weights is refused when it is read. */
     L2_CHECK(l2_hf_config_write(m->ctx, path, &hf));
     L2_CHECK(l2_hf_weights_write(m->ctx, path, entries, (size_t)m->n_params, 0));
 done:
-    l2_free(m->ctx, stored);
+    l2_free(m->ctx, feeds);
     l2_free(m->ctx, entries);
     return status;
 }

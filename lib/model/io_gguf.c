@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "format/quantised.h"
-#include "model/model.h"
+#include "model/io_gguf.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -408,24 +408,37 @@ static const struct part *find_part(const char *of_model, int32_t *layer)
     return NULL;
 }
 
-static llama2_status find_param(const l2_gguf *file, const l2_param *p, const l2_gguf_tensor **out, int *rotary)
+llama2_status l2_gguf_name(const l2_param *p, char name[64], int32_t *layer, int *rotary)
 {
-    char name[64];
-    int32_t layer;
-    const struct part *part = find_part(p->name, &layer);
+    const struct part *part = find_part(p->name, layer);
     if (!part) return l2_fail(LLAMA2_E_UNSUPPORTED, "no tensor of a GGUF file is the model's \"%s\"", p->name);
-    name_part(part, layer, name);
-    *out = l2_gguf_find_tensor(file, name);
+    name_part(part, *layer, name);
     *rotary = part->rotary;
     return LLAMA2_OK;
+}
+
+/* What the file says of itself is left out. */
+void l2_gguf_put_general(const l2_gguf *file, l2_gguf_metadata *out)
+{
+    static const char *const own[] = {"general.architecture", "general.type", "general.file_type",
+                                      "general.quantization_version", "general.alignment"};
+    for (size_t i = 0; i < file->n_values; i++) {
+        const l2_gguf_value *value = &file->values[i];
+        int keep = value->key_length > 8 && memcmp(value->key, "general.", 8) == 0;
+        for (size_t k = 0; k < COUNT(own); k++)
+            if (value->key_length == strlen(own[k]) && memcmp(value->key, own[k], value->key_length) == 0) keep = 0;
+        if (keep) l2_gguf_put_value(out, value);
+    }
 }
 
 /* Into the arena; a matrix of a model whose weights are as stored stays where it lies. */
 static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_gguf *file)
 {
-    const l2_gguf_tensor *t = NULL;
+    char name[64];
+    int32_t layer;
     int rotary = 0;
-    L2_TRY(find_param(file, p, &t, &rotary));
+    L2_TRY(l2_gguf_name(p, name, &layer, &rotary));
+    const l2_gguf_tensor *t = l2_gguf_find_tensor(file, name); /* check_tensors has found it */
     int64_t head_dim = rotary ? m->config.head_dim : 0;
     if (m->stored && p->decay) {
         m->stored[p - m->params] = (l2_stored){t->type, t->data, (size_t)(t->size / (uint64_t)p->rows), head_dim};

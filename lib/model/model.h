@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 enum { L2_MAX_EOS = 8 };
-enum { L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
+enum { L2_HEAD_ANY = -1, L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
 
 typedef struct l2_param {
     char name[64]; /* as in transformers */
@@ -91,6 +91,8 @@ llama2_status l2_model_check_changeable(const llama2_model *model);
 /* Rows [first, first + n) of a parameter as LLAMA2_F32 or F64; a gain has one element a row. */
 llama2_status l2_model_read_rows(const llama2_model *model, const l2_param *param, int64_t first, int64_t n,
                                  int32_t dtype, void *out);
+/* Those rows are not needed soon: where they lie in a mapped file, they take no memory until they are read again. */
+void l2_model_forget_rows(const llama2_model *model, const l2_param *param, int64_t first, int64_t n);
 const l2_param *l2_model_find(const llama2_model *model,
                               const char *name); /* NULL: sets LLAMA2_E_NOT_FOUND's message */
 static inline void *l2_param_data(const llama2_model *model, const l2_param *param)
@@ -114,13 +116,17 @@ void l2_model_init_head(llama2_model *model, int32_t how);
 llama2_status l2_model_copy(llama2_model *to, const llama2_model *from);
 
 /* io.c: Hugging Face folders, and for reading all that the other io_*.c read. Options are complete. `shift`, `scale`:
- * of a reward model's scores, else NULL.
- */
+ * of a reward model's scores, else NULL. head_kind may be L2_HEAD_ANY. */
 llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_model_options *options,
                             int32_t head_kind, llama2_model **out, double *shift, double *scale);
 llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, const llama2_model_options *options,
                                  llama2_model **out);
-llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale);
+/* A model of either kind for one pass over its weights: as stored, where the format can be used so. */
+llama2_status l2_model_open(llama2_context *ctx, const char *path, llama2_model **out, double *shift, double *scale);
+/* `rows` rows of a parameter have been taken; a failure ends the writing. NULL: nothing is called. */
+typedef llama2_status (*l2_model_step)(void *user, const l2_param *param, int64_t rows);
+llama2_status l2_model_write(const llama2_model *model, const char *path, int32_t dtype, double shift, double scale,
+                             l2_model_step step, void *user);
 
 /* io_gguf.c: a language model. */
 llama2_status l2_model_read_gguf(llama2_context *ctx, const char *path, const llama2_model_options *options,

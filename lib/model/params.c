@@ -276,6 +276,18 @@ llama2_status l2_model_read_rows(const llama2_model *m, const l2_param *p, int64
     return LLAMA2_OK;
 }
 
+void l2_model_forget_rows(const llama2_model *m, const l2_param *p, int64_t first, int64_t n)
+{
+    if (!m->stored || !p->decay) return;
+    const l2_stored *s = &m->stored[p - m->params];
+    const unsigned char *from = s->data;
+    for (size_t i = 0; i < m->n_files; i++) {
+        const l2_file_view *view = &m->files[i];
+        if (from >= view->data && from < view->data + view->size)
+            l2_file_forget(view, from + (size_t)first * s->row_bytes, (size_t)n * s->row_bytes);
+    }
+}
+
 llama2_status l2_model_check_changeable(const llama2_model *model)
 {
     if (!model->stored) return LLAMA2_OK;

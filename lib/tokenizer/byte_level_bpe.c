@@ -72,6 +72,14 @@ llama2_status l2_merges_add(llama2_tokenizer *tok, const char *left, size_t n_le
     return LLAMA2_OK;
 }
 
+llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, const l2_pair ***out)
+{
+    L2_TRY(l2_alloc(tok->ctx, tok->n_pairs, sizeof **out, out));
+    for (uint32_t i = 0; i < tok->n_pair_slots; ++i)
+        if (tok->pairs[i].left >= 0) (*out)[(uint32_t)-tok->pairs[i].score] = &tok->pairs[i];
+    return LLAMA2_OK;
+}
+
 /* The bytes of a piece; one that holds other characters too stands for its own text. */
 static char *put_bytes(char *to, const char *text, size_t length)
 {

@@ -150,3 +150,12 @@ llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size
     l2_free(tok->ctx, resolved);
     return status;
 }
+
+const char *l2_chat_name(const llama2_tokenizer *tok)
+{
+    switch (tok->chat_format) {
+    case L2_CHAT_LLAMA2: return "Llama 2";
+    case L2_CHAT_ML: return "ChatML";
+    default: return tok->chat_template ? "unknown" : "none";
+    }
+}

@@ -1,8 +1,10 @@
-/* The vocabulary in a GGUF's metadata, keys tokenizer.ggml.*: SentencePiece ("llama") or byte-level BPE ("gpt2"). */
+/* The vocabulary in a GGUF's metadata, keys tokenizer.ggml.*: SentencePiece ("llama") or byte-level BPE ("gpt2").
+ * Reading and writing. */
 #include "base/alloc.h"
 #include "format/gguf.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer.h"
+#include <stdio.h>
 #include <string.h>
 
 /* An array of the length of the tokens; NULL where the file has none. */
@@ -203,7 +205,10 @@ llama2_status l2_gguf_vocabulary_read(llama2_context *ctx, const l2_gguf *file, 
     llama2_tokenizer *tok = NULL;
     llama2_status status;
     *out = NULL;
-    L2_CHECK(l2_gguf_require(file, "tokenizer.ggml.model", &model));
+    model = l2_gguf_find(file, "tokenizer.ggml.model");
+    if (!model || l2_gguf_string_is(model, "none"))
+        L2_CHECK(l2_fail(LLAMA2_E_NOT_FOUND, "the file has no tokenizer: tokenizer.ggml.model is %s",
+                         model ? "\"none\"" : "missing"));
     L2_CHECK(read_pieces(ctx, file, options, &tok));
     L2_CHECK(fill(tok, file, model));
     *out = tok;
@@ -211,4 +216,116 @@ llama2_status l2_gguf_vocabulary_read(llama2_context *ctx, const l2_gguf *file, 
 done:
     l2_vocabulary_free(tok);
     return status;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static const char *name_pretokenizer(const llama2_tokenizer *tok)
+{
+    switch (tok->pretokenizer) {
+    case L2_PRETOKENIZER_GPT2: return tok->ignore_merges ? NULL : "gpt-2";
+    case L2_PRETOKENIZER_SMOLLM: return tok->ignore_merges ? NULL : "smollm";
+    case L2_PRETOKENIZER_LLAMA3: return tok->ignore_merges ? "llama-bpe" : NULL;
+    default: return NULL;
+    }
+}
+
+static void put_text(l2_gguf_metadata *m, const char *key, const char *text)
+{
+    l2_gguf_put_string(m, key, text, strlen(text));
+}
+
+/* Rows of the embedding that no piece belongs to get a name, as llama.cpp's converter gives them. */
+static void put_pieces(l2_gguf_metadata *m, const llama2_tokenizer *tok, int32_t n_rows)
+{
+    char pad[32];
+    l2_gguf_put_array(m, "tokenizer.ggml.tokens", L2_GGUF_STRING, (uint64_t)n_rows);
+    for (int32_t id = 0; id < tok->n_pieces; ++id)
+        l2_gguf_put_element(m, tok->bytes + tok->offsets[id], l2_piece_length(tok, id));
+    for (int32_t id = tok->n_pieces; id < n_rows; ++id)
+        l2_gguf_put_element(m, pad, (size_t)snprintf(pad, sizeof pad, "[PAD%d]", (int)id));
+    l2_gguf_put_array(m, "tokenizer.ggml.token_type", L2_GGUF_I32, (uint64_t)n_rows);
+    for (int32_t id = 0; id < n_rows; ++id)
+        l2_gguf_put_element_i32(m, id < tok->n_pieces ? tok->types[id] : LLAMA2_PIECE_UNUSED);
+}
+
+static llama2_status put_byte_level(l2_gguf_metadata *m, const llama2_tokenizer *tok, int32_t n_rows)
+{
+    const char *pre = name_pretokenizer(tok);
+    const l2_pair **by_rank;
+    l2_text merge;
+    if (!pre)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "GGUF has no name for this pre-tokeniser %s ignore_merges",
+                       tok->ignore_merges ? "with" : "without");
+    put_text(m, "tokenizer.ggml.model", "gpt2");
+    put_text(m, "tokenizer.ggml.pre", pre);
+    put_pieces(m, tok, n_rows);
+    L2_TRY(l2_merges_by_rank(tok, &by_rank));
+    l2_text_begin(&merge, tok->ctx);
+    l2_gguf_put_array(m, "tokenizer.ggml.merges", L2_GGUF_STRING, tok->n_pairs);
+    for (uint32_t i = 0; i < tok->n_pairs; ++i) {
+        merge.length = 0;
+        l2_text_format(&merge, "%s %s", tok->bytes + tok->offsets[by_rank[i]->left],
+                       tok->bytes + tok->offsets[by_rank[i]->right]);
+        if (merge.status == LLAMA2_OK) l2_gguf_put_element(m, merge.data, merge.length);
+    }
+    llama2_status status = merge.status;
+    l2_text_free(&merge);
+    l2_free(tok->ctx, by_rank);
+    return status;
+}
+
+static llama2_status put_sentencepiece(l2_gguf_metadata *m, const llama2_tokenizer *tok, int32_t n_rows)
+{
+    enum { PAD_SCORE = -10000 };
+    if (!tok->escape_whitespaces)
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "a vocabulary with spaces as such, not as U+2581, can't be in a GGUF file");
+    put_text(m, "tokenizer.ggml.model", "llama");
+    put_text(m, "tokenizer.ggml.pre", "default");
+    put_pieces(m, tok, n_rows);
+    l2_gguf_put_array(m, "tokenizer.ggml.scores", L2_GGUF_F32, (uint64_t)n_rows);
+    for (int32_t id = 0; id < n_rows; ++id)
+        l2_gguf_put_element_f32(m, id < tok->n_pieces ? tok->scores[id] : (float)PAD_SCORE);
+    l2_gguf_put_bool(m, "tokenizer.ggml.add_space_prefix", tok->add_dummy_prefix);
+    l2_gguf_put_bool(m, "tokenizer.ggml.remove_extra_whitespaces", tok->remove_extra_whitespaces);
+    return LLAMA2_OK;
+}
+
+static void put_id(l2_gguf_metadata *m, const char *key, int32_t id)
+{
+    if (id >= 0) l2_gguf_put_u32(m, key, (uint32_t)id);
+}
+
+/* The tokenizer's own comes first: it ends a turn where several end a text. */
+static void put_eos(l2_gguf_metadata *m, int32_t own, const l2_gguf_ids *ids)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    size_t n = own >= 0;
+    if (own >= 0) put_id(m, keys[0], own);
+    for (int32_t i = 0; i < ids->n_eos && n < 3; i++)
+        if (ids->eos[i] != own) put_id(m, keys[n++], ids->eos[i]);
+}
+
+llama2_status l2_gguf_vocabulary_write(const llama2_tokenizer *tok, int32_t n_rows, const l2_gguf_ids *ids,
+                                       l2_gguf_metadata *out)
+{
+    if (tok && tok->n_pieces > n_rows)
+        return l2_fail(LLAMA2_E_MISMATCH, "the tokenizer has %d pieces, the model's vocabulary %d", (int)tok->n_pieces,
+                       (int)n_rows);
+    if (!tok)
+        put_text(out, "tokenizer.ggml.model", "none");
+    else
+        L2_TRY(tok->pretokenizer ? put_byte_level(out, tok, n_rows) : put_sentencepiece(out, tok, n_rows));
+    put_id(out, "tokenizer.ggml.bos_token_id", tok && tok->bos >= 0 ? tok->bos : ids->bos);
+    put_id(out, "tokenizer.ggml.padding_token_id", tok && tok->pad >= 0 ? tok->pad : ids->pad);
+    put_eos(out, tok ? tok->eos : -1, ids);
+    if (tok) {
+        put_id(out, "tokenizer.ggml.unknown_token_id", tok->unk);
+        l2_gguf_put_bool(out, "tokenizer.ggml.add_bos_token", tok->adds_bos);
+        l2_gguf_put_bool(out, "tokenizer.ggml.add_eos_token", 0);
+        if (tok->chat_template) put_text(out, "tokenizer.chat_template", tok->chat_template);
+    }
+    return out->text.status;
 }

@@ -386,9 +386,10 @@ llama2_status l2_sentencepiece_write(const llama2_tokenizer *tok, char **data, s
     put_number(&section, 5, tok->escape_whitespaces);
     put_section(&text, 3, &section);
     l2_text_free(&section);
-    if (text.status < 0) {
+    llama2_status status = text.status;
+    if (status < 0) {
         l2_text_free(&text);
-        return text.status;
+        return status;
     }
     *data = text.data;
     *size = text.length;

@@ -134,6 +134,8 @@ static inline int32_t l2_merges_find(const llama2_tokenizer *tok, int32_t left, 
         return pair->joined;
     }
 }
+/* All merges in their order; the array is the caller's. */
+llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, const l2_pair ***out);
 /* After the last piece and merge, with `pretokenizer` and the ids of special pieces set. */
 llama2_status l2_byte_level_finish(llama2_tokenizer *tok);
 /* The piece of a whole stretch of text, -1: none. */
@@ -154,8 +156,24 @@ llama2_status l2_tokenizer_config_write(const llama2_tokenizer *tok, char **data
 /* --- gguf_vocabulary.c ----------------------------------------------------------------------- */
 
 struct l2_gguf;
+struct l2_gguf_metadata;
 llama2_status l2_gguf_vocabulary_read(llama2_context *ctx, const struct l2_gguf *file,
                                       const llama2_tokenizer_options *options, llama2_tokenizer **out);
+
+/* Ids of a model's config, -1: none. */
+typedef struct l2_gguf_ids {
+    int32_t bos, pad;
+    const int32_t *eos;
+    int32_t n_eos;
+} l2_gguf_ids;
+
+/*
+ * The keys of a tokenizer (NULL: those that say there is none) for an embedding of n_rows; `ids` for what the tokenizer
+ * does not name. Of several tokens that end a text three have keys; llama.cpp and the library find others by their
+ * text. Errors: MISMATCH (more pieces than rows), UNSUPPORTED (what the keys can't say), NOMEM.
+ */
+llama2_status l2_gguf_vocabulary_write(const llama2_tokenizer *tok, int32_t n_rows, const l2_gguf_ids *ids,
+                                       struct l2_gguf_metadata *out);
 
 /* --- llama2c_vocabulary.c -------------------------------------------------------------------- */
 
@@ -223,6 +241,8 @@ enum { L2_CHAT_LLAMA2 = 0, L2_CHAT_ML, L2_CHAT_LLAMA3, L2_CHAT_ZEPHYR, L2_CHAT_U
 
 /* Sets the chat format from the text of a Jinja template, which is copied; NULL: none. */
 llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size_t length);
+/* "ChatML"; "unknown" for a template that is not recognised, "none" where a byte-level vocabulary has no template. */
+const char *l2_chat_name(const llama2_tokenizer *tok);
 
 llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
                              float *weights);

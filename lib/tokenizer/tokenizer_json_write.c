@@ -114,9 +114,7 @@ llama2_status l2_tokenizer_json_write(const llama2_tokenizer *tok, char **data, 
 {
     const l2_pair **by_rank;
     l2_text text;
-    L2_TRY(l2_alloc(tok->ctx, tok->n_pairs, sizeof *by_rank, &by_rank));
-    for (uint32_t i = 0; i < tok->n_pair_slots; ++i)
-        if (tok->pairs[i].left >= 0) by_rank[(uint32_t)-tok->pairs[i].score] = &tok->pairs[i];
+    L2_TRY(l2_merges_by_rank(tok, &by_rank));
     l2_text_begin(&text, tok->ctx);
     put(&text, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
     put_added(&text, tok);

@@ -79,7 +79,7 @@ static llama2_status write_trainer(llama2_checkpoint *checkpoint, const char *na
     char *path;
     L2_TRY(l2_path_join(checkpoint->ctx, checkpoint->folder.path, name, &path));
     llama2_status status = l2_model_write(model, path, LLAMA2_F32, t->reward_model ? t->reward_model->shift : 0,
-                                          t->reward_model ? t->reward_model->scale : 1);
+                                          t->reward_model ? t->reward_model->scale : 1, NULL, NULL);
     l2_free(checkpoint->ctx, path);
     L2_TRY(status);
     L2_TRY(l2_state_begin(w, trainer_kind, name, TRAINER_VERSION, L2_CHUNK_REQUIRED));

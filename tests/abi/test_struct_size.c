@@ -24,6 +24,8 @@ static llama2_pool *pool;
 static llama2_packer *packer;
 static llama2_shards *shards;
 static char *shard_path;
+static char gguf_path[64];
+static llama2_inspection *inspection;
 
 static const int32_t tokens[] = {3, 1, 4, 1, 5, 9, 2, 6};
 static const int64_t offsets[] = {0, 4, 8};
@@ -87,10 +89,15 @@ static void set_up(void)
     shards_options.length = 4;
     ck_ok(llama2_shards_create(ctx, &shards_options, &shards));
     ck_ok(llama2_shards_add_source(shards, (const char *const[]){shard_path}, 1, 1));
+    snprintf(gguf_path, sizeof gguf_path, "%s.gguf", shard_path);
+    ck_ok(llama2_model_save_gguf(critic_trunk, NULL, gguf_path, NULL));
+    ck_ok(llama2_inspect(ctx, gguf_path, &inspection));
 }
 
 static void tear_down(void)
 {
+    remove(gguf_path);
+    llama2_inspection_free(inspection);
     remove(shard_path);
     free(shard_path);
     llama2_shards_free(shards);
@@ -228,6 +235,10 @@ static llama2_status use_batch_rollout(void *s)
 {
     MAKES(llama2_rollouts, llama2_rollout(critic_trunk, s, NULL, &made));
 }
+static llama2_status use_convert(void *s)
+{
+    return llama2_model_save_gguf(critic_trunk, NULL, gguf_path, s);
+}
 static llama2_status use_batch_rollouts(void *s)
 {
     MAKES(llama2_rollouts, llama2_rollouts_create(ctx, s, (const int32_t[]){2, 2}, 1, 2, 1, &made));
@@ -273,6 +284,18 @@ static llama2_status get_preset(void *s)
 static llama2_status get_tensor_info(void *s)
 {
     return llama2_model_tensor_info(model, 0, s);
+}
+static llama2_status get_summary(void *s)
+{
+    return llama2_inspection_summarise(inspection, s);
+}
+static llama2_status get_inspected_tensor(void *s)
+{
+    return llama2_inspection_get_tensor(inspection, 0, s);
+}
+static llama2_status get_inspected_config(void *s)
+{
+    return llama2_inspection_config(inspection, s);
 }
 static llama2_status get_loss(void *s)
 {
@@ -374,6 +397,7 @@ INIT(llama2_rollout_options)
 INIT(llama2_combine_options)
 INIT(llama2_pool_add_options)
 INIT(llama2_ppo_options)
+INIT(llama2_convert_options)
 
 static const in_row in_rows[] = {
     OPTIONS(llama2_context_options, use_context),     OPTIONS(llama2_tokenizer_options, use_tokenizer_options),
@@ -390,6 +414,7 @@ static const in_row in_rows[] = {
     VIEW(llama2_batch, &batch, use_batch_rollouts),   VIEW(llama2_batch, &batch, use_batch_gradients),
     VIEW(llama2_batch, &batch, use_batch_of_pairs),   VIEW(llama2_pairs, &pairs, use_pairs_step),
     VIEW(llama2_pairs, &pairs, use_pairs_evaluate),   VIEW(llama2_host_file, &host_file, use_host_file),
+    OPTIONS(llama2_convert_options, use_convert),
 };
 
 static const out_row out_rows[] = {
@@ -408,8 +433,12 @@ static const out_row out_rows[] = {
     OUT(llama2_pool_metrics, get_pool),
     OUT(llama2_pool_sample, get_sample),
     OUT(llama2_ppo_metrics, get_ppo),
+    OUT(llama2_inspection_summary, get_summary),
+    OUT(llama2_inspection_tensor, get_inspected_tensor),
+    OUT(llama2_config, get_inspected_config),
 };
-/* llama2_rollout_event is given by the library: its struct_size says how much of it there is. See test_event. */
+/* llama2_rollout_event and llama2_convert_event are given by the library: struct_size says how much of them there is.
+ * See test_event. */
 
 enum { N_IN = sizeof in_rows / sizeof *in_rows, N_OUT = sizeof out_rows / sizeof *out_rows, TAIL = 64 };
 static const uint32_t no_sizes[] = {0, 1, 4, 7, 9, 12, 20, 65544, 0xfffffff8};

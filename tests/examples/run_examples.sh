@@ -81,7 +81,7 @@ for name in $names; do
 done >demos.jsonl
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-for program in tokenize generate chat score pretrain sft reward reject ppo bench; do
+for program in tokenize generate chat score convert inspect pretrain sft reward reject ppo bench; do
     expect 0 - $program --help
     grep -q "^Usage: llama2-$program" out || fail "llama2-$program --help does not begin with its usage"
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
@@ -89,10 +89,14 @@ for program in tokenize generate chat score pretrain sft reward reject ppo bench
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
-for program in generate chat score pretrain sft reward reject ppo; do expect 2 "Try" $program; done
+for program in generate chat score convert inspect pretrain sft reward reject ppo; do expect 2 "Try" $program; done
 expect 2 "system needs --chat" generate --model x --prompt y --system z
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
 expect 2 "the shape is that of --model" pretrain --model x --data y --out z --dim 64
+expect 2 "--out is missing" convert --model x
+expect 2 "--type q9" convert --model x --out y --type q9
+expect 1 "none.model" convert --model none.model --out y
+expect 1 "none.model" inspect --model none.model
 expect 1 "none.model" generate --model none.model --prompt x
 expect 1 "no checkpoint" pretrain --tokenizer "$tokenizer" --data text.txt --out empty --resume
 
@@ -165,6 +169,36 @@ json out "tokens=$tokens"
 expect 0 "perplexity" score --model base --per-token text.txt
 json out id piece logprob
 [ "$(wc -l <out)" -eq "$tokens" ] || fail "score --per-token does not print a line a token"
+
+# --- other formats --------------------------------------------------------------------------------------------------------------------
+expect 0 - convert --model base --out base.gguf --quiet
+[ -s err ] && fail "convert --quiet writes on standard error: $(cat err)"
+expect 0 "convert: " convert --model base.gguf --out base.back
+cmp base/model.safetensors base.back/model.safetensors || fail "convert: other weights after there and back"
+"$bin/llama2-tokenize" --model base.back <text.txt >out || fail "convert: no tokenizer after there and back"
+"$bin/llama2-tokenize" --model base <text.txt | cmp - out || fail "convert: other tokens after there and back"
+expect 0 - score --model base text.txt --quiet
+cp out score.base
+expect 0 - score --model base.gguf text.txt --quiet
+cmp out score.base || fail "convert: other scores in a GGUF file"
+for type in f16 bf16 q8_0 q4_0 q4_k q6_k; do
+    expect 0 - convert --model base.gguf --out "base.$type.gguf" --type $type --quiet
+    expect 0 - score --model "base.$type.gguf" text.txt --quiet
+    json out tokens nll perplexity
+done
+cp base.q8_0.gguf kept.gguf
+expect 1 "need a GGUF" convert --model base --out base.folder --type q8_0
+mkdir closed.gguf
+expect 1 "closed.gguf" convert --model base --out closed.gguf
+[ -e closed.gguf.partial ] && fail "convert: a failed run leaves closed.gguf.partial"
+expect 0 - inspect --model base.q8_0.gguf
+for words in "^format      GGUF version 3" "^loads       yes" "^chat        Llama 2" "^general.architecture  *llama" "^blk.1.ffn_down.weight"; do
+    grep -q "$words" out || fail "inspect: no \"$words\""
+done
+expect 0 - inspect --model base --json
+json out format problem tokenizer chat parameters tensor_bytes file_bytes config types metadata tensors
+expect 0 - inspect --model base --brief
+grep -q "^tensors" out && fail "inspect --brief lists tensors"
 
 [ $failures -eq 0 ] && echo "examples: all passed"
 exit $((failures > 0))

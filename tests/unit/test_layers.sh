@@ -15,9 +15,10 @@ allowed() {
     format) echo base math format ;;
     tokenizer) echo base math format tokenizer ;;
     model) echo base math format model ;;
+    convert) echo base math format tokenizer model convert ;;
     infer) echo base math format tokenizer model infer ;;
     train) echo base math format tokenizer model infer train ;;
-    api) echo base math format tokenizer model infer train api ;;
+    api) echo base math format tokenizer model infer train convert api ;;
     *) return 1 ;;
     esac
 }

@@ -177,7 +177,8 @@ END_TEST
 START_TEST(refused)
 {
     llama2_context *context = make_context();
-    REFUSED(gpt2, model = NULL, LLAMA2_E_FORMAT);
+    REFUSED(gpt2, model = NULL, LLAMA2_E_NOT_FOUND);
+    REFUSED(gpt2, model = "none", LLAMA2_E_NOT_FOUND);
     REFUSED(gpt2, model = "bert", LLAMA2_E_UNSUPPORTED);
     REFUSED(gpt2, pre = NULL, LLAMA2_E_UNSUPPORTED);
     REFUSED(gpt2, pre = "qwen2", LLAMA2_E_UNSUPPORTED);

@@ -1,0 +1,128 @@
+#include "convert/convert.h"
+
+#include "model/io_gguf.h"
+
+#include <string.h>
+
+/* --- progress -------------------------------------------------------------------------------- */
+
+typedef struct progress {
+    const llama2_model *model;
+    const llama2_convert_options *options;
+    int64_t done;
+} progress;
+
+static llama2_status step(void *user, const l2_param *param, int64_t rows)
+{
+    progress *p = user;
+    p->done += rows * param->columns;
+    if (!p->options->progress) return LLAMA2_OK;
+    llama2_convert_event event = {.struct_size = sizeof event,
+                                  .tensor = (int32_t)(param - p->model->params),
+                                  .n_tensors = p->model->n_params,
+                                  .elements_done = p->done,
+                                  .elements = p->model->n_elements,
+                                  .name = param->name};
+    if (p->options->progress(p->options->progress_user, &event) == 0) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_USER, "the progress callback stopped the conversion");
+}
+
+/* --- types ----------------------------------------------------------------------------------- */
+
+/* By LLAMA2_F32 ...; -1: not written. */
+static const int32_t file_types[] = {L2_GGML_F32,  -1,           L2_GGML_BF16, L2_GGML_F16,
+                                     L2_GGML_Q8_0, L2_GGML_Q4_0, L2_GGML_Q4_K, L2_GGML_Q6_K};
+
+/* The type that all matrices have, F32 where they are not all BF16 or all F16. */
+static int32_t type_of(const llama2_model *m)
+{
+    if (!m->stored) return LLAMA2_F32;
+    int32_t of_all = m->stored[0].type;
+    for (int32_t i = 1; i < m->n_params; i++)
+        if (m->params[i].decay && m->stored[i].type != of_all) return LLAMA2_F32;
+    return of_all == L2_GGML_BF16 ? LLAMA2_BF16 : of_all == L2_GGML_F16 ? LLAMA2_F16 : LLAMA2_F32;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* What else a GGUF file that the model comes from says of it. */
+static llama2_status put_general(llama2_context *ctx, const char *from, l2_gguf_metadata *out)
+{
+    int is_gguf = 0;
+    l2_gguf file;
+    if (!from || l2_path_kind(from) != 1) return LLAMA2_OK;
+    L2_TRY(l2_gguf_recognise(ctx, from, &is_gguf));
+    if (!is_gguf) return LLAMA2_OK;
+    L2_TRY(l2_gguf_open(ctx, from, 0, &file));
+    l2_gguf_put_general(&file, out);
+    l2_gguf_close(&file);
+    return out->text.status;
+}
+
+/* from: the file that the model was read from, or NULL. */
+static llama2_status write_gguf(const llama2_model *m, const char *from, const llama2_tokenizer *tokenizer,
+                                const char *path, int32_t type, const llama2_convert_options *options)
+{
+    llama2_status status;
+    const llama2_config *c = &m->config;
+    const l2_gguf_ids ids = {c->bos_id, c->pad_id, m->eos_ids, m->n_eos};
+    progress p = {m, options, 0};
+    l2_gguf_metadata more;
+    l2_gguf_metadata_begin(&more, m->ctx);
+    L2_CHECK(put_general(m->ctx, from, &more));
+    L2_CHECK(l2_gguf_vocabulary_write(tokenizer, c->vocab_size, &ids, &more));
+    status = l2_model_write_gguf(m, path, file_types[type], &more, step, &p);
+done:
+    l2_gguf_metadata_free(&more);
+    return status;
+}
+
+static llama2_status write_folder(const llama2_model *m, double shift, double scale, const llama2_tokenizer *tokenizer,
+                                  const char *path, int32_t type, const llama2_convert_options *options)
+{
+    progress p = {m, options, 0};
+    if (type > LLAMA2_F16)
+        return l2_fail(LLAMA2_E_INVALID, "a folder holds F32, BF16 or F16; quantised types need a GGUF file");
+    L2_TRY(l2_model_write(m, path, type, shift, scale, step, &p));
+    return tokenizer ? l2_tokenizer_save(tokenizer, path) : LLAMA2_OK;
+}
+
+llama2_status l2_model_save_gguf(const llama2_model *model, const llama2_tokenizer *tokenizer, const char *path,
+                                 const llama2_convert_options *options)
+{
+    int32_t type = options->type == LLAMA2_TYPE_KEEP ? type_of(model) : options->type;
+    return write_gguf(model, NULL, tokenizer, path, type, options);
+}
+
+static llama2_status load_tokenizer(llama2_context *ctx, const char *from, const char *named, llama2_tokenizer **out)
+{
+    llama2_tokenizer_options options;
+    llama2_tokenizer_options_init(&options, sizeof options);
+    llama2_status status = l2_tokenizer_load(ctx, named ? named : from, &options, out);
+    return status == LLAMA2_E_NOT_FOUND && !named ? LLAMA2_OK : status;
+}
+
+static int is_gguf(const char *path, int32_t format)
+{
+    static const char ending[] = ".gguf";
+    size_t n = strlen(path), m = sizeof ending - 1;
+    if (format != LLAMA2_FORMAT_AUTO) return format == LLAMA2_FORMAT_GGUF;
+    return n >= m && strcmp(path + n - m, ending) == 0;
+}
+
+llama2_status l2_convert(llama2_context *ctx, const char *from, const char *to, const llama2_convert_options *options)
+{
+    llama2_status status;
+    llama2_model *m = NULL;
+    llama2_tokenizer *tokenizer = NULL;
+    double shift, scale;
+    L2_TRY(l2_model_open(ctx, from, &m, &shift, &scale));
+    L2_CHECK(load_tokenizer(ctx, from, options->tokenizer, &tokenizer));
+    int32_t type = options->type == LLAMA2_TYPE_KEEP ? type_of(m) : options->type;
+    status = is_gguf(to, options->format) ? write_gguf(m, from, tokenizer, to, type, options)
+                                          : write_folder(m, shift, scale, tokenizer, to, type, options);
+done:
+    llama2_tokenizer_free(tokenizer);
+    l2_model_release(m);
+    return status;
+}
