@@ -111,6 +111,20 @@ static void set_part(gemm_job *job, const l2_gemm_part *part)
     job->ldc = part->ldc;
 }
 
+/* What elements [first, first + n) of stored rows are made of, more or less. */
+ALWAYS_INLINE void prefetch_rows(const gemm_job *job, const unsigned char *const *rows, int64_t n_rows, int64_t first,
+                                 int64_t n)
+{
+#if defined(__GNUC__)
+    int64_t row_bytes = (int64_t)job->stored->row_bytes, unit = row_bytes * L2_UNPACK_UNIT / job->k;
+    int64_t from = first * unit / L2_UNPACK_UNIT, to = smaller((first + n) * unit / L2_UNPACK_UNIT, row_bytes);
+    for (int64_t i = 0; i < n_rows; i++)
+        for (int64_t at = from; at < to; at += 64) __builtin_prefetch(rows[i] + at);
+#else
+    (void)job, (void)rows, (void)n_rows, (void)first, (void)n;
+#endif
+}
+
 /*
  * Rows of a stored b are too many short streams for the hardware to fetch ahead: what the panel AHEAD elements further
  * on in the rows is made of, or beyond their end the panel of the next rows.
@@ -118,21 +132,15 @@ static void set_part(gemm_job *job, const l2_gemm_part *part)
 ALWAYS_INLINE void prefetch_panel(const gemm_job *job, const unsigned char *const *rows, int64_t p0, int64_t depth,
                                   int64_t j, int64_t n)
 {
-#if defined(__GNUC__)
     const unsigned char *next[L2_TILE_COLUMNS];
-    int64_t ahead = p0 + AHEAD, row_bytes = (int64_t)job->stored->row_bytes;
+    int64_t ahead = p0 + AHEAD;
     if (ahead >= job->k) {
         ahead -= job->k;
         if (ahead >= job->k || j + L2_TILE_COLUMNS >= job->n) return;
         l2_stored_rows(job->stored, j + L2_TILE_COLUMNS, n, job->n - 1, next);
         rows = next;
     }
-    int64_t from = ahead * row_bytes / job->k, to = smaller((ahead + depth) * row_bytes / job->k, row_bytes);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t at = from; at < to; at += 64) __builtin_prefetch(rows[i] + at);
-#else
-    (void)job, (void)rows, (void)p0, (void)depth, (void)j, (void)n;
-#endif
+    prefetch_rows(job, rows, n, ahead, depth);
 }
 
 /* Past the last row of a stored b it is read once more; nothing comes of those columns. */

@@ -56,8 +56,8 @@ typedef struct l2_kernels {
                       int64_t n, int accumulate);
 
     /* 16 columns of a panel of gemm_tile from 16 rows of a stored matrix (math/stored.h): out[p * L2_TILE_COLUMNS + j]
-     * = element first + p of the row that begins at rows[j], p < n. first is a multiple of L2_UNPACK_UNIT; n too,
-     * unless the rows end there. NULL in the table of double. */
+     * = element first + p of the row that begins at rows[j], p < n. first is a multiple of L2_UNPACK_UNIT, or of half
+     * of it for types of a byte or more an element; n too, unless the rows end there. NULL in the table of double. */
     void (*unpack)(int32_t type, const unsigned char *const *rows, int64_t first, int64_t n, void *out);
 
     /* The kernels of the ops follow, forward and backward of one op together. */

@@ -225,6 +225,36 @@ START_TEST(test_folders)
 }
 END_TEST
 
+static int32_t read_host(void *user, uint64_t offset, uint64_t size, void *buffer)
+{
+    memcpy(buffer, (const unsigned char *)user + offset, size);
+    return 0;
+}
+
+/* The host's memory, and what a callback reads from it. */
+START_TEST(test_files_of_the_host)
+{
+    enum { MOST = 4 << 20 };
+    unsigned char *bytes = malloc(MOST);
+    write_file(at("m.gguf"), L2_GGML_Q4_1, 1);
+    llama2_host_file file = {.struct_size = sizeof file, .size = slurp(at("m.gguf"), bytes, MOST)};
+    for (int callback = 0; callback < 2; callback++) {
+        llama2_model *m[2];
+        llama2_model_options o;
+        llama2_model_options_init(&o, sizeof o);
+        o.weights = LLAMA2_WEIGHTS_AS_STORED;
+        file.data = callback ? NULL : bytes;
+        file.read = callback ? read_host : NULL;
+        file.user = bytes;
+        ck_ok(load(ctx, at("m.gguf"), LLAMA2_WEIGHTS_CONVERTED, &m[0]));
+        ck_ok(llama2_model_load_host(ctx, &file, &o, &m[1]));
+        same_evaluation(m);
+        free_both(m);
+    }
+    free(bytes);
+}
+END_TEST
+
 /* --- tensors, copies, files ------------------------------------------------------------------- */
 
 static void same_tensors(llama2_model *a, llama2_model *b)
@@ -414,6 +444,7 @@ Suite *test_suite(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_bits_of_a_converted_model, 0, N_STORED_TYPES);
     tcase_add_loop_test(c, test_folders, 0, 2);
+    tcase_add_test(c, test_files_of_the_host);
     tcase_add_test(c, test_copies);
     tcase_add_test(c, test_reward_models);
     tcase_add_test(c, test_nothing_changes_it);
