@@ -82,7 +82,7 @@ if [ $tier = ci ]; then
     build asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLAMA2_SANITIZE=address,undefined -DLLAMA2_BUILD_BENCH=OFF
     ASAN_OPTIONS=detect_leaks=1 run asan -L quick -LE slow --timeout 900
     build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
-    run tsan -R '^(base/threads|base/alloc|api/model|infer/session|infer/generate|model/gradients)$' --timeout 900
+    run tsan -R '^(base/threads|base/alloc|api/model|infer/session|infer/feed|infer/generate|model/gradients)$' --timeout 900
 
     say "valgrind"
     tests/valgrind.sh "$PWD/build-test" "$PWD/examples/world/tokenizer.model"
