@@ -153,9 +153,10 @@ llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size
 
 const char *l2_chat_name(const llama2_tokenizer *tok)
 {
-    switch (tok->chat_format) {
-    case L2_CHAT_LLAMA2: return "Llama 2";
-    case L2_CHAT_ML: return "ChatML";
-    default: return tok->chat_template ? "unknown" : "none";
-    }
+    static const char *const names[] = {[L2_CHAT_LLAMA2] = "Llama 2",
+                                        [L2_CHAT_ML] = "ChatML",
+                                        [L2_CHAT_LLAMA3] = "Llama 3",
+                                        [L2_CHAT_ZEPHYR] = "Zephyr"};
+    if (tok->chat_format != L2_CHAT_UNKNOWN) return names[tok->chat_format];
+    return tok->chat_template ? "unknown" : "none";
 }

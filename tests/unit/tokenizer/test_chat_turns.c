@@ -1,6 +1,7 @@
 /* Llama 3's and Zephyr's chat formats: ids and loss weights of transformers' apply_chat_template, wherever the template
  * stands; what is refused. */
 #include "tokenizer_test.h"
+#include "tokenizer/tokenizer.h"
 
 #include <unistd.h>
 
@@ -145,6 +146,7 @@ static void check_goldens(const llama2_tokenizer *tok, const char *name, const c
         ck_assert_int_eq(n, count);
     }
     ck_assert_int_eq(rows, N_DIALOGUES);
+    ck_assert_str_eq(l2_chat_name(tok), strncmp(name, "zephyr", 6) == 0 ? "Zephyr" : "Llama 3");
     free(golden.data);
 }
 
