@@ -276,7 +276,7 @@ llama2_status l2_quantise(int32_t type, const float *x, int64_t count, unsigned 
 
 typedef struct read_job {
     const l2_gguf_tensor *tensor;
-    int64_t first, rows, columns, rows_a_task, head_dim;
+    int64_t rows, columns, rows_a_task, head_dim;
     size_t row_bytes;
     int32_t dtype;
     char *out;
@@ -307,39 +307,25 @@ static void read_rows(void *arg, int32_t task, int32_t worker)
     int64_t begin = task * job->rows_a_task;
     int64_t end = job->rows - begin < job->rows_a_task ? job->rows : begin + job->rows_a_task;
     for (int64_t i = begin; i < end; i++) {
-        int64_t from = job->head_dim ? l2_rotary_row_of(job->first + i, job->head_dim) : job->first + i;
+        int64_t from = job->head_dim ? l2_rotary_row_of(i, job->head_dim) : i;
         read_row(job, job->tensor->data + (size_t)from * job->row_bytes,
                  job->out + (size_t)(i * job->columns) * l2_dtype_size(job->dtype));
     }
 }
 
-static int64_t count_rows(const l2_gguf_tensor *tensor)
-{
-    return l2_gguf_count(tensor) / (tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1);
-}
-
-llama2_status l2_gguf_read_rows(llama2_context *ctx, const l2_gguf_tensor *tensor, int64_t head_dim, int64_t first,
-                                int64_t count, int32_t dtype, void *out)
-{
-    enum { ELEMENTS_A_TASK = 1 << 16, MAX_TASKS = 1 << 20 };
-    float none;
-    int64_t rows = count_rows(tensor);
-    L2_TRY(l2_dequantise(tensor->type, NULL, 0, &none)); /* no task can fail */
-    if (head_dim && (head_dim % 2 || rows % head_dim))
-        return l2_fail(LLAMA2_E_INVALID, "%lld rows are no heads of %lld", (long long)rows, (long long)head_dim);
-    if (first < 0 || count < 0 || first > rows - count)
-        return l2_fail(LLAMA2_E_INVALID, "%lld rows: none at [%lld, +%lld)", (long long)rows, (long long)first,
-                       (long long)count);
-    read_job job = {.tensor = tensor, .first = first, .rows = count, .head_dim = head_dim, .dtype = dtype, .out = out};
-    job.columns = l2_gguf_count(tensor) / rows;
-    job.row_bytes = (size_t)(tensor->size / (uint64_t)rows);
-    job.rows_a_task = job.rows / MAX_TASKS + ELEMENTS_A_TASK / job.columns + 1;
-    l2_parallel(ctx, (int32_t)((job.rows + job.rows_a_task - 1) / job.rows_a_task), read_rows, &job);
-    return LLAMA2_OK;
-}
-
 llama2_status l2_gguf_read(llama2_context *ctx, const l2_gguf_tensor *tensor, int64_t head_dim, int32_t dtype,
                            void *out)
 {
-    return l2_gguf_read_rows(ctx, tensor, head_dim, 0, count_rows(tensor), dtype, out);
+    enum { ELEMENTS_A_TASK = 1 << 16, MAX_TASKS = 1 << 20 };
+    float none;
+    L2_TRY(l2_dequantise(tensor->type, NULL, 0, &none)); /* no task can fail */
+    read_job job = {.tensor = tensor, .head_dim = head_dim, .dtype = dtype, .out = out};
+    job.columns = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
+    job.rows = l2_gguf_count(tensor) / job.columns;
+    job.row_bytes = (size_t)(tensor->size / (uint64_t)job.rows);
+    if (head_dim && (head_dim % 2 || job.rows % head_dim))
+        return l2_fail(LLAMA2_E_INVALID, "%lld rows are no heads of %lld", (long long)job.rows, (long long)head_dim);
+    job.rows_a_task = job.rows / MAX_TASKS + ELEMENTS_A_TASK / job.columns + 1;
+    l2_parallel(ctx, (int32_t)((job.rows + job.rows_a_task - 1) / job.rows_a_task), read_rows, &job);
+    return LLAMA2_OK;
 }

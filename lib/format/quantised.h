@@ -18,14 +18,11 @@ llama2_status l2_quantise(int32_t type, const float *x, int64_t count, unsigned 
 int l2_quantises(int32_t type);
 
 /*
- * Rows [first, first + count) of a tensor (one of n_dims 1 is one row) as LLAMA2_F32 or LLAMA2_F64, on the context's
- * threads. head_dim > 0: its rows are those of heads of this many, in the order of GGUF's "llama", which puts the two
- * rows of a rotary pair side by side (0 1 | 2 3 | ...); they are counted and come as the library has them, half a head
- * apart (0 2 ... | 1 3 ...). UNSUPPORTED as above; INVALID for rows that are not there or are no heads.
+ * A whole tensor as LLAMA2_F32 or LLAMA2_F64, row by row, on the context's threads. head_dim > 0: its rows are those of
+ * heads of this many, in the order of GGUF's "llama", which puts the two rows of a rotary pair side by side (0 1 | 2 3
+ * | ...); out gets them as the library has them, half a head apart (0 2 ... | 1 3 ...). UNSUPPORTED as above; INVALID
+ * for rows that are no heads.
  */
-llama2_status l2_gguf_read_rows(llama2_context *ctx, const l2_gguf_tensor *tensor, int64_t head_dim, int64_t first,
-                                int64_t count, int32_t dtype, void *out);
-/* All rows. */
 llama2_status l2_gguf_read(llama2_context *ctx, const l2_gguf_tensor *tensor, int64_t head_dim, int32_t dtype,
                            void *out);
 

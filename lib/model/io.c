@@ -213,6 +213,8 @@ typedef struct feed {
     void *user;
 } feed;
 
+enum { FORGET_ELEMENTS = 1 << 20 };
+
 /* Pieces of a file need not be whole rows: those at the ends are made and cut. */
 static llama2_status fill(void *user, int64_t first, int64_t count, void *out)
 {
@@ -228,7 +230,10 @@ static llama2_status fill(void *user, int64_t first, int64_t count, void *out)
     memcpy(out, piece + (size_t)(first - row * columns) * size, (size_t)count * size);
     l2_scratch_put(m->ctx, piece);
     L2_TRY(status);
-    l2_model_forget_rows(m, f->param, row, rows);
+    /* Pages are let go a band of rows at a time: those of a piece would nearly all be shared with its neighbours. */
+    int64_t band = FORGET_ELEMENTS / columns + 1, begin = row / band * band;
+    if ((row + rows) / band * band > begin || row + rows == f->param->rows)
+        l2_model_forget_rows(m, f->param, begin, row + rows - begin);
     /* Rows end in the piece that has their last element. */
     rows = (first + count) / columns - row;
     return f->step && rows > 0 ? f->step(f->user, f->param, rows) : LLAMA2_OK;

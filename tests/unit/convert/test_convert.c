@@ -458,7 +458,27 @@ START_TEST(refused)
 }
 END_TEST
 
-/* Far more weights than memory that is taken: bands of at most 2^20 numbers and their blocks. */
+/* Pages of mapped files that are in memory. */
+static long mapped_pages(void)
+{
+    long size, resident, shared;
+    FILE *file = fopen("/proc/self/statm", "r");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%ld %ld %ld", &size, &resident, &shared), 3);
+    fclose(file);
+    return shared;
+}
+
+static int32_t on_pages(void *user, const llama2_convert_event *event)
+{
+    long *most = user, now = mapped_pages();
+    (void)event;
+    if (now > *most) *most = now;
+    return 0;
+}
+
+/* Far more weights than memory that is taken: bands of at most 2^20 numbers and their blocks, and the pages of some
+ * bands of the source. */
 START_TEST(memory_does_not_grow_with_the_model)
 {
     llama2_config c;
@@ -466,21 +486,26 @@ START_TEST(memory_does_not_grow_with_the_model)
     llama2_convert_options o = options_of(LLAMA2_Q8_0);
     llama2_config_init(&c, sizeof c);
     c.vocab_size = 20000;
-    c.dim = c.ffn_dim = 512;
+    c.dim = c.ffn_dim = 576; /* rows that are no whole pages */
     c.n_layers = 1;
-    c.n_heads = c.n_kv_heads = 8;
+    c.n_heads = c.n_kv_heads = 9;
     c.head_dim = 64;
     c.max_seq_len = 8;
-    ck_ok(llama2_model_create(ctx, &c, NULL, &m)); /* 22 M parameters, 89 MB */
+    ck_ok(llama2_model_create(ctx, &c, NULL, &m)); /* 25 M parameters, 101 MB */
     ck_ok(llama2_model_save_gguf(m, NULL, at("a.gguf"), NULL));
     llama2_model_free(m);
     static const char *const to[] = {"b.gguf", "c"};
+    long most, page = sysconf(_SC_PAGESIZE);
+    o.progress = on_pages;
+    o.progress_user = &most;
     for (int i = 0; i < 2; i++) {
         if (i) o.type = LLAMA2_F16;
         memory.peak = memory.bytes;
         size_t before = memory.bytes;
+        long pages = most = mapped_pages();
         ck_ok(llama2_convert(ctx, at("a.gguf"), at(to[i]), &o));
         ck_assert_msg(memory.peak - before < 12u << 20, "%zu bytes", memory.peak - before);
+        ck_assert_msg((most - pages) * page < 20l << 20, "%s: %ld bytes of the file", to[i], (most - pages) * page);
     }
 }
 END_TEST
