@@ -111,7 +111,7 @@ static llama2_status set_up(engine *e)
     /* Each place has its own blocks and shares whole ones with its prompt, whose last may be partly filled; and one
      * prompt may wait for places. */
     L2_TRY(l2_kv_cache_init(e->model, (e->n_slots + 1) * (most_blocks + 1), &e->cache));
-    L2_TRY(l2_alloc(ctx, (n + 1) * vocab, size, &e->prefix_logits));
+    L2_TRY(l2_scratch_get(ctx, (n + 1) * vocab * size, &e->prefix_logits));
     L2_TRY(l2_alloc(ctx, n + 1, sizeof *e->offsets, &e->offsets));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->start, &e->start));
     L2_TRY(l2_alloc(ctx, n, sizeof *e->wanted, &e->wanted));
@@ -129,7 +129,7 @@ static llama2_status set_up(engine *e)
     e->hidden = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->dim);
     e->logits = l2_tensor_2d(e->model->dtype, NULL, e->n_slots, g->vocab_size);
     L2_TRY(l2_alloc(ctx, n * (size_t)g->dim, size, &e->hidden.data));
-    L2_TRY(l2_alloc(ctx, n * vocab, size, &e->logits.data));
+    L2_TRY(l2_scratch_get(ctx, n * vocab * size, &e->logits.data));
     if (e->model->dtype == LLAMA2_F32)
         e->logits32 = e->logits.data;
     else
@@ -149,9 +149,11 @@ static void tear_down(engine *e)
     for (int32_t i = 0; e->penalties && i < l2_workers(ctx); i++) l2_penalties_free(ctx, &e->penalties[i]);
     if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
     l2_kv_cache_free(&e->cache);
-    void *rest[] = {e->responses, e->slots,       e->prefixes,    e->prefix_logits, e->offsets,    e->start,
-                    e->wanted,    e->blocks,      e->tokens,      e->row_slot,      e->row_prefix, e->logprobs,
-                    e->drawn,     e->sample_room, e->hidden.data, e->logits.data,   e->penalties};
+    l2_scratch_put(ctx, e->logits.data);
+    l2_scratch_put(ctx, e->prefix_logits);
+    void *rest[] = {e->responses, e->slots,  e->prefixes,    e->offsets,     e->start,
+                    e->wanted,    e->blocks, e->tokens,      e->row_slot,    e->row_prefix,
+                    e->logprobs,  e->drawn,  e->sample_room, e->hidden.data, e->penalties};
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) l2_free(ctx, rest[i]);
 }
 

@@ -23,13 +23,14 @@ enum {
     DEPTH = L2_GEMM_BLOCK, /* of a step in k: 6 rows of a stay in L1, a panel of b in L2 */
     BLOCK_ROWS = 384,      /* most of c in one task */
     BLOCK_COLUMNS = 512,
+    EDGE_TIME = 16,      /* multiply-adds in the time that an element of a or b takes to be read and packed */
     DIRECT_ROWS = 12,    /* with at most this many rows a row-major b is read in place */
     FEW_UNIT = 16,       /* what the columns of a task of the path for few rows are a multiple of */
     FEW_BYTES = 1 << 19, /* and what of the weight it reads, more or less: its beginning can't be fetched ahead */
     SOME_COLUMNS = 48,   /* most of a task of the path for some rows, and what it is a multiple of */
     SOME_UNIT = 12,
     SOME_LANES = 16,    /* what the number of its rows is rounded to */
-    SMALL = 1 << 18,    /* multiply-adds that are not worth waking a thread for */
+    SMALL = 1 << 18,    /* multiply-adds, or the time of as many, that are not worth waking a thread for */
     SPARE_COLUMNS = 16, /* of a panel where there is no scratch memory but the stack */
     STORED_UNIT = 32,   /* what the columns of a task of the path for stored weights are a multiple of */
     AHEAD = 512         /* elements of a stored row between what is used and what is fetched */
@@ -54,9 +55,17 @@ static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
 static int64_t round_up(int64_t a, int64_t unit)
 {
-    return (a + unit - 1) / unit * unit;
+    return ceil_div(a, unit) * unit;
 }
 
 static const char *element(const gemm_job *job, l2_matrix x, int64_t row, int64_t column)
@@ -89,7 +98,7 @@ ALWAYS_INLINE void prefetch_tile(const gemm_job *job, int64_t i, int64_t rows, i
 static void run_panel(const gemm_job *job, int64_t i0, int64_t rows, int64_t p0, int64_t depth, const char *packed_a,
                       const char *panel, int64_t ld_panel, int64_t j, int columns, int mode)
 {
-    int64_t tiles = (rows + L2_TILE_ROWS - 1) / L2_TILE_ROWS;
+    int64_t tiles = ceil_div(rows, L2_TILE_ROWS);
     for (int64_t t = 0; t < tiles; t++) {
         int64_t i = packed_a ? t * L2_TILE_ROWS : t * rows / tiles;
         int64_t end = packed_a ? smaller(i + L2_TILE_ROWS, rows) : (t + 1) * rows / tiles;
@@ -200,7 +209,7 @@ static void run_on_stack(void *arg, int32_t task, int32_t worker)
 
 static int64_t tasks_of(const gemm_job *job, const l2_gemm_part *part)
 {
-    return (part->n + job->block_columns - 1) / job->block_columns;
+    return ceil_div(part->n, job->block_columns);
 }
 
 static int32_t count_column_tasks(const gemm_job *job)
@@ -247,8 +256,8 @@ static void run_few(void *arg, int32_t task, int32_t worker)
 static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small, int64_t unit, l2_task run)
 {
     int64_t workers = l2_workers(ctx), tasks = n * job->k * (int64_t)job->size / FEW_BYTES;
-    tasks = tasks < 2 * workers ? 2 * workers : smaller(tasks, 4 * workers);
-    job->block_columns = small ? n : round_up((n + tasks - 1) / tasks, unit);
+    tasks = smaller(larger(tasks, 2 * workers), 4 * workers);
+    job->block_columns = small ? n : round_up(ceil_div(n, tasks), unit);
     l2_parallel(ctx, count_column_tasks(job), run, job);
 }
 
@@ -274,7 +283,7 @@ static int some_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
     job->kernels->gemm_pack_b(job->k, (int)smaller(job->block_rows, job->m), job->a.data, 1, job->a.row_stride,
                               job->scratch, job->block_rows);
     int64_t tasks = 4 * (int64_t)l2_workers(ctx);
-    job->block_columns = small ? n : smaller(SOME_COLUMNS, round_up((n + tasks - 1) / tasks, SOME_UNIT));
+    job->block_columns = small ? n : smaller(SOME_COLUMNS, round_up(ceil_div(n, tasks), SOME_UNIT));
     l2_parallel(ctx, count_column_tasks(job), run_some, job);
     l2_scratch_put(ctx, job->scratch);
     return 1;
@@ -341,32 +350,39 @@ static void stored_in_pieces(llama2_context *ctx, const gemm_job *job, const l2_
 
 /* --- any product ------------------------------------------------------------------------------ */
 
-/* Blocks small enough that every worker has several, large enough that packing is little beside the products. */
-static void choose_blocks(gemm_job *job, int32_t workers)
+/* What a task takes, in multiply-adds of a step in k: its products, and what it reads and packs of a and b. */
+static int64_t task_time(int64_t height, int64_t width)
 {
-    job->block_rows = smaller(BLOCK_ROWS, round_up(job->m, L2_TILE_ROWS));
-    job->block_columns = smaller(BLOCK_COLUMNS, round_up(job->n, L2_TILE_COLUMNS));
-    while (workers > 1) {
-        int64_t tasks = ((job->m + job->block_rows - 1) / job->block_rows) *
-                        ((job->n + job->block_columns - 1) / job->block_columns);
-        if (tasks >= 4 * workers) break;
-        if (job->block_columns > 2 * L2_TILE_COLUMNS)
-            job->block_columns = round_up(job->block_columns / 2, L2_TILE_COLUMNS);
-        else if (job->block_rows > 16 * L2_TILE_ROWS)
-            job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
-        else if (job->block_columns > L2_TILE_COLUMNS)
-            job->block_columns = L2_TILE_COLUMNS;
-        else if (job->block_rows > 4 * L2_TILE_ROWS)
-            job->block_rows = round_up(job->block_rows / 2, L2_TILE_ROWS);
-        else
-            break;
+    return height * width + EDGE_TIME * (height + width);
+}
+
+/*
+ * Large blocks read and pack little, small ones leave no worker idle at the end. Of the grids with up to 4 blocks a
+ * worker (or the coarsest that there is), the one that is done first, if the workers take blocks in rounds and the last
+ * round ends an eighth of a block late.
+ */
+static void choose_blocks(gemm_job *job, int64_t workers)
+{
+    int64_t coarsest = ceil_div(job->m, BLOCK_ROWS), best = INT64_MAX;
+    for (int64_t each = 1; each <= 4; each++) {
+        for (int64_t i = coarsest; i == coarsest || i <= each * workers; i += (i + 1) / 2) {
+            int64_t j = larger(ceil_div(job->n, BLOCK_COLUMNS), ceil_div(each * workers, i));
+            int64_t height = round_up(ceil_div(job->m, i), L2_TILE_ROWS);
+            int64_t width = round_up(ceil_div(job->n, j), L2_TILE_COLUMNS);
+            int64_t column_blocks = ceil_div(job->n, width), tasks = ceil_div(job->m, height) * column_blocks;
+            int64_t time = (8 * ceil_div(tasks, workers) + 1) * task_time(height, width);
+            if (time >= best) continue;
+            best = time;
+            job->block_rows = height;
+            job->block_columns = width;
+            job->column_blocks = column_blocks;
+        }
     }
-    job->column_blocks = (job->n + job->block_columns - 1) / job->block_columns;
 }
 
 static int32_t count_tasks(const gemm_job *job)
 {
-    return (int32_t)((job->m + job->block_rows - 1) / job->block_rows * job->column_blocks);
+    return (int32_t)(ceil_div(job->m, job->block_rows) * job->column_blocks);
 }
 
 static void run_blocks(llama2_context *ctx, gemm_job job, const l2_gemm_part *part, int small)
@@ -409,7 +425,7 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
         return LLAMA2_OK;
     }
     int blas = dtype == LLAMA2_F32 && ctx->gemm == LLAMA2_GEMM_CBLAS && !stored;
-    int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && m * n * k <= SMALL;
+    int small = m <= BLOCK_ROWS && n <= SMALL && k <= SMALL && larger(m, EDGE_TIME) * n * k <= SMALL;
     gemm_job job = {.kernels = l2_kernels_of(ctx, dtype),
                     .m = m,
                     .k = k,

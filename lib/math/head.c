@@ -9,7 +9,14 @@
 #include "math/kernels.h"
 #include "math/ops.h"
 
-enum { CHUNK_BYTES = 16 << 20, CHUNK_LEAST_ROWS = 64, TASK_ELEMENTS = 8192 };
+enum { CHUNK_BYTES = 32 << 20, CHUNK_LEAST_ROWS = 64, TASK_ELEMENTS = 8192 };
+
+int64_t l2_head_chunk(int64_t vocabulary, int32_t dtype, int64_t rows)
+{
+    int64_t n = CHUNK_BYTES / (vocabulary * (int64_t)l2_dtype_size(dtype));
+    if (n < CHUNK_LEAST_ROWS) n = CHUNK_LEAST_ROWS;
+    return n < rows ? n : rows;
+}
 
 /* Rows of a task: more than one where they are short. */
 static int64_t rows_of_task(int64_t vocabulary)
@@ -60,9 +67,7 @@ llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_te
 {
     int64_t vocabulary = head->weight.shape[0], rows = x->shape[0];
     size_t row_size = (size_t)vocabulary * l2_dtype_size(x->dtype);
-    int64_t chunk = (int64_t)(CHUNK_BYTES / row_size);
-    if (chunk < CHUNK_LEAST_ROWS) chunk = CHUNK_LEAST_ROWS;
-    if (chunk > rows) chunk = rows;
+    int64_t chunk = l2_head_chunk(vocabulary, x->dtype, rows);
     head_job job = {.kernels = l2_kernels_of(ctx, x->dtype),
                     .options = options,
                     .targets = targets,

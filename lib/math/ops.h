@@ -117,6 +117,9 @@ typedef struct l2_head_options {
     int backward;       /* use the derivatives */
 } l2_head_options;
 
+/* Rows of logits that exist at a time. */
+int64_t l2_head_chunk(int64_t vocabulary, int32_t dtype, int64_t rows);
+
 /* x: (R, D), targets: R token ids. With backward: dx is overwritten (unless NULL) and the head's gradient accumulated
  * (unless frozen). */
 llama2_status l2_op_head(llama2_context *ctx, const l2_linear *head, const l2_tensor *x, const int32_t *targets,

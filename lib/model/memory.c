@@ -2,14 +2,13 @@
  * tests/unit/model/test_memory.c. */
 #include "model/layer.h"
 
+#include "math/ops.h"
 #include "model/kv_cache.h"
 
 /* A worker's share of an op's scratch: a packed panel of 64 x 512 elements in a product, and of 384 x 512 more where a
  * gradient is computed (math/gemm.c). The tiles of attention count as much as a panel, and grow with the heads
  * (math/attention.h). */
 enum { PANEL = 64 * 512, GRADIENT_PANEL = 384 * 512, TILE_ROWS = 4 * 48, MOST_WORKERS = 64 };
-/* Logits that the head works on at once, and the fewest rows of them (math/head.c). */
-enum { HEAD_BYTES = 16 << 20, HEAD_ROWS = 64 };
 /* A layer's structs and names, and what surrounds them: handles, a context. */
 enum { LAYER_STRUCTS = 4096, STRUCTS = 128 << 10 };
 
@@ -42,9 +41,8 @@ static int64_t count_scratch(const llama2_config *c, const llama2_memory_options
 {
     int64_t size = (int64_t)l2_dtype_size(o->dtype), workers = o->n_threads > 0 ? o->n_threads : MOST_WORKERS;
     int64_t sequences = o->batch_sequences > 0 ? o->batch_sequences : 1, blocks = n / L2_KV_BLOCK + sequences;
-    int64_t row = (int64_t)c->vocab_size * size, rows = HEAD_BYTES / row > HEAD_ROWS ? HEAD_BYTES / row : HEAD_ROWS;
     int64_t products = workers * (2 * PANEL + TILE_ROWS * c->head_dim + (o->train ? PANEL + GRADIENT_PANEL : 0)) * size,
-            head = (rows < n ? rows : n) * row;
+            head = l2_head_chunk(c->vocab_size, o->dtype, n) * c->vocab_size * size;
 
     /* Keys and values of all blocks, three times in a backward, which also adds up the parts of dq: at most one and a
      * half of it (math/attention.c). */

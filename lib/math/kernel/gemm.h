@@ -131,6 +131,9 @@ V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int6
     v_transpose(v);
 }
 
+/* Rows: a panel's part of a row is too short for the hardware to fetch ahead. */
+enum { GEMM_PACK_AHEAD = 32 };
+
 /* A panel of b for gemm_tile: out[p * ldo + j] = b[p * rs + j * cs] for p < k, j < n. One of the strides is 1; whole vectors are written. */
 static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs, void *out_, int64_t ldo)
 {
@@ -139,7 +142,10 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
     if (cs == 1) {
         for (int64_t p = 0; p < k; p++) {
             int j = 0;
-            for (; j + 16 <= n; j += 16) v_store(out + p * ldo + j, v_load(b + p * rs + j));
+            for (; j + 16 <= n; j += 16) {
+                V_PREFETCH(b + (p + GEMM_PACK_AHEAD) * rs + j);
+                v_store(out + p * ldo + j, v_load(b + p * rs + j));
+            }
             if (j < n) v_store(out + p * ldo + j, v_load_n(b + p * rs + j, n - j));
         }
         return;
