@@ -139,6 +139,10 @@ LLAMA2_RATING_NEGLIGIBLY = 3
 LLAMA2_MARGIN_NONE = 0
 LLAMA2_MARGIN_SMALL = 1
 LLAMA2_MARGIN_LARGE = 2
+LLAMA2_END_LENGTH = 0
+LLAMA2_END_EOS = 1
+LLAMA2_END_STOP = 2
+LLAMA2_END_CONTEXT = 3
 LLAMA2_ROLLOUTS_LOGPROBS = 0
 LLAMA2_ROLLOUTS_REF_LOGPROBS = 1
 LLAMA2_ROLLOUTS_VALUES = 2
@@ -602,6 +606,11 @@ class llama2_rollout_options(Structure):
         ("progress", llama2_rollout_fn),
         ("user", c_void_p),
         ("sampling", POINTER(llama2_sampling)),
+        ("tokenizer", POINTER(llama2_tokenizer)),
+        ("stops", POINTER(c_char_p)),
+        ("stop_lengths", POINTER(c_size_t)),
+        ("n_stops", c_int32),
+        ("decode_flags", c_uint32),
     ]
 
 
@@ -625,6 +634,7 @@ class llama2_rollouts_view(Structure):
         ("scores", POINTER(c_float)),
         ("helpful_scores", POINTER(c_float)),
         ("safety_scores", POINTER(c_float)),
+        ("ended_by", POINTER(c_uint8)),
     ]
 
 

@@ -108,6 +108,10 @@ pub const LLAMA2_RATING_NEGLIGIBLY: i32 = 3;
 pub const LLAMA2_MARGIN_NONE: i32 = 0;
 pub const LLAMA2_MARGIN_SMALL: i32 = 1;
 pub const LLAMA2_MARGIN_LARGE: i32 = 2;
+pub const LLAMA2_END_LENGTH: i32 = 0;
+pub const LLAMA2_END_EOS: i32 = 1;
+pub const LLAMA2_END_STOP: i32 = 2;
+pub const LLAMA2_END_CONTEXT: i32 = 3;
 pub const LLAMA2_ROLLOUTS_LOGPROBS: i32 = 0;
 pub const LLAMA2_ROLLOUTS_REF_LOGPROBS: i32 = 1;
 pub const LLAMA2_ROLLOUTS_VALUES: i32 = 2;
@@ -903,6 +907,11 @@ pub struct llama2_rollout_options {
     pub progress: llama2_rollout_fn,
     pub user: *mut c_void,
     pub sampling: *const llama2_sampling,
+    pub tokenizer: *const llama2_tokenizer,
+    pub stops: *const *const c_char,
+    pub stop_lengths: *const usize,
+    pub n_stops: i32,
+    pub decode_flags: u32,
 }
 
 impl llama2_rollout_options {
@@ -915,7 +924,7 @@ impl llama2_rollout_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_rollout_options>() == 80);
+const _: () = assert!(std::mem::size_of::<llama2_rollout_options>() == 112);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -938,6 +947,7 @@ pub struct llama2_rollouts_view {
     pub scores: *const f32,
     pub helpful_scores: *const f32,
     pub safety_scores: *const f32,
+    pub ended_by: *const u8,
 }
 
 impl llama2_rollouts_view {
@@ -950,7 +960,7 @@ impl llama2_rollouts_view {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_rollouts_view>() == 128);
+const _: () = assert!(std::mem::size_of::<llama2_rollouts_view>() == 136);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -14,6 +14,7 @@
 #include "model.h"
 #include "reward.h"
 #include "session.h"
+#include "tokenizer.h"
 #include "types.h"
 
 #ifdef __cplusplus
@@ -47,6 +48,13 @@ typedef struct llama2_rollout_options {
     const llama2_sampling *sampling; /* NULL (default): as above. Else all of it is taken from here, min-p,
                                                penalties and bias too, sample_id as the first id, and the five fields
                                                above that it has (top_k ... first_sample_id) are not looked at */
+    /* Stop strings: as llama2_stops behind llama2_decoder_create(tokenizer, decode_flags, ...). Tokenizer and texts are
+     * only read, and until the call returns; a tokenizer may serve many threads. */
+    const llama2_tokenizer *tokenizer; /* of this model; needed where there are stop strings */
+    const char *const *stops;          /* n_stops texts, any bytes, none of them empty */
+    const size_t *stop_lengths;        /* NULL: the texts end with NUL */
+    int32_t n_stops;                   /* default 0 */
+    uint32_t decode_flags;             /* LLAMA2_DECODE_*; 0 (default): a space that begins the response is not seen */
 } llama2_rollout_options;
 
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
@@ -55,7 +63,15 @@ LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, siz
  * Samples K responses to each sequence of `prompts` (weights are not used; the first K samples belong to the first
  * prompt). A response ends with EOS, which is part of it, or at max_new_tokens or the context length. A prompt is read
  * once for its K samples. The log-probabilities are those of the full distribution at the temperature (at 1 when it is
- * 0), before bias, penalties, top-k, top-p and min-p. Errors: CONTEXT when a prompt leaves no room. Since 0.1.
+ * 0), before bias, penalties, top-k, top-p and min-p.
+ *
+ * With stop strings a response also ends with the token by which its text comes to one. All its tokens stay, those of
+ * the stop string and what the last one has behind it too: an episode is what was sampled, no more and no less, with a
+ * log-probability each. It has `ended`, as with EOS, which is what counts for missing_eos_penalty. Where the text is
+ * wanted without the stop string, llama2_stops cuts it. EOS itself, and a token that the tokenizer does not have, are
+ * no text.
+ *
+ * Errors: CONTEXT when a prompt leaves no room; MISMATCH when the tokenizer has more pieces than the model. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts,
                                         const llama2_rollout_options *options, llama2_rollouts **out);
@@ -68,6 +84,14 @@ LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama
                                                 int32_t eos_id, double temperature, llama2_rollouts **out);
 LLAMA2_API void llama2_rollouts_free(llama2_rollouts *rollouts);
 
+/* What ended a response. */
+enum {
+    LLAMA2_END_LENGTH = 0, /* max_new_tokens; or not known, in rollouts from recorded sequences */
+    LLAMA2_END_EOS = 1,    /* a token that ends texts, the last one */
+    LLAMA2_END_STOP = 2,   /* a stop string */
+    LLAMA2_END_CONTEXT = 3 /* the model's context is full */
+};
+
 /* What the handle holds. Pointers are valid until the handle is changed or freed; NULL where nothing has been computed
  * or set. Per-token arrays have n_tokens values, 0 on the prompt. */
 typedef struct llama2_rollouts_view {
@@ -79,13 +103,14 @@ typedef struct llama2_rollouts_view {
     const int32_t *tokens;         /* prompt and response of each sample */
     const int64_t *offsets;        /* n_samples + 1 */
     const int32_t *prompt_lengths; /* n_samples */
-    const uint8_t *ended;          /* n_samples; 1: the response ends with EOS */
+    const uint8_t *ended;          /* n_samples; 1: the response ends with EOS or a stop string */
     const float *logprobs;         /* of the policy that sampled */
     const float *ref_logprobs;     /* of the reference */
     const float *values;           /* at response token t: the critic's value of the state before it */
     const float *advantages, *returns;
     const float *scores;                         /* n_samples: what the stages maximise */
     const float *helpful_scores, *safety_scores; /* n_samples, raw */
+    const uint8_t *ended_by;                     /* n_samples, LLAMA2_END_* */
 } llama2_rollouts_view;
 
 /* Set view->struct_size first. Since 0.1. */
@@ -124,7 +149,7 @@ typedef struct llama2_combine_options {
     int32_t whiten;   /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
     double threshold; /* on sigmoid(Rs); default 0.15 */
     double
-        missing_eos_penalty; /* taken from the score of a response that did not end, after the whitening; default 0 */
+        missing_eos_penalty; /* taken from the score of a response that has not ended, after the whitening; default 0 */
 } llama2_combine_options;
 
 LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);

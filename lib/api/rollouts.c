@@ -3,7 +3,9 @@
 #include "infer/generate.h"
 #include "infer/rollouts_io.h"
 #include "infer/sampler.h"
+#include "infer/stops.h"
 #include "model/forward.h"
+#include "tokenizer/tokenizer.h"
 #include "train/scores.h"
 #include <inttypes.h>
 
@@ -25,11 +27,25 @@ void llama2_combine_options_init(llama2_combine_options *options, size_t size)
     l2_options_init(options, size, &combine_defaults, sizeof combine_defaults);
 }
 
+static llama2_status check_stops(const llama2_model *policy, const llama2_rollout_options *o)
+{
+    static const char call[] = "llama2_rollout";
+    L2_TRY(l2_stops_check(o->stops, o->stop_lengths, o->n_stops, call));
+    if (o->n_stops == 0) return LLAMA2_OK;
+    if (!o->tokenizer) return l2_fail(LLAMA2_E_INVALID, "%s: stop strings need the model's tokenizer", call);
+    if (o->tokenizer->n_pieces > policy->config.vocab_size)
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "%s: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32, call,
+                       o->tokenizer->n_pieces, policy->config.vocab_size);
+    return l2_decode_check(o->decode_flags, call);
+}
+
 static llama2_status check_rollout(const llama2_model *policy, const llama2_batch *prompts,
                                    const llama2_rollout_options *o)
 {
     L2_TRY(l2_batch_check(policy, prompts));
     L2_TRY(l2_sampling_check(o->sampling, policy->config.vocab_size, -1));
+    L2_TRY(check_stops(policy, o));
     if (o->samples_per_prompt < 1 || o->max_new_tokens < 1 || o->max_parallel < 0) {
         return l2_fail(LLAMA2_E_INVALID,
                        "llama2_rollout: samples_per_prompt %" PRId32 " and max_new_tokens %" PRId32
@@ -115,7 +131,7 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
                              s, first, end, b.n_tokens));
         }
         L2_CHECK(l2_rollouts_append(rollouts, b.tokens + first, end - first, prompt_lengths[s], NULL,
-                                    b.tokens[end - 1] == eos_id));
+                                    b.tokens[end - 1] == eos_id ? LLAMA2_END_EOS : LLAMA2_END_LENGTH));
     }
     if (rollouts->n_tokens != b.n_tokens) {
         L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64,
@@ -154,6 +170,7 @@ llama2_status llama2_rollouts_view_get(const llama2_rollouts *r, llama2_rollouts
         .scores = r->arrays[LLAMA2_ROLLOUTS_SCORES],
         .helpful_scores = r->arrays[LLAMA2_ROLLOUTS_HELPFUL_SCORES],
         .safety_scores = r->arrays[LLAMA2_ROLLOUTS_SAFETY_SCORES],
+        .ended_by = r->ended_by,
     };
     return l2_struct_write(view, &full, sizeof full, "llama2_rollouts_view");
 }

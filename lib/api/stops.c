@@ -2,19 +2,14 @@
 #include "base/context.h"
 #include "infer/stops.h"
 
-#include <stdint.h>
-
 llama2_status llama2_stops_create(llama2_context *ctx, const char *const *texts, const size_t *lengths, int32_t n,
                                   llama2_stops **out)
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_stops_create: out is NULL");
     *out = NULL;
-    if (!ctx || n < 0 || (n > 0 && !texts))
-        return l2_fail(LLAMA2_E_INVALID, "llama2_stops_create: ctx or texts is NULL, or n is below 0");
+    if (!ctx) return l2_fail(LLAMA2_E_INVALID, "llama2_stops_create: ctx is NULL");
     L2_TRY(l2_context_check(ctx));
-    for (int32_t i = 0; i < n; i++)
-        if (!texts[i] || (lengths ? lengths[i] == 0 || lengths[i] > SIZE_MAX / 32 : texts[i][0] == 0))
-            return l2_fail(LLAMA2_E_INVALID, "llama2_stops_create: texts[%d] is NULL or empty, or has no length", i);
+    L2_TRY(l2_stops_check(texts, lengths, n, "llama2_stops_create"));
     return l2_stops_new(ctx, texts, lengths, n, out);
 }
 

@@ -277,13 +277,6 @@ static void add(void *user, const char *text, size_t length)
     out->length += length;
 }
 
-static llama2_status check_decode_flags(uint32_t flags, const char *call)
-{
-    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE | LLAMA2_DECODE_BYTES))
-        return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
-    return LLAMA2_OK;
-}
-
 llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n, uint32_t flags,
                                       char *buffer, size_t capacity, size_t *needed)
 {
@@ -292,7 +285,7 @@ llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const i
         return l2_fail(LLAMA2_E_INVALID, "%s: tokenizer or ids is NULL, or n (%lld) < 0", call, (long long)n);
     if (!buffer && capacity)
         return l2_fail(LLAMA2_E_INVALID, "%s: capacity %zu does not fit buffer; NULL goes with 0", call, capacity);
-    L2_TRY(check_decode_flags(flags, call));
+    L2_TRY(l2_decode_check(flags, call));
     for (int64_t i = 0; i < n; ++i)
         if (check_id(tokenizer, ids[i], call) < 0) return l2_fail_in(LLAMA2_E_INVALID, "ids[%lld]", (long long)i);
     l2_decode_state state;
@@ -319,7 +312,7 @@ llama2_status llama2_decoder_create(llama2_tokenizer *tokenizer, uint32_t flags,
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_create: out is NULL");
     *out = NULL;
     if (!tokenizer) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_create: tokenizer is NULL");
-    L2_TRY(check_decode_flags(flags, "llama2_decoder_create"));
+    L2_TRY(l2_decode_check(flags, "llama2_decoder_create"));
     size_t longest = strlen(tokenizer->unk_surface);
     for (int32_t id = 0; id < tokenizer->n_pieces; ++id)
         if (l2_piece_length(tokenizer, id) > longest) longest = l2_piece_length(tokenizer, id);

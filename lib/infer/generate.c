@@ -11,7 +11,9 @@
 #include "base/threads.h"
 #include "infer/penalties.h"
 #include "infer/sampler.h"
+#include "infer/stops.h"
 #include "model/kv_cache.h"
+#include "tokenizer/tokenizer.h"
 
 #include <string.h>
 
@@ -23,12 +25,14 @@ typedef struct response {
     int32_t *tokens; /* NULL until it begins */
     float *logprobs;
     int32_t n;
-    int ended;
+    uint8_t ended_by; /* LLAMA2_END_* */
 } response;
 
 typedef struct slot {
     int32_t sample; /* -1: free */
     l2_kv_sequence sequence;
+    llama2_stops *stops;     /* what the response's text has of them; NULL: there are none */
+    l2_decode_state decoder; /* of that text */
 } slot;
 
 typedef struct engine {
@@ -102,7 +106,9 @@ static llama2_status set_up(engine *e)
     L2_TRY(l2_calloc(ctx, (size_t)e->n_samples, sizeof *e->responses, &e->responses));
     L2_TRY(l2_calloc(ctx, n, sizeof *e->slots, &e->slots));
     for (int32_t i = 0; i < e->n_slots; i++) {
+        const llama2_rollout_options *o = e->options;
         e->slots[i].sample = -1;
+        if (o->n_stops > 0) L2_TRY(l2_stops_new(ctx, o->stops, o->stop_lengths, o->n_stops, &e->slots[i].stops));
         L2_TRY(l2_alloc(ctx, (size_t)most_blocks, sizeof(int32_t), &e->slots[i].sequence.blocks));
     }
     L2_TRY(l2_calloc(ctx, n + 1, sizeof *e->prefixes, &e->prefixes));
@@ -144,7 +150,10 @@ static void tear_down(engine *e)
         l2_free(ctx, e->responses[i].tokens);
         l2_free(ctx, e->responses[i].logprobs);
     }
-    for (int32_t i = 0; e->slots && i < e->n_slots; i++) l2_free(ctx, e->slots[i].sequence.blocks);
+    for (int32_t i = 0; e->slots && i < e->n_slots; i++) {
+        l2_stops_release(e->slots[i].stops);
+        l2_free(ctx, e->slots[i].sequence.blocks);
+    }
     for (int32_t i = 0; e->prefixes && i <= e->n_slots; i++) l2_free(ctx, e->prefixes[i].blocks);
     for (int32_t i = 0; e->penalties && i < l2_workers(ctx); i++) l2_penalties_free(ctx, &e->penalties[i]);
     if (e->logits32 != e->logits.data) l2_free(ctx, e->logits32);
@@ -190,6 +199,45 @@ static void draw_task(void *arg, int32_t row, int32_t worker)
     if (penalties) l2_penalties_undo(penalties, logits);
 }
 
+/* The text of one token, and whether a stop string ends in it. */
+typedef struct search {
+    llama2_stops *stops;
+    int32_t which; /* -1: none so far */
+} search;
+
+static void look(void *user, const char *text, size_t length)
+{
+    search *at = user;
+    if (at->which < 0) l2_stops_find(at->stops, text, length, &at->which);
+}
+
+static int comes_to_stop(const engine *e, slot *s, int32_t token)
+{
+    const llama2_tokenizer *tokenizer = e->options->tokenizer;
+    search at = {s->stops, -1};
+    if (s->stops && token < tokenizer->n_pieces) l2_decode_step(tokenizer, &s->decoder, token, look, &at);
+    return at.which >= 0;
+}
+
+/* Takes a token in. Is the response complete? */
+static int take(engine *e, slot *s, int32_t token, double logprob)
+{
+    response *r = &e->responses[s->sample];
+    int64_t limit = response_limit(e, s->sample / e->options->samples_per_prompt);
+    r->tokens[r->n] = token;
+    r->logprobs[r->n++] = (float)logprob;
+    e->n_sampled++;
+    if (l2_model_is_eos(e->model, token))
+        r->ended_by = LLAMA2_END_EOS;
+    else if (comes_to_stop(e, s, token))
+        r->ended_by = LLAMA2_END_STOP;
+    else if (r->n < limit)
+        return 0;
+    else
+        r->ended_by = limit < e->options->max_new_tokens ? LLAMA2_END_CONTEXT : LLAMA2_END_LENGTH;
+    return 1;
+}
+
 /* Draws a token for each of the places row_slot[0 .. n - 1], from rows 0 .. n - 1 of the logits, and takes it in;
  * places whose response is complete become free. The log-probabilities come from the logits as the model has them, as
  * in llama2_model_logprobs. */
@@ -211,12 +259,7 @@ static llama2_status draw(engine *e, int32_t n)
     L2_TRY(l2_op_logprobs(e->ctx, &e->logits, e->drawn, temperature, e->logprobs, NULL));
     for (int32_t i = 0; i < n; i++) {
         slot *s = &e->slots[e->row_slot[i]];
-        response *r = &e->responses[s->sample];
-        r->tokens[r->n] = e->drawn[i];
-        r->logprobs[r->n++] = (float)e->logprobs[i];
-        r->ended = l2_model_is_eos(e->model, e->drawn[i]);
-        e->n_sampled++;
-        if (r->ended || r->n >= response_limit(e, s->sample / o->samples_per_prompt)) {
+        if (take(e, s, e->drawn[i], e->logprobs[i])) {
             l2_kv_truncate(&e->cache, &s->sequence, 0);
             s->sample = -1;
             e->n_done++;
@@ -232,6 +275,8 @@ static llama2_status begin_response(engine *e, slot *s, int32_t sample, const l2
     L2_TRY(l2_alloc(e->ctx, n, sizeof *r->tokens, &r->tokens));
     L2_TRY(l2_alloc(e->ctx, n, sizeof *r->logprobs, &r->logprobs));
     l2_kv_fork(&e->cache, prefix, &s->sequence);
+    if (s->stops) l2_stops_reset(s->stops);
+    l2_decode_begin(&s->decoder, e->options->decode_flags);
     s->sample = sample;
     return LLAMA2_OK;
 }
@@ -373,7 +418,7 @@ static llama2_status collect(const engine *e, llama2_rollouts **out)
         int64_t length = prompt_length(e, i / k);
         memcpy(tokens, e->prompts->tokens + e->prompts->offsets[i / k], (size_t)length * sizeof *tokens);
         memcpy(tokens + length, r->tokens, (size_t)r->n * sizeof *tokens);
-        L2_CHECK(l2_rollouts_append(all, tokens, length + r->n, (int32_t)length, r->logprobs, r->ended));
+        L2_CHECK(l2_rollouts_append(all, tokens, length + r->n, (int32_t)length, r->logprobs, r->ended_by));
     }
     *out = all;
     all = NULL;

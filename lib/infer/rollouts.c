@@ -29,6 +29,7 @@ llama2_status l2_rollouts_new(llama2_context *ctx, int32_t n_samples, int32_t sa
     rollouts->temperature = temperature;
     L2_CHECK(l2_calloc(ctx, (size_t)n_samples + 1, sizeof *rollouts->offsets, &rollouts->offsets));
     L2_CHECK(l2_calloc(ctx, (size_t)n_samples, sizeof *rollouts->prompt_lengths, &rollouts->prompt_lengths));
+    L2_CHECK(l2_calloc(ctx, (size_t)n_samples, sizeof *rollouts->ended_by, &rollouts->ended_by));
     L2_CHECK(l2_calloc(ctx, (size_t)n_samples, sizeof *rollouts->ended, &rollouts->ended));
     *out = rollouts;
     rollouts = NULL;
@@ -45,6 +46,7 @@ void l2_rollouts_free(llama2_rollouts *rollouts)
     l2_free(ctx, rollouts->tokens);
     l2_free(ctx, rollouts->offsets);
     l2_free(ctx, rollouts->prompt_lengths);
+    l2_free(ctx, rollouts->ended_by);
     l2_free(ctx, rollouts->ended);
     l2_free(ctx, rollouts);
     l2_context_release(ctx);
@@ -67,7 +69,7 @@ static llama2_status reserve(llama2_rollouts *rollouts, int64_t needed, int logp
 }
 
 llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens,
-                                 int32_t prompt_length, const float *logprobs, int ended)
+                                 int32_t prompt_length, const float *logprobs, uint8_t ended_by)
 {
     int32_t s = rollouts->n_done;
     if (s == rollouts->n_samples)
@@ -90,11 +92,17 @@ llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *token
         memcpy(to + prompt_length, logprobs, (size_t)(n_tokens - prompt_length) * sizeof *to);
     }
     rollouts->prompt_lengths[s] = prompt_length;
-    rollouts->ended[s] = ended != 0;
+    rollouts->ended_by[s] = ended_by;
+    rollouts->ended[s] = l2_rollouts_has_ended(ended_by);
     rollouts->n_tokens += n_tokens;
     rollouts->offsets[s + 1] = rollouts->n_tokens;
     rollouts->n_done++;
     return LLAMA2_OK;
+}
+
+uint8_t l2_rollouts_has_ended(uint8_t ended_by)
+{
+    return ended_by == LLAMA2_END_EOS || ended_by == LLAMA2_END_STOP;
 }
 
 void l2_rollouts_batch(const llama2_rollouts *rollouts, llama2_batch *out)

@@ -21,7 +21,8 @@ struct llama2_rollouts {
     int32_t *tokens;                   /* capacity; prompt and response of each sample */
     int64_t *offsets;                  /* n_samples + 1 */
     int32_t *prompt_lengths;           /* n_samples */
-    uint8_t *ended;                    /* n_samples */
+    uint8_t *ended_by;                 /* n_samples, LLAMA2_END_* */
+    uint8_t *ended;                    /* n_samples: by EOS or a stop string */
     float *arrays[L2_ROLLOUTS_ARRAYS]; /* NULL: not there; per-token ones have n_tokens values, 0 on the prompt */
 };
 
@@ -33,10 +34,13 @@ void l2_rollouts_free(llama2_rollouts *rollouts);
 /*
  * The next sample, in sample order: n_tokens tokens of prompt and response together, prompt_length of them prompt (1 <=
  * prompt_length < n_tokens); logprobs: one a token of the response (n_tokens - prompt_length), or NULL where there are
- * none (then for no sample). On failure nothing was added.
+ * none (then for no sample); ended_by: LLAMA2_END_*. On failure nothing was added.
  */
 llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens,
-                                 int32_t prompt_length, const float *logprobs, int ended);
+                                 int32_t prompt_length, const float *logprobs, uint8_t ended_by);
+
+/* What the host sees of ended_by. */
+uint8_t l2_rollouts_has_ended(uint8_t ended_by);
 
 /* All samples as a batch: a view. */
 void l2_rollouts_batch(const llama2_rollouts *rollouts, llama2_batch *out);

@@ -1,6 +1,6 @@
 /*
  * The chunk: u32 samples, u32 samples a prompt, f64 temperature, u64 tokens, u32 mask of arrays; i64 offsets, i32
- * prompt lengths, u8 ended, i32 tokens; then the arrays of the mask in order, f32.
+ * prompt lengths, u8 what ended each, i32 tokens; then the arrays of the mask in order, f32.
  */
 #include "infer/rollouts_io.h"
 #include "base/alloc.h"
@@ -24,7 +24,7 @@ llama2_status l2_rollouts_write(const llama2_rollouts *r, l2_state_writer *w, co
     L2_TRY(l2_state_u32(w, mask));
     L2_TRY(l2_state_i64s(w, r->offsets, (size_t)r->n_samples + 1));
     L2_TRY(l2_state_i32s(w, r->prompt_lengths, (size_t)r->n_samples));
-    L2_TRY(l2_state_bytes(w, r->ended, (size_t)r->n_samples));
+    L2_TRY(l2_state_bytes(w, r->ended_by, (size_t)r->n_samples));
     L2_TRY(l2_state_i32s(w, r->tokens, (size_t)r->n_tokens));
     for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
         if (r->arrays[i]) L2_TRY(l2_state_f32s(w, r->arrays[i], (size_t)l2_rollouts_length(r, i)));
@@ -49,7 +49,7 @@ static llama2_status check(const llama2_rollouts *r, const char *name)
     for (int32_t s = 0; s < r->n_samples; s++) {
         int64_t length = r->offsets[s + 1] - r->offsets[s];
         if (r->offsets[s + 1] > r->n_tokens || length < 2 || r->prompt_lengths[s] < 1 ||
-            r->prompt_lengths[s] >= length || r->ended[s] > 1) {
+            r->prompt_lengths[s] >= length || r->ended_by[s] > LLAMA2_END_CONTEXT) {
             return l2_fail(LLAMA2_E_FORMAT,
                            "rollouts \"%s\", sample %" PRId32 ": tokens %" PRId64 " .. %" PRId64
                            " with a prompt of %" PRId32 " are no sample",
@@ -99,7 +99,8 @@ llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reade
     r->n_tokens = r->capacity = (int64_t)n_tokens;
     L2_CHECK(l2_cursor_i64s(&c, r->offsets, (size_t)n_samples + 1));
     L2_CHECK(l2_cursor_i32s(&c, r->prompt_lengths, n_samples));
-    L2_CHECK(l2_cursor_bytes(&c, r->ended, n_samples));
+    L2_CHECK(l2_cursor_bytes(&c, r->ended_by, n_samples));
+    for (uint32_t s = 0; s < n_samples; s++) r->ended[s] = l2_rollouts_has_ended(r->ended_by[s]);
     L2_CHECK(l2_cursor_i32s(&c, r->tokens, (size_t)n_tokens));
     for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
         float *array;

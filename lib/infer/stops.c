@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 
+#include <stdint.h>
 #include <string.h>
 
 static void find_borders(l2_stop *s)
@@ -15,6 +16,15 @@ static void find_borders(l2_stop *s)
         if (s->bytes[i] == s->bytes[border]) border++;
         s->borders[i] = border;
     }
+}
+
+llama2_status l2_stops_check(const char *const *texts, const size_t *lengths, int32_t n, const char *call)
+{
+    if (n < 0 || (n > 0 && !texts)) return l2_fail(LLAMA2_E_INVALID, "%s: the stop strings are NULL, or %d", call, n);
+    for (int32_t i = 0; i < n; i++)
+        if (!texts[i] || (lengths ? lengths[i] == 0 || lengths[i] > SIZE_MAX / 32 : texts[i][0] == 0))
+            return l2_fail(LLAMA2_E_INVALID, "%s: stop string %d is NULL or empty, or its length can't be", call, i);
+    return LLAMA2_OK;
 }
 
 llama2_status l2_stops_new(llama2_context *ctx, const char *const *texts, const size_t *lengths, int32_t n,
@@ -64,6 +74,25 @@ static int step(l2_stop *s, unsigned char byte)
     return s->matched == s->length;
 }
 
+size_t l2_stops_find(llama2_stops *all, const char *text, size_t length, int32_t *which)
+{
+    size_t i = 0;
+    *which = -1;
+    while (i < length && *which < 0) {
+        unsigned char byte = (unsigned char)text[i++];
+        for (int32_t k = 0; k < all->n; k++)
+            if (step(&all->stops[k], byte) && (*which < 0 || all->stops[k].length > all->stops[*which].length))
+                *which = k;
+    }
+    return i;
+}
+
+void l2_stops_reset(llama2_stops *all)
+{
+    for (int32_t i = 0; i < all->n; i++) all->stops[i].matched = 0;
+    all->ended = 0;
+}
+
 /* The stop string that the text goes on with for longest. */
 static const l2_stop *holder(const llama2_stops *all)
 {
@@ -93,21 +122,13 @@ llama2_status l2_stops_push(llama2_stops *all, const char *text, size_t length, 
     size_t held;
     L2_TRY(show_held(all, length, &held));
     if (length) memcpy(all->shown + held, text, length);
-    size_t end = held + length;
-    *which = -1;
-    for (size_t i = 0; i < length && *which < 0; i++) {
-        size_t longest = 0;
-        for (int32_t k = 0; k < all->n; k++) {
-            if (!step(&all->stops[k], (unsigned char)text[i]) || all->stops[k].length <= longest) continue;
-            longest = all->stops[k].length;
-            *which = k;
-        }
-        if (*which >= 0) end = held + i + 1 - longest;
-    }
-    if (*which >= 0)
+    size_t end = held + l2_stops_find(all, text, length, which);
+    if (*which >= 0) {
+        end -= all->stops[*which].length;
         all->ended = 1;
-    else if (holder(all))
+    } else if (holder(all)) {
         end -= holder(all)->matched;
+    }
     all->shown[end] = 0;
     *n_shown = end;
     return LLAMA2_OK;
@@ -117,7 +138,6 @@ llama2_status l2_stops_finish(llama2_stops *all, size_t *n_shown)
 {
     L2_TRY(show_held(all, 0, n_shown));
     all->shown[*n_shown] = 0;
-    for (int32_t i = 0; i < all->n; i++) all->stops[i].matched = 0;
-    all->ended = 0;
+    l2_stops_reset(all);
     return LLAMA2_OK;
 }

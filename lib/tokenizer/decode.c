@@ -3,6 +3,13 @@
 #include "tokenizer/tokenizer.h"
 #include <string.h>
 
+llama2_status l2_decode_check(uint32_t flags, const char *call)
+{
+    if (flags & ~(uint32_t)(LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_CONTINUE | LLAMA2_DECODE_BYTES))
+        return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
+    return LLAMA2_OK;
+}
+
 void l2_decode_begin(l2_decode_state *state, uint32_t flags)
 {
     *state = (l2_decode_state){.flags = flags, .at_start = !(flags & LLAMA2_DECODE_CONTINUE)};

@@ -228,6 +228,8 @@ typedef struct l2_decode_state {
 
 typedef void (*l2_decode_put)(void *user, const char *text, size_t length);
 
+/* INVALID for flags that are not LLAMA2_DECODE_*; the message begins with `call`. */
+llama2_status l2_decode_check(uint32_t flags, const char *call);
 void l2_decode_begin(l2_decode_state *state, uint32_t flags);
 /* One id in [0, n_pieces): its text goes to `put`, perhaps in several parts. */
 void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, l2_decode_put put, void *user);

@@ -56,6 +56,31 @@ static inline llama2_model *small_model(llama2_context *ctx, int32_t tied, int32
     return m;
 }
 
+/* A tokenizer for such a model, whose last three ids it does not have: <unk>, <s>, </s>, " ", and all texts of one to
+ * four letters a and b. */
+static inline llama2_tokenizer *small_tokenizer(llama2_context *ctx)
+{
+    enum { PIECES = 4 + 2 + 4 + 8 + 16 };
+    char letters[PIECES][8];
+    const char *texts[PIECES] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81"};
+    int32_t types[PIECES] = {LLAMA2_PIECE_UNKNOWN, LLAMA2_PIECE_CONTROL, LLAMA2_PIECE_CONTROL, LLAMA2_PIECE_NORMAL};
+    llama2_tokenizer *tokenizer;
+    llama2_tokenizer_pieces pieces;
+    for (unsigned length = 1, n = 4; length <= 4; length++)
+        for (unsigned bits = 0; bits < 1u << length; bits++, n++) {
+            for (unsigned i = 0; i < length; i++) letters[n][i] = bits >> i & 1 ? 'b' : 'a';
+            letters[n][length] = 0;
+            texts[n] = letters[n];
+            types[n] = LLAMA2_PIECE_NORMAL;
+        }
+    llama2_tokenizer_pieces_init(&pieces, sizeof pieces);
+    pieces.n_pieces = PIECES;
+    pieces.texts = texts;
+    pieces.types = types;
+    ck_ok(llama2_tokenizer_create(ctx, &pieces, &tokenizer));
+    return tokenizer;
+}
+
 /* Sequences of 1, 3, 17 and 9 tokens with weights 0, 1 and fractions. */
 static inline void small_batch_init(small_batch *b)
 {

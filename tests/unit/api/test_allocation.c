@@ -25,6 +25,7 @@ typedef struct world {
     llama2_optimizer *optimizer, *critic_optimizer;
     llama2_trainer *trainer, *critic_trainer;
     llama2_reward_model *reward;
+    llama2_tokenizer *tokenizer;
     llama2_rollouts *rollouts;
     float out[CELLS], more[CELLS];
     double number;
@@ -149,13 +150,23 @@ static llama2_status session_top(world *w)
     return llama2_session_top(w->session, 1, 5, ids, w->out);
 }
 
+static void with_tokenizer(world *w)
+{
+    w->tokenizer = small_tokenizer(w->ctx);
+}
+
+/* Stop strings where there is a tokenizer. */
 static llama2_status rollout(world *w)
 {
+    static const char *const stops[] = {"abb", "ba"};
     llama2_rollout_options o;
     llama2_rollout_options_init(&o, sizeof o);
     o.samples_per_prompt = 2;
     o.max_new_tokens = 6;
     o.max_parallel = 3;
+    o.tokenizer = w->tokenizer;
+    o.stops = stops;
+    o.n_stops = w->tokenizer ? 2 : 0;
     return llama2_rollout(w->model, &w->batch.batch, &o, &w->rollouts);
 }
 
@@ -285,6 +296,7 @@ static const call calls[] = {
     {"session_sample with penalties", LLAMA2_F32, with_session, session_sample, 2, 0},
     {"session_top", LLAMA2_F32, with_session, session_top, 2, 0},
     {"rollout", LLAMA2_F32, NULL, rollout, 40, 0},
+    {"rollout with stop strings", LLAMA2_F32, with_tokenizer, rollout, 60, 0},
     {"rollout, double", LLAMA2_F64, NULL, rollout, 40, 0},
     {"trainer_create", LLAMA2_F32, with_optimizer, trainer_create, 4, 0},
     {"trainer_accumulate", LLAMA2_F32, with_trainer, accumulate, 10, 0},
@@ -321,6 +333,7 @@ static void make_world(world *w, const call *c, const char *folder)
 static void free_world(world *w)
 {
     llama2_rollouts_free(w->rollouts);
+    llama2_tokenizer_free(w->tokenizer);
     llama2_session_free(w->session);
     llama2_session_free(w->other);
     llama2_trainer_free(w->trainer);

@@ -70,7 +70,7 @@ static int same_sample(const llama2_rollouts_view *a, int32_t i, const llama2_ro
 {
     int64_t n = a->offsets[i + 1] - a->offsets[i];
     return n == b->offsets[j + 1] - b->offsets[j] && a->prompt_lengths[i] == b->prompt_lengths[j] &&
-           a->ended[i] == b->ended[j] &&
+           a->ended[i] == b->ended[j] && a->ended_by[i] == b->ended_by[j] &&
            memcmp(a->tokens + a->offsets[i], b->tokens + b->offsets[j], (size_t)n * sizeof *a->tokens) == 0 &&
            memcmp(a->logprobs + a->offsets[i], b->logprobs + b->offsets[j], (size_t)n * sizeof *a->logprobs) == 0;
 }
@@ -326,6 +326,9 @@ START_TEST(responses_end_where_they_should)
         for (int64_t t = first; t + 1 < v.offsets[s + 1]; t++) ck_assert(v.tokens[t] != 2 && v.tokens[t] != 7);
         int32_t last = v.tokens[v.offsets[s + 1] - 1];
         ck_assert_int_eq(v.ended[s], last == 2 || last == 7);
+        ck_assert_int_eq(v.ended_by[s], v.ended[s]  ? LLAMA2_END_EOS
+                                        : room < 50 ? LLAMA2_END_CONTEXT
+                                                    : LLAMA2_END_LENGTH);
         by_other += last == 7;
         if (!v.ended[s]) ck_assert_int_eq(n, room < 50 ? room : 50);
         ck_assert_int_ge(n, 1);
@@ -346,6 +349,134 @@ START_TEST(responses_end_where_they_should)
     ck_assert_mem_eq(a.tokens, b.tokens, (size_t)a.n_tokens * sizeof *a.tokens);
     llama2_rollouts_free(r);
     llama2_rollouts_free(greedy);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* --- stop strings ---------------------------------------------------------------------------- */
+
+/* Tokens of a response whose text the tokenizer knows: how many until it holds a stop string, 0: it never does. */
+static int64_t first_with_stop(const llama2_tokenizer *tokenizer, const llama2_rollout_options *o,
+                               const int32_t *tokens, int64_t n)
+{
+    int32_t known[160];
+    char text[1024];
+    size_t length;
+    int64_t n_known = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (tokens[i] < llama2_tokenizer_vocab_size(tokenizer)) known[n_known++] = tokens[i];
+        ck_ok(llama2_tokenizer_decode(tokenizer, known, n_known, o->decode_flags, text, sizeof text - 1, &length));
+        text[length] = 0;
+        for (int32_t k = 0; k < o->n_stops; k++) {
+            char stop[32] = "";
+            memcpy(stop, o->stops[k], o->stop_lengths ? o->stop_lengths[k] : strlen(o->stops[k]));
+            if (strstr(text, stop)) return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* Sample s of `stopped` is that of `whole` up to its first stop string. Returns what ended it. */
+static uint8_t check_stopped(const llama2_tokenizer *tokenizer, const llama2_rollout_options *o,
+                             const llama2_rollouts_view *whole, const llama2_rollouts_view *stopped, int32_t s)
+{
+    int64_t prompt = whole->prompt_lengths[s], n = whole->offsets[s + 1] - whole->offsets[s] - prompt,
+            got = stopped->offsets[s + 1] - stopped->offsets[s] - prompt;
+    const int32_t *tokens = whole->tokens + whole->offsets[s];
+    int64_t end = first_with_stop(tokenizer, o, tokens + prompt, n);
+    uint8_t by = end ? LLAMA2_END_STOP : whole->ended_by[s];
+    if (!end) end = n;
+    ck_assert_int_eq(stopped->prompt_lengths[s], prompt);
+    ck_assert_msg(got == end, "sample %d: %d tokens, expected %d", s, (int)got, (int)end);
+    ck_assert_int_eq(stopped->ended_by[s], by);
+    ck_assert_int_eq(stopped->ended[s], by == LLAMA2_END_STOP || by == LLAMA2_END_EOS);
+    ck_assert_mem_eq(stopped->tokens + stopped->offsets[s], tokens, (size_t)(prompt + end) * sizeof *tokens);
+    ck_assert_mem_eq(stopped->logprobs + stopped->offsets[s], whole->logprobs + whole->offsets[s],
+                     (size_t)(prompt + end) * sizeof(float));
+    return by;
+}
+
+START_TEST(a_stop_string_ends_a_response_and_changes_nothing_before)
+{
+    static const char *const letters[] = {"bbabba", "aaaaaa", " ab"}, *const one[] = {"baaXXX", " "};
+    static const size_t lengths[] = {3, 1};
+    static const int64_t prompt_lengths[] = {1, 63, 64, 65, 128, 100, 140, 2};
+    static const struct {
+        int32_t threads, places, n_stops;
+        const char *const *stops;
+        const size_t *lengths;
+        uint32_t flags;
+    } cases[] = {
+        {1, 0, 3, letters, NULL, 0}, {3, 5, 3, letters, NULL, 0}, {2, 1, 3, letters, NULL, LLAMA2_DECODE_CONTINUE},
+        {2, 64, 2, one, lengths, 0}, {1, 3, 2, one, lengths, 0},  {2, 7, 2, one, lengths, LLAMA2_DECODE_CONTINUE},
+    };
+    prompt_set p;
+    int32_t ended_by[4] = {0}, beyond = 0;
+    set_prompts(&p, BORDERS, prompt_lengths);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        llama2_context *ctx = small_context(cases[i].threads, LLAMA2_ISA_AUTO);
+        llama2_model *m = small_model(ctx, 0, LLAMA2_F32);
+        llama2_tokenizer *tokenizer = small_tokenizer(ctx);
+        llama2_rollouts *whole, *stopped;
+        llama2_rollout_options o = options_of(6, 30, 1.2);
+        o.max_parallel = cases[i].places;
+        ck_ok(llama2_rollout(m, &p.batch, &o, &whole));
+        o.tokenizer = tokenizer;
+        o.stops = cases[i].stops;
+        o.stop_lengths = cases[i].lengths;
+        o.n_stops = cases[i].n_stops;
+        o.decode_flags = cases[i].flags;
+        ck_ok(llama2_rollout(m, &p.batch, &o, &stopped));
+        llama2_rollouts_view a = view_of(whole), b = view_of(stopped);
+        for (int32_t s = 0; s < a.n_samples; s++) {
+            ended_by[check_stopped(tokenizer, &o, &a, &b, s)]++;
+            for (int64_t t = b.offsets[s] + b.prompt_lengths[s]; t < b.offsets[s + 1]; t++) beyond += b.tokens[t] > 33;
+        }
+        llama2_rollouts_free(whole);
+        llama2_rollouts_free(stopped);
+        llama2_tokenizer_free(tokenizer);
+        llama2_model_free(m);
+        llama2_context_free(ctx);
+    }
+    for (int i = 0; i < 4; i++) ck_assert_int_gt(ended_by[i], 3); /* each way to end was there */
+    ck_assert_int_gt(beyond, 3);
+}
+END_TEST
+
+START_TEST(stop_strings_that_can_not_be)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32), *small;
+    llama2_tokenizer *tokenizer = small_tokenizer(ctx);
+    llama2_config c = small_config(0);
+    prompt_set p;
+    llama2_rollouts *r;
+    const char *stops[] = {"a", ""};
+    llama2_rollout_options o = options_of(1, 5, 1);
+    set_prompts(&p, 1, border_lengths);
+    o.stops = stops;
+    o.n_stops = 1;
+    ck_fails(llama2_rollout(m, &p.batch, &o, &r), LLAMA2_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "tokenizer"));
+    o.tokenizer = tokenizer;
+    ck_ok(llama2_rollout(m, &p.batch, &o, &r));
+    llama2_rollouts_free(r);
+    o.n_stops = 2;
+    ck_fails(llama2_rollout(m, &p.batch, &o, &r), LLAMA2_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "stop string 1"));
+    ck_assert_ptr_null(r);
+    o.n_stops = -1;
+    ck_fails(llama2_rollout(m, &p.batch, &o, &r), LLAMA2_E_INVALID);
+    o.n_stops = 1;
+    o.decode_flags = 64;
+    ck_fails(llama2_rollout(m, &p.batch, &o, &r), LLAMA2_E_INVALID);
+    o.decode_flags = 0;
+    c.vocab_size = 33;
+    ck_ok(llama2_model_create(ctx, &c, NULL, &small));
+    ck_fails(llama2_rollout(small, &p.batch, &o, &r), LLAMA2_E_MISMATCH);
+    llama2_tokenizer_free(tokenizer);
+    llama2_model_free(small);
     llama2_model_free(m);
     llama2_context_free(ctx);
 }
@@ -549,5 +680,6 @@ Suite *test_suite(void)
     ADD_CASE(s, "work", a_prompt_is_read_once_for_its_samples, long_prompts_are_read_in_pieces, all_blocks_come_back);
     ADD_CASE(s, "edges", responses_end_where_they_should, what_can_not_be_done_is_refused,
              the_host_can_stop_it_anywhere);
+    ADD_CASE(s, "stop strings", a_stop_string_ends_a_response_and_changes_nothing_before, stop_strings_that_can_not_be);
     return s;
 }

@@ -15,9 +15,9 @@ START_TEST(filled_sample_by_sample)
     ck_assert(l2_rollouts_temperature(r) == 1);
     ck_fails(l2_rollouts_append(r, a, 3, 0, la, 0), LLAMA2_E_INVALID);
     ck_fails(l2_rollouts_append(r, a, 3, 3, la, 0), LLAMA2_E_INVALID);
-    ck_ok(l2_rollouts_append(r, a, 3, 1, la, 0));
+    ck_ok(l2_rollouts_append(r, a, 3, 1, la, LLAMA2_END_CONTEXT));
     ck_fails(l2_rollouts_append(r, b, 4, 3, NULL, 1), LLAMA2_E_INVALID);
-    ck_ok(l2_rollouts_append(r, b, 4, 3, lb, 1));
+    ck_ok(l2_rollouts_append(r, b, 4, 3, lb, LLAMA2_END_STOP));
     ck_fails(l2_rollouts_append(r, b, 4, 3, lb, 1), LLAMA2_E_STATE);
     llama2_rollouts_view v = view_of(r);
     static const int32_t tokens[] = {1, 4, 5, 1, 6, 7, 2};
@@ -27,6 +27,7 @@ START_TEST(filled_sample_by_sample)
     ck_assert_mem_eq(v.logprobs, logprobs, sizeof logprobs);
     ck_assert_mem_eq(v.offsets, offsets, sizeof offsets);
     ck_assert(v.ended[0] == 0 && v.ended[1] == 1);
+    ck_assert(v.ended_by[0] == LLAMA2_END_CONTEXT && v.ended_by[1] == LLAMA2_END_STOP);
     ck_assert_ptr_null(v.values);
     llama2_rollouts_free(r);
     llama2_context_free(ctx);
@@ -48,6 +49,7 @@ START_TEST(host_numbers)
     ck_ok(llama2_rollouts_create(ctx, &batch, prompts, 2, 2, 1, &r));
     llama2_rollouts_view v = view_of(r);
     ck_assert(v.ended[0] == 1 && v.ended[1] == 0);
+    ck_assert(v.ended_by[0] == LLAMA2_END_EOS && v.ended_by[1] == LLAMA2_END_LENGTH);
     ck_assert_ptr_null(v.logprobs);
     ck_fails(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_VALUES, values, 5), LLAMA2_E_INVALID);
     ck_fails(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_SCORES, values, 6), LLAMA2_E_INVALID);
@@ -78,6 +80,10 @@ START_TEST(saved_and_loaded)
     char folder[64], path[96];
     score_by_tokens(r);
     ck_ok(llama2_rollouts_reference(r, model));
+    for (int32_t s = 0; s < 4; s++) { /* all that there are */
+        r->ended_by[s] = (uint8_t)s;
+        r->ended[s] = l2_rollouts_has_ended(r->ended_by[s]);
+    }
     snprintf(path, sizeof path, "%s/rollouts", scratch_folder(folder));
     ck_ok(llama2_rollouts_save(r, path));
     ck_ok(llama2_rollouts_load(ctx, path, &loaded));
@@ -90,6 +96,7 @@ START_TEST(saved_and_loaded)
     ck_assert_mem_eq(a.offsets, b.offsets, ((size_t)a.n_samples + 1) * sizeof *a.offsets);
     ck_assert_mem_eq(a.prompt_lengths, b.prompt_lengths, (size_t)a.n_samples * sizeof *a.prompt_lengths);
     ck_assert_mem_eq(a.ended, b.ended, (size_t)a.n_samples);
+    ck_assert_mem_eq(a.ended_by, b.ended_by, (size_t)a.n_samples);
     ck_assert(same_array(a.logprobs, b.logprobs, a.n_tokens) && same_array(a.ref_logprobs, b.ref_logprobs, a.n_tokens));
     ck_assert(same_array(a.values, b.values, a.n_tokens) && same_array(a.advantages, b.advantages, a.n_tokens));
     ck_assert(same_array(a.scores, b.scores, a.n_samples) &&
