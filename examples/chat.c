@@ -110,6 +110,6 @@ int main(int argc, char **argv)
     if (status != ARGS_GO) return status;
     if (!a.args.model) return args_usage(&program, "--model is missing");
     bool ok = app_begin(&a) && stream_open(&g, &a, &s) && converse(&g, system);
-    stream_close(&g, NULL);
+    stream_close(&g);
     return app_end(&a, ok);
 }

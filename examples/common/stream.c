@@ -32,7 +32,7 @@ static void take(sink *s, const char *text, size_t n)
         for (; s->spaces > 0; s->spaces--) put(s, " ", 1);
         put(s, text + i, 1);
     }
-    fflush(stdout);
+    if (!s->silent) fflush(stdout);
 }
 
 /* "ID=B" */
@@ -79,9 +79,8 @@ bool stream_open(stream *g, app *a, const stream_settings *set)
                    "--stop");
 }
 
-void stream_close(stream *g, int32_t *ids)
+void stream_close(stream *g)
 {
-    free(ids);
     llama2_stops_free(g->stops);
     llama2_session_free(g->session);
     llama2_model_free(g->model);
@@ -102,6 +101,12 @@ int32_t *stream_encode_chat(stream *g, const int32_t *roles, const char *const *
     return NULL;
 }
 
+int32_t *stream_encode_text(stream *g, const char *text, int64_t *n)
+{
+    uint32_t flags = llama2_tokenizer_adds_bos(g->tokenizer) ? LLAMA2_ENCODE_BOS : 0;
+    return app_encode(g->a, g->tokenizer, text, strlen(text), flags, n);
+}
+
 static void statistics(const stream *g, int64_t n, int64_t reused, double first, int64_t generated, double rest)
 {
     char known[64] = "";
@@ -113,7 +118,7 @@ static void statistics(const stream *g, int64_t n, int64_t reused, double first,
             rest > 0 ? (double)generated / rest : 0);
 }
 
-static void set_sampling(stream *g, llama2_sampling *o)
+void stream_sampling(const stream *g, uint64_t sample_id, llama2_sampling *o)
 {
     llama2_sampling_init(o, sizeof *o);
     o->temperature = g->set->temperature;
@@ -128,7 +133,7 @@ static void set_sampling(stream *g, llama2_sampling *o)
     o->logit_bias_ids = g->bias_ids;
     o->logit_bias_values = g->bias_values;
     o->seed = g->a->args.seed;
-    o->sample_id = (uint64_t)g->answers++;
+    o->sample_id = sample_id;
 }
 
 /* {"id", "piece", "logprob"}; NULL: failed. */
@@ -172,25 +177,31 @@ static bool print_end(stream *g, const sink *out, int64_t tokens, const char *en
                                      "tokens", (json_int_t)tokens, "end", end));
 }
 
+/* The text of a token, as far as it is certain. *which: the stop string that it has come to, -1: none. */
+static bool emit(stream *g, llama2_decoder *decoder, int32_t token, sink *out, int32_t *which)
+{
+    const char *piece;
+    size_t length;
+    if (!app_try(g->a, llama2_decoder_push(decoder, token, &piece, &length), "decoding") ||
+        !app_try(g->a, llama2_stops_push(g->stops, piece, length, &piece, &length, which), "decoding"))
+        return false;
+    take(out, piece, length);
+    return true;
+}
+
 /* Draws until something ends it, and says what: "eos", "stop", "length", "context"; NULL: failed. */
 static const char *generate(stream *g, llama2_decoder *decoder, sink *out, int64_t *done)
 {
     const int32_t eos = llama2_tokenizer_eos(g->tokenizer);
     llama2_sampling sampling;
-    const char *piece;
-    size_t length;
     int32_t token, which;
     float logprob;
-    set_sampling(g, &sampling);
+    stream_sampling(g, (uint64_t)g->answers++, &sampling);
     while (*done < g->set->max_tokens) {
         if (!app_try(g->a, llama2_session_sample(g->session, &sampling, &token, &logprob), "generating")) return NULL;
         if (token == eos || llama2_model_is_eos(g->model, token)) return "eos";
         ++*done;
-        if ((g->set->json && !print_token(g, token, logprob)) ||
-            !app_try(g->a, llama2_decoder_push(decoder, token, &piece, &length), "decoding") ||
-            !app_try(g->a, llama2_stops_push(g->stops, piece, length, &piece, &length, &which), "decoding"))
-            return NULL;
-        take(out, piece, length);
+        if ((g->set->json && !print_token(g, token, logprob)) || !emit(g, decoder, token, out, &which)) return NULL;
         if (which >= 0) return "stop";
         if (*done == g->set->max_tokens) break;
         if (llama2_session_position(g->session) == g->context) return "context";
@@ -237,4 +248,20 @@ bool stream_answer(stream *g, const int32_t *ids, int64_t n, uint32_t flags, cha
     else
         free(out.text);
     return ok;
+}
+
+char *stream_text(stream *g, const int32_t *ids, int64_t n, uint32_t flags)
+{
+    const int32_t vocab = llama2_tokenizer_vocab_size(g->tokenizer);
+    sink out = {.keep_back = !(flags & LLAMA2_DECODE_CONTINUE), .silent = true};
+    llama2_decoder *decoder = NULL;
+    int32_t which = -1;
+    bool ok = app_try(g->a, llama2_decoder_create(g->tokenizer, flags, &decoder), "decoding");
+    for (int64_t i = 0; ok && which < 0 && i < n; i++)
+        if (ids[i] < vocab) ok = emit(g, decoder, ids[i], &out, &which);
+    ok = ok && finish(g, decoder, &out, which >= 0);
+    llama2_decoder_free(decoder);
+    if (ok) return out.text ? out.text : app_must(calloc(1, 1));
+    free(out.text);
+    return NULL;
 }

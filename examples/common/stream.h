@@ -1,4 +1,5 @@
-/* Generating with a session, printing the text as it comes: generate and chat. */
+/* Generating with the settings of the command line: with a session, printing the text as it comes (generate and chat);
+ * and what batches need (generate). */
 #ifndef EXAMPLES_STREAM_H
 #define EXAMPLES_STREAM_H
 
@@ -87,8 +88,13 @@ typedef struct stream {
 bool stream_open(stream *g, app *a, const stream_settings *set);
 /* Writes the session's file, where there is one. */
 bool stream_save(stream *g);
-void stream_close(stream *g, int32_t *ids);
+void stream_close(stream *g);
 
+/* The settings as the library wants them. */
+void stream_sampling(const stream *g, uint64_t sample_id, llama2_sampling *o);
+
+/* Text to go on from, as ids; to be freed. NULL: failed. */
+int32_t *stream_encode_text(stream *g, const char *text, int64_t *n);
 /* A dialogue that ends with the user, as ids; to be freed. NULL: failed. */
 int32_t *stream_encode_chat(stream *g, const int32_t *roles, const char *const *texts, int32_t n_messages, int64_t *n);
 
@@ -98,5 +104,9 @@ int32_t *stream_encode_chat(stream *g, const int32_t *roles, const char *const *
  * was printed, to be freed.
  */
 bool stream_answer(stream *g, const int32_t *ids, int64_t n, uint32_t flags, char **text);
+
+/* The text of ids that were sampled elsewhere: what stream_answer would print of them, without a stop string at the
+ * end; to be freed. An id that the tokenizer does not have is no text. NULL: failed. */
+char *stream_text(stream *g, const int32_t *ids, int64_t n, uint32_t flags);
 
 #endif

@@ -158,6 +158,33 @@ expect 1 "state" generate --model base --prompt "sam has" --session state
 expect 1 "expected ID=NUMBER" generate --model base --prompt "sam has" --logit-bias 5
 expect 2 "needs --json" generate --model base --prompt "sam has" --top-logprobs 2
 expect 1 "INST" generate --model policy --chat --prompt "[INST] x"
+# Many prompts at once: what each alone says, at any number of threads.
+expect 0 "samples" generate --model policy --chat --data prompts.jsonl --max-tokens 12 --temperature 0
+json out prompt=15 sample=0 text tokens end logprob
+cp out many
+sed -n 's/^{"prompt": "\([^"]*\)".*/\1/p' prompts.jsonl | head -4 | while read -r prompt; do
+    "$bin/llama2-generate" --model policy --chat --prompt "$prompt" --max-tokens 12 --temperature 0 --quiet
+done >each
+head -4 many | sed 's/.*"text":"\([^"]*\)".*/\1/' | cmp - each || fail "generate --data: other texts than one by one"
+expect 0 - generate --model policy --chat --data prompts.jsonl --max-tokens 12 --temperature 0 --threads 1 --quiet
+cmp out many || fail "generate --data: other lines with another number of threads"
+[ -s err ] && fail "generate --data --quiet writes on standard error: $(cat err)"
+expect 0 - generate --model policy --chat --data prompts.jsonl --data prompts.jsonl --samples 300 --max-tokens 2 --temperature 3 --top-p 1 --seed 3 --json --quiet
+json out prompt=31 sample=299 ids logprobs
+[ "$(wc -l <out)" -eq 9600 ] || fail "generate --data --samples prints $(wc -l <out) lines for 32 prompts of 300 samples"
+[ "$(sed 's/.*"text"/"text"/' out | sort -u | wc -l)" -gt 16 ] || fail "generate --data --samples: the samples are alike"
+echo '{"prompt": "sam has"}' >raw.jsonl
+expect 0 - generate --model base --data raw.jsonl --max-tokens 12 --temperature 0 --quiet
+json out end tokens=12 "text=\"$(cat whole)\""
+expect 0 - generate --model base --data raw.jsonl --max-tokens 12 --temperature 0 --quiet --stop "never there" --stop "$stop"
+json out 'end="stop"' "text=\"$(awk -v stop="$stop" '{ print substr($0, 1, index($0, stop) - 1) }' whole)\""
+echo '{"system": "be kind.", "prompt": "who?"}' >said.jsonl
+expect 1 "prompt 1 is a dialogue, which needs --chat" generate --model base --data raw.jsonl --data said.jsonl
+awk 'BEGIN { printf "{\"prompt\": \""; for (i = 0; i < 200; i++) printf "sam has "; print "\"}" }' >>raw.jsonl
+expect 1 "prompt 1 has .* tokens; the context of 128" generate --model base --data raw.jsonl
+[ -s out ] && fail "generate --data: it begins although a prompt is too long"
+expect 2 "goes without" generate --model base --data raw.jsonl --prompt x
+expect 2 "needs --data" generate --model base --prompt x --samples 2
 "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 <demos.jsonl >out 2>/dev/null || fail "llama2-chat on a pipe"
 [ "$(printf 'which colour does sam like?\n/reset\nwhich colour does sam like?\n/quit\nx\n' | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --quiet | sort -u | wc -l)" -eq 1 ] ||
     fail "llama2-chat: other answers after /reset"
