@@ -1,115 +1,116 @@
-/* llama2-chat: a dialogue on the terminal, or line by line through a pipe. */
+/* llama2-chat: a dialogue on the terminal, or line by line through a pipe; with a file it goes on in the next run. */
+#include "chat/conversation.h"
 #include "common/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST = 512 };
-
-typedef struct dialogue {
-    int32_t n, roles[MOST];
-    char *texts[MOST];
-} dialogue;
-
-static void add(dialogue *d, int32_t role, const char *text)
-{
-    d->roles[d->n] = role;
-    d->texts[d->n++] = app_must(strdup(text));
-}
-
-static void drop(dialogue *d, int32_t first, int32_t n)
-{
-    for (int32_t i = first; i < first + n; i++) free(d->texts[i]);
-    for (int32_t i = first; i + n < d->n; i++) {
-        d->texts[i] = d->texts[i + n];
-        d->roles[i] = d->roles[i + n];
-    }
-    d->n -= n;
-}
-
 /* The dialogue as ids with room for an answer: the earliest turns are forgotten first. */
-static int32_t *encode(stream *g, dialogue *d, int64_t *n)
+static int32_t *encode(stream *g, conversation *c, int64_t *n)
 {
-    int32_t system = d->n > 0 && d->roles[0] == LLAMA2_ROLE_SYSTEM;
+    int32_t first = conversation_first(c);
     int64_t room = g->context - (g->set->max_tokens < g->context / 4 ? g->set->max_tokens : g->context / 4);
     for (;;) {
-        int32_t *ids = stream_encode_chat(g, d->roles, (const char *const *)d->texts, d->n, n);
-        if (!ids || *n <= room || d->n - system < 3) return ids;
+        int32_t *ids = stream_encode_chat(g, c->roles, (const char *const *)c->texts, c->n, n);
+        if (!ids || *n <= room || c->n - first < 3) return ids;
         free(ids);
-        drop(d, system, 2);
+        conversation_drop(c, first, 2);
     }
 }
 
-static bool turn(stream *g, dialogue *d, const char *message)
+static bool turn(stream *g, conversation *c, const char *message)
 {
     int64_t n;
     char *answer = NULL;
-    if (d->n + 2 > MOST) drop(d, d->roles[0] == LLAMA2_ROLE_SYSTEM, 2);
-    add(d, LLAMA2_ROLE_USER, message);
-    int32_t *ids = encode(g, d, &n);
+    if (c->n + 2 > RECORD_MESSAGES) conversation_drop(c, conversation_first(c), 2);
+    conversation_add(c, LLAMA2_ROLE_USER, message);
+    int32_t *ids = encode(g, c, &n);
     if (!ids || n > g->context) { /* a message that cannot be said, or is too long, ends nothing */
         fprintf(stderr, "%s: %s\n", g->a->program->name,
                 ids ? "the message is longer than the context of the model" : llama2_last_error());
         free(ids);
-        drop(d, d->n - 1, 1);
+        conversation_drop(c, c->n - 1, 1);
         return true;
     }
     bool ok = stream_answer(g, ids, n, 0, &answer);
     putchar('\n');
     fflush(stdout);
-    if (ok) add(d, LLAMA2_ROLE_ASSISTANT, answer);
+    if (ok) conversation_add(c, LLAMA2_ROLE_ASSISTANT, answer);
     free(answer);
     free(ids);
-    return ok;
+    return ok && conversation_save(c, g->a);
 }
 
-static bool converse(stream *g, const char *system)
+static bool converse(stream *g, conversation *c)
 {
-    dialogue d = {0};
     char *line = NULL;
     size_t room = 0;
     ssize_t length = 0;
     bool ok = true, terminal = isatty(STDIN_FILENO) == 1;
-    if (system) add(&d, LLAMA2_ROLE_SYSTEM, system);
     while (ok) {
         if (terminal) fputs("> ", stderr);
         if ((length = getline(&line, &room, stdin)) < 0) break;
         while (length > 0 && strchr("\r\n \t", line[length - 1])) line[--length] = 0;
         if (length == 0) continue;
         if (strcmp(line, "/quit") == 0) break;
-        if (strcmp(line, "/reset") == 0)
-            drop(&d, system != NULL, d.n - (system != NULL));
-        else
-            ok = turn(g, &d, line);
+        if (strcmp(line, "/reset") == 0) {
+            conversation_drop(c, conversation_first(c), c->n - conversation_first(c));
+            ok = conversation_save(c, g->a);
+        } else {
+            ok = turn(g, c, line);
+        }
     }
-    ok = ok && !app_interrupted();
-    drop(&d, 0, d.n);
     free(line);
-    return ok;
+    return ok && !app_interrupted();
+}
+
+/* What has been read, which can be large: once, at the end. An answer that was interrupted does no harm: the next run
+ * goes on from where the texts part. */
+static bool save_state(stream *g, bool ok)
+{
+    if (app_interrupted()) llama2_context_resume(g->a->ctx);
+    return (!ok && !app_interrupted()) || stream_save(g);
 }
 
 int main(int argc, char **argv)
 {
     stream_settings s = STREAM_DEFAULTS;
-    const char *system = NULL;
+    const char *system = NULL, *file = NULL;
+    char state[4096];
     const args_option options[] = {
-        {"system", ARGS_TEXT, &system, "TEXT", "a system message", 0, 0}, STREAM_OPTIONS(s), {0}};
+        {"system", ARGS_TEXT, &system, "TEXT", "a system message", 0, 0},
+        {"session", ARGS_TEXT, &file, "FILE",
+         "goes on with the conversation in this file, or begins one there; FILE.state is what the model has read", 0,
+         0},
+        STREAM_OPTIONS(s),
+        {0}};
     const args_program program = {
         .name = "llama2-chat",
         .summary = "Talks with a chat model: each line of standard input is a message, each answer a line or more of "
                    "standard output.",
-        .usage = "--model DIR [--system TEXT]\n       " STREAM_USAGE,
+        .usage = "--model DIR [--system TEXT] [--session FILE]\n       " STREAM_USAGE,
         .options = options,
         .notes = "/reset forgets the dialogue, /quit or the end of the input ends it. Where the context is full the "
                  "earliest turns are forgotten.\n"
+                 "The file of --session is written after each answer, FILE.state at the end; without FILE.state the "
+                 "conversation is read again, by another model too.\n"
                  "A model's weights stay in their file as they are, quantised ones too."};
     app a;
     stream g = {0};
+    conversation c = {0};
     int status = app_parse(&a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if (!a.args.model) return args_usage(&program, "--model is missing");
-    bool ok = app_begin(&a) && stream_open(&g, &a, &s) && converse(&g, system);
+    if (file && snprintf(state, sizeof state, "%s.state", file) >= (int)sizeof state)
+        return args_usage(&program, "--session: the path is too long");
+    if (file) s.session = state;
+    bool ok = app_begin(&a) && conversation_open(&c, &a, file, system) && stream_open(&g, &a, &s);
+    if (ok) {
+        ok = converse(&g, &c);
+        ok = save_state(&g, ok) && ok;
+    }
+    conversation_drop(&c, 0, c.n);
     stream_close(&g);
     return app_end(&a, ok);
 }

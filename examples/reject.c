@@ -95,18 +95,14 @@ static const record *prompt_of(const reject *s, uint64_t id)
 /* A sample as a demonstration, in the format that llama2-sft reads. */
 static bool write_sample(reject *s, jsonl_writer *writer, const llama2_pool_sample *p)
 {
-    static const char *const roles[] = {"system", "user", "assistant"};
     const record *r = prompt_of(s, p->prompt_id);
     if (!r)
         return true; /* of an earlier version, with other prompts: it is learnt from, but its messages are not known
                         here */
     char *text = prompts_answer(&s->a, s->tokenizer, p->tokens + p->prompt_length, p->n_tokens - p->prompt_length);
     if (!text) return false;
-    json_t *messages = json_array();
-    for (int32_t i = 0; i < r->n_messages; i++)
-        json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[r->roles[i]], "content", r->texts[i]));
-    json_array_append_new(messages, json_pack("{s:s, s:s}", "role", roles[LLAMA2_ROLE_ASSISTANT], "content", text));
-    json_t *line = json_pack("{s:o, s:i}", "messages", messages, "version", (int)p->version);
+    json_t *line = record_line(r, text);
+    json_object_set_new(line, "version", json_integer(p->version));
     app_put(line, "score", (double)p->score);
     free(text);
     return jsonl_append(writer, line) || app_fail(&s->a, "chosen.jsonl could not be written");

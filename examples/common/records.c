@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_MESSAGES = 256 };
+static const char *const role_names[] = {"system", "user", "assistant"}; /* LLAMA2_ROLE_* */
 
 static void *must(void *p)
 {
@@ -66,19 +66,32 @@ void records_free(records *all)
     *all = (records){0};
 }
 
+static void add_message(json_t *messages, int32_t role, const char *text)
+{
+    json_array_append_new(messages, json_pack("{s:s, s:s}", "role", role_names[role], "content", text));
+}
+
+json_t *record_line(const record *r, const char *answer)
+{
+    json_t *messages = json_array();
+    for (int32_t i = 0; i < r->n_messages; i++) add_message(messages, r->roles[i], r->texts[i]);
+    if (answer) add_message(messages, LLAMA2_ROLE_ASSISTANT, answer);
+    return json_pack("{s:o}", "messages", messages);
+}
+
 /* --- reading --------------------------------------------------------------------------------- */
 
 /* Messages of one line as they are read; the texts belong to the line, or to `own`. */
 typedef struct dialogue {
     int32_t n;
-    int32_t roles[MOST_MESSAGES];
-    const char *texts[MOST_MESSAGES];
+    int32_t roles[RECORD_MESSAGES];
+    const char *texts[RECORD_MESSAGES];
     char *own;
 } dialogue;
 
 static bool push(dialogue *d, int32_t role, const char *text)
 {
-    if (d->n == MOST_MESSAGES) return false;
+    if (d->n == RECORD_MESSAGES) return false;
     d->roles[d->n] = role;
     d->texts[d->n++] = text;
     return true;
@@ -86,9 +99,8 @@ static bool push(dialogue *d, int32_t role, const char *text)
 
 static int32_t role_of(const char *name)
 {
-    static const char *const names[] = {"system", "user", "assistant"};
     for (int32_t i = 0; name && i < 3; i++)
-        if (strcmp(name, names[i]) == 0) return i;
+        if (strcmp(name, role_names[i]) == 0) return i;
     return -1;
 }
 
@@ -274,9 +286,9 @@ static llama2_status encode_from(const llama2_tokenizer *tokenizer, const record
                                  const char *answer, float earlier, int32_t *tokens, float *weights, int64_t capacity,
                                  int64_t *needed)
 {
-    int32_t roles[MOST_MESSAGES + 1], n = 0;
-    const char *texts[MOST_MESSAGES + 1];
-    float message_weights[MOST_MESSAGES + 1] = {0};
+    int32_t roles[RECORD_MESSAGES + 1], n = 0;
+    const char *texts[RECORD_MESSAGES + 1];
+    float message_weights[RECORD_MESSAGES + 1] = {0};
     llama2_chat chat;
     if (system) roles[n] = r->roles[0], texts[n++] = r->texts[0];
     for (int32_t i = first; i < r->n_messages; i++) {

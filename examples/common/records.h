@@ -12,10 +12,13 @@
 #ifndef EXAMPLES_RECORDS_H
 #define EXAMPLES_RECORDS_H
 
+#include <jansson.h>
 #include <llama2/llama2.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+enum { RECORD_MESSAGES = 256 }; /* of a dialogue, at most */
 
 typedef struct record {
     int32_t n_messages; /* of the dialogue; the answers below are not among them */
@@ -43,6 +46,9 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
 record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n_messages,
                     const char *answer, const char *rejected);
 void records_free(records *all);
+
+/* The dialogue with `answer` (NULL: without) as a line, {"messages": [...]}. */
+json_t *record_line(const record *r, const char *answer);
 
 /*
  * Tokens of the dialogue with `answer` (or, NULL, up to where the answer begins); weights 1 on that answer alone, the

@@ -1,14 +1,15 @@
 #include "common/report.h"
+
+#include "common/replace.h"
+
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct report {
     plot_text title, subtitle, figures, body;
@@ -376,34 +377,13 @@ void report_add_samples(report *r, const char *name, const char *title, const ch
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-static bool write_all(int fd, const char *bytes, size_t length)
-{
-    while (length) {
-        ssize_t n = write(fd, bytes, length);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        bytes += n;
-        length -= (size_t)n;
-    }
-    return true;
-}
-
 static bool write_file(const char *folder, const char *name, const char *bytes, char *error, size_t error_size)
 {
-    char path[4096], part[4104];
+    char path[4096];
     int used = snprintf(path, sizeof path, "%s/%s", folder, name);
     if (used < 0 || (size_t)used >= sizeof path)
         return snprintf(error, error_size, "%.200s...: the path is too long", folder), false;
-    snprintf(part, sizeof part, "%s.part", path);
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool good = fd >= 0 && write_all(fd, bytes, strlen(bytes)) && fsync(fd) == 0;
-    int why = errno;
-    if (fd >= 0 && close(fd) != 0 && good) good = false, why = errno;
-    if (good && rename(part, path) != 0) good = false, why = errno;
-    if (good) return true;
-    if (fd >= 0) unlink(part);
-    snprintf(error, error_size, "%s: %s", path, strerror(why));
-    return false;
+    return replace_file(path, bytes, strlen(bytes), error, error_size);
 }
 
 static void write_page(const report *r, plot_text *page)

@@ -9,10 +9,10 @@ typedef struct stream_settings {
     int64_t max_tokens, top_k, penalty_window;
     double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     args_list bias, stops;
+    const char *session; /* file; NULL: none */
     /* Of llama2-generate alone. */
     bool json;            /* a line a token, and one at the end, in place of the text */
     int64_t top_logprobs; /* alternatives of each token, with json */
-    const char *session;  /* file; NULL: none */
 } stream_settings;
 
 /* Temperature and top-p are those of Meta's chat example. */

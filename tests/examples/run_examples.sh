@@ -188,6 +188,61 @@ expect 2 "needs --data" generate --model base --prompt x --samples 2
 "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 <demos.jsonl >out 2>/dev/null || fail "llama2-chat on a pipe"
 [ "$(printf 'which colour does sam like?\n/reset\nwhich colour does sam like?\n/quit\nx\n' | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --quiet | sort -u | wc -l)" -eq 1 ] ||
     fail "llama2-chat: other answers after /reset"
+# A conversation in a file: two runs say what one says.
+talk() { "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 "$@" >out 2>err; }
+ask_1="who has a cat?" ask_2="which colour does sam like?"
+printf '%s\n%s\n' "$ask_1" "$ask_2" | talk --system "be kind." || fail "llama2-chat --system: $(cat err)"
+cp out dialogue
+echo "$ask_1" | talk --system "be kind." --session talk || fail "llama2-chat --session: $(cat err)"
+cp out each
+cp talk talk.first
+echo "$ask_2" | talk --session talk || fail "llama2-chat --session, again: $(cat err)"
+grep -q "of them known" err || fail "llama2-chat --session: nothing is known: $(cat err)"
+cat each out | cmp - dialogue || fail "llama2-chat --session: other answers"
+json talk messages
+[ "$(grep -o '"role"' talk | wc -l)" -eq 5 ] || fail "llama2-chat --session keeps $(cat talk)"
+cp talk.first alone
+echo "$ask_2" | talk --session alone || fail "llama2-chat --session without its state: $(cat err)"
+grep -q "of them known" err && fail "llama2-chat --session: something is known without a state"
+cmp talk alone || fail "llama2-chat --session: another conversation without its state"
+# refused FILE WORDS ARGUMENTS...: the conversation is not opened, and what is there stays.
+refused() {
+    file=$1 words=$2
+    shift 2
+    cp "$file" before
+    [ -e "$file.state" ] && cp "$file.state" before.state
+    echo "$ask_2" | talk --session "$file" "$@" && fail "llama2-chat --session $file: taken, not refused"
+    grep -q -- "$words" err || fail "llama2-chat --session $file: no \"$words\": $(cat err)"
+    cmp "$file" before && { [ ! -e "$file.state" ] || cmp "$file.state" before.state; } || fail "llama2-chat --session $file: other bytes"
+}
+refused talk "another system message" --system "be brief."
+refused talk "talk.state.*other weights" --model policy
+cp talk cut
+head -c 60 talk >cut
+refused cut "cut:1"
+refused state "state:1"
+refused demos.jsonl "no conversation"
+refused prompts.jsonl "prompts.jsonl:1"
+cp talk.state kept
+printf x | dd of=talk.state bs=1 seek=300 conv=notrunc 2>/dev/null
+refused talk "talk.state"
+head -c 1000 kept >talk.state
+refused talk "talk.state"
+cp kept talk.state
+mkfifo lines
+"$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --session stopped <lines >out 2>err &
+pid=$!
+exec 9>lines
+echo "$ask_1" >&9
+until [ -s stopped ] || ! kill -0 $pid; do sleep 0.02; done
+kill -TERM $pid
+wait $pid && fail "llama2-chat: exit status 0 after SIGTERM"
+exec 9>&-
+echo "$ask_2" | talk --session stopped || fail "llama2-chat --session after SIGTERM: $(cat err)"
+grep -q "of them known" err || fail "llama2-chat --session: nothing is known after SIGTERM"
+echo /reset | talk --session talk || fail "llama2-chat /reset with --session: $(cat err)"
+[ -s talk ] && fail "llama2-chat --session keeps what /reset forgot: $(cat talk)"
+echo "$ask_1" | talk --system "be kind." --session talk && cmp talk talk.first || fail "llama2-chat --session: not as before after /reset"
 expect 0 - score --model base text.txt --quiet
 json out tokens nll perplexity
 [ "$(wc -l <out)" -eq 1 ] || fail "score prints more than one line"
