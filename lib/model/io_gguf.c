@@ -7,11 +7,11 @@
 #include "base/json.h"
 #include "format/quantised.h"
 #include "model/io_gguf.h"
+#include "model/roles.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char prefix[] = "llama.", rope_factors[] = "rope_freqs.weight";
@@ -309,57 +309,24 @@ static llama2_status read_config(const l2_gguf *file, llama2_config *c)
 
 /* --- tensors --------------------------------------------------------------------------------- */
 
-enum { ONE, WIDTH, QUERIES, KEYS, FFN, VOCABULARY };
-
-/* A tensor of a layer, or (layer 0) of the model. */
-static const struct part {
-    const char *name, *of_model; /* in the file, in l2_param */
-    unsigned char layer, rows, columns, rotary;
-} parts[] = {
-    {"token_embd.weight", "model.embed_tokens.weight", 0, VOCABULARY, WIDTH, 0},
-    {"output_norm.weight", "model.norm.weight", 0, WIDTH, ONE, 0},
-    {"output.weight", "lm_head.weight", 0, VOCABULARY, WIDTH, 0},
-    {"attn_norm.weight", "input_layernorm.weight", 1, WIDTH, ONE, 0},
-    {"attn_q.weight", "self_attn.q_proj.weight", 1, QUERIES, WIDTH, 1},
-    {"attn_k.weight", "self_attn.k_proj.weight", 1, KEYS, WIDTH, 1},
-    {"attn_v.weight", "self_attn.v_proj.weight", 1, KEYS, WIDTH, 0},
-    {"attn_output.weight", "self_attn.o_proj.weight", 1, WIDTH, QUERIES, 0},
-    {"ffn_norm.weight", "post_attention_layernorm.weight", 1, WIDTH, ONE, 0},
-    {"ffn_gate.weight", "mlp.gate_proj.weight", 1, FFN, WIDTH, 0},
-    {"ffn_up.weight", "mlp.up_proj.weight", 1, FFN, WIDTH, 0},
-    {"ffn_down.weight", "mlp.down_proj.weight", 1, WIDTH, FFN, 0},
-};
-
-static void name_part(const struct part *part, int32_t layer, char name[64])
+static void name_tensor(const l2_role *role, int32_t layer, char name[64])
 {
-    if (part->layer)
-        snprintf(name, 64, "blk.%d.%s", layer, part->name);
+    if (role->layer)
+        snprintf(name, 64, "blk.%d.%s", layer, role->gguf);
     else
-        snprintf(name, 64, "%s", part->name);
+        snprintf(name, 64, "%s", role->gguf);
 }
 
-static int64_t extent(const llama2_config *c, int of)
-{
-    switch (of) {
-    case WIDTH: return c->dim;
-    case QUERIES: return (int64_t)c->n_heads * c->head_dim;
-    case KEYS: return (int64_t)c->n_kv_heads * c->head_dim;
-    case FFN: return c->ffn_dim;
-    case VOCABULARY: return c->vocab_size;
-    default: return 1;
-    }
-}
-
-static llama2_status check_part(const l2_gguf *file, const llama2_config *c, const struct part *part, int32_t layer,
-                                char *used)
+static llama2_status check_tensor(const l2_gguf *file, const llama2_config *c, const l2_role *role, int32_t layer,
+                                  char *used)
 {
     char name[64];
-    int64_t rows = extent(c, part->rows), columns = extent(c, part->columns);
-    name_part(part, layer, name);
+    int64_t rows = l2_role_extent(c, role->rows), columns = l2_role_extent(c, role->columns);
+    name_tensor(role, layer, name);
     const l2_gguf_tensor *t = l2_gguf_find_tensor(file, name);
     if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", name);
-    int fits = part->columns == ONE ? t->n_dims == 1 && t->shape[0] == rows
-                                    : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
+    int fits = role->columns == L2_ONE ? t->n_dims == 1 && t->shape[0] == rows
+                                       : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
     if (!fits)
         return l2_fail(LLAMA2_E_MISMATCH,
                        "tensor \"%s\" has %d dimensions (%lld, %lld), the metadata ask for (%lld, %lld)", name,
@@ -380,9 +347,9 @@ static llama2_status check_tensors(const l2_gguf *file, const llama2_config *c)
     char *used;
     L2_TRY(l2_calloc(file->ctx, file->n_tensors, 1, &used));
     for (int32_t layer = 0; layer < c->n_layers; layer++)
-        for (size_t i = 0; i < COUNT(parts); i++) {
-            if (!parts[i].layer && (layer > 0 || (c->tied && strcmp(parts[i].name, "output.weight") == 0))) continue;
-            L2_CHECK(check_part(file, c, &parts[i], layer, used));
+        for (int i = 0; i < L2_N_ROLES; i++) {
+            if (!l2_roles[i].layer && (layer > 0 || (c->tied && i == L2_ROLE_OUTPUT))) continue;
+            L2_CHECK(check_tensor(file, c, &l2_roles[i], layer, used));
         }
     const l2_gguf_tensor *factors = l2_gguf_find_tensor(file, rope_factors); /* has been read with the metadata */
     if (factors) used[factors - file->tensors] = 1;
@@ -395,25 +362,12 @@ done:
     return status;
 }
 
-/* The part that a parameter of the model is, and its layer. */
-static const struct part *find_part(const char *of_model, int32_t *layer)
-{
-    static const char layers[] = "model.layers.";
-    int in_layer = strncmp(of_model, layers, sizeof layers - 1) == 0;
-    char *end = NULL;
-    *layer = in_layer ? (int32_t)strtol(of_model + sizeof layers - 1, &end, 10) : 0;
-    if (in_layer) of_model = end + 1;
-    for (size_t i = 0; i < COUNT(parts); i++)
-        if (parts[i].layer == in_layer && strcmp(parts[i].of_model, of_model) == 0) return &parts[i];
-    return NULL;
-}
-
 llama2_status l2_gguf_name(const l2_param *p, char name[64], int32_t *layer, int *rotary)
 {
-    const struct part *part = find_part(p->name, layer);
-    if (!part) return l2_fail(LLAMA2_E_UNSUPPORTED, "no tensor of a GGUF file is the model's \"%s\"", p->name);
-    name_part(part, *layer, name);
-    *rotary = part->rotary;
+    const l2_role *role = l2_role_find(p->name, layer);
+    if (!role) return l2_fail(LLAMA2_E_UNSUPPORTED, "no tensor of a GGUF file is the model's \"%s\"", p->name);
+    name_tensor(role, *layer, name);
+    *rotary = role->rotary;
     return LLAMA2_OK;
 }
 

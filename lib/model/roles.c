@@ -3,18 +3,20 @@
 #include <string.h>
 
 const l2_role l2_roles[L2_N_ROLES] = {
-    {"model.embed_tokens.weight", "tok_embeddings.weight", 0, L2_VOCABULARY, L2_WIDTH, 0, L2_SPLIT_COLUMNS},
-    {"model.norm.weight", "norm.weight", 0, L2_WIDTH, L2_ONE, 0, L2_COPIED},
-    {"lm_head.weight", "output.weight", 0, L2_VOCABULARY, L2_WIDTH, 0, L2_SPLIT_ROWS},
-    {"input_layernorm.weight", "attention_norm.weight", 1, L2_WIDTH, L2_ONE, 0, L2_COPIED},
-    {"self_attn.q_proj.weight", "attention.wq.weight", 1, L2_QUERIES, L2_WIDTH, 1, L2_SPLIT_ROWS},
-    {"self_attn.k_proj.weight", "attention.wk.weight", 1, L2_KEYS, L2_WIDTH, 1, L2_SPLIT_ROWS},
-    {"self_attn.v_proj.weight", "attention.wv.weight", 1, L2_KEYS, L2_WIDTH, 0, L2_SPLIT_ROWS},
-    {"self_attn.o_proj.weight", "attention.wo.weight", 1, L2_WIDTH, L2_QUERIES, 0, L2_SPLIT_COLUMNS},
-    {"post_attention_layernorm.weight", "ffn_norm.weight", 1, L2_WIDTH, L2_ONE, 0, L2_COPIED},
-    {"mlp.gate_proj.weight", "feed_forward.w1.weight", 1, L2_FFN, L2_WIDTH, 0, L2_SPLIT_ROWS},
-    {"mlp.up_proj.weight", "feed_forward.w3.weight", 1, L2_FFN, L2_WIDTH, 0, L2_SPLIT_ROWS},
-    {"mlp.down_proj.weight", "feed_forward.w2.weight", 1, L2_WIDTH, L2_FFN, 0, L2_SPLIT_COLUMNS},
+    {"model.embed_tokens.weight", "tok_embeddings.weight", "token_embd.weight", 0, L2_VOCABULARY, L2_WIDTH, 0,
+     L2_SPLIT_COLUMNS},
+    {"model.norm.weight", "norm.weight", "output_norm.weight", 0, L2_WIDTH, L2_ONE, 0, L2_COPIED},
+    {"lm_head.weight", "output.weight", "output.weight", 0, L2_VOCABULARY, L2_WIDTH, 0, L2_SPLIT_ROWS},
+    {"input_layernorm.weight", "attention_norm.weight", "attn_norm.weight", 1, L2_WIDTH, L2_ONE, 0, L2_COPIED},
+    {"self_attn.q_proj.weight", "attention.wq.weight", "attn_q.weight", 1, L2_QUERIES, L2_WIDTH, 1, L2_SPLIT_ROWS},
+    {"self_attn.k_proj.weight", "attention.wk.weight", "attn_k.weight", 1, L2_KEYS, L2_WIDTH, 1, L2_SPLIT_ROWS},
+    {"self_attn.v_proj.weight", "attention.wv.weight", "attn_v.weight", 1, L2_KEYS, L2_WIDTH, 0, L2_SPLIT_ROWS},
+    {"self_attn.o_proj.weight", "attention.wo.weight", "attn_output.weight", 1, L2_WIDTH, L2_QUERIES, 0,
+     L2_SPLIT_COLUMNS},
+    {"post_attention_layernorm.weight", "ffn_norm.weight", "ffn_norm.weight", 1, L2_WIDTH, L2_ONE, 0, L2_COPIED},
+    {"mlp.gate_proj.weight", "feed_forward.w1.weight", "ffn_gate.weight", 1, L2_FFN, L2_WIDTH, 0, L2_SPLIT_ROWS},
+    {"mlp.up_proj.weight", "feed_forward.w3.weight", "ffn_up.weight", 1, L2_FFN, L2_WIDTH, 0, L2_SPLIT_ROWS},
+    {"mlp.down_proj.weight", "feed_forward.w2.weight", "ffn_down.weight", 1, L2_WIDTH, L2_FFN, 0, L2_SPLIT_COLUMNS},
 };
 
 int64_t l2_role_extent(const llama2_config *c, int of)

@@ -1,4 +1,5 @@
-/* The tensors of a Llama as Meta's files have them, and under the names of the model, which are those of Hugging Face.
+/* The tensors of a Llama in Meta's and in GGUF files, and under the names of the model, which are those of Hugging
+ * Face.
  */
 #ifndef L2_MODEL_ROLES_H
 #define L2_MODEL_ROLES_H
@@ -12,7 +13,7 @@ enum { L2_SPLIT_ROWS, L2_SPLIT_COLUMNS, L2_COPIED };
 
 /* A tensor of a layer, or (layer 0) of the model. */
 typedef struct l2_role {
-    const char *of_model, *meta;        /* names, within the layer */
+    const char *of_model, *meta, *gguf; /* names, within the layer */
     unsigned char layer, rows, columns; /* L2_ONE ...; columns L2_ONE: a vector */
     unsigned char rotary;               /* Meta and llama2.c have the two rows of a pair side by side */
     unsigned char split;
