@@ -1,16 +1,6 @@
 /* The chat format: ids and loss weights against Meta's formula through sentencepiece, what is refused, and the weights
  * of messages. */
-#include "tokenizer_test.h"
-
-enum { MOST = 8 };
-
-typedef struct dialogue {
-    const char *name;
-    int32_t roles[MOST];
-    const char *texts[MOST];
-} dialogue;
-
-enum { S = LLAMA2_ROLE_SYSTEM, U = LLAMA2_ROLE_USER, A = LLAMA2_ROLE_ASSISTANT };
+#include "chat_test.h"
 
 /* Those of tests/reference/make_tokenizer_goldens.py. */
 static const dialogue dialogues[] = {
@@ -26,44 +16,6 @@ static const dialogue dialogues[] = {
     {"empty", {U, A}, {"", ""}},
 };
 
-static llama2_chat chat_of(const dialogue *d)
-{
-    llama2_chat chat;
-    llama2_chat_init(&chat, sizeof chat);
-    chat.roles = d->roles;
-    chat.texts = d->texts;
-    while (chat.n_messages < MOST && d->texts[chat.n_messages]) ++chat.n_messages;
-    return chat;
-}
-
-static uint32_t flags_of(const llama2_chat *chat)
-{
-    return chat->roles[chat->n_messages - 1] == A ? LLAMA2_CHAT_COMPLETE : 0;
-}
-
-static void check_dialogue(const llama2_tokenizer *tok, const dialogue *d, const char *row)
-{
-    llama2_chat chat = chat_of(d);
-    int32_t ids[256];
-    float weights[256];
-    int64_t n;
-    long count;
-    int used;
-    ck_ok(llama2_chat_encode(tok, &chat, flags_of(&chat), ids, weights, 256, &n));
-    ck_assert_int_eq(sscanf(row, "%ld%n", &count, &used), 1);
-    ck_assert_int_eq(n, count);
-    for (int64_t i = 0; i < n; ++i) {
-        long id;
-        int weight, k;
-        row += used;
-        ck_assert_int_eq(sscanf(row, "%ld:%d%n", &id, &weight, &k), 2);
-        used = k;
-        ck_assert_msg(ids[i] == id && weights[i] == (float)weight,
-                      "%s, token %ld: %d with weight %g, expected %ld with %d", d->name, (long)i, (int)ids[i],
-                      (double)weights[i], id, weight);
-    }
-}
-
 START_TEST(goldens)
 {
     llama2_context *ctx = make_context();
@@ -75,7 +27,7 @@ START_TEST(goldens)
         int used;
         ck_assert_int_eq(sscanf(row, "%15s %n", name, &used), 1);
         ck_assert_str_eq(name, dialogues[rows].name);
-        check_dialogue(tok, &dialogues[rows], row + used);
+        check_dialogue(tok, &dialogues[rows], NULL, row + used);
     }
     ck_assert(!tok || rows == sizeof dialogues / sizeof *dialogues);
     free(golden.data);

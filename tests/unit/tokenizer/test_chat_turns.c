@@ -1,24 +1,16 @@
 /* Llama 3's and Zephyr's chat formats: ids and loss weights of transformers' apply_chat_template, wherever the template
  * stands; what is refused. */
-#include "tokenizer_test.h"
+#include "chat_test.h"
 #include "tokenizer/tokenizer.h"
 
 #include <unistd.h>
 
-enum { MOST = 6, ROOM = 512, S = LLAMA2_ROLE_SYSTEM, U = LLAMA2_ROLE_USER, A = LLAMA2_ROLE_ASSISTANT };
-
-typedef struct dialogue {
-    const char *name;
-    int32_t n, roles[MOST];
-    const char *texts[MOST];
-} dialogue;
-
 /* Those of tests/reference/make_chat_goldens.py. */
 static const dialogue dialogues[] = {
-    {"user", 1, {U}, {"  What is 2 + 2?\n"}},
-    {"system", 2, {S, U}, {" Be brief. \n", "\xC2\xA0Hi there\xE3\x80\x80"}},
-    {"turns", 5, {U, A, U, A, U}, {"Hello", "\n Hi! \xC3\xA9\n", "Thanks", "\xF0\x9F\x98\x80 ok", "\n\nBye"}},
-    {"complete", 5, {S, U, A, U, A}, {"You are a pirate.", "", "Arr!\n\nA pirate.", "0042?", ""}},
+    {"user", {U}, {"  What is 2 + 2?\n"}},
+    {"system", {S, U}, {" Be brief. \n", "\xC2\xA0Hi there\xE3\x80\x80"}},
+    {"turns", {U, A, U, A, U}, {"Hello", "\n Hi! \xC3\xA9\n", "Thanks", "\xF0\x9F\x98\x80 ok", "\n\nBye"}},
+    {"complete", {S, U, A, U, A}, {"You are a pirate.", "", "Arr!\n\nA pirate.", "0042?", ""}},
 };
 enum { N_DIALOGUES = sizeof dialogues / sizeof *dialogues };
 
@@ -104,19 +96,6 @@ static llama2_tokenizer *published(llama2_context *ctx, const char *name, int pl
     return tok;
 }
 
-static llama2_status encode_chat(const llama2_tokenizer *tok, const dialogue *d, const char *date, int32_t *ids,
-                                 float *weights, int64_t *n)
-{
-    llama2_chat chat;
-    llama2_chat_init(&chat, sizeof chat);
-    chat.n_messages = d->n;
-    chat.roles = d->roles;
-    chat.texts = d->texts;
-    chat.date = date;
-    uint32_t flags = d->roles[d->n - 1] == A ? LLAMA2_CHAT_COMPLETE : 0;
-    return llama2_chat_encode(tok, &chat, flags, ids, weights, ROOM, n);
-}
-
 /* The rows of `name` in the golden. */
 static void check_goldens(const llama2_tokenizer *tok, const char *name, const char *date)
 {
@@ -125,25 +104,10 @@ static void check_goldens(const llama2_tokenizer *tok, const char *name, const c
     for (char *row = strtok(golden.data, "\n"); row; row = strtok(NULL, "\n")) {
         char of[24], which[16];
         int used;
-        long count;
-        int32_t ids[ROOM];
-        float weights[ROOM];
-        int64_t n;
-        ck_assert_int_eq(sscanf(row, "%23s %15s %ld%n", of, which, &count, &used), 3);
+        ck_assert_int_eq(sscanf(row, "%23s %15s %n", of, which, &used), 2);
         if (strcmp(of, name) != 0) continue;
         ck_assert_str_eq(which, dialogues[rows].name);
-        ck_ok(encode_chat(tok, &dialogues[rows++], date, ids, weights, &n));
-        for (int64_t i = 0; i < n; ++i) {
-            long id;
-            int weight, k;
-            row += used;
-            ck_assert_int_eq(sscanf(row, "%ld:%d%n", &id, &weight, &k), 2);
-            used = k;
-            ck_assert_msg(ids[i] == id && weights[i] == (float)weight,
-                          "%s, %s, token %ld: %d with weight %g, expected %ld:%d", name, which, (long)i, (int)ids[i],
-                          (double)weights[i], id, weight);
-        }
-        ck_assert_int_eq(n, count);
+        check_dialogue(tok, &dialogues[rows++], date, row + used);
     }
     ck_assert_int_eq(rows, N_DIALOGUES);
     ck_assert_str_eq(l2_chat_name(tok), strncmp(name, "zephyr", 6) == 0 ? "Zephyr" : "Llama 3");
@@ -191,11 +155,11 @@ START_TEST(markers_are_refused)
         int32_t ids[ROOM];
         int64_t n;
         for (int i = 0; texts[k][i]; ++i) {
-            const dialogue d = {"", 2, {S, U}, {"ok", texts[k][i]}}, system = {"", 2, {S, U}, {texts[k][i], "ok"}};
+            const dialogue d = {"", {S, U}, {"ok", texts[k][i]}}, system = {"", {S, U}, {texts[k][i], "ok"}};
             ck_fails(encode_chat(tok, &d, NULL, ids, NULL, &n), LLAMA2_E_INJECTION);
             ck_fails(encode_chat(tok, &system, NULL, ids, NULL, &n), LLAMA2_E_INJECTION);
         }
-        const dialogue other = {"", 1, {U}, {"[INST] <|im_end|> are words here"}}, order = {"", 2, {A, U}, {"a", "b"}};
+        const dialogue other = {"", {U}, {"[INST] <|im_end|> are words here"}}, order = {"", {A, U}, {"a", "b"}};
         ck_ok(encode_chat(tok, &other, NULL, ids, NULL, &n));
         ck_fails(encode_chat(tok, &order, NULL, ids, NULL, &n), LLAMA2_E_INVALID);
         llama2_tokenizer_free(tok);
