@@ -108,4 +108,32 @@ static inline void put_zeros(gguf_file *f, size_t n)
     while (n-- > 0) put_u8(f, 0);
 }
 
+/* --- the tensors of a Llama ------------------------------------------------------------------- */
+
+typedef struct gguf_llama {
+    uint64_t dim, queries, keys, wide, vocab;
+    int layers, tied;
+} gguf_llama;
+
+/* Calls add(user, name, columns, rows) for each of them; rows 0: a gain. */
+static inline void each_llama_tensor(const gguf_llama *l, void (*add)(void *, const char *, uint64_t, uint64_t),
+                                     void *user)
+{
+    const struct {
+        const char *name;
+        uint64_t columns, rows;
+    } of_layer[] = {{"attn_norm", l->dim, 0},      {"attn_q", l->dim, l->queries},      {"attn_k", l->dim, l->keys},
+                    {"attn_v", l->dim, l->keys},   {"attn_output", l->queries, l->dim}, {"ffn_norm", l->dim, 0},
+                    {"ffn_gate", l->dim, l->wide}, {"ffn_up", l->dim, l->wide},         {"ffn_down", l->wide, l->dim}};
+    char name[64];
+    add(user, "token_embd.weight", l->dim, l->vocab);
+    if (!l->tied) add(user, "output.weight", l->dim, l->vocab);
+    add(user, "output_norm.weight", l->dim, 0);
+    for (int layer = 0; layer < l->layers; layer++)
+        for (size_t i = 0; i < sizeof of_layer / sizeof *of_layer; i++) {
+            snprintf(name, sizeof name, "blk.%d.%s.weight", layer, of_layer[i].name);
+            add(user, name, of_layer[i].columns, of_layer[i].rows);
+        }
+}
+
 #endif

@@ -17,8 +17,9 @@ typedef struct infos {
 } infos;
 
 /* One more tensor: a matrix of the file's type, or a gain near 1. */
-static void add(infos *f, const char *name, uint64_t columns, uint64_t rows)
+static void add(void *user, const char *name, uint64_t columns, uint64_t rows)
 {
+    infos *f = user;
     uint64_t dims[2] = {columns, rows};
     uint32_t elements, bytes;
     size_t from = f->data.size;
@@ -37,21 +38,8 @@ static void add(infos *f, const char *name, uint64_t columns, uint64_t rows)
 
 static void write_file(const char *path, int32_t type, int tied)
 {
-    static const struct {
-        const char *name;
-        uint64_t columns, rows;
-    } of_layer[] = {{"attn_norm", DIM, 0},
-                    {"attn_q", DIM, HEADS * HEAD_DIM},
-                    {"attn_k", DIM, KV * HEAD_DIM},
-                    {"attn_v", DIM, KV * HEAD_DIM},
-                    {"attn_output", HEADS * HEAD_DIM, DIM},
-                    {"ffn_norm", DIM, 0},
-                    {"ffn_gate", DIM, WIDE},
-                    {"ffn_up", DIM, WIDE},
-                    {"ffn_down", WIDE, DIM}};
     gguf_file f = {0};
     infos t = {.type = type};
-    char name[64];
     put_header(&f, 0, 10);
     put_key_string(&f, "general.architecture", "llama");
     put_key_u32(&f, "llama.block_count", LAYERS);
@@ -63,14 +51,7 @@ static void write_file(const char *path, int32_t type, int tied)
     put_key_f32(&f, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
     put_key_u32(&f, "llama.vocab_size", VOCAB);
     put_key_u32(&f, "tokenizer.ggml.eos_token_id", 2);
-    add(&t, "token_embd.weight", DIM, VOCAB);
-    if (!tied) add(&t, "output.weight", DIM, VOCAB);
-    add(&t, "output_norm.weight", DIM, 0);
-    for (int layer = 0; layer < LAYERS; layer++)
-        for (size_t i = 0; i < sizeof of_layer / sizeof *of_layer; i++) {
-            snprintf(name, sizeof name, "blk.%d.%s.weight", layer, of_layer[i].name);
-            add(&t, name, of_layer[i].columns, of_layer[i].rows);
-        }
+    each_llama_tensor(&(gguf_llama){DIM, HEADS * HEAD_DIM, KV * HEAD_DIM, WIDE, VOCAB, LAYERS, tied}, add, &t);
     l2_put_u64(f.bytes + 8, t.n);
     put(&f, t.header.bytes, t.header.size);
     put_padding(&f, 32);

@@ -71,8 +71,9 @@ typedef struct tensors {
     int seen;
 } tensors;
 
-static void add(tensors *t, const char *name, uint64_t columns, uint64_t rows)
+static void add(void *user, const char *name, uint64_t columns, uint64_t rows)
 {
+    tensors *t = user;
     uint64_t dims[2] = {columns, rows}, bytes;
     uint32_t type = L2_GGML_F32;
     if (t->with->tensor && strcmp(t->with->tensor, name) == 0) {
@@ -89,23 +90,10 @@ static void add(tensors *t, const char *name, uint64_t columns, uint64_t rows)
 
 static gguf_file small_file(change with)
 {
-    static const struct {
-        const char *name;
-        uint64_t columns, rows;
-    } of_layer[] = {{"attn_norm", DIM, 0},
-                    {"attn_q", DIM, HEADS * HEAD_DIM},
-                    {"attn_k", DIM, KV * HEAD_DIM},
-                    {"attn_v", DIM, KV * HEAD_DIM},
-                    {"attn_output", HEADS * HEAD_DIM, DIM},
-                    {"ffn_norm", DIM, 0},
-                    {"ffn_gate", DIM, WIDE},
-                    {"ffn_up", DIM, WIDE},
-                    {"ffn_down", WIDE, DIM}};
     gguf_file f = {0};
     tensors t = {.with = &with};
     uint64_t n_values = 0;
     int replaced = !with.key.key;
-    char name[64];
     put_header(&f, 0, 0);
     for (int i = 0; i < N_KEYS; i++) {
         int same = with.key.key && strcmp(keys[i].key, with.key.key) == 0;
@@ -115,13 +103,7 @@ static gguf_file small_file(change with)
         put_entry(&f, e);
     }
     if (!replaced) put_entry(&f, &with.key), n_values++;
-    add(&t, "token_embd.weight", DIM, VOCAB);
-    add(&t, "output_norm.weight", DIM, 0);
-    for (int layer = 0; layer < LAYERS; layer++)
-        for (size_t i = 0; i < sizeof of_layer / sizeof *of_layer; i++) {
-            snprintf(name, sizeof name, "blk.%d.%s.weight", layer, of_layer[i].name);
-            add(&t, name, of_layer[i].columns, of_layer[i].rows);
-        }
+    each_llama_tensor(&(gguf_llama){DIM, HEADS * HEAD_DIM, KV * HEAD_DIM, WIDE, VOCAB, LAYERS, 1}, add, &t);
     if (with.tensor && !t.seen) add(&t, with.tensor, with.dims[0], with.dims[1]);
     put(&f, t.infos.bytes, t.infos.size);
     free(t.infos.bytes);
