@@ -157,6 +157,13 @@ printf x >>state
 expect 1 "state" generate --model base --prompt "sam has" --session state
 expect 1 "expected ID=NUMBER" generate --model base --prompt "sam has" --logit-bias 5
 expect 2 "needs --json" generate --model base --prompt "sam has" --top-logprobs 2
+long=$(awk 'BEGIN { for (i = 0; i < 200; i++) printf "sam has " }')
+expect 1 "do not fit the model's context of 128" generate --model base --prompt "$long"
+expect 0 "the context of 128 tokens is full" generate --model base --prompt "sam has" --temperature 0 --max-tokens 500 --json
+json out 'end="context"'
+printf '%s\n%s\n' "$long" "who has a cat?" | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 >out 2>err || fail "llama2-chat: ends with a message that is too long"
+grep -q "longer than the context" err || fail "llama2-chat: a message longer than the context: $(cat err)"
+[ -s out ] || fail "llama2-chat: no answer after a message that was too long"
 expect 1 "INST" generate --model policy --chat --prompt "[INST] x"
 # Many prompts at once: what each alone says, at any number of threads.
 expect 0 "samples" generate --model policy --chat --data prompts.jsonl --max-tokens 12 --temperature 0
@@ -180,7 +187,7 @@ expect 0 - generate --model base --data raw.jsonl --max-tokens 12 --temperature 
 json out 'end="stop"' "text=\"$(awk -v stop="$stop" '{ print substr($0, 1, index($0, stop) - 1) }' whole)\""
 echo '{"system": "be kind.", "prompt": "who?"}' >said.jsonl
 expect 1 "prompt 1 is a dialogue, which needs --chat" generate --model base --data raw.jsonl --data said.jsonl
-awk 'BEGIN { printf "{\"prompt\": \""; for (i = 0; i < 200; i++) printf "sam has "; print "\"}" }' >>raw.jsonl
+echo "{\"prompt\": \"$long\"}" >>raw.jsonl
 expect 1 "prompt 1 has .* tokens; the context of 128" generate --model base --data raw.jsonl
 [ -s out ] && fail "generate --data: it begins although a prompt is too long"
 expect 2 "goes without" generate --model base --data raw.jsonl --prompt x

@@ -178,8 +178,25 @@ typedef struct talker {
     float logprobs[TEXT];
 } talker;
 
-/* Two sessions that talk in turns, one of them with penalties; the second one's tokens are kept. Check's assertions are
- * for the main thread: the status goes there. */
+/* The session's state in memory, and another session that goes on from it. */
+static llama2_status pass_on(llama2_model *m, llama2_session **s)
+{
+    size_t size = 0;
+    void *state = NULL;
+    llama2_session *next = NULL;
+    llama2_status status = llama2_session_save_memory(*s, NULL, 0, &size);
+    if (status == LLAMA2_OK) state = malloc(size);
+    if (state) status = llama2_session_save_memory(*s, state, size, &size);
+    if (status == LLAMA2_OK) status = llama2_session_load_memory(m, state, size, &next);
+    free(state);
+    if (status < 0) return status;
+    llama2_session_free(*s);
+    *s = next;
+    return LLAMA2_OK;
+}
+
+/* Two sessions that talk in turns, one of them with penalties, which is saved and loaded now and then; its tokens are
+ * kept. Check's assertions are for the main thread: the status goes there. */
 static void *talk(void *arg)
 {
     talker *t = arg;
@@ -196,6 +213,7 @@ static void *talk(void *arg)
         t->status = llama2_session_feed_batch((llama2_session *const[]){other, s}, 2, pair, (const int64_t[]){0, 1, 2});
         if (t->status == LLAMA2_OK) t->status = llama2_session_sample(s, &o, &t->tokens[i], &t->logprobs[i]);
         if (t->status == LLAMA2_OK) t->status = llama2_session_sample(other, NULL, &pair[0], NULL);
+        if (t->status == LLAMA2_OK && i % 30 == 7) t->status = pass_on(t->model, &s);
     }
     llama2_session_free(other);
     llama2_session_free(s);

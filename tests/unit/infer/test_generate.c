@@ -22,6 +22,7 @@ static llama2_status counted_forward(const llama2_model *model, l2_kv_cache *cac
 
 #include <stdatomic.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 enum { MOST_PROMPTS = 16, MOST_TOKENS = 2048 };
@@ -482,6 +483,63 @@ START_TEST(stop_strings_that_can_not_be)
 }
 END_TEST
 
+/* --- threads --------------------------------------------------------------------------------- */
+
+enum { THREADS = 6 };
+
+typedef struct worker {
+    llama2_model *model;
+    const prompt_set *prompts;
+    llama2_rollout_options options;
+    llama2_status status;
+    llama2_rollouts *rollouts;
+} worker;
+
+static void *work(void *arg)
+{
+    worker *w = arg;
+    w->status = llama2_rollout(w->model, &w->prompts->batch, &w->options, &w->rollouts);
+    return NULL;
+}
+
+START_TEST(many_rollouts_on_one_model_from_many_threads)
+{
+    static const char *const stops[] = {"bbab", " a"};
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32);
+    llama2_tokenizer *tokenizer = small_tokenizer(ctx);
+    prompt_set p;
+    worker alone[THREADS], at_once[THREADS];
+    pthread_t threads[THREADS];
+    set_prompts(&p, BORDERS, border_lengths);
+    for (int i = 0; i < THREADS; i++) {
+        alone[i] = (worker){.model = m, .prompts = &p, .options = options_of(2, 25, 1)};
+        alone[i].options.seed = (uint64_t)i;
+        alone[i].options.tokenizer = tokenizer;
+        alone[i].options.stops = stops;
+        alone[i].options.n_stops = 2;
+        at_once[i] = alone[i];
+        work(&alone[i]);
+        ck_assert_int_eq(alone[i].status, LLAMA2_OK);
+    }
+    for (int i = 0; i < THREADS; i++) ck_assert_int_eq(pthread_create(&threads[i], NULL, work, &at_once[i]), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_int_eq(at_once[i].status, LLAMA2_OK);
+        llama2_rollouts_view a = view_of(alone[i].rollouts), b = view_of(at_once[i].rollouts);
+        for (int32_t s = 0; s < a.n_samples; s++)
+            ck_assert_msg(same_sample(&a, s, &b, s), "thread %d: sample %d differs", i, s);
+        llama2_rollouts_free(alone[i].rollouts);
+        llama2_rollouts_free(at_once[i].rollouts);
+    }
+    llama2_tokenizer_free(tokenizer);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* --- refusals -------------------------------------------------------------------------------- */
+
 START_TEST(what_can_not_be_done_is_refused)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -680,6 +738,7 @@ Suite *test_suite(void)
     ADD_CASE(s, "work", a_prompt_is_read_once_for_its_samples, long_prompts_are_read_in_pieces, all_blocks_come_back);
     ADD_CASE(s, "edges", responses_end_where_they_should, what_can_not_be_done_is_refused,
              the_host_can_stop_it_anywhere);
+    ADD_CASE(s, "threads", many_rollouts_on_one_model_from_many_threads);
     ADD_CASE(s, "stop strings", a_stop_string_ends_a_response_and_changes_nothing_before, stop_strings_that_can_not_be);
     return s;
 }

@@ -149,8 +149,15 @@ START_TEST(limits_are_errors_and_change_nothing)
     ck_fails(llama2_session_feed(s, tokens, 0), LLAMA2_E_INVALID);
     ck_assert_int_eq(llama2_session_position(s), 0);
     ck_ok(llama2_session_feed(s, tokens, 160));
+    float before[37], after[37];
+    ck_ok(llama2_session_logits(s, before, 37, NULL));
     ck_fails(llama2_session_feed(s, tokens, 1), LLAMA2_E_CONTEXT);
+    ck_assert_ptr_nonnull(
+        strstr(llama2_last_error(), "1 tokens after 160 do not fit the model's context of 160; 0 more"));
     ck_assert_int_eq(llama2_session_position(s), 160);
+    ck_ok(llama2_session_logits(s, after, 37, NULL)); /* a last token can still be drawn */
+    ck_assert_mem_eq(before, after, sizeof before);
+    ck_ok(llama2_session_sample(s, NULL, &token, NULL));
     llama2_sampling o;
     llama2_sampling_init(&o, sizeof o);
     o.top_p = 0;
