@@ -11,11 +11,12 @@ typedef struct state {
     llama2_tokenizer *tokenizer;
     uint32_t flags;
     int32_t *ids;
+    size_t *ranges; /* with --offsets: as many beginnings, then as many ends */
     int64_t room;
     char *text;
     size_t text_room;
     long line; /* of standard input */
-    bool whole;
+    bool whole, offsets;
 } state;
 
 static int out_of_memory(const state *s)
@@ -23,7 +24,7 @@ static int out_of_memory(const state *s)
     return args_error(s->program, "out of memory");
 }
 
-/* Grows the buffer of ids to n; 0 when there is no memory. */
+/* Grows the buffers of ids to n; 0 when there is no memory. */
 static int reserve_ids(state *s, int64_t n)
 {
     if (n <= s->room) return 1;
@@ -31,8 +32,18 @@ static int reserve_ids(state *s, int64_t n)
     int32_t *ids = realloc(s->ids, (size_t)room * sizeof *ids);
     if (!ids) return 0;
     s->ids = ids;
+    size_t *ranges = s->offsets ? realloc(s->ranges, (size_t)room * 2 * sizeof *ranges) : NULL;
+    if (s->offsets && !ranges) return 0;
+    s->ranges = ranges;
     s->room = room;
     return 1;
+}
+
+static llama2_status encode_into(state *s, const char *text, size_t length, int64_t *n)
+{
+    if (!s->offsets) return llama2_tokenizer_encode(s->tokenizer, text, length, s->flags, s->ids, s->room, n);
+    return llama2_tokenizer_encode_offsets(s->tokenizer, text, length, s->flags, s->ids, s->ranges, s->ranges + s->room,
+                                           s->room, n);
 }
 
 /* One text: its ids in one line. */
@@ -40,13 +51,16 @@ static int encode(state *s, const char *text, size_t length)
 {
     int64_t n;
     if (!reserve_ids(s, (int64_t)length + 8)) return out_of_memory(s);
-    llama2_status status = llama2_tokenizer_encode(s->tokenizer, text, length, s->flags, s->ids, s->room, &n);
+    llama2_status status = encode_into(s, text, length, &n);
     if (status == LLAMA2_E_BUFFER) {
         if (!reserve_ids(s, n)) return out_of_memory(s);
-        status = llama2_tokenizer_encode(s->tokenizer, text, length, s->flags, s->ids, s->room, &n);
+        status = encode_into(s, text, length, &n);
     }
     if (status < 0) return args_failed(s->program, "encoding");
-    for (int64_t i = 0; i < n; ++i) printf(i ? " %d" : "%d", (int)s->ids[i]);
+    for (int64_t i = 0; i < n; ++i) {
+        printf(i ? " %d" : "%d", (int)s->ids[i]);
+        if (s->offsets) printf(":%zu-%zu", s->ranges[i], s->ranges[s->room + i]);
+    }
     putchar('\n');
     return ARGS_OK;
 }
@@ -148,23 +162,26 @@ static int run(state *s, const args_common *common, bool lines, bool back)
     llama2_tokenizer_free(s->tokenizer);
     llama2_context_free(ctx);
     free(s->ids);
+    free(s->ranges);
     free(s->text);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    bool lines = false, bos = false, back = false;
+    bool lines = false, bos = false, back = false, offsets = false;
     const args_option options[] = {
         {"lines", ARGS_FLAG, &lines, NULL, "each line is a text of its own", 0, 0},
         {"bos", ARGS_FLAG, &bos, NULL, "BOS before each text (--decode never shows it)", 0, 0},
+        {"offsets", ARGS_FLAG, &offsets, NULL, "each id with the bytes of its text that it stands for, as 15043:0-5", 0,
+         0},
         {"decode", ARGS_FLAG, &back, NULL, "ids into text", 0, 0},
         {0},
     };
     const args_program program = {
         .name = "llama2-tokenize",
         .summary = "Turns text on standard input into ids separated by spaces, and back.",
-        .usage = "--model PATH [--lines] [--bos] [--decode]",
+        .usage = "--model PATH [--lines] [--bos] [--offsets | --decode]",
         .options = options,
         .notes =
             "PATH is a tokenizer.model, a tokenizer.json, a GGUF file, or a folder that holds one of the first two.",
@@ -173,6 +190,7 @@ int main(int argc, char **argv)
     int status = args_parse(&program, &common, argc, argv);
     if (status != ARGS_GO) return status;
     if (!common.model) return args_usage(&program, "--model is missing");
-    state s = {.program = &program, .flags = bos ? LLAMA2_ENCODE_BOS : 0};
+    if (offsets && back) return args_usage(&program, "--offsets is for text into ids, not with --decode");
+    state s = {.program = &program, .flags = bos ? LLAMA2_ENCODE_BOS : 0, .offsets = offsets};
     return run(&s, &common, lines, back);
 }

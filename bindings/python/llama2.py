@@ -758,6 +758,7 @@ FUNCTIONS = {
     "llama2_tokenizer_piece": (llama2_status, [POINTER(llama2_tokenizer), c_int32, POINTER(c_char_p), POINTER(c_size_t), POINTER(c_float), POINTER(c_int32)]),
     "llama2_tokenizer_find": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, POINTER(c_int32)]),
     "llama2_tokenizer_encode": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, c_uint32, POINTER(c_int32), c_int64, POINTER(c_int64)]),
+    "llama2_tokenizer_encode_offsets": (llama2_status, [POINTER(llama2_tokenizer), c_char_p, c_size_t, c_uint32, POINTER(c_int32), POINTER(c_size_t), POINTER(c_size_t), c_int64, POINTER(c_int64)]),
     "llama2_tokenizer_decode": (llama2_status, [POINTER(llama2_tokenizer), POINTER(c_int32), c_int64, c_uint32, POINTER(c_char), c_size_t, POINTER(c_size_t)]),
     "llama2_decoder_create": (llama2_status, [POINTER(llama2_tokenizer), c_uint32, POINTER(POINTER(llama2_decoder))]),
     "llama2_decoder_free": (None, [POINTER(llama2_decoder)]),

@@ -1154,6 +1154,7 @@ extern "C" {
     pub fn llama2_tokenizer_piece(tokenizer: *const llama2_tokenizer, id: i32, text: *mut *const c_char, length: *mut usize, score: *mut f32, type_: *mut i32) -> llama2_status;
     pub fn llama2_tokenizer_find(tokenizer: *const llama2_tokenizer, text: *const c_char, length: usize, id: *mut i32) -> llama2_status;
     pub fn llama2_tokenizer_encode(tokenizer: *const llama2_tokenizer, text: *const c_char, length: usize, flags: u32, ids: *mut i32, capacity: i64, needed: *mut i64) -> llama2_status;
+    pub fn llama2_tokenizer_encode_offsets(tokenizer: *const llama2_tokenizer, text: *const c_char, length: usize, flags: u32, ids: *mut i32, begins: *mut usize, ends: *mut usize, capacity: i64, needed: *mut i64) -> llama2_status;
     pub fn llama2_tokenizer_decode(tokenizer: *const llama2_tokenizer, ids: *const i32, n: i64, flags: u32, buffer: *mut c_char, capacity: usize, needed: *mut usize) -> llama2_status;
     pub fn llama2_decoder_create(tokenizer: *mut llama2_tokenizer, flags: u32, out: *mut *mut llama2_decoder) -> llama2_status;
     pub fn llama2_decoder_free(decoder: *mut llama2_decoder);

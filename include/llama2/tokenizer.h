@@ -151,6 +151,26 @@ LLAMA2_API llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokeniz
                                                  uint32_t flags, int32_t *ids, int64_t capacity, int64_t *needed);
 
 /*
+ * The same, and where each id comes from: ids[i] stands for the bytes [begins[i], ends[i]) of `text`. `begins` and
+ * `ends` have room for `capacity` each; either may be NULL.
+ *
+ * Ranges never go back, and ends[i] <= begins[i + 1]: put together they are the text, but for bytes that became no id
+ * (those that the vocabulary has no piece for, where they stand between ids; with remove_extra_whitespaces the spaces
+ * at both ends). A piece that begins with a space has that space in its range. BOS, EOS and a dummy prefix that is an
+ * id of its own have an empty range; the dummy prefix adds nothing to the range of a longer piece. Each byte of a
+ * character that became several ids is in the range of one of them, so a range may begin or end within a character:
+ * `tokenizers` gives each of these ids the whole character, and counts in characters. A byte that is not UTF-8 and
+ * became the pieces of U+FFFD is the first one's. Several unknown characters that became one id are all in its range,
+ * and so is a run of spaces that became one.
+ *
+ * Takes up to thrice the time of llama2_tokenizer_encode, and 16 bytes more for each byte of a stretch that can't be
+ * cut. Errors: as there. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_tokenizer_encode_offsets(const llama2_tokenizer *tokenizer, const char *text,
+                                                         size_t length, uint32_t flags, int32_t *ids, size_t *begins,
+                                                         size_t *ends, int64_t capacity, int64_t *needed);
+
+/*
  * Ids into text: valid UTF-8 (byte pieces that form no character become U+FFFD, each), without a NUL at its end.
  * `flags`: LLAMA2_DECODE_*. *needed (may be NULL) is the number of bytes; buffer and capacity as in encode. Errors:
  * BUFFER, INVALID for an id out of range. Since 0.1.

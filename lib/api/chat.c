@@ -30,7 +30,7 @@ llama2_status llama2_chat_encode(const llama2_tokenizer *tokenizer, const llama2
     if (capacity < 0 || (!ids && (capacity || weights)))
         return l2_fail(LLAMA2_E_INVALID, "%s: capacity %lld does not fit ids and weights; both NULL goes with 0", call,
                        (long long)capacity);
-    l2_ids out = {ids, capacity, 0};
+    l2_ids out = {.ids = ids, .capacity = capacity};
     L2_TRY(l2_chat_encode(tokenizer, &full, flags, &out, weights));
     if (needed) *needed = out.count;
     if (out.count > capacity && ids)

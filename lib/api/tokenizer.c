@@ -234,33 +234,56 @@ static llama2_status too_small(const char *call, int64_t capacity, int64_t neede
                    (long long)needed);
 }
 
+static llama2_status check_encode(const char *call, const llama2_tokenizer *tok, const char *text, size_t length,
+                                  uint32_t flags, const int32_t *ids, int64_t capacity)
+{
+    if (!tok || (!text && length)) return l2_fail(LLAMA2_E_INVALID, "%s: %s is NULL", call, tok ? "text" : "tokenizer");
+    if (capacity < 0 || (!ids && capacity))
+        return l2_fail(LLAMA2_E_INVALID, "%s: capacity %lld does not fit ids; NULL goes with 0", call,
+                       (long long)capacity);
+    if (flags & ~(uint32_t)(LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS))
+        return l2_fail(LLAMA2_E_INVALID, "%s: unknown flags %#x", call, (unsigned)flags);
+    if (((flags & LLAMA2_ENCODE_BOS) && tok->bos < 0) || ((flags & LLAMA2_ENCODE_EOS) && tok->eos < 0))
+        return l2_fail(LLAMA2_E_STATE, "%s: the flags ask for BOS or EOS, which this vocabulary does not have", call);
+    return l2_context_check(tok->ctx);
+}
+
+/* BOS or EOS, which no byte of the text stands for. */
+static void add_special(l2_ids *out, int32_t id, size_t at)
+{
+    if (out->count < out->capacity) {
+        out->ids[out->count] = id;
+        if (out->begins) out->begins[out->count] = at;
+        if (out->ends) out->ends[out->count] = at;
+    }
+    ++out->count;
+}
+
+static llama2_status encode(const char *call, const llama2_tokenizer *tok, const char *text, size_t length,
+                            uint32_t flags, l2_ids *out, int64_t *needed)
+{
+    L2_TRY(check_encode(call, tok, text, length, flags, out->ids, out->capacity));
+    if (flags & LLAMA2_ENCODE_BOS) add_special(out, tok->bos, 0);
+    L2_TRY(l2_encode(tok, text, length, out, SIZE_MAX, NULL));
+    if (flags & LLAMA2_ENCODE_EOS) add_special(out, tok->eos, length);
+    if (needed) *needed = out->count;
+    if (out->count > out->capacity && out->ids) return too_small(call, out->capacity, out->count, "ids");
+    return LLAMA2_OK;
+}
+
 llama2_status llama2_tokenizer_encode(const llama2_tokenizer *tokenizer, const char *text, size_t length,
                                       uint32_t flags, int32_t *ids, int64_t capacity, int64_t *needed)
 {
-    if (!tokenizer || (!text && length))
-        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: %s is NULL", tokenizer ? "text" : "tokenizer");
-    if (capacity < 0 || (!ids && capacity))
-        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: capacity %lld does not fit ids; NULL goes with 0",
-                       (long long)capacity);
-    if (flags & ~(uint32_t)(LLAMA2_ENCODE_BOS | LLAMA2_ENCODE_EOS))
-        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_encode: unknown flags %#x", (unsigned)flags);
-    if (((flags & LLAMA2_ENCODE_BOS) && tokenizer->bos < 0) || ((flags & LLAMA2_ENCODE_EOS) && tokenizer->eos < 0))
-        return l2_fail(LLAMA2_E_STATE,
-                       "llama2_tokenizer_encode: the flags ask for BOS or EOS, which this vocabulary does not have");
-    L2_TRY(l2_context_check(tokenizer->ctx));
-    l2_ids out = {ids, capacity, 0};
-    if (flags & LLAMA2_ENCODE_BOS) {
-        if (capacity > 0) ids[0] = tokenizer->bos;
-        out.count = 1;
-    }
-    L2_TRY(l2_encode(tokenizer, text, length, &out, SIZE_MAX, NULL));
-    if (flags & LLAMA2_ENCODE_EOS) {
-        if (out.count < capacity) ids[out.count] = tokenizer->eos;
-        ++out.count;
-    }
-    if (needed) *needed = out.count;
-    if (out.count > capacity && ids) return too_small("llama2_tokenizer_encode", capacity, out.count, "ids");
-    return LLAMA2_OK;
+    l2_ids out = {.ids = ids, .capacity = capacity};
+    return encode("llama2_tokenizer_encode", tokenizer, text, length, flags, &out, needed);
+}
+
+llama2_status llama2_tokenizer_encode_offsets(const llama2_tokenizer *tokenizer, const char *text, size_t length,
+                                              uint32_t flags, int32_t *ids, size_t *begins, size_t *ends,
+                                              int64_t capacity, int64_t *needed)
+{
+    l2_ids out = {.ids = ids, .capacity = capacity, .begins = begins, .ends = ends};
+    return encode("llama2_tokenizer_encode_offsets", tokenizer, text, length, flags, &out, needed);
 }
 
 /* Bytes go to `buffer` as far as it reaches; the length is counted on. */

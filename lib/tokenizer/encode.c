@@ -1,7 +1,8 @@
 /*
  * Text into ids. SentencePiece: normalisation (spaces become U+2581, invalid bytes U+FFFD), cut wherever no piece can
  * span, each segment merged by itself. Byte-level BPE: added pieces are found, what is between them is cut by the
- * pre-tokeniser. Ordinary words come again and again, so in a long text the ids of short segments are remembered.
+ * pre-tokeniser. Ordinary words come again and again, so in a long text the ids of short segments are remembered, but
+ * not where it matters from which bytes an id comes.
  */
 #include "base/alloc.h"
 #include "base/context.h"
@@ -18,11 +19,20 @@ typedef struct cached {
     int32_t ids[CACHED_IDS];
 } cached;
 
+/* Bytes [begin, end) of the text. */
+typedef struct origin {
+    size_t begin, end;
+} origin;
+
 typedef struct encoder {
     const llama2_tokenizer *tok;
     l2_ids *out;
+    const char *text;
     char *segment; /* normalised text from the last cut on */
     size_t used, room;
+    int tracks;      /* origins of ids are wanted */
+    int in_segment;  /* tokens lie in the segment, else in the text itself */
+    origin *origins; /* of the segment's bytes, as many as its room; only where they are wanted */
     unsigned before; /* class of the segment's last character */
     l2_merge_space space;
     cached *cache;
@@ -32,7 +42,8 @@ typedef struct encoder {
     int after_unknown;   /* the last id is UNK: another joins it */
     uint64_t done, mark; /* normalised bytes that have become ids; tokens that end up to `mark` are counted */
     int64_t n_before;
-    size_t spaces; /* with remove_extra_whitespaces: held back, since those at the end go */
+    size_t spaces, spaces_at; /* with remove_extra_whitespaces: held back, since those at the end go; the first one's
+                                 place in the text */
 } encoder;
 
 static void push_id(encoder *e, int32_t id)
@@ -44,17 +55,34 @@ static void push_id(encoder *e, int32_t id)
     ++e->n_recent;
 }
 
+/* Where the last id comes from: `text` is what it stands for. */
+static void put_origin(encoder *e, const char *text, size_t length, int joins)
+{
+    l2_ids *out = e->out;
+    size_t at = (size_t)(text - (e->in_segment ? e->segment : e->text));
+    origin from = {at, at + length};
+    if (e->in_segment) from = (origin){e->origins[at].begin, e->origins[at + length - 1].end};
+    if (out->count > out->capacity) return;
+    if (out->begins && !joins) out->begins[out->count - 1] = from.begin;
+    if (out->ends) out->ends[out->count - 1] = from.end;
+}
+
 static void emit_token(void *user, int32_t id, const char *text, size_t length)
 {
     encoder *e = user;
     const llama2_tokenizer *tok = e->tok;
     if (id >= 0) {
         push_id(e, id);
+        if (e->tracks) put_origin(e, text, length, 0);
         e->after_unknown = 0;
     } else if (tok->byte_fallback) {
-        for (size_t i = 0; i < length; ++i) push_id(e, tok->byte_ids[(unsigned char)text[i]]);
+        for (size_t i = 0; i < length; ++i) {
+            push_id(e, tok->byte_ids[(unsigned char)text[i]]);
+            if (e->tracks) put_origin(e, text + i, 1, 0);
+        }
     } else {
         if (!e->after_unknown) push_id(e, tok->unk);
+        if (e->tracks) put_origin(e, text, length, e->after_unknown);
         e->after_unknown = 1;
         e->n_recent = CACHED_IDS + 1; /* depends on what came before: not to be remembered */
     }
@@ -130,12 +158,13 @@ static llama2_status grow_segment(encoder *e)
         return l2_fail(LLAMA2_E_LIMIT, "text: %d bytes without a place where it can be cut; encode it in parts",
                        L2_MAX_SEGMENT);
     size_t room = e->room ? 2 * e->room : 4096;
+    if (e->tracks) L2_TRY(l2_realloc(e->tok->ctx, e->room, room, sizeof *e->origins, &e->origins));
     L2_TRY(l2_realloc(e->tok->ctx, e->room, room, 1, &e->segment));
     e->room = room;
     return LLAMA2_OK;
 }
 
-static inline llama2_status put_char(encoder *e, const char *text, size_t n, unsigned class)
+static inline llama2_status append(encoder *e, const char *text, size_t n, unsigned class)
 {
     if (!(e->tok->joins[e->before][class / 8] >> (class % 8) & 1)) L2_TRY(flush(e));
     if (e->used + n > e->room) L2_TRY(grow_segment(e));
@@ -145,24 +174,38 @@ static inline llama2_status put_char(encoder *e, const char *text, size_t n, uns
     return LLAMA2_OK;
 }
 
-static llama2_status put_space(encoder *e)
+/* The bytes in order, as far as both reach: a space has one byte, its U+2581 three. */
+static llama2_status put_char(encoder *e, const char *text, size_t n, unsigned class, origin from)
 {
-    return e->tok->escape_whitespaces ? put_char(e, L2_SPACE, 3, L2_CLASS_SPACE) : put_char(e, " ", 1, ' ');
+    L2_TRY(append(e, text, n, class));
+    if (!e->tracks) return LLAMA2_OK;
+    for (size_t i = 0; i < n; ++i, ++from.begin) {
+        if (from.begin > from.end) from.begin = from.end;
+        size_t end = i + 1 == n || from.begin == from.end ? from.end : from.begin + 1;
+        e->origins[e->used - n + i] = (origin){from.begin, end};
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status put_space(encoder *e, origin from)
+{
+    return e->tok->escape_whitespaces ? put_char(e, L2_SPACE, 3, L2_CLASS_SPACE, from) : put_char(e, " ", 1, ' ', from);
 }
 
 /* A character of the normalised text. */
-static llama2_status put_normal(encoder *e, const char *text, size_t n)
+static llama2_status put_normal(encoder *e, const char *text, size_t n, origin from)
 {
     const llama2_tokenizer *tok = e->tok;
     unsigned class = l2_char_class(text, n);
     if (tok->remove_extra_whitespaces) {
         if (class == (tok->escape_whitespaces ? (unsigned)L2_CLASS_SPACE : (unsigned)' ')) {
-            ++e->spaces;
+            if (!e->spaces++) e->spaces_at = from.begin;
             return LLAMA2_OK;
         }
-        for (; e->spaces; --e->spaces) L2_TRY(put_space(e));
+        for (; e->spaces; --e->spaces, ++e->spaces_at)
+            L2_TRY(put_space(e, (origin){e->spaces_at, e->spaces > 1 ? e->spaces_at + 1 : from.begin}));
     }
-    return put_char(e, text, n, class);
+    return put_char(e, text, n, class, from);
 }
 
 /* What the text begins with, normalised but for its spaces: a user-defined piece, a character, or U+FFFD for an invalid
@@ -177,19 +220,22 @@ static size_t next_part(const llama2_tokenizer *tok, const char *text, size_t le
     return n ? n : 1;
 }
 
-/* Spaces within `part`, the first ones dropped after a space where extra spaces go. */
-static llama2_status put_part(encoder *e, const char *part, size_t length, int *after_space)
+/* Spaces within `part`, the first ones dropped after a space where extra spaces go. `from` has as many bytes, but one
+ * where the part is U+FFFD for it. */
+static llama2_status put_part(encoder *e, const char *part, size_t length, origin from, int *after_space)
 {
     const llama2_tokenizer *tok = e->tok;
-    while (*after_space && length && *part == ' ') ++part, --length;
-    for (size_t i = 0, n; i < length; i += n) {
+    size_t first = 0;
+    while (*after_space && first < length && part[first] == ' ') ++first;
+    for (size_t i = first, n; i < length; i += n) {
         n = l2_char_length((unsigned char)part[i]);
+        origin of_char = {from.begin + i, from.begin + i + n < from.end ? from.begin + i + n : from.end};
         if (part[i] == ' ' && tok->escape_whitespaces)
-            L2_TRY(put_normal(e, L2_SPACE, 3));
+            L2_TRY(put_normal(e, L2_SPACE, 3, of_char));
         else
-            L2_TRY(put_normal(e, part + i, n));
+            L2_TRY(put_normal(e, part + i, n, of_char));
     }
-    if (length) *after_space = tok->remove_extra_whitespaces && part[length - 1] == ' ';
+    if (first < length) *after_space = tok->remove_extra_whitespaces && part[length - 1] == ' ';
     return LLAMA2_OK;
 }
 
@@ -197,19 +243,19 @@ static llama2_status put_part(encoder *e, const char *part, size_t length, int *
 static llama2_status put_text(encoder *e, const char *text, size_t length, size_t *at, size_t end, int *after_space)
 {
     const llama2_tokenizer *tok = e->tok;
-    int plain = !tok->n_user_defined && !tok->remove_extra_whitespaces && tok->escape_whitespaces;
+    int plain = !tok->n_user_defined && !tok->remove_extra_whitespaces && tok->escape_whitespaces && !e->tracks;
     while (*at < end) {
         unsigned char c = (unsigned char)text[*at];
         if (plain && c < 0x80) {
             if (c == ' ')
-                L2_TRY(put_char(e, L2_SPACE, 3, L2_CLASS_SPACE));
+                L2_TRY(append(e, L2_SPACE, 3, L2_CLASS_SPACE));
             else
-                L2_TRY(put_char(e, text + *at, 1, c));
+                L2_TRY(append(e, text + *at, 1, c));
             ++*at;
         } else {
             const char *part;
             size_t part_length, taken = next_part(tok, text + *at, length - *at, &part, &part_length);
-            L2_TRY(put_part(e, part, part_length, after_space));
+            L2_TRY(put_part(e, part, part_length, (origin){*at, *at + taken}, after_space));
             *at += taken;
         }
     }
@@ -218,7 +264,7 @@ static llama2_status put_text(encoder *e, const char *text, size_t length, size_
 
 static llama2_status make_cache(encoder *e, size_t length)
 {
-    if (length < CACHE_FROM || e->tok->has_unused) return LLAMA2_OK;
+    if (length < CACHE_FROM || e->tok->has_unused || e->tracks) return LLAMA2_OK;
     size_t n = 64;
     while (n < CACHE_MOST && n < length / 16) n *= 2;
     L2_TRY(l2_scratch_get(e->tok->ctx, n * sizeof *e->cache, &e->cache));
@@ -237,12 +283,14 @@ static llama2_status encode_all(encoder *e, const char *text, size_t length, siz
 {
     const llama2_tokenizer *tok = e->tok;
     size_t at = 0;
+    e->in_segment = 1;
     int after_space = tok->remove_extra_whitespaces;
     if (tok->remove_extra_whitespaces)
         while (at < length && text[at] == ' ' && l2_vocabulary_user_defined(tok, text + at, length - at) <= 1) ++at;
     if (at == length) return LLAMA2_OK;
     if (has_dummy_prefix(tok, text, length))
-        L2_TRY(put_normal(e, tok->escape_whitespaces ? L2_SPACE : " ", tok->escape_whitespaces ? 3 : 1));
+        L2_TRY(
+            put_normal(e, tok->escape_whitespaces ? L2_SPACE : " ", tok->escape_whitespaces ? 3 : 1, (origin){at, at}));
     while (at < length) {
         size_t end = length - at > CHECK_EVERY ? at + CHECK_EVERY : length;
         if (at < mark && mark < end) end = mark;
@@ -263,9 +311,15 @@ static llama2_status merge_without_lacking(encoder *e, const char *text, size_t 
     while (i < length && ids[(unsigned char)text[i]] >= 0) ++i;
     if (i == length) return merge_segment(e, text, length);
     while (e->room < length) L2_TRY(grow_segment(e));
-    for (i = 0; i < length; ++i)
-        if (ids[(unsigned char)text[i]] >= 0) e->segment[e->used++] = text[i];
+    for (i = 0; i < length; ++i) {
+        if (ids[(unsigned char)text[i]] < 0) continue;
+        size_t at = (size_t)(text + i - e->text);
+        if (e->tracks) e->origins[e->used] = (origin){at, at + 1};
+        e->segment[e->used++] = text[i];
+    }
+    e->in_segment = 1;
     L2_TRY(flush(e));
+    e->in_segment = 0;
     e->done = end;
     if (e->done <= e->mark) e->n_before = e->out->count;
     return LLAMA2_OK;
@@ -308,7 +362,8 @@ static llama2_status encode_stretches(encoder *e, const char *text, size_t lengt
 llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t length, l2_ids *out, size_t mark,
                         int64_t *n_before)
 {
-    encoder e = {.tok = tok, .out = out, .mark = UINT64_MAX, .n_before = out->count};
+    encoder e = {.tok = tok, .out = out, .text = text, .mark = UINT64_MAX, .n_before = out->count};
+    e.tracks = out->begins || out->ends;
     llama2_status status;
     L2_CHECK(make_cache(&e, length));
     if (tok->pretokenizer) {
@@ -321,6 +376,7 @@ llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t le
 done:
     l2_scratch_put(tok->ctx, e.cache);
     l2_merge_space_free(tok->ctx, &e.space);
+    l2_free(tok->ctx, e.origins);
     l2_free(tok->ctx, e.segment);
     return status;
 }

@@ -200,10 +200,11 @@ llama2_status l2_sentencepiece_write(const llama2_tokenizer *tok, char **data, s
 
 /* --- encode.c, decode.c ---------------------------------------------------------------------- */
 
-/* Where ids go. What does not fit is counted only. */
+/* Where ids go, and which bytes of the text each comes from (NULL: not wanted). What does not fit is counted only. */
 typedef struct l2_ids {
     int32_t *ids;
     int64_t capacity, count;
+    size_t *begins, *ends;
 } l2_ids;
 
 /*

@@ -258,6 +258,10 @@ json out "tokens=$tokens"
 expect 0 "perplexity" score --model base --per-token text.txt
 json out id piece logprob
 [ "$(wc -l <out)" -eq "$tokens" ] || fail "score --per-token does not print a line a token"
+"$bin/llama2-tokenize" --model base --offsets <text.txt | tr ' ' '\n' >ranges || fail "tokenize --offsets"
+[ "$(tr '\n' ' ' <ranges | sed 's/:[0-9]*-[0-9]*//g;s/ $//')" = "$("$bin/llama2-tokenize" --model base <text.txt)" ] || fail "tokenize --offsets: other ids"
+awk -F '[:-]' -v size="$(wc -c <text.txt)" '$2 != at + 0 { exit 1 } { at = $3 } END { if (at != size) exit 1 }' ranges || fail "tokenize --offsets: ranges are not the text"
+expect 2 "not with --decode" tokenize --model base --offsets --decode
 
 # --- other formats --------------------------------------------------------------------------------------------------------------------
 expect 0 - convert --model base --out base.gguf --quiet

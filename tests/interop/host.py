@@ -61,6 +61,14 @@ class Tokenizer:
         lib.llama2_tokenizer_encode(self.handle, data, len(data), flags, pointer(ids, ctypes.c_int32), len(ids), n)
         return ids[:n.value]
 
+    def encode_offsets(self, text, flags=0):
+        """ids of a text, and the byte ranges that they come from, (n, 2)."""
+        data = text.encode() if isinstance(text, str) else text
+        room, n = 3 * len(data) + 5, ctypes.c_int64()
+        ids, (begins, ends) = np.empty(room, np.int32), np.empty((2, room), np.uintp)
+        lib.llama2_tokenizer_encode_offsets(self.handle, data, len(data), flags, pointer(ids, ctypes.c_int32), pointer(begins, ctypes.c_size_t), pointer(ends, ctypes.c_size_t), room, n)
+        return ids[:n.value], np.stack([begins[:n.value], ends[:n.value]], 1).astype(np.int64)
+
     def decode(self, ids, flags=llama2.LLAMA2_DECODE_BYTES):
         ids = np.ascontiguousarray(ids, np.int32)
         n = ctypes.c_size_t()
