@@ -20,6 +20,9 @@
 
 enum { MAX_SHARDS = 16, MAX_NAME = 64 };
 
+/* What is a low frequency, in turns within the context of Llama 3's pretraining. */
+enum { LOW_FREQUENCIES = 1 };
+
 /* Of Llama 3, <|begin_of_text|>, <|end_of_text|> and <|eot_id|>: the last two end a text in Meta's programs. */
 enum { LLAMA3_VOCABULARY = 128256, LLAMA3_BOS = 128000, LLAMA3_EOS = 128001, LLAMA3_EOT = 128009 };
 
@@ -34,10 +37,10 @@ typedef struct checkpoint {
 
 /* --- params.json ----------------------------------------------------------------------------- */
 
-/* The defaults are those of ModelArgs in Meta's code; 0 or -1: from elsewhere. */
+/* The defaults are those of ModelArgs in Meta's code; 0, -1 or NaN: from elsewhere. */
 typedef struct params {
     int64_t dim, n_layers, n_heads, n_kv_heads, vocab_size, multiple_of, max_seq_len, max_batch_size;
-    double ffn_dim_multiplier, norm_eps, rope_theta;
+    double ffn_dim_multiplier, norm_eps, rope_theta, rope_scaling_factor, rope_high_freq_factor;
     int use_scaled_rope;
 } params;
 
@@ -58,6 +61,8 @@ static const struct key {
     {"norm_eps", offsetof(params, norm_eps), 'd'},
     {"rope_theta", offsetof(params, rope_theta), 'd'},
     {"use_scaled_rope", offsetof(params, use_scaled_rope), 'b'},
+    {"rope_scaling_factor", offsetof(params, rope_scaling_factor), 'd'},
+    {"rope_high_freq_factor", offsetof(params, rope_high_freq_factor), 'd'},
 };
 
 static llama2_status read_key(l2_json *json, const l2_json_string *name, params *p)
@@ -121,10 +126,12 @@ static llama2_status check_params(params *p)
     if (!(p->ffn_dim_multiplier > 0) || p->ffn_dim_multiplier > 1000)
         return l2_fail(LLAMA2_E_FORMAT, "\"ffn_dim_multiplier\" is %g, expected above 0 and at most 1000",
                        p->ffn_dim_multiplier);
-    if (p->use_scaled_rope)
-        return l2_fail(LLAMA2_E_UNSUPPORTED,
-                       "\"use_scaled_rope\": by which factor (8 in Llama 3.1, 32 in 3.2) is not in "
-                       "the folder; the model as a Hugging Face folder says it");
+    if (!isnan(p->rope_scaling_factor) && !(p->rope_scaling_factor > 0 && isfinite(p->rope_scaling_factor)))
+        return l2_fail(LLAMA2_E_FORMAT, "\"rope_scaling_factor\" is %g, it must be positive and finite",
+                       p->rope_scaling_factor);
+    if (!(p->rope_high_freq_factor > LOW_FREQUENCIES) || !isfinite(p->rope_high_freq_factor))
+        return l2_fail(LLAMA2_E_FORMAT, "\"rope_high_freq_factor\" is %g, expected above %d and finite",
+                       p->rope_high_freq_factor, LOW_FREQUENCIES);
     return LLAMA2_OK;
 }
 
@@ -135,18 +142,50 @@ static int64_t ffn_dim(const params *p)
     return (hidden + p->multiple_of - 1) / p->multiple_of * p->multiple_of;
 }
 
-/* Meta gives the length to the program that runs the model: that of Llama 2, Llama 3, Code Llama by their theta. */
+/* Meta gives the length to the program that runs the model: that of Llama 2, Llama 3, Code Llama by their theta, and of
+ * Llama 3.1 and later. */
 static int64_t context_length(const params *p)
 {
     if (p->max_seq_len) return p->max_seq_len;
+    if (p->use_scaled_rope) return 131072;
     return p->rope_theta == 5e5 ? 8192 : p->rope_theta == 1e6 ? 16384 : 4096;
+}
+
+/*
+ * By which factor frequencies are lowered is not in the folders of Llama 3.1 to 3.3. Meta's code has 8, which is that
+ * of all of them but the two small models of 3.2, whose factor is 32 by Meta's own Hugging Face folders.
+ */
+static double rope_factor(const params *p)
+{
+    static const struct {
+        int64_t dim, n_layers;
+    } of_32[] = {{2048, 16}, {3072, 28}};
+    if (!isnan(p->rope_scaling_factor)) return p->rope_scaling_factor;
+    for (size_t i = 0; i < sizeof of_32 / sizeof *of_32; i++)
+        if (p->dim == of_32[i].dim && p->n_layers == of_32[i].n_layers) return 32;
+    return 8;
+}
+
+static void scale_rope(const params *p, llama2_config *c)
+{
+    c->rope_scaling = LLAMA2_ROPE_SCALING_LLAMA3;
+    c->rope_factor = rope_factor(p);
+    c->rope_low_freq_factor = LOW_FREQUENCIES;
+    c->rope_high_freq_factor = p->rope_high_freq_factor;
+    c->rope_original_len = 8192;
 }
 
 static llama2_status read_params(checkpoint *c)
 {
     char *path = NULL;
     l2_file_view view = {.data = NULL};
-    params p = {.vocab_size = -1, .multiple_of = 256, .ffn_dim_multiplier = 1, .norm_eps = 1e-5, .rope_theta = 1e4};
+    params p = {.vocab_size = -1,
+                .multiple_of = 256,
+                .ffn_dim_multiplier = 1,
+                .norm_eps = 1e-5,
+                .rope_theta = 1e4,
+                .rope_scaling_factor = NAN,
+                .rope_high_freq_factor = 4};
     llama2_status status;
     L2_CHECK(l2_path_join(c->ctx, c->folder, "params.json", &path));
     L2_CHECK(l2_file_read(c->ctx, path, &view));
@@ -171,6 +210,7 @@ static llama2_status read_params(checkpoint *c)
         .rope_theta = p.rope_theta,
         .init_std = 0.02,
     };
+    if (p.use_scaled_rope) scale_rope(&p, &c->config);
 done:
     l2_file_release(c->ctx, &view);
     l2_free(c->ctx, path);

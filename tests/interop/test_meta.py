@@ -1,4 +1,4 @@
-"""Folders as Meta released Llama 2, made with torch: params.json and consolidated.NN.pth, parallel shards in bf16."""
+"""Folders as Meta released Llama 2 and 3, made with torch: params.json and consolidated.NN.pth, parallel shards in bf16."""
 import json
 import shutil
 
@@ -20,19 +20,24 @@ PARTS = {"attention.wq": ("self_attn.q_proj", 0), "attention.wk": ("self_attn.k_
 WHOLE = {"tok_embeddings": ("model.embed_tokens", 1), "norm": ("model.norm", None), "output": ("lm_head", 0)}
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A random model of transformers whose weights bf16 holds exactly."""
+def make_source(folder, spread=0.05, **config):
+    """A random model of transformers whose weights bf16 holds exactly, saved; its config and weights."""
     torch.manual_seed(20)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, hidden_size=DIM, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM,
-                                         intermediate_size=FFN, rms_norm_eps=1e-5, max_position_embeddings=2048, bos_token_id=1, eos_token_id=2, initializer_range=0.05))
+    model = LlamaForCausalLM(LlamaConfig(rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2, initializer_range=spread, **config))
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             if "norm" in name:
                 tensor.add_(0.2 * torch.randn_like(tensor))
-    folder = tmp_path_factory.mktemp("source")
     model.to(torch.bfloat16).save_pretrained(folder)
-    return folder, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return model.config, {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source")
+    config, weights = make_source(folder, vocab_size=VOCAB, hidden_size=DIM, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM,
+                                  intermediate_size=FFN, max_position_embeddings=2048)
+    return folder, config, weights
 
 
 def interleaved(weight, heads):
@@ -41,27 +46,28 @@ def interleaved(weight, heads):
     return weight.view(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
 
 
-def write_meta(folder, weights, shards):
-    names = {f"layers.{i}.{ours}.weight": (f"model.layers.{i}.{theirs}.weight", cut) for i in range(LAYERS) for ours, (theirs, cut) in PARTS.items()}
+def write_meta(folder, config, weights, shards, **params):
+    heads, kv_heads, layers = config.num_attention_heads, config.num_key_value_heads, config.num_hidden_layers
+    names = {f"layers.{i}.{ours}.weight": (f"model.layers.{i}.{theirs}.weight", cut) for i in range(layers) for ours, (theirs, cut) in PARTS.items()}
     names |= {f"{ours}.weight": (f"{theirs}.weight", cut) for ours, (theirs, cut) in WHOLE.items()}
     parts = [{} for _ in range(shards)]
     for ours, (theirs, cut) in names.items():
         weight = weights[theirs]
         if ".wq." in ours or ".wk." in ours:
-            weight = interleaved(weight, HEADS if ".wq." in ours else KV_HEADS)
+            weight = interleaved(weight, heads if ".wq." in ours else kv_heads)
         for part, piece in zip(parts, [weight] * shards if cut is None else weight.chunk(shards, cut)):
             part[ours] = piece.clone()
     for i, part in enumerate(parts):
-        part["rope.freqs"] = 1 / 10000 ** (torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
+        part["rope.freqs"] = 1 / 10000 ** (torch.arange(0, config.head_dim, 2).float() / config.head_dim)
         torch.save(part, folder / f"consolidated.{i:02d}.pth")
-    params = {"dim": DIM, "multiple_of": 256, "n_heads": HEADS, "n_kv_heads": KV_HEADS, "n_layers": LAYERS, "norm_eps": 1e-5, "vocab_size": -1}
+    params = {"dim": config.hidden_size, "multiple_of": 256, "n_heads": heads, "n_kv_heads": kv_heads, "n_layers": layers, "norm_eps": 1e-5, "vocab_size": -1} | params
     (folder / "params.json").write_text(json.dumps(params))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 8])
 def test_meta_folder(shards, source, data, scratch, figure):
-    hugging_face, weights = source
-    write_meta(scratch, weights, shards)
+    hugging_face, config, weights = source
+    write_meta(scratch, config, weights, shards)
     shutil.copy(data("llama2-tokenizer.model"), scratch / "tokenizer.model")
     own = Model(scratch)
     tensors = dict(own.tensors())
@@ -73,3 +79,24 @@ def test_meta_folder(shards, source, data, scratch, figure):
     worst, _, far = compare(own.logits(tokens), Transformers(hugging_face).logits(tokens))
     figure(f"{len(weights)} tensors equal bit for bit; {len(tokens)} tokens, largest difference of a logit to transformers':", worst)
     assert worst <= 1e-3 and far == 0
+
+
+@pytest.mark.parametrize("dim, layers, factor", [(512, 2, 8), (2048, 16, 32)])
+def test_scaled_rope(dim, layers, factor, scratch, figure):
+    """use_scaled_rope of Llama 3.1 and later; the factor is not in the folder: 32 for the shapes of Llama 3.2's small models, else 8."""
+    meta, hugging_face = scratch / "meta", scratch / "source"
+    meta.mkdir()
+    rope = {"rope_type": "llama3", "rope_theta": 5e5, "factor": float(factor), "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    config, weights = make_source(hugging_face, spread=0.02, vocab_size=512, hidden_size=dim, num_hidden_layers=layers, num_attention_heads=dim // 64,
+                                  num_key_value_heads=8, head_dim=64, intermediate_size=64, max_position_embeddings=131072, rope_parameters=rope)
+    write_meta(meta, config, weights, 1, rope_theta=500000.0, use_scaled_rope=True, multiple_of=64, ffn_dim_multiplier=0.01)
+    ours, theirs = Model(meta), Model(hugging_face)
+    other = [name for name, _ in ours.config._fields_ if name != "init_std" and getattr(ours.config, name) != getattr(theirs.config, name)]
+    assert not other and ours.config.rope_factor == factor
+    tokens = np.random.default_rng(5).integers(3, 512, 1000).astype(np.int32)
+    logits = ours.logits(tokens)
+    assert np.array_equal(logits, theirs.logits(tokens))
+    del theirs
+    worst, _, far = compare(logits, Transformers(hugging_face).logits(tokens))
+    figure(f"rope factor {factor}, {len(tokens)} tokens, largest difference of a logit to transformers':", worst)
+    assert worst <= 1e-4 and far == 0

@@ -2,6 +2,9 @@
 #include "reference/golden.h"
 #include "format/torch_file.h"
 #include "model/model.h"
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char *meta_path(const char *name)
 {
@@ -79,6 +82,60 @@ START_TEST(test_goldens)
 {
     check_source(goldens[_i].name, goldens[_i].shards);
     check_logits(goldens[_i].name, goldens[_i].shards);
+}
+END_TEST
+
+/* --- rotary frequencies of Llama 3.1 ---------------------------------------------------------- */
+
+#define BF16                                                                                                           \
+    "\"dim\": 64, \"multiple_of\": 8, \"ffn_dim_multiplier\": 0.4, \"n_heads\": 16, \"n_kv_heads\": 8, \"n_layers\": " \
+    "1"
+#define BF16_SOURCE                                                                                                    \
+    "\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": 64, "                      \
+    "\"num_hidden_layers\": 1, "                                                                                       \
+    "\"num_attention_heads\": 16, \"num_key_value_heads\": 8, \"intermediate_size\": 72, \"vocab_size\": 56, "         \
+    "\"rms_norm_eps\": 1e-05, \"bos_token_id\": 1, \"eos_token_id\": 2"
+
+static const struct {
+    const char *params, *config;
+} scaled[] = {
+    {"{" BF16 ", \"rope_theta\": 500000.0, \"use_scaled_rope\": true}",
+     "{" BF16_SOURCE
+     ", \"rope_theta\": 500000.0, \"max_position_embeddings\": 131072, \"rope_scaling\": {\"rope_type\": "
+     "\"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
+     "\"original_max_position_embeddings\": 8192}}"},
+    {"{" BF16
+     ", \"rope_theta\": 500000.0, \"max_seq_len\": 4096, \"use_scaled_rope\": true, \"rope_scaling_factor\": 32, "
+     "\"rope_high_freq_factor\": 2}",
+     "{" BF16_SOURCE ", \"rope_theta\": 500000.0, \"max_position_embeddings\": 4096, \"rope_scaling\": {\"rope_type\": "
+     "\"llama3\", \"factor\": 32.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 2.0, "
+     "\"original_max_position_embeddings\": 8192}}"},
+    {"{" BF16 ", \"use_scaled_rope\": false, \"rope_scaling_factor\": 32}",
+     "{" BF16_SOURCE ", \"rope_theta\": 10000.0, \"max_position_embeddings\": 4096}"},
+};
+
+/* The folders of a golden with other JSON; the frequencies and the config are those that transformers' file says. */
+START_TEST(test_scaled_rope)
+{
+    llama2_model *meta, *source;
+    llama2_config a = {.struct_size = sizeof a}, b = a;
+    char one[128], other[128];
+    ck_assert(mkdir(at("meta"), 0777) == 0 && mkdir(at("source"), 0777) == 0);
+    spill_text(at("meta/params.json"), scaled[_i].params);
+    spill_text(at("source/config.json"), scaled[_i].config);
+    ck_assert_int_eq(symlink(meta_path("bf16/shards1/consolidated.00.pth"), at("meta/consolidated.00.pth")), 0);
+    ck_assert_int_eq(symlink(meta_path("bf16/source/model.safetensors"), at("source/model.safetensors")), 0);
+    snprintf(one, sizeof one, "%s", at("meta"));
+    snprintf(other, sizeof other, "%s", at("source"));
+    ck_ok(llama2_model_load(ctx, one, NULL, &meta));
+    ck_ok(llama2_model_load(ctx, other, NULL, &source));
+    ck_ok(llama2_model_config(meta, &a));
+    ck_ok(llama2_model_config(source, &b));
+    ck_assert_mem_eq(&a, &b, sizeof a);
+    ck_assert_mem_eq(meta->frequencies, source->frequencies, 2 * sizeof *meta->frequencies);
+    ck_assert(_i == 2 ? a.rope_scaling == LLAMA2_ROPE_SCALING_NONE : meta->frequencies[1] < 0.9 * pow(5e5, -0.5));
+    llama2_model_free(meta);
+    llama2_model_free(source);
 }
 END_TEST
 
@@ -261,7 +318,9 @@ static const struct {
     {{.params = "{" SIZES ", \"vocab_size\": 7}"}, LLAMA2_E_MISMATCH, "\"tok_embeddings.weight\""},
     {{.params = "{" SIZES ", \"norm_eps\": 0}"}, LLAMA2_E_FORMAT, "\"norm_eps\" is 0"},
     {{.params = "{" SIZES ", \"rope_theta\": -1}"}, LLAMA2_E_FORMAT, "\"rope_theta\" is -1"},
-    {{.params = "{" SIZES ", \"use_scaled_rope\": true}"}, LLAMA2_E_UNSUPPORTED, "\"use_scaled_rope\""},
+    {{.params = "{" SIZES ", \"use_scaled_rope\": 8}"}, LLAMA2_E_FORMAT, "\"use_scaled_rope\""},
+    {{.params = "{" SIZES ", \"rope_scaling_factor\": 0}"}, LLAMA2_E_FORMAT, "\"rope_scaling_factor\" is 0"},
+    {{.params = "{" SIZES ", \"rope_high_freq_factor\": 1}"}, LLAMA2_E_FORMAT, "\"rope_high_freq_factor\" is 1"},
     {{.params = "{" SIZES ", \"max_seq_len\": 2147483648}"}, LLAMA2_E_LIMIT, "\"max_seq_len\""},
     {{.params = "{" SIZES ", \"moe\": {\"num_experts\": 8}}"}, LLAMA2_E_UNSUPPORTED, "\"moe\": is not known"},
     {{.tensor = "tok_embeddings.weight", .n_dims = -1}, LLAMA2_E_NOT_FOUND, "\"tok_embeddings.weight\" is missing"},
@@ -362,6 +421,7 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(rest, setup, teardown);
     tcase_set_timeout(rest, 120);
     tcase_add_loop_test(good, test_goldens, 0, (int)(sizeof goldens / sizeof *goldens));
+    tcase_add_loop_test(good, test_scaled_rope, 0, (int)(sizeof scaled / sizeof *scaled));
     tcase_add_loop_test(bad, test_refused, 0, (int)(sizeof refused / sizeof *refused));
     tcase_add_test(rest, test_small_folder);
     tcase_add_test(rest, test_llama3_ids);
