@@ -51,6 +51,9 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
  * Reads the tokenizer of a file, which is recognised by its content, or of a folder:
  *
  * - tokenizer.model, sentencepiece's protobuf file: BPE models without a normalisation table, as Llama's.
+ * - tokenizer.model of Llama 3 as Meta releases it, in tiktoken's format: 128000 lines of base64 and rank. The 256
+ * special pieces after them are those of Meta's code since Llama 3.1; Llama 3's own had more of them reserved. The chat
+ * format is Llama 3's.
  * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2, or what a
  *   tokenizer.model of Llama 2 becomes there: with normalizers, or with Metaspace, which puts no space before a text
  * that begins with one. BOS, EOS and the chat template come from tokenizer_config.json (and chat_template.jinja) beside

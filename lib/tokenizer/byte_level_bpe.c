@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "format/sort.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer.h"
 #include <string.h>
@@ -38,6 +39,14 @@ llama2_status l2_merges_begin(llama2_tokenizer *tok, size_t n_merges)
     return LLAMA2_OK;
 }
 
+void l2_merges_put(llama2_tokenizer *tok, l2_pair pair)
+{
+    uint32_t i = (uint32_t)(l2_pair_hash(pair.left, pair.right) >> 32) & (tok->n_pair_slots - 1);
+    while (tok->pairs[i].left >= 0) i = (i + 1) & (tok->n_pair_slots - 1);
+    tok->pairs[i] = pair;
+    ++tok->n_pairs;
+}
+
 static llama2_status find_part(const llama2_tokenizer *tok, const char *text, size_t length, const char *what,
                                int32_t *id)
 {
@@ -64,19 +73,24 @@ llama2_status l2_merges_add(llama2_tokenizer *tok, const char *left, size_t n_le
     L2_TRY(find_part(tok, joined, n_left + n_right, "the result", &ab));
     if (l2_merges_find(tok, a, b, &score) >= 0)
         return l2_fail(LLAMA2_E_FORMAT, "merge %u is merge %d again", (unsigned)tok->n_pairs, (int)-score);
-    uint64_t hash = l2_pair_hash(a, b);
-    uint32_t i = (uint32_t)(hash >> 32) & (tok->n_pair_slots - 1);
-    while (tok->pairs[i].left >= 0) i = (i + 1) & (tok->n_pair_slots - 1);
-    tok->pairs[i] = (l2_pair){a, b, ab, -(float)tok->n_pairs};
-    ++tok->n_pairs;
+    l2_merges_put(tok, (l2_pair){a, b, ab, -(float)tok->n_pairs});
     return LLAMA2_OK;
+}
+
+static int compare_ranks(const void *a, const void *b)
+{
+    const l2_pair *x = *(const l2_pair *const *)a, *y = *(const l2_pair *const *)b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return (x->left > y->left) - (x->left < y->left);
 }
 
 llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, const l2_pair ***out)
 {
     L2_TRY(l2_alloc(tok->ctx, tok->n_pairs, sizeof **out, out));
+    size_t n = 0;
     for (uint32_t i = 0; i < tok->n_pair_slots; ++i)
-        if (tok->pairs[i].left >= 0) (*out)[(uint32_t)-tok->pairs[i].score] = &tok->pairs[i];
+        if (tok->pairs[i].left >= 0) (*out)[n++] = &tok->pairs[i];
+    l2_sort(*out, n, sizeof **out, compare_ranks);
     return LLAMA2_OK;
 }
 
@@ -117,13 +131,18 @@ static llama2_status build_shown(llama2_tokenizer *tok)
     return LLAMA2_OK;
 }
 
+size_t l2_byte_level_show(const char *text, size_t length, char *shown)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < length; ++i) n += (size_t)l2_utf8_encode(shown_as((unsigned char)text[i]), shown + n);
+    return n;
+}
+
 int32_t l2_byte_level_find(const llama2_tokenizer *tok, const char *text, size_t length)
 {
     char shown[2 * L2_MAX_PIECE];
-    size_t n = 0;
     if (length > tok->longest) return -1;
-    for (size_t i = 0; i < length; ++i) n += (size_t)l2_utf8_encode(shown_as((unsigned char)text[i]), shown + n);
-    return l2_vocabulary_find_text(tok, shown, n);
+    return l2_vocabulary_find_text(tok, shown, l2_byte_level_show(text, length, shown));
 }
 
 llama2_status l2_byte_level_finish(llama2_tokenizer *tok)

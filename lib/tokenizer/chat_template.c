@@ -13,13 +13,14 @@ static const char system_before[] =
     ML_LOOP "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n";
 static const char system_after[] = "<|im_end|>\n' }}{% endif %}" ML_TURN;
 
-/* Templates as a whole, without spaces: between a template's words they mean nothing, and these have none in strings.
- * Llama 3's first one puts the assistant's header after every dialogue. */
+/* Templates as a whole, compared without spaces: between a template's words they mean nothing, and these have none in
+ * strings. Llama 3's first one puts the assistant's header after every dialogue. */
 #define LLAMA3_TURN                                                                                                    \
-    "{%setloop_messages=messages%}{%formessageinloop_messages%}{%setcontent='<|start_header_id|>'+message['role']"     \
-    "+'<|end_header_id|>\n\n'+message['content']|trim+'<|eot_id|>'%}{%ifloop.index0==0%}{%setcontent=bos_token"        \
-    "+content%}{%endif%}{{content}}{%endfor%}"
-#define LLAMA3_HEADER     "{{'<|start_header_id|>assistant<|end_header_id|>\n\n'}}"
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "    \
+    "message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 "   \
+    "%}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+#define LLAMA3_HEADER     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
+#define LLAMA3_WHOLE      LLAMA3_TURN "{% if add_generation_prompt %}" LLAMA3_HEADER "{% endif %}"
 #define ZEPHYR_TURN(role) "{{'<|" role "|>\n'+message['content']+eos_token}}\n"
 
 static const struct known {
@@ -30,7 +31,7 @@ static const struct known {
      "{%ifadd_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}",
      L2_CHAT_ML},
     {LLAMA3_TURN LLAMA3_HEADER, L2_CHAT_LLAMA3},
-    {LLAMA3_TURN "{%ifadd_generation_prompt%}" LLAMA3_HEADER "{%endif%}", L2_CHAT_LLAMA3},
+    {LLAMA3_WHOLE, L2_CHAT_LLAMA3},
     {"{%formessageinmessages%}\n{%ifmessage['role']=='user'%}\n" ZEPHYR_TURN(
          "user") "{%elifmessage['role']=='system'%}\n" ZEPHYR_TURN("system") "{%elifmessage['role']=='assistant'%}"
                                                                              "\n" ZEPHYR_TURN("assistant") "{%endif%}"
@@ -86,6 +87,13 @@ static void drop_spaces(char *text)
     *to = 0;
 }
 
+static int is_known(const char *spaceless, const char *known)
+{
+    for (; *known; ++known)
+        if (*known != ' ' && *spaceless++ != *known) return 0;
+    return *spaceless == 0;
+}
+
 static int is_llama31(const char *spaceless)
 {
     for (size_t i = 0; i < sizeof llama31 / sizeof *llama31; ++i) {
@@ -131,7 +139,7 @@ static llama2_status recognise(llama2_tokenizer *tok, char *text, size_t length)
     L2_TRY(l2_strndup(tok->ctx, text, length, &spaceless));
     drop_spaces(spaceless);
     for (size_t i = 0; i < sizeof whole / sizeof *whole; ++i)
-        if (strcmp(spaceless, whole[i].text) == 0) tok->chat_format = whole[i].format;
+        if (is_known(spaceless, whole[i].text)) tok->chat_format = whole[i].format;
     llama2_status status = is_llama31(spaceless) ? copy_date(tok, text) : LLAMA2_OK;
     l2_free(tok->ctx, spaceless);
     return status;
@@ -149,6 +157,11 @@ llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size
     llama2_status status = recognise(tok, resolved, resolve_line_ends(resolved, length));
     l2_free(tok->ctx, resolved);
     return status;
+}
+
+llama2_status l2_chat_template_llama3(llama2_tokenizer *tok)
+{
+    return l2_chat_template_set(tok, LLAMA3_WHOLE, sizeof LLAMA3_WHOLE - 1);
 }
 
 const char *l2_chat_name(const llama2_tokenizer *tok)

@@ -109,6 +109,7 @@ llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t s
     l2_gguf file;
     if (is_json(data, size)) return l2_tokenizer_json_read(ctx, data, size, NULL, 0, options, out);
     if (l2_llama2c_recognise(data, size)) return l2_llama2c_read(ctx, data, size, options, out);
+    if (l2_tiktoken_recognise(data, size)) return l2_tiktoken_read(ctx, data, size, options, out);
     if (size < 4 || memcmp(data, "GGUF", 4) != 0) return l2_sentencepiece_read(ctx, data, size, options, out);
     if (size > options->max_bytes)
         return l2_fail(LLAMA2_E_LIMIT, "GGUF: %zu bytes; llama2_tokenizer_options.max_bytes allows %llu", size,

@@ -27,7 +27,7 @@ typedef struct l2_slot {
 typedef struct l2_pair {
     int32_t left, right; /* left -1: free */
     int32_t joined;
-    float score; /* -rank: exact, ranks are below 2^24 */
+    float score; /* -rank: exact, ranks are below 2^24. Of pairs with one score the leftmost in the text goes first */
 } l2_pair;
 
 struct llama2_tokenizer {
@@ -117,6 +117,8 @@ size_t l2_vocabulary_user_defined(const llama2_tokenizer *tok, const char *text,
 llama2_status l2_merges_begin(llama2_tokenizer *tok, size_t n_merges);
 /* Appends the merge of two pieces, given by their texts. The message names the merge. */
 llama2_status l2_merges_add(llama2_tokenizer *tok, const char *left, size_t n_left, const char *right, size_t n_right);
+/* The same for a pair that there is not yet, by ids and score; room is the caller's care. */
+void l2_merges_put(llama2_tokenizer *tok, l2_pair pair);
 static inline uint64_t l2_pair_hash(int32_t left, int32_t right)
 {
     return ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * UINT64_C(0x9E3779B97F4A7C15);
@@ -134,10 +136,12 @@ static inline int32_t l2_merges_find(const llama2_tokenizer *tok, int32_t left, 
         return pair->joined;
     }
 }
-/* All merges in their order; the array is the caller's. */
+/* All merges in their order, of one rank those with the lower left id first; the array is the caller's. */
 llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, const l2_pair ***out);
 /* After the last piece and merge, with `pretokenizer` and the ids of special pieces set. */
 llama2_status l2_byte_level_finish(llama2_tokenizer *tok);
+/* The characters by which pieces show bytes, at most two bytes each; returns how many they are. */
+size_t l2_byte_level_show(const char *text, size_t length, char *shown);
 /* The piece of a whole stretch of text, -1: none. */
 int32_t l2_byte_level_find(const llama2_tokenizer *tok, const char *text, size_t length);
 
@@ -181,6 +185,13 @@ llama2_status l2_gguf_vocabulary_write(const llama2_tokenizer *tok, int32_t n_ro
 int l2_llama2c_recognise(const unsigned char *data, size_t size);
 llama2_status l2_llama2c_read(llama2_context *ctx, const unsigned char *data, size_t size,
                               const llama2_tokenizer_options *options, llama2_tokenizer **out);
+
+/* --- tiktoken.c ------------------------------------------------------------------------------- */
+
+/* Does the first line look like base64, a space and a number? */
+int l2_tiktoken_recognise(const char *data, size_t size);
+llama2_status l2_tiktoken_read(llama2_context *ctx, const char *data, size_t size,
+                               const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
 /* --- load.c ---------------------------------------------------------------------------------- */
 
@@ -244,6 +255,8 @@ enum { L2_CHAT_LLAMA2 = 0, L2_CHAT_ML, L2_CHAT_LLAMA3, L2_CHAT_ZEPHYR, L2_CHAT_U
 
 /* Sets the chat format from the text of a Jinja template, which is copied; NULL: none. */
 llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size_t length);
+/* Sets Llama 3's template, for files that have none. */
+llama2_status l2_chat_template_llama3(llama2_tokenizer *tok);
 /* "ChatML"; "unknown" for a template that is not recognised, "none" where a byte-level vocabulary has no template. */
 const char *l2_chat_name(const llama2_tokenizer *tok);
 

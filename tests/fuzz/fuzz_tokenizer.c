@@ -1,7 +1,8 @@
 /*
  * libFuzzer: a tokenizer.model, tokenizer.json or GGUF of any bytes, then text and ids of any bytes through it. The
- * input is <2 bytes: length of the model><model><text>; a length of 0 takes a fixed vocabulary. Checked besides the
- * sanitizers: decoded text is valid UTF-8, pushes give what decoding at once gives, encoding is repeatable.
+ * input is <2 bytes: length of the model><model><text>; a length of 0 takes a fixed vocabulary, 65535 lines in
+ * tiktoken's format that go on after one for each byte. Checked besides the sanitizers: decoded text is valid UTF-8,
+ * pushes give what decoding at once gives, encoding is repeatable, ranges of ids are in order and within the text.
  */
 #include "base/utf8.h"
 #include <llama2/chat.h>
@@ -63,6 +64,19 @@ static void check_decoding(llama2_tokenizer *tok, const int32_t *ids, int64_t n,
     free(whole);
 }
 
+static void check_ranges(const llama2_tokenizer *tok, const char *text, size_t length, const int32_t *ids, int64_t n)
+{
+    size_t *begins = malloc(2 * (size_t)(n + 1) * sizeof *begins), *ends = begins + n + 1, at = 0;
+    int32_t *again = malloc((size_t)(n + 1) * sizeof *again);
+    int64_t m;
+    require(llama2_tokenizer_encode_offsets(tok, text, length, 0, again, begins, ends, n, &m) == LLAMA2_OK, "ranges");
+    require(m == n && memcmp(again, ids, (size_t)n * sizeof *ids) == 0, "ids with ranges are others");
+    for (int64_t i = 0; i < n; at = ends[i++]) require(at <= begins[i] && begins[i] <= ends[i], "ranges go back");
+    require(at <= length, "ranges leave the text");
+    free(again);
+    free(begins);
+}
+
 static void check_text(llama2_tokenizer *tok, const char *text, size_t length)
 {
     int64_t room = 3 * (int64_t)length + 5, n, again;
@@ -70,6 +84,7 @@ static void check_text(llama2_tokenizer *tok, const char *text, size_t length)
     require(llama2_tokenizer_encode(tok, text, length, 0, ids, room, &n) == LLAMA2_OK, "encode");
     require(llama2_tokenizer_encode(tok, text, length, 0, NULL, 0, &again) == LLAMA2_OK && n == again,
             "encode counts otherwise");
+    check_ranges(tok, text, length, ids, n);
     check_decoding(tok, ids, n, 0);
     for (int64_t i = 0; i < (int64_t)length; ++i) ids[i] = (int32_t)((uint8_t)text[i] * 131u % (uint32_t)vocab);
     check_decoding(tok, ids, (int64_t)length, (uint32_t)length & 7);
@@ -86,6 +101,20 @@ static void check_text(llama2_tokenizer *tok, const char *text, size_t length)
     free(ids);
 }
 
+/* Never Llama 3's 128000 lines: refused at the latest when all lines are read and their merges found. */
+static void check_tiktoken(llama2_context *ctx, const uint8_t *data, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *file = malloc(256 * 16 + size);
+    size_t n = 0;
+    llama2_tokenizer *tok;
+    for (int i = 0; i < 256; ++i) n += (size_t)sprintf(file + n, "%c%c== %d\n", digits[i >> 2], digits[i << 4 & 63], i);
+    memcpy(file + n, data, size);
+    require(llama2_tokenizer_load_memory(ctx, file, n + size, NULL, &tok) < 0 && tok == NULL && llama2_last_error()[0],
+            "tiktoken");
+    free(file);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     llama2_context_options options;
@@ -93,11 +122,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     llama2_tokenizer *tok = NULL;
     if (size < 2) return 0;
     size_t model = (size_t)data[0] | (size_t)data[1] << 8;
+    int tiktoken = model == 65535;
     if (model > size - 2) model = size - 2;
     llama2_context_options_init(&options, sizeof options);
     options.n_threads = 1;
     require(llama2_context_create(&options, &ctx) == LLAMA2_OK, "context");
     if (model == 0) tok = fixed_vocabulary(ctx);
+    if (tiktoken) check_tiktoken(ctx, data + 2, size - 2);
     if (model > 0 && llama2_tokenizer_load_memory(ctx, data + 2, model, NULL, &tok) < 0)
         require(tok == NULL && llama2_last_error()[0], "a failure without a message");
     if (tok) check_text(tok, (const char *)data + 2 + model, size - 2 - model);

@@ -8,12 +8,15 @@ import time
 import pytest
 import sentencepiece
 from gguf import GGUFReader
+from tiktoken import Encoding
+from tiktoken.load import load_tiktoken_bpe
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Peer
 from transformers import LlamaTokenizerFast
+from transformers.convert_slow_tokenizer import TikTokenConverter
 
 import texts
-from host import Tokenizer, lib
+from host import Tokenizer, lib, llama2
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -106,6 +109,37 @@ def test_byte_level_bytes_come_back(kind, byte_level, figure):
     wrong = [string for string in strings if own.decode(own.encode(string)) != string]
     figure(len(strings), "byte strings,", len(wrong), "come back changed; bytes without a piece:", len(lacking))
     assert not wrong and len(lacking) == (21 if kind == "smollm2" else 0)
+
+
+@pytest.fixture(scope="module")
+def tiktoken_pair(llama3_ranks):
+    """Llama 3's tokenizer.model as Meta releases it, and what transformers makes of it: all pairs of pieces that make a piece, in their order."""
+    specials = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>", "<|step_id|>",
+                "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>", "<|python_tag|>", "<|image|>"]
+    specials += [f"<|reserved_special_token_{i}|>" for i in range(2, 2 + 256 - len(specials))]
+    peer = TikTokenConverter(vocab_file=str(llama3_ranks), pattern=LLAMA3, extra_special_tokens=specials).converted()
+    peer.encode_special_tokens = True
+    return Tokenizer(llama3_ranks), peer, specials
+
+
+def test_tiktoken_ids(tiktoken_pair, llama3_ranks, tmp_path, figure):
+    """Beside tokenizers, tiktoken itself, and the tokenizer.json that the library writes."""
+    own, peer, specials = tiktoken_pair
+    ranks = load_tiktoken_bpe(str(llama3_ranks))
+    tiktoken = Encoding("llama3", pat_str=LLAMA3, mergeable_ranks=ranks, special_tokens={text: len(ranks) + i for i, text in enumerate(specials)})
+    lines = texts.lines()
+    wanted = [e.ids for e in peer.encode_batch(lines, add_special_tokens=False)]
+    own.save(tmp_path)
+    again = Tokenizer(tmp_path)
+    for name, encode in ("tokenizers", wanted.__getitem__), ("tiktoken", lambda i: tiktoken.encode_ordinary(lines[i])), ("its own tokenizer.json", lambda i: again.encode(lines[i]).tolist()):
+        wrong = [i for i in range(len(lines)) if own.encode(lines[i]).tolist() != encode(i)]
+        figure(len(lines), "lines,", len(wrong), "differ from", name)
+        assert not wrong, (lines[wrong[0]], own.encode(lines[wrong[0]]), encode(wrong[0]))
+    for i, text in enumerate(specials):
+        assert own.decode([len(ranks) + i], llama2.LLAMA2_DECODE_SPECIALS).decode() == text == peer.id_to_token(len(ranks) + i)
+    theirs, ours = (json.loads(parts)["model"]["merges"] for parts in (peer.to_str(), (tmp_path / "tokenizer.json").read_text()))
+    figure(len(theirs), "merges in the tokenizer.json of each")
+    assert [*map(tuple, theirs)] == [*map(tuple, ours)]
 
 
 @pytest.fixture(scope="module")
