@@ -2,13 +2,15 @@
 import json
 import shutil
 
+import llama_cpp
 import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import texts
 from compare import compare
-from host import Model, Tokenizer
+from host import Model, Tokenizer, program
 from peers import Transformers
 
 HEADS, KV_HEADS, HEAD_DIM, LAYERS, FFN, VOCAB = 64, 8, 16, 2, 2816, 32000
@@ -100,3 +102,30 @@ def test_scaled_rope(dim, layers, factor, scratch, figure):
     worst, _, far = compare(logits, Transformers(hugging_face).logits(tokens))
     figure(f"rope factor {factor}, {len(tokens)} tokens, largest difference of a logit to transformers':", worst)
     assert worst <= 1e-4 and far == 0
+
+
+def test_llama3_folder(llama3_ranks, scratch, figure):
+    """A folder of Llama 3 with its tokenizer.model, as it is and converted: the ids of each, and llama.cpp's of the GGUF."""
+    meta, hugging_face, gguf = scratch / "meta", scratch / "converted", scratch / "converted.gguf"
+    meta.mkdir()
+    config, weights = make_source(scratch / "source", vocab_size=128256, hidden_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+                                  intermediate_size=256, max_position_embeddings=8192, rope_theta=500000.0)
+    write_meta(meta, config, weights, 1, rope_theta=500000.0)
+    shutil.copy(llama3_ranks, meta / "tokenizer.model")
+    program("convert", "--model", meta, "--out", hugging_face)
+    program("convert", "--model", meta, "--out", gguf)
+    own = Tokenizer(meta)
+    others = {"Hugging Face folder": Tokenizer(hugging_face).encode, "GGUF": Tokenizer(gguf).encode}
+    peer = llama_cpp.Llama(str(gguf), vocab_only=True, verbose=False)
+    others["llama.cpp"] = lambda line: peer.tokenize(line.encode(), add_bos=False, special=False)
+    lines = [line for line in texts.lines(4000) if line and "\0" not in line]
+    for name, encode in others.items():
+        wrong = [line for line in lines if own.encode(line).tolist() != list(encode(line))]
+        figure(len(lines), "lines,", len(wrong), "have other ids by", name)
+        assert not wrong, (name, wrong[0])
+    assert peer.token_bos() == 128000 and peer.token_eos() == 128001
+    tokens = own.encode("The quick brown fox jumps over the lazy dog.", 1)
+    assert tokens[0] == 128000
+    logits = Model(meta).logits(tokens)
+    assert np.array_equal(logits, Model(hugging_face).logits(tokens)) and np.array_equal(logits, Model(gguf).logits(tokens))
+    peer.close()
