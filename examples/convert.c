@@ -44,7 +44,9 @@ int main(int argc, char **argv)
     const char *out = NULL, *type = NULL, *tokenizer = NULL;
     app a;
     const args_option options[] = {
-        {"out", ARGS_TEXT, &out, "PATH", "what is written: a GGUF file where PATH ends in .gguf, else a folder", 0, 0},
+        {"out", ARGS_TEXT, &out, "PATH",
+         "what is written: a GGUF file where PATH ends in .gguf, llama2.c's where it ends in .bin, else a folder", 0,
+         0},
         {"type", ARGS_TEXT, &type, "TYPE",
          "f32, f16, bf16, in a GGUF also q8_0, q4_0, q4_k, q6_k (default: as it is; f32 where it is quantised)", 0, 0},
         {"tokenizer", ARGS_TEXT, &tokenizer, "PATH", "tokenizer to go with it (default: the model's own)", 0, 0},
@@ -55,8 +57,7 @@ int main(int argc, char **argv)
         .summary = "Writes a model in another file format, with its tokenizer and chat template.",
         .usage = "--model PATH --out PATH [--type TYPE]",
         .options = options,
-        .notes = "The model is anything that the other programs read. From a Hugging Face folder or a GGUF file memory "
-                 "stays small whatever the model's size.\n"
+        .notes = "The model is anything that the other programs read; memory stays small whatever its size.\n"
                  "The types are llama.cpp's file types of these names (q4_k: Q4_K_M); rows that are no multiple of 256 "
                  "get Q5_0 for q4_k and Q8_0 for q6_k, as there.",
     };

@@ -82,7 +82,7 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
 /*
  * Reads a model, which is recognised by its content:
  *
- * - A Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16 or fp16.
+ * - A Hugging Face folder: config.json and model.safetensors or its shards, in fp32, bf16, fp16 or fp64.
  * - A folder as Meta releases them: params.json and consolidated.00.pth, with the other shards of model-parallel
  *   training (up to 16), in fp32, bf16 or fp16. Nothing of the pickles in these files is executed: they may hold
  *   tensors in a dict, and what else they name is refused.
@@ -90,10 +90,11 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
  *   Q2_K, Q3_K, Q4_K, Q5_K, Q6_K or IQ4_NL.
  * - A .bin of llama2.c, version 0. It has no magic number: its size must be exactly what its header says.
  *
- * The numbers become those of options->dtype, so that a quantised file takes its size in fp32; in a Hugging Face folder
- * or a GGUF file they may also stay as they are (LLAMA2_WEIGHTS_AS_STORED; UNSUPPORTED for the others). What is not
- * supported is refused by its name. Errors: IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH, CORRUPT (a
- * checksum of a .pth). Since 0.1.
+ * The numbers become those of options->dtype, so that a quantised file takes its size in fp32. They may also stay as
+ * they are (LLAMA2_WEIGHTS_AS_STORED), but in doubles, in a folder of Meta's of several shards, whose matrices are
+ * divided, and where a .pth has a matrix transposed: UNSUPPORTED. What is not supported is refused by its name. Errors:
+ * IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH, CORRUPT (a checksum of a .pth; as stored, those of
+ * the matrices are not looked at, since they are not read). Since 0.1.
  */
 LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
                                            llama2_model **out);

@@ -60,7 +60,8 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
  * it, where there is one.
  * - A GGUF file: tokenizer.ggml.model "llama" (SentencePiece), or "gpt2" with tokenizer.ggml.pre "gpt-2", "llama-bpe"
  * or "smollm". max_bytes does not count for it.
- * - llama2.c's tokenizer.bin, as it is made from a SentencePiece model with byte fallback.
+ * - llama2.c's tokenizer.bin, as it is made from a SentencePiece model with byte fallback; for a model of llama2.c, the
+ *   one in its folder.
  * - A folder: tokenizer.model in it, else tokenizer.json.
  *
  * What would change ids and is not known (unigram, normalisers, other regular expressions, ...) is refused by name.

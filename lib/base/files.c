@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 1 << 20, PIECE_OF_HOST = 16 << 20 };
+enum { BUFFER_SIZE = 1 << 20, PIECE_OF_HOST = 16 << 20, AROUND = 1 << 16 };
 
 static int posix_open(const char *path, int flags, mode_t mode)
 {
@@ -166,12 +166,15 @@ llama2_status l2_file_parse(llama2_context *ctx, const char *path, int in_memory
 
 void l2_file_forget(const l2_file_view *view, const unsigned char *data, size_t size)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = (size_t)(data - view->data), end = begin + size;
-    begin = (begin + page - 1) / page * page;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (view->kind != L2_VIEW_MAPPED || data < view->data || data >= view->data + view->size) return;
+    size_t begin = (size_t)(data - view->data), end = begin + size;
+    /* The system maps pages around one that is missing, on Linux the 64 KiB that it lies in: those before `data`,
+     * though let go already, came back with its first. */
+    begin = begin > AROUND ? (begin - AROUND) / page * page : 0;
     end = end / page * page;
     /* Of a mapped file this drops pages that come back from the file; of memory it would drop the contents. */
-    if (view->kind == L2_VIEW_MAPPED && end > begin)
-        madvise((void *)(uintptr_t)(view->data + begin), end - begin, MADV_DONTNEED);
+    if (end > begin) madvise((void *)(uintptr_t)(view->data + begin), end - begin, MADV_DONTNEED);
 }
 
 int l2_path_kind(const char *path)

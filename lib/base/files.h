@@ -39,7 +39,8 @@ typedef struct l2_file_view {
 llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *out);
 llama2_status l2_file_read(llama2_context *ctx, const char *path, l2_file_view *out); /* never mapped */
 void l2_file_release(llama2_context *ctx, l2_file_view *view);
-/* Bytes of a view that are not needed soon: mapped ones take no memory until they are read again. */
+/* Bytes that are not needed soon: those of a mapped view take no memory until they are read again. What does not begin
+ * in the view is not touched. */
 void l2_file_forget(const l2_file_view *view, const unsigned char *data, size_t size);
 
 /* The host's memory as it is, or what its callback reads, allocated; more than `limit` bytes are LIMIT. Errors: ABI,

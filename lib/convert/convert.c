@@ -1,5 +1,6 @@
 #include "convert/convert.h"
 
+#include "base/alloc.h"
 #include "model/io_gguf.h"
 
 #include <string.h>
@@ -87,6 +88,26 @@ static llama2_status write_folder(const llama2_model *m, double shift, double sc
     return tokenizer ? l2_tokenizer_save(tokenizer, path) : LLAMA2_OK;
 }
 
+/* The tokenizer beside it; it is made before anything is written, since not every one can be. */
+static llama2_status write_llama2c(const llama2_model *m, const llama2_tokenizer *tokenizer, const char *path,
+                                   int32_t type, const llama2_convert_options *options)
+{
+    llama2_status status = LLAMA2_OK;
+    progress p = {m, options, 0};
+    char *beside = NULL, *data = NULL;
+    size_t size;
+    if (type != LLAMA2_F32) return l2_fail(LLAMA2_E_INVALID, "a .bin of llama2.c holds F32 alone");
+    if (tokenizer) L2_CHECK(l2_llama2c_write(tokenizer, m->config.vocab_size, &data, &size));
+    L2_CHECK(l2_model_write_llama2c(m, path, step, &p));
+    if (!data) goto done;
+    L2_CHECK(l2_path_beside(m->ctx, path, "tokenizer.bin", &beside));
+    status = l2_write_file(m->ctx, beside, data, size);
+done:
+    l2_free(m->ctx, beside);
+    l2_free(m->ctx, data);
+    return status;
+}
+
 llama2_status l2_model_save_gguf(const llama2_model *model, const llama2_tokenizer *tokenizer, const char *path,
                                  const llama2_convert_options *options)
 {
@@ -102,12 +123,18 @@ static llama2_status load_tokenizer(llama2_context *ctx, const char *from, const
     return status == LLAMA2_E_NOT_FOUND && !named ? LLAMA2_OK : status;
 }
 
-static int is_gguf(const char *path, int32_t format)
+static int ends_with(const char *path, const char *ending)
 {
-    static const char ending[] = ".gguf";
-    size_t n = strlen(path), m = sizeof ending - 1;
-    if (format != LLAMA2_FORMAT_AUTO) return format == LLAMA2_FORMAT_GGUF;
+    size_t n = strlen(path), m = strlen(ending);
     return n >= m && strcmp(path + n - m, ending) == 0;
+}
+
+static int32_t format_of(const char *path, int32_t format)
+{
+    if (format != LLAMA2_FORMAT_AUTO) return format;
+    return ends_with(path, ".gguf")  ? LLAMA2_FORMAT_GGUF
+           : ends_with(path, ".bin") ? LLAMA2_FORMAT_LLAMA2C
+                                     : LLAMA2_FORMAT_HUGGINGFACE;
 }
 
 llama2_status l2_convert(llama2_context *ctx, const char *from, const char *to, const llama2_convert_options *options)
@@ -118,9 +145,11 @@ llama2_status l2_convert(llama2_context *ctx, const char *from, const char *to, 
     double shift, scale;
     L2_TRY(l2_model_open(ctx, from, &m, &shift, &scale));
     L2_CHECK(load_tokenizer(ctx, from, options->tokenizer, &tokenizer));
-    int32_t type = options->type == LLAMA2_TYPE_KEEP ? type_of(m) : options->type;
-    status = is_gguf(to, options->format) ? write_gguf(m, from, tokenizer, to, type, options)
-                                          : write_folder(m, shift, scale, tokenizer, to, type, options);
+    int32_t format = format_of(to, options->format), type = options->type;
+    if (type == LLAMA2_TYPE_KEEP) type = format == LLAMA2_FORMAT_LLAMA2C ? LLAMA2_F32 : type_of(m);
+    status = format == LLAMA2_FORMAT_GGUF      ? write_gguf(m, from, tokenizer, to, type, options)
+             : format == LLAMA2_FORMAT_LLAMA2C ? write_llama2c(m, tokenizer, to, type, options)
+                                               : write_folder(m, shift, scale, tokenizer, to, type, options);
 done:
     llama2_tokenizer_free(tokenizer);
     l2_model_release(m);

@@ -101,7 +101,7 @@ static llama2_status parse(void *format, const unsigned char *data, size_t size)
     if (!pickle)
         return l2_fail(LLAMA2_E_FORMAT, "is a zip archive, but no file of torch.save: it has no <folder>/data.pkl");
     L2_TRY(check_byte_order(&file->zip, pickle));
-    L2_TRY(l2_zip_entry_check(pickle));
+    L2_TRY(l2_zip_entry_check(pickle, NULL));
     llama2_status status =
         l2_pickle_read(file->ctx, pickle->data, (size_t)pickle->size, &file->tensors, &file->n_tensors);
     if (status < 0) return l2_fail_in(status, "data.pkl");

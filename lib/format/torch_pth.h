@@ -5,7 +5,7 @@
  *     l2_torch_file file;
  *     L2_TRY(l2_torch_open(ctx, path, 0, &file));
  *     const l2_torch_tensor *t = l2_torch_find(&file, "norm.weight");     // NULL: not there
- *     L2_CHECK(l2_zip_entry_check(t->entry));                             // the CRC of its storage
+ *     L2_CHECK(l2_zip_entry_check(t->entry, &file.view));                 // the CRC of its storage
  *     ... t->data[t->stride[0] * i] ...                                   // through format/joined.h
  *     l2_torch_close(&file);
  */

@@ -13,6 +13,7 @@ static const unsigned char local_magic[4] = {'P', 'K', 3, 4}, central_magic[4] =
                            end_magic[4] = {'P', 'K', 5, 6}, end_64_magic[4] = {'P', 'K', 6, 6},
                            locator_magic[4] = {'P', 'K', 6, 7};
 
+enum { PIECE = 4 << 20 }; /* of data that are checked, before pages are let go */
 enum { ENCRYPTED = 1, SIZES_FOLLOW = 8, STORED = 0, DEFLATED = 8, EXTRA_64 = 1 };
 
 #define NAME(entry) (entry)->name_length > 64 ? 64 : (int)(entry)->name_length, (entry)->name
@@ -275,10 +276,15 @@ void l2_torch_zip_close(l2_torch_zip *zip)
     memset(zip, 0, sizeof *zip);
 }
 
-llama2_status l2_zip_entry_check(const l2_zip_entry *entry)
+llama2_status l2_zip_entry_check(const l2_zip_entry *entry, const l2_file_view *view)
 {
+    uint32_t crc = 0;
     if (!entry->crc) return LLAMA2_OK;
-    uint32_t crc = l2_crc32(0, entry->data, (size_t)entry->size);
+    for (size_t at = 0, size = (size_t)entry->size, n; at < size; at += n) {
+        n = size - at < PIECE ? size - at : PIECE;
+        crc = l2_crc32(crc, entry->data + at, n);
+        if (view) l2_file_forget(view, entry->data + at, n);
+    }
     if (crc == entry->crc) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_CORRUPT, "entry %.*s: its CRC is %08" PRIx32 ", the directory says %08" PRIx32, NAME(entry),
                    crc, entry->crc);

@@ -6,7 +6,7 @@
 #ifndef L2_FORMAT_TORCH_ZIP_H
 #define L2_FORMAT_TORCH_ZIP_H
 
-#include "base/status.h"
+#include "base/files.h"
 
 typedef struct l2_zip_entry {
     const char *name; /* valid UTF-8 without a NUL; no NUL follows it */
@@ -33,7 +33,8 @@ void l2_torch_zip_close(l2_torch_zip *zip);
 /* NULL where there is no such entry; sets no message. */
 const l2_zip_entry *l2_torch_zip_find(const l2_torch_zip *zip, const char *name);
 
-/* CORRUPT where the data have another CRC than the directory says. */
-llama2_status l2_zip_entry_check(const l2_zip_entry *entry);
+/* CORRUPT where the data have another CRC than the directory says. They are read once, and what is mapped of `view`
+ * (may be NULL) is let go behind. */
+llama2_status l2_zip_entry_check(const l2_zip_entry *entry, const l2_file_view *view);
 
 #endif

@@ -79,6 +79,10 @@ static llama2_status keep_stored(llama2_model *m, const l2_param *p, const l2_st
     case LLAMA2_F32: type = L2_GGML_F32; break;
     case LLAMA2_BF16: type = L2_GGML_BF16; break;
     case LLAMA2_F16: type = L2_GGML_F16; break;
+    case LLAMA2_F64:
+        type = L2_GGML_F64;
+        if (m->dtype == LLAMA2_F64) break; /* for one pass */
+        /* fall through */
     default:
         return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%s\" is %s, which can't be used as stored", p->name,
                        l2_st_dtype_name(t->dtype));
@@ -121,12 +125,57 @@ static void keep_files(llama2_model *m, l2_hf_weights *weights)
     }
 }
 
-static llama2_status check_converted(const llama2_model_options *options)
+/* --- doubles, for one pass: no product is made of them as they are stored -------------------- */
+
+typedef struct folder {
+    l2_source source; /* first: it is the folder's address */
+    l2_hf_weights weights;
+} folder;
+
+static llama2_status read_source(l2_source *source, const l2_param *p, int64_t first, int64_t n, int32_t dtype,
+                                 void *out)
 {
-    if (options->weights == LLAMA2_WEIGHTS_CONVERTED) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_UNSUPPORTED,
-                   "only the weights of Hugging Face folders and GGUF files can be used as stored");
+    const l2_hf_weights *weights = &((const folder *)source)->weights;
+    return l2_st_read(weights->ctx, l2_hf_weights_find(weights, p->name), first * p->columns, n * p->columns, dtype,
+                      out);
 }
+
+static void forget_source(l2_source *source, const l2_param *p, int64_t first, int64_t n)
+{
+    const l2_hf_weights *weights = &((const folder *)source)->weights;
+    const l2_st_tensor *t = l2_hf_weights_find(weights, p->name);
+    size_t row = (size_t)p->columns * l2_st_dtype_size(t->dtype);
+    for (size_t i = 0; i < weights->n_files; i++)
+        l2_file_forget(&weights->files[i].view, t->data + (size_t)first * row, (size_t)n * row);
+}
+
+static void close_source(l2_source *source)
+{
+    l2_hf_weights *weights = &((folder *)source)->weights;
+    llama2_context *ctx = weights->ctx;
+    l2_hf_weights_close(weights);
+    l2_free(ctx, source);
+}
+
+static int has_doubles(const l2_hf_weights *weights)
+{
+    for (size_t i = 0; i < weights->n_tensors; i++)
+        if (weights->tensors[i]->dtype == LLAMA2_F64) return 1;
+    return 0;
+}
+
+/* The model gets the folder, all of it. */
+static llama2_status give_source(llama2_model *m, l2_hf_weights *weights)
+{
+    folder *f;
+    L2_TRY(l2_calloc(m->ctx, 1, sizeof *f, &f));
+    *f = (folder){{read_source, forget_source, close_source}, *weights};
+    *weights = (l2_hf_weights){0};
+    m->source = &f->source;
+    return LLAMA2_OK;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
 
 llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_model_options *options,
                             int32_t head_kind, llama2_model **out, double *shift, double *scale)
@@ -137,17 +186,14 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
     l2_hf_weights weights = {0};
     llama2_model *m = NULL;
     *out = NULL;
-    int is_file = l2_path_kind(path) == 1, is_meta = 0, is_gguf = 0;
+    int is_file = l2_path_kind(path) == 1, is_meta = 0, is_gguf = 0, doubles;
+    llama2_model_options o = *options;
     L2_TRY(is_file ? l2_gguf_recognise(ctx, path, &is_gguf) : l2_model_recognise_meta(ctx, path, &is_meta));
     if ((is_file || is_meta) && head_kind == L2_HEAD_SCORE)
         return l2_fail(LLAMA2_E_MISMATCH, "%s: is no folder with a config.json, as a reward model is", path);
     if (is_gguf) return l2_model_read_gguf(ctx, path, options, out);
-    if (is_file || is_meta) {
-        status = check_converted(options);
-        if (status < 0) return l2_fail_in(status, "%s", path);
-        return is_file ? l2_model_read_llama2c(ctx, path, options->dtype, out)
-                       : l2_model_read_meta(ctx, path, options->dtype, out);
-    }
+    if (is_file) return l2_model_read_llama2c(ctx, path, options, out);
+    if (is_meta) return l2_model_read_meta(ctx, path, options, out);
     L2_TRY(l2_hf_config_read(ctx, path, &hf));
     if (head_kind == L2_HEAD_ANY) head_kind = hf.sequence_classification ? L2_HEAD_SCORE : L2_HEAD_LM;
     if (hf.sequence_classification != (head_kind == L2_HEAD_SCORE))
@@ -157,7 +203,9 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
                                                   : "reward model (LlamaForSequenceClassification with one label)");
     config_from_hf(&hf, &config);
     L2_CHECK(l2_hf_weights_open(ctx, path, 0, &weights));
-    L2_CHECK(l2_model_new_for(ctx, &config, options, head_kind, weights.n_files, &m));
+    doubles = o.weights == L2_WEIGHTS_ONE_PASS && has_doubles(&weights);
+    if (doubles) o.dtype = LLAMA2_F64;
+    L2_CHECK(l2_model_new_for(ctx, &config, &o, head_kind, weights.n_files, &m));
     L2_CHECK(set_eos(m, &hf));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
     for (size_t i = 0; i < weights.n_tensors; i++)
@@ -166,7 +214,10 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
                              weights.tensors[i]->name);
             goto done;
         }
-    if (m->stored) keep_files(m, &weights);
+    if (doubles)
+        L2_CHECK(give_source(m, &weights));
+    else if (m->stored)
+        keep_files(m, &weights);
     if (shift) *shift = hf.score_shift;
     if (scale) *scale = hf.score_scale;
     *out = m;
@@ -185,21 +236,17 @@ llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *fi
     *out = NULL;
     L2_TRY(l2_file_of_host(ctx, file, UINT64_MAX, &view));
     int is_gguf = view.size >= 4 && memcmp(view.data, "GGUF", 4) == 0;
-    llama2_status status = is_gguf ? l2_model_parse_gguf(ctx, &view, options, out) : check_converted(options);
-    if (status >= 0 && !is_gguf) status = l2_model_parse_llama2c(ctx, &view, options->dtype, out);
+    llama2_status status =
+        is_gguf ? l2_model_parse_gguf(ctx, &view, options, out) : l2_model_parse_llama2c(ctx, &view, options, out);
     l2_file_release(ctx, &view);
     return status;
 }
 
 llama2_status l2_model_open(llama2_context *ctx, const char *path, llama2_model **out, double *shift, double *scale)
 {
-    llama2_model_options options = {
-        .struct_size = sizeof options, .dtype = LLAMA2_F32, .weights = LLAMA2_WEIGHTS_AS_STORED};
+    llama2_model_options options = {.struct_size = sizeof options, .dtype = LLAMA2_F32, .weights = L2_WEIGHTS_ONE_PASS};
     *shift = 0;
     *scale = 1;
-    llama2_status status = l2_model_read(ctx, path, &options, L2_HEAD_ANY, out, shift, scale);
-    if (status != LLAMA2_E_UNSUPPORTED) return status;
-    options.weights = LLAMA2_WEIGHTS_CONVERTED;
     return l2_model_read(ctx, path, &options, L2_HEAD_ANY, out, shift, scale);
 }
 

@@ -130,14 +130,43 @@ typedef struct feed {
     const l2_param *param;
     l2_model_step step;
     void *user;
+    int32_t type; /* in the file */
 } feed;
+
+/* Doubles that become halves, as fp32 which has these exactly: they are not rounded twice. */
+static llama2_status read_halves(const feed *f, int64_t first, int64_t count, float *out)
+{
+    enum { PIECE = 1 << 16 };
+    const llama2_model *m = f->model;
+    int64_t columns = f->param->columns, rows = PIECE / columns + 1;
+    llama2_status status = LLAMA2_OK;
+    double *wide = NULL;
+    uint16_t *halves = NULL;
+    L2_CHECK(l2_scratch_get(m->ctx, (size_t)(rows * columns) * sizeof *wide, &wide));
+    L2_CHECK(l2_scratch_get(m->ctx, (size_t)(rows * columns) * sizeof *halves, &halves));
+    for (int64_t at = 0, n; at < count; at += n) {
+        n = count - at < rows ? count - at : rows;
+        l2_tensor doubles = l2_tensor_1d(LLAMA2_F64, wide, n * columns), narrow = doubles, floats = doubles;
+        narrow.dtype = f->type == L2_GGML_F16 ? LLAMA2_F16 : LLAMA2_BF16, narrow.data = halves;
+        floats.dtype = LLAMA2_F32, floats.data = out + at * columns;
+        L2_CHECK(l2_model_read_rows(m, f->param, first + at, n, LLAMA2_F64, wide));
+        L2_CHECK(l2_op_copy(m->ctx, &doubles, &narrow));
+        L2_CHECK(l2_op_copy(m->ctx, &narrow, &floats));
+    }
+done:
+    l2_scratch_put(m->ctx, halves);
+    l2_scratch_put(m->ctx, wide);
+    return status;
+}
 
 /* A gain, which is a column of the model, is a row of one-dimensional tensors. */
 static llama2_status fill(void *user, int64_t first, int64_t count, float *out)
 {
     const feed *f = user;
+    int halves = f->model->dtype == LLAMA2_F64 && (f->type == L2_GGML_F16 || f->type == L2_GGML_BF16);
     if (!f->param->decay) count = f->param->rows;
-    L2_TRY(l2_model_read_rows(f->model, f->param, first, count, LLAMA2_F32, out));
+    L2_TRY(halves ? read_halves(f, first, count, out)
+                  : l2_model_read_rows(f->model, f->param, first, count, LLAMA2_F32, out));
     l2_model_forget_rows(f->model, f->param, first, count);
     return f->step ? f->step(f->user, f->param, count) : LLAMA2_OK;
 }
@@ -148,7 +177,7 @@ static llama2_status make_entry(feed *f, int32_t type, l2_gguf_entry *out)
     int32_t layer;
     int rotary = 0;
     L2_TRY(l2_gguf_name(p, out->name, &layer, &rotary));
-    out->type = choose_type(f->model, p, out->name, layer, type);
+    out->type = f->type = choose_type(f->model, p, out->name, layer, type);
     out->n_dims = p->decay ? 2 : 1;
     out->rows = p->decay ? p->rows : 1;
     out->columns = p->decay ? p->columns : p->rows;
@@ -178,7 +207,7 @@ llama2_status l2_model_write_gguf(const llama2_model *model, const char *path, i
     L2_CHECK(l2_calloc(model->ctx, n, sizeof *feeds, &feeds));
     if (has_factors) make_factors(model, &entries[n]);
     for (size_t i = 0; i < n; i++) {
-        feeds[i] = (feed){model, &model->params[i], step, user};
+        feeds[i] = (feed){model, &model->params[i], step, user, type};
         L2_CHECK(make_entry(&feeds[i], type, &entries[i]));
     }
     L2_CHECK(l2_gguf_write(model->ctx, path, &metadata, entries, n + (size_t)has_factors));

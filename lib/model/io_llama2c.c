@@ -3,6 +3,7 @@
  * There is no magic number, so a file is one only if its size is exactly what its header says. What the format does not
  * say is as llama2.c has it: eps 1e-5, theta 10000. Rotary pairs lie side by side.
  */
+#include "base/alloc.h"
 #include "base/files.h"
 #include "format/bytes.h"
 #include "format/joined.h"
@@ -10,6 +11,9 @@
 #include "model/roles.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 enum { HEADER = 7 * 4, TABLES = L2_N_ROLES };
 
@@ -84,7 +88,24 @@ static llama2_status check_size(const llama2_config *c, size_t size)
                    c->dim, c->n_layers, c->vocab_size, expected, size);
 }
 
-llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *view, int32_t dtype, llama2_model **out)
+/* Into the arena; a matrix of a model whose weights are as stored stays where it lies. */
+static void read_param(llama2_model *m, const l2_param *p, const unsigned char *bytes)
+{
+    int32_t layer;
+    const l2_role *role = l2_role_find(p->name, &layer);
+    const unsigned char *data = bytes + HEADER + 4 * (size_t)offset_of(&m->config, (int)(role - l2_roles), layer);
+    int64_t head_dim = role->rotary ? m->config.head_dim : 0;
+    if (m->stored && p->decay) {
+        m->stored[p - m->params] = (l2_stored){L2_GGML_F32, data, 4 * (size_t)p->columns, head_dim};
+        return;
+    }
+    l2_part part = {data, p->columns, 1, LLAMA2_F32};
+    l2_joined whole = {&part, 1, L2_JOIN_ROWS, p->rows, p->columns, head_dim};
+    l2_joined_read(m->ctx, &whole, 0, p->rows, m->dtype, l2_param_data(m, p));
+}
+
+llama2_status l2_model_parse_llama2c(llama2_context *ctx, l2_file_view *view, const llama2_model_options *options,
+                                     llama2_model **out)
 {
     llama2_config c;
     *out = NULL;
@@ -92,25 +113,138 @@ llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *vi
     llama2_status status = l2_config_check(&c);
     if (status < 0) return l2_fail_in(LLAMA2_E_FORMAT, "is no GGUF file, and as a .bin of llama2.c");
     L2_TRY(check_size(&c, view->size));
-    L2_TRY(l2_model_new(ctx, &c, dtype, L2_HEAD_LM, out));
-    for (int32_t i = 0; i < (*out)->n_params; i++) {
-        const l2_param *p = &(*out)->params[i];
-        int32_t layer;
-        const l2_role *role = l2_role_find(p->name, &layer);
-        int64_t at = offset_of(&c, (int)(role - l2_roles), layer);
-        l2_part part = {view->data + HEADER + 4 * (size_t)at, p->columns, 1, LLAMA2_F32};
-        l2_joined whole = {&part, 1, L2_JOIN_ROWS, p->rows, p->columns, role->rotary ? c.head_dim : 0};
-        l2_joined_read(ctx, &whole, 0, p->rows, dtype, l2_param_data(*out, p));
+    L2_TRY(l2_model_new_for(ctx, &c, options, L2_HEAD_LM, 1, out));
+    for (int32_t i = 0; i < (*out)->n_params; i++) read_param(*out, &(*out)->params[i], view->data);
+    if ((*out)->stored) { /* the model keeps the file */
+        (*out)->files[0] = *view;
+        *view = (l2_file_view){.data = NULL};
     }
     return LLAMA2_OK;
 }
 
-llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out)
+llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                    llama2_model **out)
 {
     l2_file_view view;
     *out = NULL;
     L2_TRY(l2_file_map(ctx, path, &view));
-    llama2_status status = l2_model_parse_llama2c(ctx, &view, dtype, out);
+    llama2_status status = l2_model_parse_llama2c(ctx, &view, options, out);
     l2_file_release(ctx, &view);
+    return status < 0 ? l2_fail_in(status, "%s", path) : status;
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static llama2_status check_writable(const llama2_model *m)
+{
+    const llama2_config *c = &m->config;
+    const struct {
+        const char *what;
+        int fits;
+    } all[] = {
+        {"a language model's head", m->head_kind == L2_HEAD_LM},
+        {"norm_eps 1e-5", c->norm_eps == 1e-5},
+        {"rope_theta 10000 without scaling", c->rope_theta == 10000 && c->rope_scaling == LLAMA2_ROPE_SCALING_NONE},
+        {"heads of dim / n_heads", (int64_t)c->n_heads * c->head_dim == c->dim},
+        {"the tokens 1 for BOS and 2 for EOS", c->bos_id == 1 && m->n_eos == 1 && c->eos_id == 2},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!all[i].fits)
+            return l2_fail(LLAMA2_E_UNSUPPORTED, "a .bin of llama2.c is for models with %s, which this one has not",
+                           all[i].what);
+    return LLAMA2_OK;
+}
+
+static llama2_status write_header(const llama2_config *c, l2_writer *w)
+{
+    const int32_t h[7] = {c->dim,        c->ffn_dim,    c->n_layers,
+                          c->n_heads,    c->n_kv_heads, c->tied ? c->vocab_size : -c->vocab_size,
+                          c->max_seq_len};
+    unsigned char bytes[HEADER];
+    for (int i = 0; i < 7; i++) l2_put_u32(bytes + 4 * i, (uint32_t)h[i]);
+    return l2_writer_write(w, bytes, sizeof bytes);
+}
+
+static llama2_status write_floats(l2_writer *w, const float *x, int64_t n)
+{
+    enum { PIECE = 256 };
+    unsigned char bytes[4 * PIECE];
+    for (int64_t at = 0, count; at < n; at += count) {
+        count = n - at < PIECE ? n - at : PIECE;
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t bits;
+            memcpy(&bits, &x[at + i], sizeof bits);
+            l2_put_u32(bytes + 4 * i, bits);
+        }
+        L2_TRY(l2_writer_write(w, bytes, 4 * (size_t)count));
+    }
+    return LLAMA2_OK;
+}
+
+/* cos and sin of each position and pair, for what still reads them. */
+static llama2_status write_tables(const llama2_model *m, l2_writer *w)
+{
+    for (int sine = 0; sine < 2; sine++)
+        for (int32_t t = 0; t < m->config.max_seq_len; t++)
+            for (int32_t i = 0; i < m->config.head_dim / 2; i++) {
+                double angle = t * m->frequencies[i];
+                float number = (float)(sine ? sin(angle) : cos(angle));
+                L2_TRY(write_floats(w, &number, 1));
+            }
+    return LLAMA2_OK;
+}
+
+/* Some whole heads of rows at a time, in the order of the file. */
+static llama2_status write_param(const llama2_model *m, const l2_param *p, int rotary, l2_model_step step, void *user,
+                                 l2_writer *w)
+{
+    enum { BAND = 1 << 18 };
+    llama2_status status = LLAMA2_OK;
+    int64_t head = m->config.head_dim, most = (BAND / p->columns / head + 1) * head;
+    float *rows;
+    L2_TRY(l2_scratch_get(m->ctx, (size_t)(most * p->columns) * sizeof *rows, &rows));
+    for (int64_t first = 0, n; first < p->rows; first += n) {
+        n = p->rows - first < most ? p->rows - first : most;
+        L2_CHECK(l2_context_check(m->ctx));
+        L2_CHECK(l2_model_read_rows(m, p, first, n, LLAMA2_F32, rows));
+        l2_model_forget_rows(m, p, first, n);
+        for (int64_t i = 0; i < n; i++)
+            L2_CHECK(write_floats(w, rows + (rotary ? l2_rotary_row(i, head) : i) * p->columns, p->columns));
+        if (step) L2_CHECK(step(user, p, n));
+    }
+done:
+    l2_scratch_put(m->ctx, rows);
+    return status;
+}
+
+static llama2_status write_kind(const llama2_model *m, int kind, l2_model_step step, void *user, l2_writer *w)
+{
+    if (kind == TABLES) return write_tables(m, w);
+    const l2_role *role = &l2_roles[kind];
+    int32_t layers = kind == L2_ROLE_OUTPUT && m->config.tied ? 0 : role->layer ? m->config.n_layers : 1;
+    for (int32_t layer = 0; layer < layers; layer++) {
+        char name[64];
+        if (role->layer)
+            snprintf(name, sizeof name, "model.layers.%d.%s", layer, role->of_model);
+        else
+            snprintf(name, sizeof name, "%s", role->of_model);
+        const l2_param *p = l2_model_find(m, name);
+        if (!p) return LLAMA2_E_NOT_FOUND;
+        L2_TRY(write_param(m, p, role->rotary, step, user, w));
+    }
+    return LLAMA2_OK;
+}
+
+llama2_status l2_model_write_llama2c(const llama2_model *m, const char *path, l2_model_step step, void *user)
+{
+    l2_writer w = {0};
+    llama2_status status;
+    L2_CHECK(check_writable(m));
+    L2_CHECK(l2_writer_open(m->ctx, path, &w));
+    L2_CHECK(write_header(&m->config, &w));
+    for (int i = 0; i < N_KINDS; i++) L2_CHECK(write_kind(m, order[i], step, user, &w));
+    L2_CHECK(l2_writer_commit(&w));
+done:
+    l2_writer_abort(&w);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }

@@ -27,10 +27,12 @@ enum { LOW_FREQUENCIES = 1 };
 enum { LLAMA3_VOCABULARY = 128256, LLAMA3_BOS = 128000, LLAMA3_EOS = 128001, LLAMA3_EOT = 128009 };
 
 typedef struct checkpoint {
+    l2_source source; /* first: it is the checkpoint's address */
     llama2_context *ctx;
-    const char *folder;
+    char *folder;
     llama2_config config;
     l2_torch_file shards[MAX_SHARDS];
+    unsigned char *checked[MAX_SHARDS]; /* a byte for each entry: its CRC has been */
     int32_t n_shards;
     int32_t embedding_split; /* L2_SPLIT_* */
 } checkpoint;
@@ -230,9 +232,12 @@ static llama2_status open_shard(checkpoint *c)
 {
     char *path;
     L2_TRY(shard_path(c, c->n_shards, &path));
-    llama2_status status = l2_torch_open(c->ctx, path, 0, &c->shards[c->n_shards]);
-    c->n_shards += status == LLAMA2_OK;
+    l2_torch_file *shard = &c->shards[c->n_shards];
+    llama2_status status = l2_torch_open(c->ctx, path, 0, shard);
     l2_free(c->ctx, path);
+    L2_TRY(status);
+    status = l2_calloc(c->ctx, shard->zip.n_entries, 1, &c->checked[c->n_shards]);
+    c->n_shards++;
     return status;
 }
 
@@ -390,36 +395,43 @@ static const l2_torch_tensor *find_tensor(const checkpoint *c, const l2_param *p
 enum { CHECKED_AT_ONCE = 16 }; /* parameters, so that checking runs on all threads and not far ahead of reading */
 
 typedef struct check_job {
-    const checkpoint *c;
-    const l2_param *params;
-    unsigned char failed[CHECKED_AT_ONCE * MAX_SHARDS];
+    const l2_zip_entry *entries[CHECKED_AT_ONCE * MAX_SHARDS];
+    const l2_file_view *views[CHECKED_AT_ONCE * MAX_SHARDS];
+    unsigned char shards[CHECKED_AT_ONCE * MAX_SHARDS], failed[CHECKED_AT_ONCE * MAX_SHARDS];
 } check_job;
-
-static const l2_zip_entry *entry_of(const check_job *job, int32_t task)
-{
-    const l2_role *role;
-    return find_tensor(job->c, &job->params[task / job->c->n_shards], task % job->c->n_shards, &role)->entry;
-}
 
 static void check_entry(void *arg, int32_t task, int32_t worker)
 {
     check_job *job = arg;
     (void)worker;
-    job->failed[task] = l2_zip_entry_check(entry_of(job, task)) < 0;
+    job->failed[task] = l2_zip_entry_check(job->entries[task], job->views[task]) < 0;
 }
 
-/* The CRCs of the numbers of n parameters. */
-static llama2_status check_numbers(const checkpoint *c, const l2_param *first, int32_t n)
+/* The CRCs of the storages of n parameters, those that have not been checked before. */
+static llama2_status check_numbers(checkpoint *c, const l2_param *first, int32_t n)
 {
-    check_job job = {.c = c, .params = first};
-    l2_parallel(c->ctx, n * c->n_shards, check_entry, &job);
-    for (int32_t i = 0; i < n * c->n_shards; i++)
+    check_job job = {.failed = {0}};
+    int32_t n_entries = 0;
+    for (int32_t i = 0; i < n * c->n_shards; i++) {
+        const l2_role *role;
+        l2_torch_file *shard = &c->shards[i % c->n_shards];
+        const l2_zip_entry *entry = find_tensor(c, first + i / c->n_shards, i % c->n_shards, &role)->entry;
+        unsigned char *checked = &c->checked[i % c->n_shards][entry - shard->zip.entries];
+        if (*checked) continue;
+        *checked = 1;
+        job.entries[n_entries] = entry;
+        job.views[n_entries] = &shard->view;
+        job.shards[n_entries++] = (unsigned char)(i % c->n_shards);
+    }
+    if (n_entries > 0) l2_parallel(c->ctx, n_entries, check_entry, &job);
+    for (int32_t i = 0; i < n_entries; i++)
         if (job.failed[i]) /* again, for the message */
-            return l2_fail_in(l2_zip_entry_check(entry_of(&job, i)), "consolidated.%02d.pth", i % c->n_shards);
+            return l2_fail_in(l2_zip_entry_check(job.entries[i], job.views[i]), "consolidated.%02d.pth", job.shards[i]);
     return LLAMA2_OK;
 }
 
-static void read_param(const checkpoint *c, llama2_model *m, const l2_param *p)
+/* Rows [first, first + n) of a parameter. */
+static void read_rows(const checkpoint *c, const l2_param *p, int64_t first, int64_t n, int32_t dtype, void *out)
 {
     l2_part parts[MAX_SHARDS];
     const l2_role *role = NULL;
@@ -434,26 +446,135 @@ static void read_param(const checkpoint *c, llama2_model *m, const l2_param *p)
                        .rows = p->rows,
                        .columns = p->columns,
                        .head_dim = role->rotary ? c->config.head_dim : 0};
-    l2_joined_read(m->ctx, &whole, 0, p->rows, m->dtype, l2_param_data(m, p));
+    l2_joined_read(c->ctx, &whole, first, n, dtype, out);
 }
 
-static llama2_status read_model(checkpoint *c, int32_t dtype, llama2_model **out)
+/* --- matrices as stored: those of a single file, row by row ---------------------------------- */
+
+static int32_t stored_type(const l2_torch_tensor *t)
+{
+    return t->dtype == LLAMA2_BF16 ? L2_GGML_BF16 : t->dtype == LLAMA2_F16 ? L2_GGML_F16 : L2_GGML_F32;
+}
+
+static llama2_status keep_stored(const checkpoint *c, llama2_model *m, const l2_param *p)
+{
+    const l2_role *role;
+    const l2_torch_tensor *t = find_tensor(c, p, 0, &role);
+    if (t->stride[1] != 1 || t->stride[0] != p->columns)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.*s\" lies transposed in its file and can't be used as stored",
+                       (int)t->name_length, t->name);
+    m->stored[p - m->params] = (l2_stored){stored_type(t), t->data, (size_t)p->columns * l2_dtype_size(t->dtype),
+                                           role->rotary ? c->config.head_dim : 0};
+    return LLAMA2_OK;
+}
+
+/* --- matrices for one pass: joined where they are read --------------------------------------- */
+
+static void close_checkpoint(checkpoint *c)
+{
+    llama2_context *ctx = c->ctx;
+    for (int32_t i = 0; i < c->n_shards; i++) {
+        l2_torch_close(&c->shards[i]);
+        l2_free(ctx, c->checked[i]);
+    }
+    l2_free(ctx, c->folder);
+    l2_free(ctx, c);
+}
+
+static llama2_status read_source(l2_source *source, const l2_param *p, int64_t first, int64_t n, int32_t dtype,
+                                 void *out)
+{
+    checkpoint *c = (checkpoint *)source;
+    llama2_status status = check_numbers(c, p, 1);
+    if (status < 0) return l2_fail_in(status, "%s", c->folder);
+    read_rows(c, p, first, n, dtype, out);
+    return LLAMA2_OK;
+}
+
+static void forget_source(l2_source *source, const l2_param *p, int64_t first, int64_t n)
+{
+    const checkpoint *c = (const checkpoint *)source;
+    for (int32_t i = 0; i < c->n_shards; i++) {
+        const l2_role *role;
+        const l2_torch_tensor *t = find_tensor(c, p, i, &role);
+        int64_t begin = first, end = first + n, rows = t->shape[0], size = (int64_t)l2_dtype_size(t->dtype);
+        if (split_of(c, role) == L2_SPLIT_ROWS) begin -= i * rows, end -= i * rows;
+        begin = begin < 0 ? 0 : begin;
+        end = end > rows ? rows : end;
+        if (end <= begin) continue;
+        /* Rows of a transposed matrix lie in all of its pages, which go with the last one. */
+        int transposed = t->stride[0] < t->stride[1];
+        int64_t from = transposed ? 0 : begin * t->stride[0], to = end < rows ? end * t->stride[0] : t->extent;
+        if (!transposed || end == rows)
+            l2_file_forget(&c->shards[i].view, t->data + from * size, (size_t)((to - from) * size));
+    }
+}
+
+static void close_source(l2_source *source)
+{
+    close_checkpoint((checkpoint *)source);
+}
+
+/* The type that all its parts have, else one that holds the numbers of each. */
+static int32_t joined_type(const checkpoint *c, const l2_param *p)
+{
+    const l2_role *role;
+    int32_t type = stored_type(find_tensor(c, p, 0, &role));
+    for (int32_t i = 1; i < c->n_shards; i++)
+        if (stored_type(find_tensor(c, p, i, &role)) != type) return L2_GGML_F32;
+    return type;
+}
+
+/* --- models ---------------------------------------------------------------------------------- */
+
+static llama2_status read_param(checkpoint *c, llama2_model *m, const l2_param *p, int32_t weights)
+{
+    if (p->decay && weights == L2_WEIGHTS_ONE_PASS) {
+        m->stored[p - m->params].type = joined_type(c, p);
+        return LLAMA2_OK;
+    }
+    if (p->decay && weights == LLAMA2_WEIGHTS_AS_STORED) return keep_stored(c, m, p);
+    int32_t left = m->n_params - (int32_t)(p - m->params), converted = weights == LLAMA2_WEIGHTS_CONVERTED;
+    if (!converted || (p - m->params) % CHECKED_AT_ONCE == 0)
+        L2_TRY(check_numbers(c, p, !converted ? 1 : left < CHECKED_AT_ONCE ? left : CHECKED_AT_ONCE));
+    read_rows(c, p, 0, p->rows, m->dtype, l2_param_data(m, p));
+    return LLAMA2_OK;
+}
+
+static llama2_status check_stored(const checkpoint *c, int32_t weights)
+{
+    if (weights != LLAMA2_WEIGHTS_AS_STORED || c->n_shards == 1) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED,
+                   "matrices are divided over %d files and can't be used as stored; llama2_convert joins them",
+                   c->n_shards);
+}
+
+static llama2_status read_model(checkpoint *c, const llama2_model_options *options, llama2_model **out)
 {
     L2_TRY(read_params(c));
     L2_TRY(open_shards(c));
+    L2_TRY(check_stored(c, options->weights));
     L2_TRY(read_vocabulary(c));
     L2_TRY(l2_config_check(&c->config));
     L2_TRY(check_shards(c));
-    L2_TRY(l2_model_new(c->ctx, &c->config, dtype, L2_HEAD_LM, out));
+    L2_TRY(l2_model_new_for(c->ctx, &c->config, options, L2_HEAD_LM, 1, out));
+    llama2_model *m = *out;
     if (c->config.vocab_size == LLAMA3_VOCABULARY)
-        L2_TRY(l2_model_set_eos(*out, (const int32_t[]){LLAMA3_EOS, LLAMA3_EOT}, 2));
-    for (int32_t i = 0; i < (*out)->n_params; i++) {
-        int32_t left = (*out)->n_params - i;
-        if (i % CHECKED_AT_ONCE == 0)
-            L2_TRY(check_numbers(c, &(*out)->params[i], left < CHECKED_AT_ONCE ? left : CHECKED_AT_ONCE));
-        read_param(c, *out, &(*out)->params[i]);
-    }
+        L2_TRY(l2_model_set_eos(m, (const int32_t[]){LLAMA3_EOS, LLAMA3_EOT}, 2));
+    for (int32_t i = 0; i < m->n_params; i++) L2_TRY(read_param(c, m, &m->params[i], options->weights));
     return LLAMA2_OK;
+}
+
+/* What the model still needs of the files goes to it; returns the checkpoint, or NULL where that is the whole. */
+static checkpoint *hand_over(checkpoint *c, llama2_model *m, int32_t weights)
+{
+    if (weights == LLAMA2_WEIGHTS_AS_STORED) {
+        m->files[0] = c->shards[0].view;
+        c->shards[0].view = (l2_file_view){.data = NULL};
+    }
+    if (weights != L2_WEIGHTS_ONE_PASS) return c;
+    m->source = &c->source;
+    return NULL;
 }
 
 llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, int *yes)
@@ -470,20 +591,23 @@ llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, i
     return LLAMA2_OK;
 }
 
-llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, int32_t dtype, llama2_model **out)
+llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, const llama2_model_options *options,
+                                 llama2_model **out)
 {
     checkpoint *c;
     *out = NULL;
     L2_TRY(l2_calloc(ctx, 1, sizeof *c, &c));
+    c->source = (l2_source){read_source, forget_source, close_source};
     c->ctx = ctx;
-    c->folder = folder;
-    llama2_status status = read_model(c, dtype, out);
-    if (status < 0) {
+    llama2_status status = l2_strndup(ctx, folder, strlen(folder), &c->folder);
+    if (status == LLAMA2_OK) status = read_model(c, options, out);
+    if (status == LLAMA2_OK) {
+        c = hand_over(c, *out, options->weights);
+    } else {
         l2_fail_in(status, "%s", folder);
         l2_model_release(*out);
         *out = NULL;
     }
-    for (int32_t i = 0; i < c->n_shards; i++) l2_torch_close(&c->shards[i]);
-    l2_free(ctx, c);
+    if (c) close_checkpoint(c);
     return status;
 }

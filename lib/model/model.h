@@ -9,7 +9,9 @@
  * optimizer state have the arena's layout.
  *
  * A model whose weights are as stored has its matrices in the file that it was loaded from, which stays mapped as long
- * as it lives, and only the gains in an arena. It computes in fp32 and never changes.
+ * as it lives, and only the gains in an arena. It computes in fp32 and never changes. One that is opened for a single
+ * pass over its weights (l2_model_open) may have matrices that are not to be had as l2_stored has them; they can only
+ * be read.
  */
 #ifndef L2_MODEL_MODEL_H
 #define L2_MODEL_MODEL_H
@@ -22,6 +24,7 @@
 #include <stdatomic.h>
 
 enum { L2_MAX_EOS = 8 };
+enum { L2_WEIGHTS_ONE_PASS = -1 }; /* in llama2_model_options, for l2_model_open alone */
 enum { L2_HEAD_ANY = -1, L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
 
 typedef struct l2_param {
@@ -41,6 +44,15 @@ typedef struct l2_layer {
     l2_linear q, k, v, o, gate, up, down;
 } l2_layer;
 
+/* What gives the rows of matrices that are joined from parts, or doubles. */
+typedef struct l2_source l2_source;
+struct l2_source {
+    /* As l2_model_read_rows and l2_model_forget_rows, of a matrix. */
+    llama2_status (*read)(l2_source *source, const l2_param *param, int64_t first, int64_t n, int32_t dtype, void *out);
+    void (*forget)(l2_source *source, const l2_param *param, int64_t first, int64_t n);
+    void (*close)(l2_source *source); /* frees it */
+};
+
 struct llama2_model {
     llama2_context *ctx;
     atomic_int references;
@@ -57,6 +69,7 @@ struct llama2_model {
     l2_file_view *files; /* where they are stored, */
     size_t n_files;
     llama2_model *stored_by; /* or the model whose files these are */
+    l2_source *source; /* gives the rows of matrices, of which `stored` then has only the type; else NULL. Owned */
     l2_layer *layers;
     l2_linear embedding; /* (V, D), read by rows */
     l2_gain norm;
@@ -80,8 +93,8 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
                            llama2_model **out);
 /* One of the shape of `from`, with its tokens that end a text. */
 llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out);
-/* The same as l2_model_new for options->weights. As stored: with n_files files, which the model releases; the caller
- * fills them, and model->stored[i] of each matrix. */
+/* The same as l2_model_new for options->weights, which may be L2_WEIGHTS_ONE_PASS. If not converted: with n_files
+ * files, which the model releases; the caller fills them, and model->stored[i] of each matrix. */
 llama2_status l2_model_new_for(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
                                int32_t head_kind, size_t n_files, llama2_model **out);
 /* A model of its own; matrices that are stored are those of `from`. */
@@ -121,7 +134,8 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
                             int32_t head_kind, llama2_model **out, double *shift, double *scale);
 llama2_status l2_model_read_host(llama2_context *ctx, const llama2_host_file *file, const llama2_model_options *options,
                                  llama2_model **out);
-/* A model of either kind for one pass over its weights: as stored, where the format can be used so. */
+/* A model of either kind for one pass over its weights: l2_model_read_rows, not more. Its dtype is LLAMA2_F64 where
+ * some of its numbers are doubles. */
 llama2_status l2_model_open(llama2_context *ctx, const char *path, llama2_model **out, double *shift, double *scale);
 /* `rows` rows of a parameter have been taken; a failure ends the writing. NULL: nothing is called. */
 typedef llama2_status (*l2_model_step)(void *user, const l2_param *param, int64_t rows);
@@ -137,11 +151,17 @@ llama2_status l2_model_parse_gguf(llama2_context *ctx, l2_file_view *view, const
 
 /* io_meta.c: a folder as Meta releases them: params.json and consolidated.NN.pth, no config.json. */
 llama2_status l2_model_recognise_meta(llama2_context *ctx, const char *folder, int *yes);
-llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, int32_t dtype, llama2_model **out);
+llama2_status l2_model_read_meta(llama2_context *ctx, const char *folder, const llama2_model_options *options,
+                                 llama2_model **out);
 
 /* io_llama2c.c: a .bin of llama2.c, version 0. */
-llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, int32_t dtype, llama2_model **out);
-llama2_status l2_model_parse_llama2c(llama2_context *ctx, const l2_file_view *view, int32_t dtype, llama2_model **out);
+llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, const llama2_model_options *options,
+                                    llama2_model **out);
+/* The same of bytes. What is left in *view is the caller's to release. */
+llama2_status l2_model_parse_llama2c(llama2_context *ctx, l2_file_view *view, const llama2_model_options *options,
+                                     llama2_model **out);
+/* UNSUPPORTED where the model has what the format can't say. */
+llama2_status l2_model_write_llama2c(const llama2_model *model, const char *path, l2_model_step step, void *user);
 
 /* memory.c: options are complete. */
 llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memory_options *options, llama2_memory *out);

@@ -205,7 +205,7 @@ done:
 llama2_status l2_model_new_for(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
                                int32_t head_kind, size_t n_files, llama2_model **out)
 {
-    int stored = options->weights == LLAMA2_WEIGHTS_AS_STORED;
+    int stored = options->weights != LLAMA2_WEIGHTS_CONVERTED;
     L2_TRY(make_model(ctx, config, options->dtype, head_kind, stored, out));
     if (!stored) return LLAMA2_OK;
     llama2_status status = l2_calloc(ctx, n_files, sizeof *(*out)->files, &(*out)->files);
@@ -230,6 +230,7 @@ void l2_model_release(llama2_model *m)
     llama2_context *ctx = m->ctx;
     for (size_t i = 0; i < m->n_files; i++) l2_file_release(ctx, &m->files[i]);
     l2_model_release(m->stored_by);
+    if (m->source) m->source->close(m->source);
     l2_free(ctx, m->files);
     l2_free(ctx, m->stored);
     l2_free(ctx, m->frequencies);
@@ -259,6 +260,7 @@ llama2_status l2_model_read_rows(const llama2_model *m, const l2_param *p, int64
         from.data = (char *)m->weights + (size_t)(p->offset + first * p->columns) * l2_dtype_size(m->dtype);
         return l2_op_copy(m->ctx, &from, &to);
     }
+    if (m->source) return m->source->read(m->source, p, first, n, dtype, out);
     const l2_stored *s = &m->stored[p - m->params];
     if (dtype == LLAMA2_F32) {
         l2_stored_read(m->ctx, s, p->columns, NULL, first, n, out);
@@ -279,13 +281,17 @@ llama2_status l2_model_read_rows(const llama2_model *m, const l2_param *p, int64
 void l2_model_forget_rows(const llama2_model *m, const l2_param *p, int64_t first, int64_t n)
 {
     if (!m->stored || !p->decay) return;
-    const l2_stored *s = &m->stored[p - m->params];
-    const unsigned char *from = s->data;
-    for (size_t i = 0; i < m->n_files; i++) {
-        const l2_file_view *view = &m->files[i];
-        if (from >= view->data && from < view->data + view->size)
-            l2_file_forget(view, from + (size_t)first * s->row_bytes, (size_t)n * s->row_bytes);
+    /* Whole heads: in a file the rows of one may have another order. */
+    int64_t unit = m->config.head_dim, end = (first + n + unit - 1) / unit * unit;
+    first = first / unit * unit;
+    n = (end < p->rows ? end : p->rows) - first;
+    if (m->source) {
+        m->source->forget(m->source, p, first, n);
+        return;
     }
+    const l2_stored *s = &m->stored[p - m->params];
+    for (size_t i = 0; i < m->n_files; i++)
+        l2_file_forget(&m->files[i], s->data + (size_t)first * s->row_bytes, (size_t)n * s->row_bytes);
 }
 
 llama2_status l2_model_check_changeable(const llama2_model *model)

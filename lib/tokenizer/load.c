@@ -15,21 +15,26 @@ static llama2_status read_file(llama2_context *ctx, const char *path, const llam
     return l2_file_read(ctx, path, view);
 }
 
+llama2_status l2_path_beside(llama2_context *ctx, const char *path, const char *name, char **out)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder;
+    *out = NULL;
+    L2_TRY(l2_strndup(ctx, slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1, &folder));
+    llama2_status status = l2_path_join(ctx, folder, name, out);
+    l2_free(ctx, folder);
+    return status;
+}
+
 /* The file beside `path`; an empty view where there is none. */
 static llama2_status read_beside(llama2_context *ctx, const char *path, const char *name,
                                  const llama2_tokenizer_options *options, l2_file_view *view)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder, *file = NULL;
-    llama2_status status;
+    char *file;
     *view = (l2_file_view){.data = NULL};
-    L2_TRY(l2_strndup(ctx, slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1, &folder));
-    L2_CHECK(l2_path_join(ctx, folder, name, &file));
-    if (l2_path_kind(file) == 1) L2_CHECK(read_file(ctx, file, options, view));
-    status = LLAMA2_OK;
-done:
+    L2_TRY(l2_path_beside(ctx, path, name, &file));
+    llama2_status status = l2_path_kind(file) == 1 ? read_file(ctx, file, options, view) : LLAMA2_OK;
     l2_free(ctx, file);
-    l2_free(ctx, folder);
     return status;
 }
 
@@ -75,17 +80,38 @@ static llama2_status load_gguf(llama2_context *ctx, const char *path, const llam
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
-static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
-                               llama2_tokenizer **out)
+static llama2_status load_plain(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                                llama2_tokenizer **out)
 {
     l2_file_view view;
-    int gguf;
-    L2_TRY(l2_gguf_recognise(ctx, path, &gguf));
-    if (gguf) return load_gguf(ctx, path, options, out);
     L2_TRY(read_file(ctx, path, options, &view));
     llama2_status status = parse_file(ctx, path, &view, options, out);
     l2_file_release(ctx, &view);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
+}
+
+static llama2_status is_model(llama2_context *ctx, const char *path, int *yes)
+{
+    l2_file_view view;
+    L2_TRY(l2_file_map(ctx, path, &view));
+    *yes = l2_llama2c_is_model(view.data, view.size);
+    l2_file_release(ctx, &view);
+    return LLAMA2_OK;
+}
+
+static llama2_status load_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
+                               llama2_tokenizer **out)
+{
+    int gguf, model;
+    char *beside;
+    L2_TRY(l2_gguf_recognise(ctx, path, &gguf));
+    if (gguf) return load_gguf(ctx, path, options, out);
+    L2_TRY(is_model(ctx, path, &model));
+    if (!model) return load_plain(ctx, path, options, out);
+    L2_TRY(l2_path_beside(ctx, path, "tokenizer.bin", &beside));
+    llama2_status status = load_plain(ctx, beside, options, out);
+    l2_free(ctx, beside);
+    return status;
 }
 
 llama2_status l2_tokenizer_load(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,

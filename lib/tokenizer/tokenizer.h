@@ -185,6 +185,11 @@ llama2_status l2_gguf_vocabulary_write(const llama2_tokenizer *tok, int32_t n_ro
 int l2_llama2c_recognise(const unsigned char *data, size_t size);
 llama2_status l2_llama2c_read(llama2_context *ctx, const unsigned char *data, size_t size,
                               const llama2_tokenizer_options *options, llama2_tokenizer **out);
+/* Is this a model of llama2.c, whose tokenizer lies beside it? By the rule of model/io_llama2c.c. */
+int l2_llama2c_is_model(const unsigned char *data, size_t size);
+/* The bytes of a tokenizer.bin with n_rows pieces, as many as the model's embedding has rows, allocated from the
+ * tokenizer's context. Errors: UNSUPPORTED (another kind of tokenizer, or order of pieces), MISMATCH (more pieces). */
+llama2_status l2_llama2c_write(const llama2_tokenizer *tok, int32_t n_rows, char **data, size_t *size);
 
 /* --- tiktoken.c ------------------------------------------------------------------------------- */
 
@@ -201,6 +206,8 @@ llama2_status l2_tokenizer_load(llama2_context *ctx, const char *path, const lla
 llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t size,
                                  const llama2_tokenizer_options *options, llama2_tokenizer **out);
 llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path);
+/* A file in the folder that `path` is in, allocated. */
+llama2_status l2_path_beside(llama2_context *ctx, const char *path, const char *name, char **out);
 
 /* --- sentencepiece.c ------------------------------------------------------------------------- */
 

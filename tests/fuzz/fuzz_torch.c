@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (l2_pickle_read(ctx, data, size, &tensors, &n) == LLAMA2_OK) l2_free(ctx, tensors);
     if (l2_torch_parse(ctx, data, size, &file) < 0) return 0;
     for (size_t i = 0; i < file.n_tensors; i++) {
-        l2_zip_entry_check(file.tensors[i].entry);
+        l2_zip_entry_check(file.tensors[i].entry, &file.view);
         read_numbers(&file.tensors[i]);
     }
     l2_torch_close(&file);

@@ -426,7 +426,7 @@ START_TEST(refused)
         ck_fails(llama2_model_save_gguf(m, NULL, at("out"), &o), LLAMA2_E_INVALID);
     }
     o = options_of(LLAMA2_F32);
-    o.format = 3;
+    o.format = 4;
     ck_fails(llama2_convert(ctx, at("in"), at("out"), &o), LLAMA2_E_INVALID);
     ck_fails(llama2_convert(NULL, at("in"), at("out"), NULL), LLAMA2_E_INVALID);
     ck_fails(llama2_convert(ctx, NULL, at("out"), NULL), LLAMA2_E_INVALID);
@@ -455,58 +455,6 @@ START_TEST(refused)
     free(x);
     free(wide);
     llama2_model_free(m);
-}
-END_TEST
-
-/* Pages of mapped files that are in memory. */
-static long mapped_pages(void)
-{
-    long size, resident, shared;
-    FILE *file = fopen("/proc/self/statm", "r");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_int_eq(fscanf(file, "%ld %ld %ld", &size, &resident, &shared), 3);
-    fclose(file);
-    return shared;
-}
-
-static int32_t on_pages(void *user, const llama2_convert_event *event)
-{
-    long *most = user, now = mapped_pages();
-    (void)event;
-    if (now > *most) *most = now;
-    return 0;
-}
-
-/* Far more weights than memory that is taken: bands of at most 2^20 numbers and their blocks, and the pages of some
- * bands of the source. */
-START_TEST(memory_does_not_grow_with_the_model)
-{
-    llama2_config c;
-    llama2_model *m;
-    llama2_convert_options o = options_of(LLAMA2_Q8_0);
-    llama2_config_init(&c, sizeof c);
-    c.vocab_size = 20000;
-    c.dim = c.ffn_dim = 576; /* rows that are no whole pages */
-    c.n_layers = 1;
-    c.n_heads = c.n_kv_heads = 9;
-    c.head_dim = 64;
-    c.max_seq_len = 8;
-    ck_ok(llama2_model_create(ctx, &c, NULL, &m)); /* 25 M parameters, 101 MB */
-    ck_ok(llama2_model_save_gguf(m, NULL, at("a.gguf"), NULL));
-    llama2_model_free(m);
-    static const char *const to[] = {"b.gguf", "c"};
-    long most, page = sysconf(_SC_PAGESIZE);
-    o.progress = on_pages;
-    o.progress_user = &most;
-    for (int i = 0; i < 2; i++) {
-        if (i) o.type = LLAMA2_F16;
-        memory.peak = memory.bytes;
-        size_t before = memory.bytes;
-        long pages = most = mapped_pages();
-        ck_ok(llama2_convert(ctx, at("a.gguf"), at(to[i]), &o));
-        ck_assert_msg(memory.peak - before < 12u << 20, "%zu bytes", memory.peak - before);
-        ck_assert_msg((most - pages) * page < 20l << 20, "%s: %ld bytes of the file", to[i], (most - pages) * page);
-    }
 }
 END_TEST
 
@@ -590,7 +538,6 @@ Suite *test_suite(void)
     tcase_add_test(tests, name_and_licence_stay);
     tcase_add_test(tests, progress_is_told_and_can_stop);
     tcase_add_test(tests, refused);
-    tcase_add_test(tests, memory_does_not_grow_with_the_model);
     tcase_add_test(tests, each_failure_leaves_whole_files);
     suite_add_tcase(suite, tests);
     return suite;

@@ -20,11 +20,11 @@ START_TEST(test_good_archives)
     const l2_zip_entry *e = l2_torch_zip_find(&zip, "m/data/0");
     ck_assert(e && e->size == 10 && memcmp(e->data, "0123456789", 10) == 0);
     ck_assert_uint_eq((size_t)(e->data - a.file.bytes) % 64, 0);
-    ck_ok(l2_zip_entry_check(e));
+    ck_ok(l2_zip_entry_check(e, NULL));
     ck_assert_ptr_null(l2_torch_zip_find(&zip, "m/data"));
     ck_assert_ptr_null(l2_torch_zip_find(&zip, "m/data/00"));
     a.file.bytes[e->data - a.file.bytes] ^= 1;
-    ck_fails(l2_zip_entry_check(e), LLAMA2_E_CORRUPT);
+    ck_fails(l2_zip_entry_check(e, NULL), LLAMA2_E_CORRUPT);
     l2_torch_zip_close(&zip);
     l2_torch_zip_close(&zip);
     free(a.file.bytes);
@@ -41,7 +41,7 @@ START_TEST(test_odd_but_good)
     l2_torch_zip_close(&zip);
     l2_put_u32(a.file.bytes + a.central[1] + 16, 0);
     ck_ok(l2_torch_zip_parse(ctx, a.file.bytes, a.file.size, &zip));
-    ck_ok(l2_zip_entry_check(l2_torch_zip_find(&zip, "m/data/0")));
+    ck_ok(l2_zip_entry_check(l2_torch_zip_find(&zip, "m/data/0"), NULL));
     l2_torch_zip_close(&zip);
     free(a.file.bytes);
     a = sample();

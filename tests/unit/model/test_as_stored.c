@@ -206,6 +206,55 @@ START_TEST(test_folders)
 }
 END_TEST
 
+static void same_tensors(llama2_model *a, llama2_model *b)
+{
+    ck_assert_int_eq(llama2_model_tensors(a), llama2_model_tensors(b));
+    for (int32_t i = 0; i < llama2_model_tensors(a); i++) {
+        llama2_tensor_info info = {.struct_size = sizeof info};
+        int64_t n;
+        ck_ok(llama2_model_tensor_info(a, i, &info));
+        ck_fails(llama2_model_get_tensor(b, info.name, NULL, 0, &n), LLAMA2_E_BUFFER);
+        ck_assert_int_eq(n, info.rows * info.columns);
+        float *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
+        ck_ok(llama2_model_get_tensor(a, info.name, x, n, NULL));
+        ck_ok(llama2_model_get_tensor(b, info.name, y, n, NULL));
+        ck_assert_mem_eq(x, y, (size_t)n * sizeof *x);
+        free(x);
+        free(y);
+    }
+}
+
+/* llama2.c's file, and Meta's in one shard, whose rotary pairs lie side by side: the logits of the converted model. */
+START_TEST(test_other_formats)
+{
+    enum { MOST = 64 * 256 };
+    static const char *const names[] = {"fp32/llama2c.bin", "bf16/shards1"};
+    static float logits[2][MOST];
+    int32_t tokens[12];
+    const int64_t ends[] = {0, 5, 12};
+    char path[512];
+    for (int i = 0; i < 4; i++) {
+        llama2_model *m[2];
+        llama2_config c = {.struct_size = sizeof c};
+        snprintf(path, sizeof path, "%s/reference/meta/%s", LLAMA2_TEST_SOURCE, names[i % 2]);
+        load_both(ctx, path, m);
+        ck_assert_ptr_nonnull(m[1]->stored);
+        ck_ok(llama2_model_config(m[0], &c));
+        ck_assert_int_le(12 * c.vocab_size, MOST);
+        for (int t = 0; t < 12; t++) tokens[t] = (t * 7 + i) % c.vocab_size;
+        llama2_batch b = {.struct_size = sizeof b, .n_sequences = 2, .n_tokens = 12, .tokens = tokens, .offsets = ends};
+        for (int k = 0; k < 2; k++) ck_ok(llama2_model_logits(m[k], &b, logits[k]));
+        ck_assert_mem_eq(logits[0], logits[1], 12 * (size_t)c.vocab_size * sizeof **logits);
+        same_tensors(m[0], m[1]);
+        free_both(m);
+    }
+    llama2_model *none;
+    snprintf(path, sizeof path, "%s/reference/meta/bf16/shards2", LLAMA2_TEST_SOURCE);
+    ck_fails(load(ctx, path, LLAMA2_WEIGHTS_AS_STORED, &none), LLAMA2_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "divided over 2 files"));
+}
+END_TEST
+
 static int32_t read_host(void *user, uint64_t offset, uint64_t size, void *buffer)
 {
     memcpy(buffer, (const unsigned char *)user + offset, size);
@@ -237,24 +286,6 @@ START_TEST(test_files_of_the_host)
 END_TEST
 
 /* --- tensors, copies, files ------------------------------------------------------------------- */
-
-static void same_tensors(llama2_model *a, llama2_model *b)
-{
-    ck_assert_int_eq(llama2_model_tensors(a), llama2_model_tensors(b));
-    for (int32_t i = 0; i < llama2_model_tensors(a); i++) {
-        llama2_tensor_info info = {.struct_size = sizeof info};
-        int64_t n;
-        ck_ok(llama2_model_tensor_info(a, i, &info));
-        ck_fails(llama2_model_get_tensor(b, info.name, NULL, 0, &n), LLAMA2_E_BUFFER);
-        ck_assert_int_eq(n, info.rows * info.columns);
-        float *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
-        ck_ok(llama2_model_get_tensor(a, info.name, x, n, NULL));
-        ck_ok(llama2_model_get_tensor(b, info.name, y, n, NULL));
-        ck_assert_mem_eq(x, y, (size_t)n * sizeof *x);
-        free(x);
-        free(y);
-    }
-}
 
 START_TEST(test_copies)
 {
@@ -425,6 +456,7 @@ Suite *test_suite(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_bits_of_a_converted_model, 0, N_STORED_TYPES);
     tcase_add_loop_test(c, test_folders, 0, 2);
+    tcase_add_test(c, test_other_formats);
     tcase_add_test(c, test_files_of_the_host);
     tcase_add_test(c, test_copies);
     tcase_add_test(c, test_reward_models);

@@ -1,6 +1,8 @@
 /* llama2.c's tokenizer.bin: the ids of the tokenizer.model that it was made from; what is none is refused. */
 #include "tokenizer_test.h"
+#include "base/alloc.h"
 #include "format/bytes.h"
+#include "tokenizer/tokenizer.h"
 
 static void put(bytes *to, const void *data, size_t size)
 {
@@ -111,6 +113,50 @@ START_TEST(equals_tokenizer_model)
 }
 END_TEST
 
+/* What is written of the tokenizer.model is llama2.c's own file, byte for byte. A longer embedding is filled up. */
+START_TEST(written_as_llama2c_does)
+{
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *tok = load_llama2(ctx), *padded;
+    const char *path = tok ? data_file("llama2c-tokenizer.bin") : NULL;
+    if (path) {
+        bytes expected = read_whole(path);
+        char *data;
+        size_t size;
+        const char *text;
+        ck_ok(l2_llama2c_write(tok, 32000, &data, &size));
+        ck_assert_uint_eq(size, expected.size);
+        ck_assert_mem_eq(data, expected.data, size);
+        l2_free(ctx, data);
+        free(expected.data);
+        ck_ok(l2_llama2c_write(tok, 32005, &data, &size));
+        ck_ok(llama2_tokenizer_load_memory(ctx, data, size, NULL, &padded));
+        ck_assert_int_eq(llama2_tokenizer_vocab_size(padded), 32005);
+        ck_ok(llama2_tokenizer_piece(padded, 32004, &text, NULL, NULL, NULL));
+        ck_assert_str_eq(text, "[PAD32004]");
+        llama2_tokenizer_free(padded);
+        l2_free(ctx, data);
+        ck_fails(l2_llama2c_write(tok, 31999, &data, &size), LLAMA2_E_MISMATCH);
+    }
+    llama2_tokenizer_free(tok);
+    /* The tiny one likewise; byte-level BPE has no place there. */
+    bytes file = tiny_file();
+    char *data;
+    size_t size;
+    ck_ok(llama2_tokenizer_load_memory(ctx, file.data, file.size, NULL, &tok));
+    ck_ok(l2_llama2c_write(tok, TINY_PIECES, &data, &size));
+    ck_assert_uint_eq(size, file.size);
+    ck_assert_mem_eq(data, file.data, size);
+    l2_free(ctx, data);
+    free(file.data);
+    llama2_tokenizer_free(tok);
+    ck_ok(llama2_tokenizer_load(ctx, LLAMA2_TEST_SOURCE "/reference/tokenizer/bpe-gpt2", NULL, &tok));
+    ck_fails(l2_llama2c_write(tok, 1 << 20, &data, &size), LLAMA2_E_UNSUPPORTED);
+    llama2_tokenizer_free(tok);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* --- what is refused -------------------------------------------------------------------------- */
 
 /* A change of the piece `id`: its text (of the same length; NULL: as it is), its score. */
@@ -216,7 +262,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/llama2c_vocabulary");
-    ADD_CASE(suite, "files", tiny_one, equals_tokenizer_model, sizes, failing_memory);
+    ADD_CASE(suite, "files", tiny_one, equals_tokenizer_model, written_as_llama2c_does, sizes, failing_memory);
     TCase *bads = tcase_create("refused");
     tcase_add_loop_test(bads, refused, 0, (int)(sizeof bad / sizeof *bad));
     suite_add_tcase(suite, bads);
