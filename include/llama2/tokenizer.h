@@ -110,8 +110,10 @@ LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llam
 
 /* Writes a tokenizer.model that sentencepiece reads, atomically; a tokenizer.model that was loaded comes out byte for
  * byte. A byte-level BPE, and one with Metaspace, becomes a tokenizer.json. An existing folder as `path`: that file in
- * it and a tokenizer_config.json with the chat template; a file of these that an earlier save of another tokenizer
- * left, and that readers would prefer, is removed. Since 0.1. */
+ * it and a tokenizer_config.json with the chat template; beside a tokenizer.model also the tokenizer.json that gives
+ * the same ids in transformers and tokenizers, where there is one (byte pieces, and no user-defined or unused ones, nor
+ * equal scores but those of runs of one character). A file of these that an earlier save of another tokenizer left is
+ * removed. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path);
 
 /* Another reference to the same tokenizer, to be freed in its own time. Since 0.1. */

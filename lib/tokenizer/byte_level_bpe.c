@@ -79,17 +79,17 @@ llama2_status l2_merges_add(llama2_tokenizer *tok, const char *left, size_t n_le
 
 static int compare_ranks(const void *a, const void *b)
 {
-    const l2_pair *x = *(const l2_pair *const *)a, *y = *(const l2_pair *const *)b;
+    const l2_pair *x = a, *y = b;
     if (x->score != y->score) return x->score > y->score ? -1 : 1;
     return (x->left > y->left) - (x->left < y->left);
 }
 
-llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, const l2_pair ***out)
+llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, l2_pair **out)
 {
     L2_TRY(l2_alloc(tok->ctx, tok->n_pairs, sizeof **out, out));
     size_t n = 0;
     for (uint32_t i = 0; i < tok->n_pair_slots; ++i)
-        if (tok->pairs[i].left >= 0) (*out)[n++] = &tok->pairs[i];
+        if (tok->pairs[i].left >= 0) (*out)[n++] = tok->pairs[i];
     l2_sort(*out, n, sizeof **out, compare_ranks);
     return LLAMA2_OK;
 }

@@ -252,7 +252,7 @@ static void put_pieces(l2_gguf_metadata *m, const llama2_tokenizer *tok, int32_t
 static llama2_status put_byte_level(l2_gguf_metadata *m, const llama2_tokenizer *tok, int32_t n_rows)
 {
     const char *pre = name_pretokenizer(tok);
-    const l2_pair **by_rank;
+    l2_pair *by_rank;
     l2_text merge;
     if (!pre)
         return l2_fail(LLAMA2_E_UNSUPPORTED, "GGUF has no name for this pre-tokeniser %s ignore_merges",
@@ -265,8 +265,8 @@ static llama2_status put_byte_level(l2_gguf_metadata *m, const llama2_tokenizer 
     l2_gguf_put_array(m, "tokenizer.ggml.merges", L2_GGUF_STRING, tok->n_pairs);
     for (uint32_t i = 0; i < tok->n_pairs; ++i) {
         merge.length = 0;
-        l2_text_format(&merge, "%s %s", tok->bytes + tok->offsets[by_rank[i]->left],
-                       tok->bytes + tok->offsets[by_rank[i]->right]);
+        l2_text_format(&merge, "%s %s", tok->bytes + tok->offsets[by_rank[i].left],
+                       tok->bytes + tok->offsets[by_rank[i].right]);
         if (merge.status == LLAMA2_OK) l2_gguf_put_element(m, merge.data, merge.length);
     }
     llama2_status status = merge.status;

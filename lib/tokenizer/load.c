@@ -171,7 +171,7 @@ done:
     return status;
 }
 
-/* What an earlier save of another tokenizer left and readers would prefer. */
+/* What an earlier save of another tokenizer left. */
 static llama2_status remove_other(const llama2_tokenizer *tok, const char *folder, const char *name)
 {
     char *file;
@@ -183,11 +183,17 @@ static llama2_status remove_other(const llama2_tokenizer *tok, const char *folde
 
 llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path)
 {
-    int json = tok->pretokenizer || tok->prefix_unless_space, folder = l2_path_kind(path) == 2;
+    int json = tok->pretokenizer || tok->prefix_unless_space, folder = l2_path_kind(path) == 2, both = 0;
     if (folder) L2_TRY(write_data(tok, path, "tokenizer_config.json", 0, l2_tokenizer_config_write));
     L2_TRY(write_data(tok, path, json ? "tokenizer.json" : "tokenizer.model", 1,
                       json ? l2_tokenizer_json_write : l2_sentencepiece_write));
     if (!folder) return LLAMA2_OK;
-    L2_TRY(remove_other(tok, path, json ? "tokenizer.model" : "tokenizer.json"));
+    /* transformers 5 takes the order of merges from the pieces' ids where there is a tokenizer.model alone, and so
+     * makes other ids of Llama 2's spaces. */
+    if (!json) L2_TRY(l2_sentencepiece_has_merges(tok, &both));
+    if (both)
+        L2_TRY(write_data(tok, path, "tokenizer.json", 0, l2_tokenizer_json_write));
+    else
+        L2_TRY(remove_other(tok, path, json ? "tokenizer.model" : "tokenizer.json"));
     return remove_other(tok, path, "chat_template.jinja");
 }

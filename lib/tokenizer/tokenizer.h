@@ -23,7 +23,7 @@ typedef struct l2_slot {
     int32_t id;   /* -1: free */
 } l2_slot;
 
-/* A merge of byte-level BPE. */
+/* A merge of byte-level BPE, or of a tokenizer.json. */
 typedef struct l2_pair {
     int32_t left, right; /* left -1: free */
     int32_t joined;
@@ -136,8 +136,8 @@ static inline int32_t l2_merges_find(const llama2_tokenizer *tok, int32_t left, 
         return pair->joined;
     }
 }
-/* All merges in their order, of one rank those with the lower left id first; the array is the caller's. */
-llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, const l2_pair ***out);
+/* All n_pairs merges in their order, of one rank those with the lower left id first; the array is the caller's. */
+llama2_status l2_merges_by_rank(const llama2_tokenizer *tok, l2_pair **out);
 /* After the last piece and merge, with `pretokenizer` and the ids of special pieces set. */
 llama2_status l2_byte_level_finish(llama2_tokenizer *tok);
 /* The characters by which pieces show bytes, at most two bytes each; returns how many they are. */
@@ -215,6 +215,13 @@ llama2_status l2_sentencepiece_read(llama2_context *ctx, const unsigned char *da
                                     const llama2_tokenizer_options *options, llama2_tokenizer **out);
 /* The bytes of a tokenizer.model, allocated from the tokenizer's context. */
 llama2_status l2_sentencepiece_write(const llama2_tokenizer *tok, char **data, size_t *size);
+
+/* --- sentencepiece_merges.c ------------------------------------------------------------------ */
+
+/* Does a list of merges, with what a tokenizer.json says around it, make the same of any text? */
+llama2_status l2_sentencepiece_has_merges(const llama2_tokenizer *tok, int *yes);
+/* That list, in its order; the array is the caller's. */
+llama2_status l2_sentencepiece_merges(const llama2_tokenizer *tok, l2_pair **out, uint32_t *n);
 
 /* --- encode.c, decode.c ---------------------------------------------------------------------- */
 

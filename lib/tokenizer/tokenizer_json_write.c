@@ -1,4 +1,4 @@
-/* A byte-level BPE as the tokenizer.json and tokenizer_config.json that Hugging Face's libraries read. */
+/* The tokenizer.json and tokenizer_config.json that Hugging Face's libraries read. */
 #include "base/alloc.h"
 #include "base/json.h"
 #include "tokenizer/pretokenize.h"
@@ -30,6 +30,15 @@ static void put_added(l2_text *text, const llama2_tokenizer *tok)
         comma = ",";
     }
     put(text, "]");
+}
+
+/* SentencePiece: what l2_expect_sentencepiece() reads. Not transformers' Metaspace, which would put no space before a
+ * text that begins with one. */
+static void put_normalizer(l2_text *text)
+{
+    put(text, "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" L2_SPACE
+              "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" L2_SPACE
+              "\"}]},\n\"pre_tokenizer\":null");
 }
 
 static void put_pre_tokenizer(l2_text *text, int pretokenizer)
@@ -67,32 +76,43 @@ static void put_post_processor(l2_text *text, const llama2_tokenizer *tok)
     put(text, "]}}}");
 }
 
-static void put_model(l2_text *text, const llama2_tokenizer *tok, const l2_pair *const *by_rank)
+static void put_decoder(l2_text *text, int byte_level)
 {
-    int replaces = 0;
-    for (int i = 0; i < 256; ++i) replaces |= tok->unk >= 0 && tok->byte_ids[i] == tok->unk;
-    put(text,
-        ",\n\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true}"
-        ",\n\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
-    if (replaces)
+    if (byte_level)
+        put(text,
+            ",\n\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":"
+            "true}");
+    else
+        put(text, ",\n\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":"
+                  "\"" L2_SPACE "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":"
+                  "\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}");
+}
+
+static void put_model(l2_text *text, const llama2_tokenizer *tok, const l2_pair *merges, uint32_t n_merges)
+{
+    int names_unk = !tok->pretokenizer;
+    const char *fallback = tok->pretokenizer ? "false" : "true";
+    for (int i = 0; i < 256; ++i) names_unk |= tok->unk >= 0 && tok->byte_ids[i] == tok->unk;
+    put(text, ",\n\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
+    if (names_unk)
         put_piece(text, tok, tok->unk);
     else
         put(text, "null");
     l2_text_format(text,
-                   ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,"
-                   "\"byte_fallback\":false,\"ignore_merges\":%s,\n\"vocab\":{",
-                   tok->ignore_merges ? "true" : "false");
+                   ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":%s,"
+                   "\"byte_fallback\":%s,\"ignore_merges\":%s,\n\"vocab\":{",
+                   fallback, fallback, tok->ignore_merges ? "true" : "false");
     for (int32_t id = 0; id < tok->n_pieces; ++id) {
         put(text, id ? ",\n" : "\n");
         put_piece(text, tok, id);
         l2_text_format(text, ":%d", (int)id);
     }
     put(text, "},\n\"merges\":[");
-    for (uint32_t i = 0; i < tok->n_pairs; ++i) {
+    for (uint32_t i = 0; i < n_merges; ++i) {
         put(text, i ? ",\n[" : "\n[");
-        put_piece(text, tok, by_rank[i]->left);
+        put_piece(text, tok, merges[i].left);
         put(text, ",");
-        put_piece(text, tok, by_rank[i]->right);
+        put_piece(text, tok, merges[i].right);
         put(text, "]");
     }
     put(text, "]}}\n");
@@ -112,17 +132,22 @@ static llama2_status finish(l2_text *text, char **data, size_t *size)
 
 llama2_status l2_tokenizer_json_write(const llama2_tokenizer *tok, char **data, size_t *size)
 {
-    const l2_pair **by_rank;
+    l2_pair *merges;
+    uint32_t n_merges = tok->n_pairs;
     l2_text text;
-    L2_TRY(l2_merges_by_rank(tok, &by_rank));
+    L2_TRY(tok->pretokenizer ? l2_merges_by_rank(tok, &merges) : l2_sentencepiece_merges(tok, &merges, &n_merges));
     l2_text_begin(&text, tok->ctx);
     put(&text, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
     put_added(&text, tok);
     put(&text, ",\n");
-    put_pre_tokenizer(&text, tok->pretokenizer);
+    if (tok->pretokenizer)
+        put_pre_tokenizer(&text, tok->pretokenizer);
+    else
+        put_normalizer(&text);
     put_post_processor(&text, tok);
-    put_model(&text, tok, by_rank);
-    l2_free(tok->ctx, by_rank);
+    put_decoder(&text, tok->pretokenizer);
+    put_model(&text, tok, merges, n_merges);
+    l2_free(tok->ctx, merges);
     return finish(&text, data, size);
 }
 
@@ -133,9 +158,10 @@ llama2_status l2_tokenizer_config_write(const llama2_tokenizer *tok, char **data
         int32_t id;
     } specials[] = {{"bos_token", tok->bos}, {"eos_token", tok->eos}, {"pad_token", tok->pad}, {"unk_token", tok->unk}};
     l2_text text;
+    int as_written = tok->pretokenizer; /* transformers is to take the tokenizer.json as it stands */
+    if (!as_written) L2_TRY(l2_sentencepiece_has_merges(tok, &as_written));
     l2_text_begin(&text, tok->ctx);
-    l2_text_format(&text, "{\"tokenizer_class\":\"%s\"",
-                   tok->pretokenizer ? "PreTrainedTokenizerFast" : "LlamaTokenizer");
+    l2_text_format(&text, "{\"tokenizer_class\":\"%s\"", as_written ? "PreTrainedTokenizerFast" : "LlamaTokenizer");
     for (size_t i = 0; i < 4; ++i) {
         if (specials[i].id < 0) continue;
         l2_text_format(&text, ",\n\"%s\":", specials[i].name);

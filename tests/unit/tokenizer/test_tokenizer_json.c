@@ -1,5 +1,6 @@
 /* SentencePiece's BPE in a tokenizer.json: the ids of the tokenizer.model that it was made from. */
 #include "tokenizer_test.h"
+#include <unistd.h>
 
 typedef struct json_text {
     char *data;
@@ -100,6 +101,26 @@ static json_text make_json(const llama2_tokenizer *tok, int left_out, const char
     return j;
 }
 
+/* The same ids of all reference texts, and the same texts from them. */
+static void check_same(const llama2_tokenizer *tok, const llama2_tokenizer *model)
+{
+    static const char *const names[] = {"lines.txt", "invalid.txt", "binary.bin"};
+    for (int i = 0; i < 3; ++i) {
+        bytes text = read_reference(names[i]);
+        int64_t n, m;
+        int32_t *a = encode(model, text.data, text.size, &n), *b = encode(tok, text.data, text.size, &m);
+        ck_assert_int_eq(n, m);
+        ck_assert_mem_eq(a, b, (size_t)n * sizeof *a);
+        bytes back = decode(tok, b, m, 0), expected = decode(model, a, n, 0);
+        ck_assert_str_eq(back.data, expected.data);
+        free(back.data);
+        free(expected.data);
+        free(a);
+        free(b);
+        free(text.data);
+    }
+}
+
 START_TEST(llama2_as_json)
 {
     llama2_context *ctx = make_context();
@@ -108,21 +129,7 @@ START_TEST(llama2_as_json)
         json_text j = make_json(model, -1, NORMALIZERS, "null");
         ck_ok(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json));
         free(j.data);
-        static const char *const names[] = {"lines.txt", "invalid.txt", "binary.bin"};
-        for (int i = 0; i < 3; ++i) {
-            bytes text = read_reference(names[i]);
-            int64_t n, m;
-            int32_t *a = encode(model, text.data, text.size, &n), *b = encode(json, text.data, text.size, &m);
-            ck_assert_int_eq(n, m);
-            ck_assert_mem_eq(a, b, (size_t)n * sizeof *a);
-            bytes back = decode(json, b, m, 0), expected = decode(model, a, n, 0);
-            ck_assert_str_eq(back.data, expected.data);
-            free(back.data);
-            free(expected.data);
-            free(a);
-            free(b);
-            free(text.data);
-        }
+        check_same(json, model);
         ck_assert_int_eq(llama2_tokenizer_unk(json), 0);
         ck_assert_int_eq(llama2_tokenizer_bos(json), 1);
         ck_assert_int_eq(llama2_tokenizer_eos(json), 2);
@@ -213,9 +220,142 @@ START_TEST(other_metaspace)
 }
 END_TEST
 
+static int is_in(const char *folder, const char *name)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    if (file) fclose(file);
+    return file != NULL;
+}
+
+/* A folder holds both files; the tokenizer.json alone gives the same ids, special pieces and texts. */
+static void check_folder(llama2_context *ctx, const llama2_tokenizer *tok)
+{
+    char folder[] = "llama2-json-XXXXXX", path[64], command[64];
+    llama2_tokenizer *json;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_ok(llama2_tokenizer_save(tok, folder));
+    snprintf(path, sizeof path, "%s/tokenizer.model", folder);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_ok(llama2_tokenizer_load(ctx, folder, NULL, &json));
+    check_same(json, tok);
+    for (const char *const *text = (const char *const[]){"", " a", "  the", SPACE "the abc", "a\n    the", NULL}; *text;
+         ++text)
+        check_ids(json, *text, tok, *text);
+    ck_assert_int_eq(llama2_tokenizer_unk(json), llama2_tokenizer_unk(tok));
+    ck_assert_int_eq(llama2_tokenizer_bos(json), llama2_tokenizer_bos(tok));
+    ck_assert_int_eq(llama2_tokenizer_eos(json), llama2_tokenizer_eos(tok));
+    ck_assert_int_eq(llama2_tokenizer_adds_bos(json), llama2_tokenizer_adds_bos(tok));
+    llama2_tokenizer_free(json);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* Llama 2's pieces of equal score are its runs of spaces. */
+START_TEST(saved_beside_the_model)
+{
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *small = make_tiny(ctx), *model = load_llama2(ctx);
+    check_folder(ctx, small);
+    if (model) check_folder(ctx, model);
+    llama2_tokenizer_free(model);
+    llama2_tokenizer_free(small);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+static void equal_scores(tiny *t)
+{
+    t->scores[TINY_FIRST + 16] = t->scores[TINY_FIRST + 17]; /* "ab" and "bc" */
+}
+
+static void user_defined(tiny *t)
+{
+    t->types[TINY_FIRST + 19] = LLAMA2_PIECE_USER_DEFINED;
+}
+
+static void unused(tiny *t)
+{
+    t->types[TINY_FIRST + 19] = LLAMA2_PIECE_UNUSED;
+}
+
+static void no_dummy_prefix(tiny *t)
+{
+    t->pieces.add_dummy_prefix = 0;
+}
+
+static void fewer_spaces(tiny *t)
+{
+    t->pieces.remove_extra_whitespaces = 1;
+}
+
+static void unknown_character(tiny *t)
+{
+    t->texts[TINY_FIRST + 3] = "d"; /* instead of the "c" of "bc" */
+}
+
+/* What merges can't tell is in a tokenizer.model alone, and what an earlier save left beside it goes. */
+START_TEST(not_beside_the_model)
+{
+    static void (*const changes[])(tiny *) = {equal_scores,    user_defined, unused,
+                                              no_dummy_prefix, fewer_spaces, unknown_character};
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *listed = make_tiny(ctx), *tok, *again;
+    char folder[] = "llama2-json-XXXXXX", command[64];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; ++i) {
+        tiny t;
+        fill_tiny(&t);
+        changes[i](&t);
+        ck_ok(llama2_tokenizer_create(ctx, &t.pieces, &tok));
+        ck_ok(llama2_tokenizer_save(listed, folder));
+        ck_assert(is_in(folder, "tokenizer.json") && is_in(folder, "tokenizer.model"));
+        ck_ok(llama2_tokenizer_save(tok, folder));
+        ck_assert_msg(!is_in(folder, "tokenizer.json"), "change %zu", i);
+        ck_ok(llama2_tokenizer_load(ctx, folder, NULL, &again));
+        check_same(again, tok);
+        llama2_tokenizer_free(again);
+        llama2_tokenizer_free(tok);
+    }
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
+    llama2_tokenizer_free(listed);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Whichever allocation fails, saving says so and leaves nothing behind. */
+START_TEST(no_memory_while_saving)
+{
+    counting c = {0};
+    llama2_context *ctx;
+    char folder[] = "llama2-json-XXXXXX", command[64];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_ok(counting_context(&c, &ctx));
+    llama2_tokenizer *tok = make_tiny(ctx);
+    llama2_status status = LLAMA2_E_NOMEM;
+    long live = c.live, n = 0;
+    while (status < 0) {
+        c.fail_at = c.calls + ++n;
+        status = llama2_tokenizer_save(tok, folder);
+        ck_assert(status == LLAMA2_OK || status == LLAMA2_E_NOMEM);
+        ck_assert_int_eq(c.live, live);
+    }
+    ck_assert_int_gt(n, 10);
+    ck_assert(is_in(folder, "tokenizer.json"));
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
+    c.fail_at = 0;
+    llama2_tokenizer_free(tok);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/tokenizer_json");
     ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing, metaspace, other_metaspace);
+    ADD_CASE(suite, "folders", saved_beside_the_model, not_beside_the_model, no_memory_while_saving);
     return suite;
 }
