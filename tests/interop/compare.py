@@ -1,4 +1,4 @@
-"""Two sets of logits, and a text's loss from them."""
+"""Two sets of logits, a text's loss from them, and two tokenizers' ids."""
 import numpy as np
 
 
@@ -6,9 +6,25 @@ def loss(logits, tokens):
     """-log p summed over the tokens of one sequence but the first, from (T, V) logits."""
     total = 0.0
     for begin in range(0, len(tokens) - 1, 256):
-        rows = logits[begin:min(begin + 256, len(tokens) - 1)].astype(np.float64)
-        top = rows.max(axis=1)
-        total += (np.log(np.exp(rows - top[:, None]).sum(axis=1)) + top - rows[np.arange(len(rows)), tokens[begin + 1:begin + 1 + len(rows)]]).sum()
+        rows = log_softmax(logits[begin:min(begin + 256, len(tokens) - 1)])
+        total -= rows[np.arange(len(rows)), tokens[begin + 1:begin + 1 + len(rows)]].sum()
+    return total
+
+
+def log_softmax(logits):
+    rows = logits.astype(np.float64)
+    rows -= rows.max(axis=1, keepdims=True)
+    rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    return rows
+
+
+def divergence(exact, logits):
+    """Kullback-Leibler: sum p log(p / q) over the vocabulary, summed over the positions, p from the exact (T, V) logits."""
+    total = 0.0
+    for begin in range(0, len(exact), 256):
+        p, q = log_softmax(exact[begin:begin + 256]), log_softmax(logits[begin:begin + 256])
+        q -= p
+        total -= (np.exp(p, out=p) * q).sum()
     return total
 
 
@@ -24,3 +40,8 @@ def compare(own, peer, close=2e-3):
             second, first = np.sort(a[row])[-2:]
             far += first - second >= close
     return worst, tops, far
+
+
+def differing(lines, own, peer):
+    """(line, our ids, the peer's) where these are not the same."""
+    return [(line, list(a), list(b)) for line in lines if list(a := own(line)) != list(b := peer(line))]

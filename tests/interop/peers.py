@@ -38,6 +38,7 @@ class LlamaCpp:
                            n_threads_batch=host.THREADS, verbose=False)
 
     def logits(self, tokens):
+        """(T, V) after each token of one sequence, until the next call."""
         self.model.reset()
         self.model.eval([int(token) for token in tokens])
         return self.model.scores[:len(tokens)]

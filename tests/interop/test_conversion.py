@@ -1,5 +1,7 @@
 """What the library writes: the same numbers after a round trip, and the same model in transformers and llama.cpp."""
 import ctypes
+import gc
+import json
 import shutil
 
 import llama_cpp
@@ -11,7 +13,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import host
 import texts
-from compare import compare, loss
+from compare import compare, differing, divergence, loss
 from host import Model, Tokenizer, program
 from peers import LlamaCpp, Transformers
 
@@ -70,13 +72,38 @@ def test_round_trip_keeps_bits(model, dtype, untied, smollm2, smollm2_folder, sc
 
 @pytest.fixture(scope="module")
 def passages(smollm2, data):
-    """4 x 1024 tokens to take perplexities of."""
-    tokens = Tokenizer(smollm2).encode(data("tinyshakespeare.txt").read_bytes()[:40000])
-    return [tokens[i:i + 1024] for i in range(0, 4096, 1024)]
+    """Of each of two texts 4 x 1024 tokens."""
+    tasks = map(json.loads, data("self-instruct-seed-tasks.jsonl").read_text().splitlines())
+    found = {"plays": data("tinyshakespeare.txt").read_text(),
+             "tasks": "\n\n".join("\n".join([task["instruction"], *(part for i in task["instances"] for part in (i["input"], i["output"]) if part)]) for task in tasks)}
+    ids = {name: Tokenizer(smollm2).encode(text[:40000])[:4096] for name, text in found.items()}
+    assert all(len(tokens) == 4096 for tokens in ids.values())
+    return {name: tokens.reshape(4, 1024) for name, tokens in ids.items()}
 
 
-def perplexity(logits, passages):
-    return float(np.exp(sum(loss(logits(tokens), tokens) for tokens in passages) / sum(len(tokens) - 1 for tokens in passages)))
+@pytest.fixture(scope="module")
+def exact(smollm2_folder, passages, tmp_path_factory):
+    """text -> its (4, 1024, V) logits by llama.cpp from the weights in F32, in a file."""
+    folder = tmp_path_factory.mktemp("exact")
+    convert(smollm2_folder, folder / "f32.gguf", "f32")
+    peer = LlamaCpp(folder / "f32.gguf", n_ctx=1024)
+    for name, rows in passages.items():
+        np.save(folder / name, np.stack([peer.logits(tokens).copy() for tokens in rows]))
+    peer.close()
+    yield {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in passages}
+    gc.collect()
+    shutil.rmtree(folder)
+
+
+def losses(path, passages, exact):
+    """text -> (-log p, divergence from the exact logits), means over its tokens, by llama.cpp."""
+    peer = LlamaCpp(path, n_ctx=1024)
+    found = {}
+    for name, rows in passages.items():
+        both = [(loss(logits, tokens), divergence(wanted, logits)) for tokens, wanted in zip(rows, exact[name]) for logits in [peer.logits(tokens)]]
+        found[name] = np.sum(both, axis=0) / (rows.size - len(rows), rows.size)
+    peer.close()
+    return found
 
 
 def quantise_by_peer(source, target, file_type):
@@ -86,16 +113,26 @@ def quantise_by_peer(source, target, file_type):
 
 
 @pytest.mark.parametrize("dtype", QUANTISED)
-def test_quantised_file_in_llama_cpp(dtype, smollm2_folder, passages, scratch, figure):
-    """SmolLM2's rows of 576 are no multiple of 256: the types of the fall-backs are in these files too."""
+def test_quantised_file_in_llama_cpp(dtype, smollm2_folder, passages, exact, scratch, figure):
+    """SmolLM2's rows of 576 are no multiple of 256: the types of the fall-backs are in these files too.
+
+    What a quantiser loses is how far the model's distributions move: on each text no farther than by llama.cpp's own quantiser. Perplexity says less: that of 4,000 tokens differs between
+    two equally good files by a standard error of 0.5 %, to either side, of which much is the tokens that happen to be next. So it is compared over all texts together.
+    """
     done = convert(smollm2_folder, scratch / "own.gguf", dtype)
     convert(smollm2_folder, scratch / "f32.gguf", "f32")
     quantise_by_peer(scratch / "f32.gguf", scratch / "peer.gguf", QUANTISED[dtype])
-    own, peer = (perplexity(LlamaCpp(scratch / name, n_ctx=1024).logits, passages) for name in ("own.gguf", "peer.gguf"))
+    own, peer = (losses(scratch / name, passages, exact) for name in ("own.gguf", "peer.gguf"))
     sizes = [(scratch / name).stat().st_size / 1e6 for name in ("own.gguf", "peer.gguf")]
-    figure(f"perplexity in llama.cpp {own:.4f}, of its own quantiser's file {peer:.4f} ({100 * (own / peer - 1):+.2f} %); {sizes[0]:.1f} and {sizes[1]:.1f} MB; "
-           f"{done.seconds:.1f} s, {done.memory / 1e6:.0f} MB of memory")
-    assert own <= 1.005 * peer
+    figure(f"{sizes[0]:.1f} MB, llama.cpp's own quantiser {sizes[1]:.1f} MB; {done.seconds:.1f} s, {done.memory / 1e6:.0f} MB of memory")
+    for name in passages:
+        (a, own_moved), (b, peer_moved) = own[name], peer[name]
+        figure(f"{name}: divergence from F32 in llama.cpp {own_moved:.6f}, of its own quantiser's file {peer_moved:.6f} ({100 * (own_moved / peer_moved - 1):+.1f} %); perplexity {np.exp(a):.4f} and "
+               f"{np.exp(b):.4f} ({100 * np.expm1(a - b):+.2f} %)")
+    ratio = np.exp(np.mean([own[name][0] - peer[name][0] for name in passages]))
+    figure("perplexity beside that of llama.cpp's quantiser, over all texts:", float(ratio))
+    assert all(own[name][1] <= peer[name][1] for name in passages)
+    assert ratio <= 1.005
 
 
 @pytest.mark.parametrize("dtype", QUANTISED)
@@ -132,14 +169,17 @@ def test_written_files_in_transformers_and_llama_cpp(model, untied, smollm2, smo
         assert worst <= 1e-3 and far == 0
     auto = AutoTokenizer.from_pretrained(scratch / "folder").backend_tokenizer
     auto.encode_special_tokens = True  # text never makes special pieces
-    # transformers 5 and llama.cpp differ from sentencepiece where a text begins with a space.
-    lines = [line for line in texts.lines(4000) if line and line[0] not in " \u2581"]
-    wanted = [tokenizer.encode(line).tolist() for line in lines]
-    by_transformers = [auto.encode(line, add_special_tokens=False).ids for line in lines]
-    by_llama_cpp = [peer.model.tokenize(line.encode(), add_bos=False, special=False) for line in lines]
-    wrong = [sum(a != b for a, b in zip(found, wanted)) for found in (by_transformers, by_llama_cpp)]
-    figure(f"{len(lines)} lines, {wrong[0]} differ in transformers, {wrong[1]} in llama.cpp")
-    assert wrong == [0, 0], next((line, a, b) for line, a, b in zip(lines, by_transformers if wrong[0] else by_llama_cpp, wanted) if a != b)
+    lines = [line for line in texts.lines(4000) if line]
+    by_transformers = differing(lines, tokenizer.encode, lambda line: auto.encode(line, add_special_tokens=False).ids)
+    # SmolLM2 has no piece for 21 bytes, six control characters among them. tokenizers drops such a byte before it merges, and so do we; llama.cpp keeps it until it has merged, so that no merge reaches
+    # across it. The ids of such lines may differ where the bytes that they stand for don't.
+    lacking = {byte for byte in range(256) if not len(tokenizer.encode(bytes([byte])))}
+    by_peer = lambda line: peer.model.tokenize(line.encode(), add_bos=False, special=False)  # noqa: E731
+    by_llama_cpp = [(line, own, other) for line, own, other in differing(lines, tokenizer.encode, by_peer) if lacking.isdisjoint(line.encode()) or tokenizer.decode(own) != tokenizer.decode(other)]
+    figure(f"{len(lines)} lines, {len(by_transformers)} differ in transformers, {len(by_llama_cpp)} in llama.cpp; of {sum(not lacking.isdisjoint(line.encode()) for line in lines)} lines with "
+           f"bytes that have no piece llama.cpp's bytes are the same, of the others the ids")
+    assert not by_transformers and not by_llama_cpp, (by_transformers or by_llama_cpp)[0]
+    assert len(lacking) == (21 if model == "smollm2" else 0)
 
 
 def test_chat_template_is_kept(smollm2, scratch):

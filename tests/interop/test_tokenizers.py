@@ -16,6 +16,7 @@ from transformers import LlamaTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
 import texts
+from compare import differing
 from host import Tokenizer, lib, llama2
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -81,10 +82,6 @@ def byte_level(request, data, smollm2, llama3_ranks, tmp_path_factory):
             made[kind] = Tokenizer(gguf) if gguf else None, Tokenizer(folder), peer
         return made[kind]
     return get
-
-
-def differing(lines, own, peer):
-    return [(line, list(a), list(b)) for line in lines if list(a := own(line)) != list(b := peer(line))]
 
 
 @pytest.mark.parametrize("kind", BYTE_LEVEL)
