@@ -184,9 +184,8 @@ int main(int argc, char **argv)
         .summary = "Shows what a model file holds: format, config, tokenizer, chat format, metadata, tensors.",
         .usage = "--model PATH [--brief | --json]",
         .options = options,
-        .notes =
-            "PATH is a Hugging Face folder or a GGUF file, of any architecture; \"loads\" says whether the library "
-            "can use it. Weights are not read.",
+        .notes = "PATH is a folder of Hugging Face or of Meta, a GGUF file or a .bin of llama2.c; "
+                 "\"loads\" says whether the library can use it. Weights are not read.",
     };
     llama2_inspection *in = NULL;
     int status = app_parse(&a, &program, argc, argv);

@@ -97,6 +97,7 @@ pub const LLAMA2_FORMAT_AUTO: i32 = 0;
 pub const LLAMA2_FORMAT_HUGGINGFACE: i32 = 1;
 pub const LLAMA2_FORMAT_GGUF: i32 = 2;
 pub const LLAMA2_FORMAT_LLAMA2C: i32 = 3;
+pub const LLAMA2_FORMAT_META: i32 = 4;
 pub const LLAMA2_TYPE_KEEP: i32 = -1;
 pub const LLAMA2_SCHEDULE_COSINE: i32 = 0;
 pub const LLAMA2_SCHEDULE_CONSTANT: i32 = 1;

@@ -17,7 +17,8 @@ enum {
     LLAMA2_FORMAT_AUTO = 0,        /* to be written: by the path's end, GGUF ".gguf", LLAMA2C ".bin", else a folder */
     LLAMA2_FORMAT_HUGGINGFACE = 1, /* a folder: config.json, model.safetensors or its shards, tokenizer files */
     LLAMA2_FORMAT_GGUF = 2,        /* one file, version 3, architecture "llama" */
-    LLAMA2_FORMAT_LLAMA2C = 3      /* one file of llama2.c, version 0, F32; its tokenizer.bin in the same folder */
+    LLAMA2_FORMAT_LLAMA2C = 3,     /* one file of llama2.c, version 0, F32; its tokenizer.bin in the same folder */
+    LLAMA2_FORMAT_META = 4         /* a folder: params.json, consolidated.NN.pth; read, not written */
 };
 
 enum { LLAMA2_TYPE_KEEP = -1 };

@@ -16,7 +16,7 @@ extern "C" {
 typedef struct llama2_inspection llama2_inspection;
 
 /* Looks into the file or folder at `path`. Errors: those of llama2_model_load that concern the file as such (IO,
- * NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED version); UNSUPPORTED for Meta's folders. Since 0.1. */
+ * NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED version). Since 0.1. */
 LLAMA2_API llama2_status llama2_inspect(llama2_context *ctx, const char *path, llama2_inspection **out);
 LLAMA2_API void llama2_inspection_free(llama2_inspection *inspection);
 
@@ -44,19 +44,21 @@ LLAMA2_API llama2_status llama2_inspection_config(const llama2_inspection *inspe
 typedef struct llama2_inspection_tensor {
     uint32_t struct_size;
     int32_t n_dims;       /* 0: a single value */
-    const char *name;     /* as the file has it */
+    const char *name;     /* as the file has it, in Meta's shard NN behind "NN/"; llama2.c's: transformers' names */
     const char *type;     /* "F32", "BF16", "Q4_K" ... */
     const int64_t *shape; /* n_dims of them, the slowest first */
     int64_t elements;
     int64_t bytes;
 } llama2_inspection_tensor;
 
-/* index in [0, n_tensors), in the order of names. Errors: INVALID for another one. Since 0.1. */
+/* index in [0, n_tensors), in the order of names (llama2.c: of the layers). Errors: INVALID for another one. Since 0.1.
+ */
 LLAMA2_API llama2_status llama2_inspection_get_tensor(const llama2_inspection *inspection, int32_t index,
                                                       llama2_inspection_tensor *tensor);
 
-/* Entry `index` in [0, n_keys) of a GGUF's metadata, or of config.json's outer object. The value is a text as it is, a
- * number or true/false; of an array its type and length; of config.json JSON. Errors: INVALID. Since 0.1. */
+/* Entry `index` in [0, n_keys) of a GGUF's metadata, or of the outer object of config.json or params.json. The value is
+ * a text as it is, a number or true/false; of an array its type and length; of config.json JSON. Errors: INVALID. Since
+ * 0.1. */
 LLAMA2_API llama2_status llama2_inspection_get_key(const llama2_inspection *inspection, int32_t index, const char **key,
                                                    const char **value);
 

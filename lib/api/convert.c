@@ -8,8 +8,8 @@ static const llama2_convert_options convert_defaults = {.struct_size = sizeof co
 _Static_assert(sizeof(void *) != 8 || (sizeof(llama2_convert_options) == 40 && sizeof(llama2_convert_event) == 40),
                "ABI");
 _Static_assert(LLAMA2_FORMAT_AUTO == 0 && LLAMA2_FORMAT_HUGGINGFACE == 1 && LLAMA2_FORMAT_GGUF == 2 &&
-                   LLAMA2_FORMAT_LLAMA2C == 3 && LLAMA2_TYPE_KEEP == -1 && LLAMA2_Q8_0 == 4 && LLAMA2_Q4_0 == 5 &&
-                   LLAMA2_Q4_K == 6 && LLAMA2_Q6_K == 7,
+                   LLAMA2_FORMAT_LLAMA2C == 3 && LLAMA2_FORMAT_META == 4 && LLAMA2_TYPE_KEEP == -1 &&
+                   LLAMA2_Q8_0 == 4 && LLAMA2_Q4_0 == 5 && LLAMA2_Q4_K == 6 && LLAMA2_Q6_K == 7,
                "ABI");
 
 void llama2_convert_options_init(llama2_convert_options *options, size_t size)
@@ -27,7 +27,8 @@ static llama2_status read_options(const llama2_convert_options *options, llama2_
                        "Q4_0, Q4_K or Q6_K",
                        full->type);
     if (full->format < LLAMA2_FORMAT_AUTO || full->format > LLAMA2_FORMAT_LLAMA2C)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_convert_options: format is %d, expected one of LLAMA2_FORMAT_*",
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_convert_options: format is %d, expected one of LLAMA2_FORMAT_* that is written",
                        full->format);
     return LLAMA2_OK;
 }

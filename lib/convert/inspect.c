@@ -4,12 +4,14 @@
 #include "base/utf8.h"
 #include "format/gguf.h"
 #include "format/huggingface.h"
+#include "format/torch_pth.h"
 #include "model/model.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/tokenizer.h"
 #include <llama2/convert.h>
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_CONFIG = 16 << 20 };
@@ -213,6 +215,87 @@ done:
     return status;
 }
 
+/* --- Meta, llama2.c -------------------------------------------------------------------------- */
+
+static llama2_status list_shard(llama2_inspection *in, const l2_torch_file *file, int32_t shard)
+{
+    static const char *const types[] = {[LLAMA2_F32] = "F32", [LLAMA2_BF16] = "BF16", [LLAMA2_F16] = "F16"};
+    char name[256];
+    in->file_bytes += (int64_t)file->view.size;
+    L2_TRY(l2_realloc(in->ctx, (size_t)in->n_tensors, (size_t)in->n_tensors + file->n_tensors, sizeof *in->tensors,
+                      &in->tensors));
+    for (size_t i = 0; i < file->n_tensors; i++) {
+        const l2_torch_tensor *t = &file->tensors[i];
+        uint64_t bytes = l2_dtype_size(t->dtype);
+        for (int32_t d = 0; d < t->n_dims; d++) bytes *= (uint64_t)t->shape[d];
+        snprintf(name, sizeof name, "%02d/%.*s", (int)shard, (int)t->name_length, t->name);
+        L2_TRY(add_tensor(in, name, strlen(name), types[t->dtype], t->n_dims, t->shape, bytes));
+    }
+    return LLAMA2_OK;
+}
+
+/* Each rank's file has a part of each tensor: "00/norm.weight". */
+static llama2_status list_shards(llama2_inspection *in, const char *path)
+{
+    llama2_status status = LLAMA2_OK;
+    for (int32_t i = 0; status == LLAMA2_OK; i++) {
+        char name[32], *shard;
+        l2_torch_file file = {0};
+        snprintf(name, sizeof name, "consolidated.%02d.pth", (int)i);
+        L2_TRY(l2_path_join(in->ctx, path, name, &shard));
+        int there = l2_path_kind(shard) == 1;
+        if (there) status = l2_torch_open(in->ctx, shard, 0, &file);
+        if (there && status == LLAMA2_OK) status = list_shard(in, &file, i);
+        l2_torch_close(&file);
+        l2_free(in->ctx, shard);
+        if (!there) break;
+    }
+    return status;
+}
+
+static llama2_status inspect_meta(llama2_inspection *in, const char *path)
+{
+    static const char name[] = "folder as Meta releases models";
+    char *params;
+    in->format = LLAMA2_FORMAT_META;
+    L2_TRY(copy(in->ctx, name, sizeof name - 1, &in->format_name));
+    L2_TRY(l2_path_join(in->ctx, path, "params.json", &params));
+    llama2_status status = list_members(in, params);
+    l2_free(in->ctx, params);
+    return status < 0 ? status : list_shards(in, path);
+}
+
+/* Without names or types in the file: what `m` has been read from. */
+static llama2_status list_llama2c(llama2_inspection *in, const llama2_model *m)
+{
+    static const char name[] = ".bin of llama2.c, version 0";
+    in->format = LLAMA2_FORMAT_LLAMA2C;
+    L2_TRY(copy(in->ctx, name, sizeof name - 1, &in->format_name));
+    L2_TRY(l2_calloc(in->ctx, (size_t)m->n_params, sizeof *in->tensors, &in->tensors));
+    for (int32_t i = 0; i < m->n_params; i++) {
+        const l2_param *p = &m->params[i];
+        int64_t shape[2] = {p->rows, p->columns};
+        L2_TRY(add_tensor(in, p->name, strlen(p->name), "F32", p->columns == 1 ? 1 : 2, shape,
+                          (uint64_t)(4 * p->rows * p->columns)));
+    }
+    return LLAMA2_OK;
+}
+
+static llama2_status inspect_llama2c(llama2_inspection *in, const char *path)
+{
+    llama2_model *m;
+    l2_file_view view;
+    double shift, scale;
+    L2_TRY(l2_model_open(in->ctx, path, &m, &shift, &scale));
+    llama2_status status = list_llama2c(in, m);
+    l2_model_release(m);
+    L2_TRY(status);
+    L2_TRY(l2_file_map(in->ctx, path, &view));
+    in->file_bytes = (int64_t)view.size;
+    l2_file_release(in->ctx, &view);
+    return LLAMA2_OK;
+}
+
 /* --- what the library makes of it ------------------------------------------------------------ */
 
 /* A failure that says something about the file and not about the machine. */
@@ -268,14 +351,17 @@ llama2_status l2_inspect(llama2_context *ctx, const char *path, llama2_inspectio
 {
     llama2_status status;
     llama2_inspection *in;
-    int is_meta = 0;
+    int is_meta = 0, is_gguf = 0;
     *out = NULL;
     L2_TRY(l2_calloc(ctx, 1, sizeof *in, &in));
     in->ctx = l2_context_retain(ctx);
-    L2_CHECK(l2_model_recognise_meta(ctx, path, &is_meta));
-    if (is_meta)
-        L2_CHECK(l2_fail(LLAMA2_E_UNSUPPORTED, "%s: is a folder of Meta's; convert it, then inspect that", path));
-    L2_CHECK(l2_path_kind(path) == 1 ? inspect_gguf(in, path) : inspect_folder(in, path));
+    if (l2_path_kind(path) == 1) {
+        L2_CHECK(l2_gguf_recognise(ctx, path, &is_gguf));
+        L2_CHECK(is_gguf ? inspect_gguf(in, path) : inspect_llama2c(in, path));
+    } else {
+        L2_CHECK(l2_model_recognise_meta(ctx, path, &is_meta));
+        L2_CHECK(is_meta ? inspect_meta(in, path) : inspect_folder(in, path));
+    }
     L2_CHECK(try_model(in, path));
     L2_CHECK(try_tokenizer(in, path));
     *out = in;
