@@ -89,10 +89,10 @@ static bool steps(reward *s, run *r, llama2_trainer *trainer)
     return ok;
 }
 
-/* The mean score over the responses becomes 0; the shift is saved with the model. */
-static bool centre(reward *s)
+/* The mean score over the responses becomes 0; the shift is saved with the model. On the way: the accuracy. */
+static bool centre(reward *s, double *accuracy)
 {
-    double sum = 0;
+    double sum = 0, right = 0;
     for (size_t first = 0; first < s->train.n; first += 64) {
         llama2_reward_metrics m = {.struct_size = sizeof m};
         size_t n = s->train.n - first < 64 ? s->train.n - first : 64;
@@ -100,7 +100,9 @@ static bool centre(reward *s)
             !app_try(&s->a, llama2_reward_evaluate(s->model, &s->train.pairs, &m, s->train.scores), "centring"))
             return false;
         for (size_t i = 0; i < 2 * n; i++) sum += (double)s->train.scores[i];
+        right += m.accuracy * (double)n;
     }
+    *accuracy = right / (double)s->train.n;
     return app_try(&s->a, llama2_reward_model_set_normalisation(s->model, sum / (2 * (double)s->train.n), 1),
                    "centring");
 }
@@ -110,12 +112,18 @@ static bool work(reward *s)
     app *a = &s->a;
     run r;
     json_t *held_out = NULL;
+    double accuracy = 0;
     double extra[] = {(double)s->train.margin, s->safety_weight};
     int64_t key[] = {(int64_t)a->args.seed, s->set.batch};
     uint64_t fingerprint = run_hash(run_hash(examples_hash(&s->train.tokens, 0), key, sizeof key), extra, sizeof extra);
     bool ok = run_open(&r, a, "reward", &s->set);
     llama2_trainer *trainer = ok ? run_add(&r, "reward", NULL, s->model, s->set.lr, an_epoch(s) * s->epochs) : NULL;
-    ok = trainer && run_start(&r, fingerprint) && steps(s, &r, trainer) && (!s->centre || centre(s));
+    ok = trainer && run_start(&r, fingerprint) && steps(s, &r, trainer) && (!s->centre || centre(s, &accuracy));
+    if (ok && s->centre) {
+        json_t *centred = json_pack("{s:I}", "step", (json_int_t)r.step);
+        app_put(centred, "train_accuracy", accuracy);
+        ok = run_log(&r, centred);
+    }
     if (ok && s->eval)
         ok = (held_out = pairs_evaluate(a, &s->held_out, s->model)) != NULL &&
              run_log(&r, json_pack("{s:I, s:O}", "step", (json_int_t)r.step, "held_out", held_out));
@@ -123,6 +131,7 @@ static bool work(reward *s)
          app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
     json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)(an_epoch(s) * s->epochs),
                              "pairs", (json_int_t)s->train.n);
+    if (s->centre) app_put(line, "train_accuracy", accuracy);
     if (held_out) json_object_set_new(line, "held_out", held_out);
     if (ok) return app_print(a, line);
     json_decref(line);

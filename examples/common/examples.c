@@ -52,6 +52,22 @@ bool examples_batch(app *a, const example_set *set, const size_t *index, size_t 
     return app_try(a, llama2_packer_batch(packer, batch), "packing");
 }
 
+bool examples_evaluate(app *a, const llama2_model *model, const example_set *set, double *loss)
+{
+    double sum = 0, weight = 0;
+    for (size_t i = 0; i < set->n; i++) {
+        const example *e = &set->items[i];
+        const int64_t offsets[] = {0, e->n};
+        const llama2_batch batch = {sizeof batch, 1, e->n, e->tokens, offsets, e->weights};
+        llama2_loss one = {.struct_size = sizeof one};
+        if (!app_try(a, llama2_model_evaluate(model, &batch, &one), "evaluating")) return false;
+        sum += one.sum;
+        weight += one.weight;
+    }
+    *loss = weight > 0 ? sum / weight : NAN;
+    return true;
+}
+
 void examples_free(example_set *set)
 {
     for (size_t i = 0; i < set->n; i++) {

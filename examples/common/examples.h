@@ -26,6 +26,8 @@ bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r
 /* examples[index[0 .. n)] as a batch, valid until the packer is used again. */
 bool examples_batch(app *a, const example_set *set, const size_t *index, size_t n, llama2_packer *packer,
                     llama2_batch *batch);
+/* The mean loss over the tokens with a weight, each example by itself. */
+bool examples_evaluate(app *a, const llama2_model *model, const example_set *set, double *loss);
 void examples_free(example_set *set);
 
 /* A hash of all tokens and weights. */

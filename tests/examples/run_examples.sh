@@ -105,13 +105,19 @@ shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"
 resumes base KILL pretrain --tokenizer "$tokenizer" $shape --data text.txt --steps 400 --batch 8 --length 64 --lr 3e-3 --save-every 20 --eval text.txt
 json base/metrics.jsonl stage step=400 seconds tokens loss lr grad_norm held_out_loss
 expect 0 - pretrain --model base --data text.txt --data base/text-0.shard --weight 1 --weight 3 --steps 2 --batch 2 --out further --quiet
-resumes chat TERM sft --model base --data demos.jsonl --epochs 300 --batch 4 --lr 3e-3 --save-every 10
-json chat/metrics.jsonl stage step=1200 tokens loss lr
+resumes chat TERM sft --model base --data demos.jsonl --epochs 300 --batch 4 --lr 3e-3 --save-every 10 --eval demos.jsonl
+json out model steps=1200 loss held_out_loss
+json chat/metrics.jsonl stage step=1200 held_out_loss
+head -1 chat/metrics.jsonl >first
+json first stage step=0 held_out_loss
+[ "$(sed 's/.*"held_out_loss":\([0-9]*\).*/\1/' first)" -gt 1 ] && tail -1 chat/metrics.jsonl | grep -q '"held_out_loss":0\.[0-2]' || fail "sft: the held-out loss does not fall: $(cat first; tail -1 chat/metrics.jsonl)"
 resumes helpful INT reward --model chat --data pairs.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl
 json out held_out.accuracy held_out.longer_wins held_out.by_rating.better.accuracy
 expect 0 - reward --model chat --data pairs.jsonl --margin large --safety-weight 0.5 --centre --batch 16 --lr 1e-3 --epochs 4 --out safety --quiet
-json out steps=8 pairs=32
-json safety/metrics.jsonl stage step=8 ranking_loss safety_loss accuracy
+json out steps=8 pairs=32 train_accuracy=1.0
+tail -2 safety/metrics.jsonl | head -1 >line
+json line stage step=8 ranking_loss safety_loss accuracy
+json safety/metrics.jsonl stage step=8 train_accuracy=1.0
 resumes best KILL reject --model chat --reward helpful --safety-reward safety --data prompts.jsonl --samples 4 --max-new-tokens 16 --epochs 100 --batch 4 --save-every 10
 json best/chosen.jsonl messages score version=0
 expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool best/pool --out second --quiet
