@@ -23,7 +23,7 @@ typedef struct llama2_pool_add_options {
     int32_t keep;             /* best samples of a prompt to keep; default 1 */
     int32_t leave_out_unsafe; /* 1 (default): a prompt whose samples all have a safety score below the threshold is left
                                  out; needs SAFETY_SCORES, else nothing is */
-    double unsafe_below;      /* on sigmoid of the raw safety score; default 0.15 */
+    double unsafe_below;      /* on sigmoid of the safety score; default 0.15 */
 } llama2_pool_add_options;
 
 LLAMA2_API void llama2_pool_add_options_init(llama2_pool_add_options *options, size_t size);

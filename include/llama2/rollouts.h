@@ -109,7 +109,7 @@ typedef struct llama2_rollouts_view {
     const float *values;           /* at response token t: the critic's value of the state before it */
     const float *advantages, *returns;
     const float *scores;                         /* n_samples: what the stages maximise */
-    const float *helpful_scores, *safety_scores; /* n_samples, raw */
+    const float *helpful_scores, *safety_scores; /* n_samples: what the combination takes */
     const uint8_t *ended_by;                     /* n_samples, LLAMA2_END_* */
 } llama2_rollouts_view;
 
@@ -135,14 +135,15 @@ LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t 
 /* scores = the reward model's, after shift and scale. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);
 
-/* Fills one of SCORES (after shift and scale), HELPFUL_SCORES, SAFETY_SCORES (raw, as the combination wants them) with
- * the reward model's. Since 0.1. */
+/* The same into one of SCORES, HELPFUL_SCORES, SAFETY_SCORES. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, const llama2_reward_model *reward_model,
                                                     int32_t array);
 
 /*
  * The paper's combination (3.2.3): Rc = Rs if the prompt is about safety or Rs < threshold, else Rh; scores =
- * WHITEN(LOGIT(Rc)). On raw scores, where the logit undoes the sigmoid exactly: the threshold 0.15 is raw -1.7346.
+ * WHITEN(LOGIT(Rc)). On scores before the sigmoid, which the logit undoes exactly: the threshold 0.15 is -1.7346. A
+ * reward model's shift and scale count: comparisons alone leave open where 0 lies, and a model that was centred puts
+ * the threshold 1.7346 below its mean answer.
  */
 typedef struct llama2_combine_options {
     uint32_t struct_size;

@@ -109,7 +109,7 @@ llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model,
     if (!reward_model || !scores)
         return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_score: reward_model or scores is NULL");
     L2_TRY(l2_batch_read(batch, &b));
-    return l2_reward_model_scores(reward_model, &b, 1, scores);
+    return l2_reward_model_scores(reward_model, &b, scores);
 }
 
 llama2_status llama2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch,

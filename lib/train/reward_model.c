@@ -127,17 +127,16 @@ done:
     return status;
 }
 
-llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, int normalised,
-                                     float *scores)
+llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, float *scores)
 {
     llama2_context *ctx = reward_model->ctx;
     llama2_status status = LLAMA2_OK;
     int64_t *rows = NULL;
-    double shift = normalised ? reward_model->shift : 0, scale = normalised ? reward_model->scale : 1;
     L2_CHECK(l2_batch_check(reward_model->model, batch));
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_sequences * sizeof *rows, &rows));
     for (int32_t s = 0; s < batch->n_sequences; s++) rows[s] = batch->offsets[s + 1] - 1;
-    status = read_values(reward_model->model, batch, rows, batch->n_sequences, shift, scale, scores);
+    status = read_values(reward_model->model, batch, rows, batch->n_sequences, reward_model->shift, reward_model->scale,
+                         scores);
 done:
     l2_scratch_put(ctx, rows);
     return status;

@@ -22,9 +22,8 @@ llama2_reward_model *l2_reward_model_retain(llama2_reward_model *reward_model);
 void l2_reward_model_release(llama2_reward_model *reward_model);
 llama2_status l2_reward_model_set_normalisation(llama2_reward_model *reward_model, double shift, double scale);
 
-/* The head's value at each sequence's last token; with `normalised`, after shift and scale. scores: n_sequences. */
-llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, int normalised,
-                                     float *scores);
+/* The head's value at each sequence's last token, after shift and scale. scores: n_sequences. */
+llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, const llama2_batch *batch, float *scores);
 /* The head's value at each token. */
 llama2_status l2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch, float *values);
 

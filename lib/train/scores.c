@@ -18,7 +18,7 @@ llama2_status l2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_m
     }
     l2_rollouts_batch(rollouts, &batch);
     L2_CHECK(l2_scratch_get(ctx, (size_t)rollouts->n_samples * sizeof *scores, &scores));
-    L2_CHECK(l2_reward_model_scores(reward_model, &batch, array == LLAMA2_ROLLOUTS_SCORES, scores));
+    L2_CHECK(l2_reward_model_scores(reward_model, &batch, scores));
     L2_CHECK(l2_rollouts_put(rollouts, array, scores, rollouts->n_samples));
 done:
     l2_scratch_put(ctx, scores);
@@ -31,9 +31,9 @@ double l2_logit(double p)
 }
 
 /*
- * Rc = Rs if the prompt is about safety or Rs < threshold, else Rh, with R = sigmoid(raw); WHITEN(LOGIT(Rc)). The
- * sigmoid is monotone and the logit its inverse, so on raw scores this is: compare Rs to logit(threshold), and take the
- * raw score as it is.
+ * Rc = Rs if the prompt is about safety or Rs < threshold, else Rh, with R = sigmoid(score); WHITEN(LOGIT(Rc)). The
+ * sigmoid is monotone and the logit its inverse, so this is: compare the score Rs to logit(threshold), and take the
+ * score as it is.
  */
 llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *o)
 {

@@ -5,7 +5,7 @@
 #include "infer/rollouts.h"
 #include "train/reward_model.h"
 
-/* `array` SCORES: normalised scores; HELPFUL_SCORES and SAFETY_SCORES: raw ones, on which the combination works. */
+/* Into `array`: SCORES, HELPFUL_SCORES or SAFETY_SCORES. */
 llama2_status l2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model, int32_t array);
 
 llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety,

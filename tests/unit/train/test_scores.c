@@ -139,15 +139,15 @@ START_TEST(scores_of_reward_models)
     llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
     llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
     llama2_rollouts *r = recorded(ctx, 6, 2);
+    ck_ok(llama2_rollouts_score_into(r, reward, LLAMA2_ROLLOUTS_SAFETY_SCORES)); /* raw still */
     ck_ok(llama2_reward_model_set_normalisation(reward, 0.5, 3));
     ck_ok(llama2_rollouts_score(r, reward));
     ck_ok(llama2_rollouts_score_into(r, reward, LLAMA2_ROLLOUTS_HELPFUL_SCORES));
-    ck_ok(llama2_rollouts_score_into(r, reward, LLAMA2_ROLLOUTS_SAFETY_SCORES));
     ck_fails(llama2_rollouts_score_into(r, reward, LLAMA2_ROLLOUTS_VALUES), LLAMA2_E_INVALID);
     llama2_rollouts_view v = view_of(r);
     for (int s = 0; s < 6; s++) {
-        ck_assert(v.helpful_scores[s] == v.safety_scores[s]); /* raw */
-        ck_assert_double_eq_tol((double)v.scores[s], 3 * ((double)v.helpful_scores[s] - 0.5), 1e-6);
+        ck_assert(v.helpful_scores[s] == v.scores[s]);
+        ck_assert_double_eq_tol((double)v.scores[s], 3 * ((double)v.safety_scores[s] - 0.5), 1e-6);
     }
     llama2_rollouts_free(r);
     llama2_reward_model_free(reward);
