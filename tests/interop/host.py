@@ -153,11 +153,11 @@ class Model:
 
 
 class Rollouts:
-    """K answers of a model to each prompt (ids), by sampling at temperature 1."""
+    """K sampled answers of a model to each prompt (ids)."""
 
-    def __init__(self, model, prompts, samples, max_new_tokens, seed=0):
+    def __init__(self, model, prompts, samples, max_new_tokens, temperature, seed):
         self.model, self.handle = model, llama2.handle(llama2.llama2_rollouts)
-        options = new(llama2.llama2_rollout_options, samples_per_prompt=samples, max_new_tokens=max_new_tokens, seed=seed)
+        options = new(llama2.llama2_rollout_options, samples_per_prompt=samples, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
         lib.llama2_rollout(model.handle, model.batch(*prompts), options, self.handle)
 
     def view(self):
@@ -166,7 +166,7 @@ class Rollouts:
         return view
 
     def scores(self, reward_model):
-        """A raw score for each answer, from a reward model's folder."""
+        """A score for each answer, from a reward model's folder."""
         judge = llama2.handle(llama2.llama2_reward_model)
         lib.llama2_reward_model_load(self.model.ctx, os.fsencode(reward_model), None, judge)
         lib.llama2_rollouts_score_into(self.handle, judge, llama2.LLAMA2_ROLLOUTS_HELPFUL_SCORES)
