@@ -7,7 +7,7 @@
 
 #include "model/kv_cache.h"
 
-static int64_t tokens_read; /* by all forwards of the engine */
+static _Thread_local int64_t tokens_read; /* by all forwards of the engine, called by this thread */
 
 static llama2_status counted_forward(const llama2_model *model, l2_kv_cache *cache, const l2_kv_rows *rows,
                                      const int32_t *tokens, const int64_t *wanted, int64_t n, l2_tensor *hidden)
