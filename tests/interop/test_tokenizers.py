@@ -259,7 +259,8 @@ def test_byte_level_offsets(kind, byte_level, figure):
     for line in (line.encode() for line in every if not lacking.isdisjoint(line.encode())):
         _, ranges = own.encode_offsets(line)
         covered = bytes(line[i] for begin, end in ranges for i in range(begin, end))
-        assert covered == bytes(byte for byte in line if byte not in lacking)
+        within = bytes(byte for byte in covered if byte not in lacking)  # a piece may come from both sides of one
+        assert within == bytes(byte for byte in line if byte not in lacking)
 
 
 def test_llama2_folder_of_transformers(llama2_pair, data, tmp_path):
