@@ -128,6 +128,7 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *l
 {
     int32_t *n_merges;
     int adds_bos = tok->adds_bos;
+    int32_t pad = tok->pad;
     L2_TRY(l2_calloc(tok->ctx, (size_t)tok->n_pieces, sizeof *n_merges, &n_merges));
     llama2_status status = scores_from_merges(tok, n_merges);
     l2_free(tok->ctx, n_merges);
@@ -143,6 +144,7 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *l
     L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
     L2_TRY(l2_vocabulary_finish(tok));
     tok->adds_bos = adds_bos;
+    tok->pad = pad; /* "<unk>" in many folders, which is no control piece */
     tok->prefix_unless_space = metaspace;
     if (!metaspace) return LLAMA2_OK;
     L2_TRY(l2_alloc(tok->ctx, list->size, 1, &tok->original));

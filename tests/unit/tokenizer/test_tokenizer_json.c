@@ -165,6 +165,14 @@ static void check_ids(const llama2_tokenizer *tok, const char *text, const llama
     free(b);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
 /* What transformers 5 writes: a text that begins with a space gets none before it, and the file comes out as it was. */
 START_TEST(metaspace)
 {
@@ -191,6 +199,12 @@ START_TEST(metaspace)
                                     &again)); /* with the tokenizer_config.json, which names <unk> too */
         check_ids(again, " Hello", model, "Hello");
         ck_assert_int_eq(llama2_tokenizer_unk(again), 0);
+        ck_assert_int_eq(llama2_tokenizer_pad(again), -1);
+        llama2_tokenizer_free(again);
+        snprintf(path, sizeof path, "%s/tokenizer_config.json", folder);
+        write_text(path, "{\"pad_token\":\"<unk>\",\"unk_token\":\"<unk>\"}"); /* as many folders have it */
+        ck_ok(llama2_tokenizer_load(ctx, folder, NULL, &again));
+        ck_assert_int_eq(llama2_tokenizer_pad(again), 0);
         snprintf(command, sizeof command, "rm -r %s", folder);
         ck_assert_int_eq(system(command), 0);
         llama2_tokenizer_free(again);
