@@ -1,6 +1,7 @@
 """The whole of alignment on a real chat model, by the commands of docs/real-model.md as they stand there: SFT, both reward models, rejection sampling and PPO on
 SmolLM2, at a size that two cores do in half an hour. What each stage came to; then the tuned model in llama.cpp and transformers."""
 import json
+import math
 import os
 import re
 import sys
@@ -56,7 +57,9 @@ def test_stages(chain, figure):
     figure(f"in all {seconds / 60:.1f} minutes, {cpu_seconds / 60:.1f} of processors")
     assert cpu_seconds <= 2 * 30 * 60  # two cores, thirty minutes: whatever else the machine does
 
+    finite = lambda lines, *keys: all(math.isfinite(line[key]) for line in lines for key in keys if key in line)  # noqa: E731
     sft = read_lines(where / "sft/metrics.jsonl")
+    assert finite(sft, "loss", "held_out_loss")
     figure("SFT: held-out loss before and after:", sft[0]["held_out_loss"], sft[-1]["held_out_loss"])
     assert sft[-1]["held_out_loss"] < sft[0]["held_out_loss"] - 0.05
 
@@ -66,16 +69,17 @@ def test_stages(chain, figure):
         trained, held_out = next(line["train_accuracy"] for line in lines if "train_accuracy" in line), lines[-1]["held_out"]
         figure(f"{kind}: accuracy on the {pairs} pairs it was trained on {trained:.2f}; on {held_out['pairs']} held-out ones {held_out['accuracy']:.2f}, "
                f"of the longer answer {held_out['longer_wins']:.2f}")
-        assert above_chance(trained * pairs, pairs)
+        assert finite(lines, "loss", "ranking_loss", "margin") and above_chance(trained * pairs, pairs)
     sampling, *steps = read_lines(where / "rejection/metrics.jsonl")
     figure("rejection sampling: mean score of all and of the best:", sampling["mean_score"], sampling["mean_best"], f"; {sampling['kept']} of {sampling['prompts']} prompts kept")
     # The best of four is above their mean; learning the same answers a second time begins where the first time ended.
-    assert sampling["mean_best"] > sampling["mean_score"]
+    assert sampling["mean_best"] > sampling["mean_score"] and len(steps) >= 4 and finite(steps, "loss")
     assert np.mean([line["loss"] for line in steps[len(steps) // 2:]]) < np.mean([line["loss"] for line in steps[:len(steps) // 2]])
 
     ppo = read_lines(where / "ppo/metrics.jsonl")
     for key in ("objective/kl", "reward/helpful", "reward/safety", "val/num_eos_tokens", "response_length", "policy/clipfrac_avg", "loss/value_avg", "val/var_explained"):
         figure(f"PPO: {key}:", *(f"{line[key]:.3g}" for line in ppo))
+    assert len(ppo) == 8 and all(math.isfinite(line[key]) for line in ppo for key in ("objective/kl", "loss/policy_avg", "loss/value_avg"))
     assert ppo[0]["objective/kl"] == 0 and ppo[0]["val/ratio"] == pytest.approx(1, abs=0.02)  # the reference is the model as it came
     assert 0 < ppo[-1]["objective/kl"] < 5
     assert ppo[-1]["loss/value_avg"] < ppo[0]["loss/value_avg"]
