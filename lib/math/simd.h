@@ -41,10 +41,10 @@ enum { V_LANES = 16 };
 
 #if defined(__GNUC__)
 #define V_PREFETCH(p) __builtin_prefetch((const void *)(p), 0, 3)
-#define V_PREFETCH_ONCE(p) __builtin_prefetch((const void *)(p), 0, 0) /* of what is used once */
+#define V_PREFETCH_FAR(p) __builtin_prefetch((const void *)(p), 0, 2) /* to L2: of what L1 would lose before it is used */
 #else
 #define V_PREFETCH(p) ((void)(p))
-#define V_PREFETCH_ONCE(p) ((void)(p))
+#define V_PREFETCH_FAR(p) ((void)(p))
 #endif
 
 V_INLINE real r_fma(real a, real b, real c)

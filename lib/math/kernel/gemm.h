@@ -33,6 +33,18 @@ enum { GEMM_SOME_COLUMNS = 12 };
 #define GEMM_BODY V_INLINE
 #endif
 
+/* A row of b times a column of a. */
+GEMM_BODY void gemm_step(vreal acc[L2_TILE_ROWS][GEMM_VECTORS], const real *a, const real *a3, int64_t rsa, const real *b, const int m, const int nv,
+                         const int masked, int64_t last)
+{
+    vreal bv[GEMM_VECTORS];
+    V_UNROLL for (int v = 0; v < nv; v++) bv[v] = masked && v == nv - 1 ? v_load_n(b + V_LANES * v, last) : v_load(b + V_LANES * v);
+    V_UNROLL for (int i = 0; i < m; i++) {
+        vreal ai = v_set1(i < 3 ? a[i * rsa] : a3[(i - 3) * rsa]);
+        V_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
+    }
+}
+
 /* m rows x nv vectors, both constants at each call; `last` lanes of the last vector, 16 or a run-time number. */
 GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, const int m,
                         const int nv, const int masked, int64_t last, int mode)
@@ -45,16 +57,11 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
         }
     }
     const real *a3 = a + 3 * rsa; /* rows 0-2 and 3-5 from two pointers: what x86 can address without further registers */
-    for (int64_t p = 0; p < k; p++, a += csa, a3 += csa, b += ldb) {
-        vreal bv[GEMM_VECTORS];
-        V_UNROLL for (int v = 0; v < nv; v++) {
-            bv[v] = masked && v == nv - 1 ? v_load_n(b + V_LANES * v, last) : v_load(b + V_LANES * v);
-        }
-        V_UNROLL for (int i = 0; i < m; i++) {
-            vreal ai = v_set1(i < 3 ? a[i * rsa] : a3[(i - 3) * rsa]);
-            V_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
-        }
+    int64_t p = 0;
+    for (; p + 2 <= k; p += 2, a += 2 * csa, a3 += 2 * csa, b += 2 * ldb) {
+        V_UNROLL for (int u = 0; u < 2; u++) gemm_step(acc, a + u * csa, a3 + u * csa, rsa, b + u * ldb, m, nv, masked, last);
     }
+    if (p < k) gemm_step(acc, a, a3, rsa, b, m, nv, masked, last);
     V_UNROLL for (int i = 0; i < m; i++) {
         V_UNROLL for (int v = 0; v < nv; v++) {
             real *q = c + i * ldc + V_LANES * v;
@@ -94,6 +101,19 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
 
 #if GEMM_VECTORS == 4
 GEMM_INSTANCE(gemm_rows_64, 4, 0)
+
+/* As the panels lie: with strides that are known the loop has two additions. */
+static void gemm_panel_64(int64_t k, const real *a, int64_t rsa, const real *b, real *c, int64_t ldc, int m, int mode)
+{
+    enum { csa = 1, ldb = L2_TILE_COLUMNS };
+    GEMM_ROWS(4, 0, 16)
+}
+static void gemm_panels_64(int64_t k, const real *a, const real *b, real *c, int64_t ldc, int m, int mode)
+{
+    enum { rsa = 1, csa = L2_TILE_ROWS, ldb = L2_TILE_COLUMNS };
+    GEMM_ROWS(4, 0, 16)
+}
+
 GEMM_INSTANCE(gemm_rows_tail_64, 4, 1)
 GEMM_INSTANCE(gemm_rows_tail_48, 3, 1)
 GEMM_INSTANCE(gemm_rows_tail_32, 2, 1)
@@ -108,7 +128,10 @@ static void gemm_tile(int64_t k, const void *a_, int64_t rsa, int64_t csa, const
     const real *a = a_, *b = b_;
     real *c = c_;
 #if GEMM_VECTORS == 4
-    if (n == 64) gemm_rows_64(k, a, rsa, csa, b, ldb, c, ldc, m, 16, mode);
+    const int packed = n == L2_TILE_COLUMNS && ldb == L2_TILE_COLUMNS;
+    if (packed && csa == 1) gemm_panel_64(k, a, rsa, b, c, ldc, m, mode);
+    else if (packed && rsa == 1 && csa == L2_TILE_ROWS) gemm_panels_64(k, a, b, c, ldc, m, mode);
+    else if (n == 64) gemm_rows_64(k, a, rsa, csa, b, ldb, c, ldc, m, 16, mode);
     else if (n > 48) gemm_rows_tail_64(k, a, rsa, csa, b, ldb, c, ldc, m, n - 48, mode);
     else if (n > 32) gemm_rows_tail_48(k, a, rsa, csa, b, ldb, c, ldc, m, n - 32, mode);
     else if (n > 16) gemm_rows_tail_32(k, a, rsa, csa, b, ldb, c, ldc, m, n - 16, mode);
@@ -131,8 +154,8 @@ V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int6
     v_transpose(v);
 }
 
-/* Rows: a panel's part of a row is too short for the hardware to fetch ahead. */
-enum { GEMM_PACK_AHEAD = 32 };
+/* Rows and columns: a panel's part of a row is too short for the hardware to fetch ahead, and 16 columns are more than it follows. */
+enum { GEMM_PACK_AHEAD = 32, GEMM_PACK_ALONG = 128 };
 
 /* A panel of b for gemm_tile: out[p * ldo + j] = b[p * rs + j * cs] for p < k, j < n. One of the strides is 1; whole vectors are written. */
 static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs, void *out_, int64_t ldo)
@@ -154,6 +177,7 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
         const real *w = b + j * cs;
         for (int64_t p = 0; p < k; p += 16) {
             vreal v[16];
+            V_UNROLL for (int i = 0; i < 16; i++) V_PREFETCH(w + p + GEMM_PACK_ALONG + i * cs);
             gemm_load_transposed(v, w + p, cs, n - j, k - p);
             int64_t depth = k - p < 16 ? k - p : 16;
             real *q = out + p * ldo + j;
@@ -168,6 +192,17 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
     }
 }
 
+/* AVX-512 masks a store for nothing. Elsewhere whole vectors, whose surplus the next store covers, but for the end of the panel. */
+#if defined(L2_SIMD_AVX512)
+#define GEMM_STORE_ROWS(q, v, n, more) v_store_n(q, v, n)
+#else
+#define GEMM_STORE_ROWS(q, v, n, more)                                                                       \
+    do {                                                                                                     \
+        if (more) v_store(q, v);                                                                             \
+        else v_store_n(q, v, n);                                                                             \
+    } while (0)
+#endif
+
 /* Panels of L2_TILE_ROWS rows of a, where these lie side by side: panel i / 6 begins at out + i * k; in it out[p * 6 + i % 6] = a[p * cs + i]. */
 static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *out_)
 {
@@ -179,12 +214,8 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
         for (int64_t i = 0; i < m; i += R) {
             real *q = out + i * k + p0 * R;
             int64_t n = m - i < R ? m - i : R;
-            if (i + V_LANES <= m) { /* whole vectors, whose surplus the next store covers, but for the end of the panel */
-                for (int64_t p = p0; p < p1; p++, q += R) {
-                    vreal v = v_load(a + p * cs + i);
-                    if (p + 2 < k) v_store(q, v);
-                    else v_store_n(q, v, n);
-                }
+            if (i + V_LANES <= m) {
+                for (int64_t p = p0; p < p1; p++, q += R) GEMM_STORE_ROWS(q, v_load(a + p * cs + i), n, p + 2 < k);
             } else {
                 for (int64_t p = p0; p < p1; p++, q += R) v_store_n(q, v_load_n(a + p * cs + i, n), n);
             }
@@ -210,7 +241,7 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
             vreal v[16];
             const real *next = ahead + 16 * p;
             V_UNROLL for (int j = 0; j < 16; j++) {
-                V_PREFETCH_ONCE(next + 16 * j);
+                V_PREFETCH_FAR(next + 16 * j);
                 v[j] = v_load(w + j * ldw + p);
             }
             v_transpose(v);
