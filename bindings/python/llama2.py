@@ -130,6 +130,17 @@ LLAMA2_FORMAT_GGUF = 2
 LLAMA2_FORMAT_LLAMA2C = 3
 LLAMA2_FORMAT_META = 4
 LLAMA2_TYPE_KEEP = -1
+LLAMA2_SOURCE_OWN_HELPFUL = 0
+LLAMA2_SOURCE_OWN_SAFETY = 1
+LLAMA2_SOURCE_OPEN_HELPFUL = 2
+LLAMA2_SOURCE_OPEN_HARMLESS = 3
+LLAMA2_MIX_ALL = 0
+LLAMA2_MIX_WEIGHTS = 1
+LLAMA2_MIX_EQUAL = 2
+LLAMA2_MIX_HELPFULNESS = 3
+LLAMA2_MIX_SAFETY = 4
+LLAMA2_MIX_NINE_TO_ONE = 5
+LLAMA2_MIX_OPEN_FIRST = 6
 LLAMA2_SCHEDULE_COSINE = 0
 LLAMA2_SCHEDULE_CONSTANT = 1
 LLAMA2_HEAD_NORMAL = 0
@@ -219,6 +230,10 @@ class llama2_stops(Structure):
 
 
 class llama2_shard_writer(Structure):
+    pass
+
+
+class llama2_mixture(Structure):
     pass
 
 
@@ -514,6 +529,16 @@ class llama2_shards_source(Structure):
     ]
 
 
+class llama2_mixture_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("recipe", c_int32),
+        ("seed", c_uint64),
+        ("epoch_items", c_int64),
+        ("open_first", c_double),
+    ]
+
+
 class llama2_optimizer_options(Structure):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -590,6 +615,53 @@ class llama2_reward_metrics(Structure):
         ("grad_norm", c_double),
         ("lr", c_double),
         ("step", c_int64),
+    ]
+
+
+class llama2_scored_pairs(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("group", c_int32),
+        ("n_pairs", c_int64),
+        ("scores", POINTER(c_float)),
+        ("groups", POINTER(c_int32)),
+        ("lengths", POINTER(c_int64)),
+        ("safe", POINTER(c_int32)),
+    ]
+
+
+class llama2_reward_card(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("n_pairs", c_int64),
+        ("n_ties", c_int64),
+        ("accuracy", c_double),
+        ("accuracy_low", c_double),
+        ("accuracy_high", c_double),
+        ("mean_score", c_double),
+        ("min_score", c_double),
+        ("max_score", c_double),
+        ("mean_chosen", c_double),
+        ("mean_rejected", c_double),
+        ("mean_margin", c_double),
+        ("brier", c_double),
+        ("ece", c_double),
+        ("longer_wins", c_double),
+        ("longer_wins_low", c_double),
+        ("longer_wins_high", c_double),
+        ("n_length_matched", c_int64),
+        ("length_matched_accuracy", c_double),
+        ("length_matched_low", c_double),
+        ("length_matched_high", c_double),
+        ("n_labelled", c_int64),
+        ("n_unsafe", c_int64),
+        ("safety_accuracy", c_double),
+        ("auc", c_double),
+        ("unsafe_recall", c_double),
+        ("unsafe_precision", c_double),
+        ("unsafe_recall_015", c_double),
+        ("unsafe_precision_015", c_double),
     ]
 
 
@@ -845,6 +917,11 @@ FUNCTIONS = {
     "llama2_shards_sources": (c_int32, [POINTER(llama2_shards)]),
     "llama2_shards_source_info": (llama2_status, [POINTER(llama2_shards), c_int32, POINTER(llama2_shards_source)]),
     "llama2_shards_free": (None, [POINTER(llama2_shards)]),
+    "llama2_mixture_options_init": (None, [POINTER(llama2_mixture_options), c_size_t]),
+    "llama2_mixture_create": (llama2_status, [POINTER(llama2_context), c_int32, POINTER(c_int64), POINTER(c_int32), POINTER(c_double), POINTER(llama2_mixture_options), POINTER(POINTER(llama2_mixture))]),
+    "llama2_mixture_epoch_items": (c_int64, [POINTER(llama2_mixture)]),
+    "llama2_mixture_draw": (llama2_status, [POINTER(llama2_mixture), c_uint64, c_int64, POINTER(c_int32), POINTER(c_int64)]),
+    "llama2_mixture_free": (None, [POINTER(llama2_mixture)]),
     "llama2_optimizer_options_init": (None, [POINTER(llama2_optimizer_options), c_size_t]),
     "llama2_optimizer_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_optimizer_options), POINTER(POINTER(llama2_optimizer))]),
     "llama2_optimizer_free": (None, [POINTER(llama2_optimizer)]),
@@ -879,6 +956,9 @@ FUNCTIONS = {
     "llama2_reward_accumulate": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_pairs), POINTER(llama2_reward_metrics)]),
     "llama2_reward_step": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_pairs), POINTER(llama2_reward_metrics)]),
     "llama2_reward_evaluate": (llama2_status, [POINTER(llama2_reward_model), POINTER(llama2_pairs), POINTER(llama2_reward_metrics), POINTER(c_float)]),
+    "llama2_reward_card_make": (llama2_status, [POINTER(llama2_context), POINTER(llama2_scored_pairs), POINTER(llama2_reward_card)]),
+    "llama2_reward_calibration": (llama2_status, [POINTER(llama2_scored_pairs), c_int32, POINTER(c_int64), POINTER(c_double), POINTER(c_double), POINTER(c_double), POINTER(c_double)]),
+    "llama2_reward_histogram": (llama2_status, [POINTER(llama2_scored_pairs), c_double, c_double, c_int32, POINTER(c_int64), POINTER(c_int64)]),
     "llama2_rollout_options_init": (None, [POINTER(llama2_rollout_options), c_size_t]),
     "llama2_rollout": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(llama2_rollout_options), POINTER(POINTER(llama2_rollouts))]),
     "llama2_rollouts_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_batch), POINTER(c_int32), c_int32, c_int32, c_double, POINTER(POINTER(llama2_rollouts))]),

@@ -99,6 +99,17 @@ pub const LLAMA2_FORMAT_GGUF: i32 = 2;
 pub const LLAMA2_FORMAT_LLAMA2C: i32 = 3;
 pub const LLAMA2_FORMAT_META: i32 = 4;
 pub const LLAMA2_TYPE_KEEP: i32 = -1;
+pub const LLAMA2_SOURCE_OWN_HELPFUL: i32 = 0;
+pub const LLAMA2_SOURCE_OWN_SAFETY: i32 = 1;
+pub const LLAMA2_SOURCE_OPEN_HELPFUL: i32 = 2;
+pub const LLAMA2_SOURCE_OPEN_HARMLESS: i32 = 3;
+pub const LLAMA2_MIX_ALL: i32 = 0;
+pub const LLAMA2_MIX_WEIGHTS: i32 = 1;
+pub const LLAMA2_MIX_EQUAL: i32 = 2;
+pub const LLAMA2_MIX_HELPFULNESS: i32 = 3;
+pub const LLAMA2_MIX_SAFETY: i32 = 4;
+pub const LLAMA2_MIX_NINE_TO_ONE: i32 = 5;
+pub const LLAMA2_MIX_OPEN_FIRST: i32 = 6;
 pub const LLAMA2_SCHEDULE_COSINE: i32 = 0;
 pub const LLAMA2_SCHEDULE_CONSTANT: i32 = 1;
 pub const LLAMA2_HEAD_NORMAL: i32 = 0;
@@ -203,6 +214,11 @@ pub struct llama2_stops {
 
 #[repr(C)]
 pub struct llama2_shard_writer {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+pub struct llama2_mixture {
     _private: [u8; 0],
 }
 
@@ -722,6 +738,28 @@ const _: () = assert!(std::mem::size_of::<llama2_shards_source>() == 32);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct llama2_mixture_options {
+    pub struct_size: u32,
+    pub recipe: i32,
+    pub seed: u64,
+    pub epoch_items: i64,
+    pub open_first: f64,
+}
+
+impl llama2_mixture_options {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_mixture_options_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_mixture_options>() == 32);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct llama2_optimizer_options {
     pub struct_size: u32,
     pub reserved: i32,
@@ -870,6 +908,77 @@ impl llama2_reward_metrics {
     }
 }
 const _: () = assert!(std::mem::size_of::<llama2_reward_metrics>() == 112);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_scored_pairs {
+    pub struct_size: u32,
+    pub group: i32,
+    pub n_pairs: i64,
+    pub scores: *const f32,
+    pub groups: *const i32,
+    pub lengths: *const i64,
+    pub safe: *const i32,
+}
+
+impl llama2_scored_pairs {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_scored_pairs>() == 48);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_reward_card {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub n_pairs: i64,
+    pub n_ties: i64,
+    pub accuracy: f64,
+    pub accuracy_low: f64,
+    pub accuracy_high: f64,
+    pub mean_score: f64,
+    pub min_score: f64,
+    pub max_score: f64,
+    pub mean_chosen: f64,
+    pub mean_rejected: f64,
+    pub mean_margin: f64,
+    pub brier: f64,
+    pub ece: f64,
+    pub longer_wins: f64,
+    pub longer_wins_low: f64,
+    pub longer_wins_high: f64,
+    pub n_length_matched: i64,
+    pub length_matched_accuracy: f64,
+    pub length_matched_low: f64,
+    pub length_matched_high: f64,
+    pub n_labelled: i64,
+    pub n_unsafe: i64,
+    pub safety_accuracy: f64,
+    pub auc: f64,
+    pub unsafe_recall: f64,
+    pub unsafe_precision: f64,
+    pub unsafe_recall_015: f64,
+    pub unsafe_precision_015: f64,
+}
+
+impl llama2_reward_card {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_reward_card>() == 232);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1241,6 +1350,11 @@ extern "C" {
     pub fn llama2_shards_sources(shards: *const llama2_shards) -> i32;
     pub fn llama2_shards_source_info(shards: *const llama2_shards, index: i32, info: *mut llama2_shards_source) -> llama2_status;
     pub fn llama2_shards_free(shards: *mut llama2_shards);
+    pub fn llama2_mixture_options_init(options: *mut llama2_mixture_options, size: usize);
+    pub fn llama2_mixture_create(ctx: *mut llama2_context, n_sources: i32, counts: *const i64, kinds: *const i32, weights: *const f64, options: *const llama2_mixture_options, out: *mut *mut llama2_mixture) -> llama2_status;
+    pub fn llama2_mixture_epoch_items(mixture: *const llama2_mixture) -> i64;
+    pub fn llama2_mixture_draw(mixture: *const llama2_mixture, position: u64, n: i64, sources: *mut i32, items: *mut i64) -> llama2_status;
+    pub fn llama2_mixture_free(mixture: *mut llama2_mixture);
     pub fn llama2_optimizer_options_init(options: *mut llama2_optimizer_options, size: usize);
     pub fn llama2_optimizer_create(ctx: *mut llama2_context, options: *const llama2_optimizer_options, out: *mut *mut llama2_optimizer) -> llama2_status;
     pub fn llama2_optimizer_free(optimizer: *mut llama2_optimizer);
@@ -1275,6 +1389,9 @@ extern "C" {
     pub fn llama2_reward_accumulate(trainer: *mut llama2_trainer, pairs: *const llama2_pairs, metrics: *mut llama2_reward_metrics) -> llama2_status;
     pub fn llama2_reward_step(trainer: *mut llama2_trainer, pairs: *const llama2_pairs, metrics: *mut llama2_reward_metrics) -> llama2_status;
     pub fn llama2_reward_evaluate(reward_model: *const llama2_reward_model, pairs: *const llama2_pairs, metrics: *mut llama2_reward_metrics, scores: *mut f32) -> llama2_status;
+    pub fn llama2_reward_card_make(ctx: *mut llama2_context, pairs: *const llama2_scored_pairs, card: *mut llama2_reward_card) -> llama2_status;
+    pub fn llama2_reward_calibration(pairs: *const llama2_scored_pairs, n_bins: i32, counts: *mut i64, confidence: *mut f64, accuracy: *mut f64, low: *mut f64, high: *mut f64) -> llama2_status;
+    pub fn llama2_reward_histogram(pairs: *const llama2_scored_pairs, low: f64, high: f64, n_bins: i32, chosen: *mut i64, rejected: *mut i64) -> llama2_status;
     pub fn llama2_rollout_options_init(options: *mut llama2_rollout_options, size: usize);
     pub fn llama2_rollout(policy: *mut llama2_model, prompts: *const llama2_batch, options: *const llama2_rollout_options, out: *mut *mut llama2_rollouts) -> llama2_status;
     pub fn llama2_rollouts_create(ctx: *mut llama2_context, sequences: *const llama2_batch, prompt_lengths: *const i32, samples_per_prompt: i32, eos_id: i32, temperature: f64, out: *mut *mut llama2_rollouts) -> llama2_status;

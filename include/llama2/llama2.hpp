@@ -91,6 +91,7 @@ using session = handle<llama2_session, llama2_session_free>;
 using stops = handle<llama2_stops, llama2_stops_free>;
 using packer = handle<llama2_packer, llama2_packer_free>;
 using shards = handle<llama2_shards, llama2_shards_free>;
+using mixture = handle<llama2_mixture, llama2_mixture_free>;
 using shard_writer = handle<llama2_shard_writer, llama2_shard_writer_free>;
 using optimizer = handle<llama2_optimizer, llama2_optimizer_free>;
 using trainer = handle<llama2_trainer, llama2_trainer_free>;

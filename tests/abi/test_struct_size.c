@@ -33,6 +33,10 @@ static const llama2_batch batch = {
     .struct_size = sizeof batch, .n_sequences = 2, .n_tokens = 8, .tokens = tokens, .offsets = offsets};
 static const llama2_pairs pairs = {.struct_size = sizeof pairs, .n_pairs = 1, .batch = &batch};
 
+static const float scored_pairs_scores[] = {1, 0, 2, 3};
+static const llama2_scored_pairs scored_pairs = {
+    .struct_size = sizeof scored_pairs, .n_pairs = 2, .scores = scored_pairs_scores};
+
 /* A model as llama2.c's .bin: its header, and numbers that are all 0. */
 static const int32_t model_file[45] = {2, 1, 1, 1, 1, 4, 1};
 static const llama2_host_file host_file = {
@@ -264,6 +268,27 @@ static llama2_status use_batch_of_pairs(void *s)
     return llama2_reward_evaluate(reward_model, &own, NULL, NULL);
 }
 
+static llama2_status use_mixture(void *s)
+{
+    MAKES(llama2_mixture, llama2_mixture_create(ctx, 1, offsets + 1, NULL, NULL, s, &made));
+}
+static llama2_status use_card(void *s)
+{
+    llama2_reward_card card = {.struct_size = sizeof card};
+    return llama2_reward_card_make(ctx, s, &card);
+}
+static llama2_status use_calibration(void *s)
+{
+    static int64_t count;
+    static double confidence, accuracy;
+    return llama2_reward_calibration(s, 1, &count, &confidence, &accuracy, NULL, NULL);
+}
+static llama2_status use_histogram(void *s)
+{
+    static int64_t chosen, rejected;
+    return llama2_reward_histogram(s, 0, 1, 1, &chosen, &rejected);
+}
+
 static llama2_status use_host_file(void *s)
 {
     MAKES(llama2_model, llama2_model_load_host(ctx, s, NULL, &made));
@@ -324,6 +349,10 @@ static llama2_status get_reward(void *s)
 static llama2_status get_reward_evaluated(void *s)
 {
     return llama2_reward_evaluate(reward_model, &pairs, s, NULL);
+}
+static llama2_status get_card(void *s)
+{
+    return llama2_reward_card_make(ctx, &scored_pairs, s);
 }
 static llama2_status get_view(void *s)
 {
@@ -390,6 +419,7 @@ INIT(llama2_model_options)
 INIT(llama2_memory_options)
 INIT(llama2_sampling)
 INIT(llama2_shards_options)
+INIT(llama2_mixture_options)
 INIT(llama2_optimizer_options)
 INIT(llama2_trainer_options)
 INIT(llama2_reward_options)
@@ -400,21 +430,39 @@ INIT(llama2_ppo_options)
 INIT(llama2_convert_options)
 
 static const in_row in_rows[] = {
-    OPTIONS(llama2_context_options, use_context),     OPTIONS(llama2_tokenizer_options, use_tokenizer_options),
-    OPTIONS(llama2_tokenizer_pieces, use_pieces),     OPTIONS(llama2_chat, use_chat),
-    OPTIONS(llama2_packer_options, use_packer),       OPTIONS(llama2_config, use_config),
-    OPTIONS(llama2_model_options, use_model),         OPTIONS(llama2_memory_options, use_memory_options),
-    OPTIONS(llama2_sampling, use_sampling),           OPTIONS(llama2_shards_options, use_shards),
-    OPTIONS(llama2_optimizer_options, use_optimizer), OPTIONS(llama2_trainer_options, use_trainer),
-    OPTIONS(llama2_reward_options, use_reward),       OPTIONS(llama2_rollout_options, use_rollout),
-    OPTIONS(llama2_combine_options, use_combine),     OPTIONS(llama2_pool_add_options, use_pool_add),
-    OPTIONS(llama2_ppo_options, use_ppo_advantages),  OPTIONS(llama2_ppo_options, use_ppo_update),
-    VIEW(llama2_batch, &batch, use_batch_logits),     VIEW(llama2_batch, &batch, use_batch_sft),
-    VIEW(llama2_batch, &batch, use_batch_score),      VIEW(llama2_batch, &batch, use_batch_rollout),
-    VIEW(llama2_batch, &batch, use_batch_rollouts),   VIEW(llama2_batch, &batch, use_batch_gradients),
-    VIEW(llama2_batch, &batch, use_batch_of_pairs),   VIEW(llama2_pairs, &pairs, use_pairs_step),
-    VIEW(llama2_pairs, &pairs, use_pairs_evaluate),   VIEW(llama2_host_file, &host_file, use_host_file),
+    OPTIONS(llama2_context_options, use_context),
+    OPTIONS(llama2_tokenizer_options, use_tokenizer_options),
+    OPTIONS(llama2_tokenizer_pieces, use_pieces),
+    OPTIONS(llama2_chat, use_chat),
+    OPTIONS(llama2_packer_options, use_packer),
+    OPTIONS(llama2_config, use_config),
+    OPTIONS(llama2_model_options, use_model),
+    OPTIONS(llama2_memory_options, use_memory_options),
+    OPTIONS(llama2_sampling, use_sampling),
+    OPTIONS(llama2_shards_options, use_shards),
+    OPTIONS(llama2_optimizer_options, use_optimizer),
+    OPTIONS(llama2_trainer_options, use_trainer),
+    OPTIONS(llama2_reward_options, use_reward),
+    OPTIONS(llama2_rollout_options, use_rollout),
+    OPTIONS(llama2_combine_options, use_combine),
+    OPTIONS(llama2_pool_add_options, use_pool_add),
+    OPTIONS(llama2_ppo_options, use_ppo_advantages),
+    OPTIONS(llama2_ppo_options, use_ppo_update),
+    VIEW(llama2_batch, &batch, use_batch_logits),
+    VIEW(llama2_batch, &batch, use_batch_sft),
+    VIEW(llama2_batch, &batch, use_batch_score),
+    VIEW(llama2_batch, &batch, use_batch_rollout),
+    VIEW(llama2_batch, &batch, use_batch_rollouts),
+    VIEW(llama2_batch, &batch, use_batch_gradients),
+    VIEW(llama2_batch, &batch, use_batch_of_pairs),
+    VIEW(llama2_pairs, &pairs, use_pairs_step),
+    VIEW(llama2_pairs, &pairs, use_pairs_evaluate),
+    VIEW(llama2_host_file, &host_file, use_host_file),
     OPTIONS(llama2_convert_options, use_convert),
+    OPTIONS(llama2_mixture_options, use_mixture),
+    VIEW(llama2_scored_pairs, &scored_pairs, use_card),
+    VIEW(llama2_scored_pairs, &scored_pairs, use_calibration),
+    VIEW(llama2_scored_pairs, &scored_pairs, use_histogram),
 };
 
 static const out_row out_rows[] = {
@@ -429,6 +477,7 @@ static const out_row out_rows[] = {
     OUT(llama2_step_metrics, get_step),
     OUT(llama2_reward_metrics, get_reward),
     OUT(llama2_reward_metrics, get_reward_evaluated),
+    OUT(llama2_reward_card, get_card),
     OUT(llama2_rollouts_view, get_view),
     OUT(llama2_pool_metrics, get_pool),
     OUT(llama2_pool_sample, get_sample),
