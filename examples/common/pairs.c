@@ -9,11 +9,18 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
 {
     char error[1024];
     records all = {0};
+    size_t read[ARGS_MAX]; /* records up to the end of each file */
     bool ok = true;
     *set = (pair_set){0};
-    for (size_t i = 0; ok && i < files->count; i++)
+    for (size_t i = 0; ok && i < files->count; i++) {
         ok = records_read(&all, files->items[i], RECORD_COMPARISON, error, sizeof error) || app_fail(a, "%s", error);
+        read[i] = all.n;
+    }
     ok = ok && pairs_encode(a, tokenizer, &all, max_tokens, margin, to_train, set);
+    for (size_t i = 0, k = 0; ok && i < files->count; i++) {
+        while (k < set->n && set->of[k] < all.items + read[i]) k++;
+        set->ends[i] = k;
+    }
     set->records = all;
     return ok;
 }
@@ -95,55 +102,43 @@ static void count(pair_tally *t, double chosen, double rejected, const record *r
     t->longer += x > y ? 1 : x == y ? 0.5 : 0;
 }
 
-static json_t *shown(const pair_tally *t)
+bool pairs_score(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
+                 float *scores)
 {
-    json_t *o = json_pack("{s:I}", "pairs", (json_int_t)t->n);
-    app_put(o, "accuracy", t->right / t->n);
-    app_put(o, "longer_wins", t->longer / t->n);
-    return o;
+    enum { AT_ONCE = 64 };
+    for (size_t first = 0; first < n; first += AT_ONCE) {
+        size_t now = n - first < AT_ONCE ? n - first : AT_ONCE;
+        llama2_reward_metrics m = {.struct_size = sizeof m};
+        if (!pairs_batch(a, set, index ? index + first : NULL, first, now, 0) ||
+            !app_try(a, llama2_reward_evaluate(reward_model, &set->pairs, &m, scores + 2 * first), "evaluating"))
+            return false;
+    }
+    return true;
+}
+
+double pairs_loss(const pair_set *set, const record *r, double chosen, double rejected)
+{
+    double z = chosen - rejected - (double)llama2_reward_margin(set->margin, r->rating);
+    return z > 0 ? log1p(exp(-z)) : log1p(exp(z)) - z;
 }
 
 bool pairs_judge(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
                  pair_figures *out)
 {
-    enum { AT_ONCE = 64 };
+    float *scores = app_must(malloc((2 * n + 1) * sizeof *scores));
+    bool ok = pairs_score(a, set, index, n, reward_model, scores);
     *out = (pair_figures){.low = INFINITY, .high = -INFINITY};
-    for (size_t first = 0; first < n; first += AT_ONCE) {
-        size_t now = n - first < AT_ONCE ? n - first : AT_ONCE;
-        llama2_reward_metrics m = {.struct_size = sizeof m};
-        if (!pairs_batch(a, set, index ? index + first : NULL, first, now, 0) ||
-            !app_try(a, llama2_reward_evaluate(reward_model, &set->pairs, &m, set->scores), "evaluating"))
-            return false;
-        for (size_t i = 0; i < now; i++) {
-            const record *r = set->of[index ? index[first + i] : first + i];
-            double c = (double)set->scores[2 * i], j = (double)set->scores[2 * i + 1];
-            count(&out->all, c, j, r);
-            count(&out->by_rating[r->rating >= 0 && r->rating < 4 ? r->rating : 4], c, j, r);
-            double z = c - j - (double)set->margins[i];
-            out->loss += z > 0 ? log1p(exp(-z)) : log1p(exp(z)) - z;
-            out->chosen += c;
-            out->rejected += j;
-            out->low = fmin(out->low, fmin(c, j));
-            out->high = fmax(out->high, fmax(c, j));
-        }
+    for (size_t i = 0; ok && i < n; i++) {
+        const record *r = set->of[index ? index[i] : i];
+        double c = (double)scores[2 * i], j = (double)scores[2 * i + 1];
+        count(&out->all, c, j, r);
+        count(&out->by_rating[r->rating >= 0 && r->rating < 4 ? r->rating : 4], c, j, r);
+        out->loss += pairs_loss(set, r, c, j);
+        out->chosen += c;
+        out->rejected += j;
+        out->low = fmin(out->low, fmin(c, j));
+        out->high = fmax(out->high, fmax(c, j));
     }
-    return true;
-}
-
-json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model)
-{
-    static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better",
-                                          "unrated"};
-    pair_figures f;
-    if (!pairs_judge(a, set, NULL, set->n, reward_model, &f)) return NULL;
-    json_t *o = shown(&f.all), *rated = json_object();
-    app_put(o, "loss", f.loss / f.all.n);
-    app_put(o, "mean_chosen", f.chosen / f.all.n);
-    app_put(o, "mean_rejected", f.rejected / f.all.n);
-    app_put(o, "min_score", f.low);
-    app_put(o, "max_score", f.high);
-    for (int i = 0; i < 5; i++)
-        if (f.by_rating[i].n > 0) json_object_set_new(rated, ratings[i], shown(&f.by_rating[i]));
-    json_object_set_new(o, "by_rating", rated);
-    return o;
+    free(scores);
+    return ok;
 }

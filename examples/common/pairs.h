@@ -11,9 +11,9 @@ typedef struct pair_set {
     const record **of;
     size_t n;
     llama2_packer *packer;
-    float *margins, *scores; /* of the pairs of a batch; scores two each */
-    int32_t *safe, margin;   /* LLAMA2_MARGIN_* */
-    size_t room;
+    float *margins, *scores;     /* of the pairs of a batch; scores two each */
+    int32_t *safe, margin;       /* LLAMA2_MARGIN_* */
+    size_t room, ends[ARGS_MAX]; /* ends: pairs up to the end of each file */
     llama2_batch batch;
     llama2_pairs pairs;
 } pair_set;
@@ -40,11 +40,13 @@ typedef struct pair_figures {
     double low, high;              /* scores */
 } pair_figures;
 
+/* Raw scores of pairs index[0 .. n), two each; index NULL: of the first n. */
+bool pairs_score(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
+                 float *scores);
+/* The ranking loss of a pair, with the margin of its rating. */
+double pairs_loss(const pair_set *set, const record *r, double chosen, double rejected);
 /* How a reward model does on pairs index[0 .. n); index NULL: on the first n. */
 bool pairs_judge(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
                  pair_figures *out);
-/* Held-out figures as an object: accuracy, by rating, beside the rule that the longer answer wins; loss, margin,
- * scores. */
-json_t *pairs_evaluate(app *a, pair_set *set, const llama2_reward_model *reward_model);
 
 #endif

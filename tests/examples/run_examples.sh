@@ -91,6 +91,7 @@ for program in tokenize generate chat score convert inspect pretrain sft reward 
 done
 for program in generate chat score convert inspect pretrain sft reward reject ppo; do expect 2 "Try" $program; done
 expect 2 "system needs --chat" generate --model x --prompt y --system z
+expect 2 "for --evaluate-only" reward --model x --data y --out z --reward r
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
 expect 2 "the shape is that of --model" pretrain --model x --data y --out z --dim 64
 expect 2 "--out is missing" convert --model x
@@ -113,11 +114,42 @@ json first stage step=0 held_out_loss
 [ "$(sed 's/.*"held_out_loss":\([0-9]*\).*/\1/' first)" -gt 1 ] && tail -1 chat/metrics.jsonl | grep -q '"held_out_loss":0\.[0-2]' || fail "sft: the held-out loss does not fall: $(cat first; tail -1 chat/metrics.jsonl)"
 resumes helpful INT reward --model chat --data pairs.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl
 json out held_out.accuracy held_out.longer_wins held_out.by_rating.better.accuracy
+cp out helpful.out
 expect 0 - reward --model chat --data pairs.jsonl --margin large --safety-weight 0.5 --centre --batch 16 --lr 1e-3 --epochs 4 --out safety --quiet
 json out steps=8 pairs=32 train_accuracy=1.0
 tail -2 safety/metrics.jsonl | head -1 >line
 json line stage step=8 ranking_loss safety_loss accuracy
 json safety/metrics.jsonl stage step=8 train_accuracy=1.0
+# Mixes: what is drawn from where; the first pairs alone; a model's report card on other sets.
+head -12 pairs.jsonl >safety.jsonl
+sed -n '13,28s/"rating".*/"rejected_safe": null}/p' pairs.jsonl >open.jsonl
+resumes mixed KILL reward --model chat --data pairs.jsonl --safety safety.jsonl --open open.jsonl --mix helpfulness --epochs 20 --batch 4 --lr 3e-4 --save-every 5
+json out pairs=64 steps=320 sources
+grep -q '"file":"pairs.jsonl","kind":"own_helpful","pairs":32,"drawn":640' out || fail "reward --mix helpfulness: $(cat out)"
+rest=$(sed 's/.*"own_safety","pairs":12,"drawn":\([0-9]*\)}.*"open_helpful","pairs":16,"drawn":\([0-9]*\)}.*/\1 + \2/' out)
+[ $(($rest)) -eq 640 ] || fail "reward --mix helpfulness: the rest is $rest of 640"
+grep -q '"step":320,.*"sources":\[{"file":"pairs.jsonl"' mixed/metrics.jsonl || fail "reward --mix: no sources in metrics.jsonl"
+expect 0 - reward --model chat --data pairs.jsonl --open open.jsonl --mix weights --weight 1 --weight 2 --batch 8 --out weighted --quiet
+json out pairs=24
+grep -q '"drawn":8},.*"drawn":16}' out || fail "reward --mix weights: $(cat out)"
+expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --centre --out few --quiet
+json out pairs=8 steps=6 train_accuracy
+expect 1 "OWN_SAFETY, OPEN_HELPFUL or OPEN_HARMLESS" reward --model chat --data pairs.jsonl --mix helpfulness --out none
+expect 2 "expected helpfulness" reward --model chat --data pairs.jsonl --mix half --out none
+expect 2 "each of the 2 files" reward --model chat --data pairs.jsonl --open open.jsonl --mix weights --weight 1 --out none
+expect 2 "goes without" reward --evaluate-only --reward helpful --eval pairs.jsonl --out none
+expect 2 "needs --reward" reward --evaluate-only --eval pairs.jsonl
+expect 0 - reward --evaluate-only --reward helpful --eval pairs.jsonl --quiet
+sed 's/.*"held_out"://' out >card.a
+sed 's/.*"held_out"://' helpful.out >card.b
+cmp card.a card.b || fail "reward --evaluate-only: other figures than after the training"
+cp pairs.jsonl first_set
+cp open.jsonl second_set
+expect 0 - reward --evaluate-only --reward helpful --eval first_set --eval second_set --report card --quiet
+json out 'model="helpful"' held_out.first_set.accuracy_interval held_out.first_set.ece held_out.first_set.brier held_out.first_set.calibration.confidence \
+    held_out.first_set.histogram.rejected held_out.first_set.length_matched.pairs held_out.first_set.safety.unsafe_recall held_out.first_set.by_safety.chosen_safe.pairs=32 \
+    held_out.second_set.by_rating.unrated.pairs=16 held_out.second_set.margin
+for words in "Accuracy by set" "Calibration" "first_set" "second_set"; do grep -q "$words" card/report.html || fail "reward --report: no \"$words\""; done
 resumes best KILL reject --model chat --reward helpful --safety-reward safety --data prompts.jsonl --samples 4 --max-new-tokens 16 --epochs 100 --batch 4 --save-every 10
 json best/chosen.jsonl messages score version=0
 expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool best/pool --out second --quiet
