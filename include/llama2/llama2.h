@@ -17,6 +17,7 @@
 #include "trainer.h"
 #include "reward.h"
 #include "rollouts.h"
+#include "preference.h"
 #include "rejection.h"
 #include "ppo.h"
 #include "checkpoint.h"
