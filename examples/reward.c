@@ -115,8 +115,9 @@ static bool work(reward *s)
     double accuracy = 0;
     double extra[] = {(double)s->train.margin, s->safety_weight};
     int64_t key[] = {(int64_t)a->args.seed, s->set.batch};
-    uint64_t fingerprint = run_hash(run_hash(examples_hash(&s->train.tokens, 0), key, sizeof key), extra, sizeof extra);
-    bool ok = run_open(&r, a, "reward", &s->set);
+    uint64_t fingerprint = 0;
+    bool ok = run_open(&r, a, "reward", &s->set) && pairs_hash(a, &s->train, &fingerprint);
+    fingerprint = run_hash(run_hash(fingerprint, key, sizeof key), extra, sizeof extra);
     llama2_trainer *trainer = ok ? run_add(&r, "reward", NULL, s->model, s->set.lr, an_epoch(s) * s->epochs) : NULL;
     ok = trainer && run_start(&r, fingerprint) && steps(s, &r, trainer) && (!s->centre || centre(s, &accuracy));
     if (ok && s->centre) {
