@@ -3,6 +3,8 @@
 
 #include "base/fixture.h"
 
+#include "format/checkpoint.h"
+
 static const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT, LLAMA2_ROLE_USER};
 static const char *const texts[] = {"be kind", "a\0b and more", "", "who?"};
 static const size_t lengths[] = {7, 3, 0, 4};
@@ -244,6 +246,21 @@ START_TEST(file_there_and_back)
 }
 END_TEST
 
+/* Thousands of real syncs would only wait for the disk. */
+static int no_sync(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+static void without_syncs(llama2_context *ctx)
+{
+    static l2_file_ops files;
+    files = l2_posix_files;
+    files.fsync = no_sync;
+    ctx->files = &files;
+}
+
 /* Every byte changed, every length cut. */
 START_TEST(damaged_files_are_told)
 {
@@ -252,6 +269,7 @@ START_TEST(damaged_files_are_told)
     char folder[64], path[96];
     l2_file_view view;
     llama2_preference r = whole_record();
+    without_syncs(ctx);
     snprintf(path, sizeof path, "%s/preferences", scratch_folder(folder));
     ck_ok(llama2_preferences_add(p, &r));
     add_choice(p, "a", "b", "c", 0, NULL);
@@ -281,12 +299,63 @@ START_TEST(damaged_files_are_told)
 }
 END_TEST
 
+/* Wrong bytes under right checksums: a record, or a code; never anything else. */
+START_TEST(forged_files)
+{
+    static const l2_chunk_kind known[] = {{"preferences", 1}};
+    static const unsigned char flips[] = {1, 0x80, 0xFF};
+    enum { NUL_OF_FIRST = 8 + 24 + 16 + 4 + 8 + 7 }; /* count, numbers, temperatures, role, length, "be kind" */
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_preferences *p = new_preferences(ctx), *loaded;
+    llama2_preference r = whole_record();
+    char folder[64], path[96];
+    l2_state_reader reader;
+    l2_state_writer writer;
+    l2_cursor c;
+    int refused = 0, taken = 0;
+    without_syncs(ctx);
+    snprintf(path, sizeof path, "%s/preferences", scratch_folder(folder));
+    ck_ok(llama2_preferences_add(p, &r));
+    ck_ok(llama2_preferences_save(p, path));
+    ck_ok(l2_state_open(ctx, path, known, 1, &reader));
+    ck_ok(l2_cursor_open(&reader, "preferences", "", &c));
+    unsigned char *bytes = malloc(c.size);
+    for (size_t i = 0; i < 3 * c.size + 2; i++) {
+        size_t size = i == 3 * c.size ? c.size - 1 : c.size;
+        memcpy(bytes, c.data, size);
+        if (i < 3 * c.size) bytes[i / 3] ^= flips[i % 3];
+        ck_ok(l2_state_create(ctx, path, &writer));
+        ck_ok(l2_state_begin(&writer, "preferences", "", 1, L2_CHUNK_REQUIRED));
+        ck_ok(l2_state_bytes(&writer, bytes, size));
+        if (i > 3 * c.size) ck_ok(l2_state_u32(&writer, 0));
+        ck_ok(l2_state_end(&writer));
+        ck_ok(l2_state_commit(&writer));
+        l2_state_abort(&writer);
+        llama2_status status = llama2_preferences_load(ctx, path, &loaded);
+        ck_assert_msg(status == LLAMA2_OK || status == LLAMA2_E_FORMAT || status == LLAMA2_E_TRUNCATED, "%zu: %s", i,
+                      llama2_last_error());
+        ck_assert(i < 3 * c.size || status < 0);
+        if (i / 3 == NUL_OF_FIRST) ck_assert_int_eq(status, LLAMA2_E_FORMAT);
+        refused += status < 0;
+        taken += status >= 0;
+        llama2_preferences_free(loaded);
+    }
+    ck_assert(refused > 200 && taken > 50); /* lengths, ranges and ends are refused; other letters are other texts */
+    free(bytes);
+    l2_state_close(&reader);
+    ck_ok(l2_remove_tree(ctx, folder));
+    llama2_preferences_free(p);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* Every allocation fails: NOMEM, nothing leaks, and what was there is there. */
 START_TEST(every_allocation_fails)
 {
     fault_allocator memory = {0};
     char folder[64], path[96];
     llama2_context *ctx = make_context(&memory, 1);
+    without_syncs(ctx);
     snprintf(path, sizeof path, "%s/preferences", scratch_folder(folder));
     for (long n = 1, done = 0; !done; n++) {
         llama2_preferences *p = new_preferences(ctx), *loaded = NULL;
@@ -332,7 +401,7 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("preference");
     ADD_CASE(suite, "records", records_are_copied, wrong_records_are_refused, ids_are_found, choices_are_set);
-    ADD_CASE(suite, "files", file_there_and_back, damaged_files_are_told);
+    ADD_CASE(suite, "files", file_there_and_back, damaged_files_are_told, forged_files);
     TCase *tc = tcase_create("failing allocations");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, every_allocation_fails, 0, 2);
