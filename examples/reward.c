@@ -272,20 +272,22 @@ static bool centre(reward *s, double *accuracy)
 }
 
 /* Of everything that a resume needs unchanged. */
-static uint64_t fingerprint(const reward *s)
+static bool fingerprint(reward *s, uint64_t *out)
 {
     double extra[] = {(double)s->train.margin, s->safety_weight};
     int64_t key[] = {(int64_t)s->a.args.seed, s->set.batch};
-    uint64_t hash = run_hash(run_hash(examples_hash(&s->train.tokens, 0), key, sizeof key), extra, sizeof extra);
+    uint64_t hash;
+    if (!pairs_hash(&s->a, &s->train, &hash)) return false;
+    hash = run_hash(run_hash(hash, key, sizeof key), extra, sizeof extra);
     if (s->limit) hash = run_hash(hash, &s->limit, sizeof s->limit);
-    if (!s->mix) return hash;
-    hash = run_hash(hash, s->mix, strlen(s->mix));
-    for (size_t i = 0; i < s->data.count; i++) {
+    if (s->mix) hash = run_hash(hash, s->mix, strlen(s->mix));
+    for (size_t i = 0; s->mix && i < s->data.count; i++) {
         int64_t source[] = {kind_of(s, i), (int64_t)s->train.ends[i]};
         hash = run_hash(hash, source, sizeof source);
         if (i < s->weights.count) hash = run_hash(hash, s->weights.items[i], strlen(s->weights.items[i]));
     }
-    return hash;
+    *out = hash;
+    return true;
 }
 
 static bool work(reward *s)
@@ -294,10 +296,11 @@ static bool work(reward *s)
     run r;
     json_t *held_out = NULL, *drawn = NULL;
     double accuracy = 0;
-    bool ok = run_open(&r, a, "reward", &s->set);
+    uint64_t hash = 0;
+    bool ok = run_open(&r, a, "reward", &s->set) && fingerprint(s, &hash);
     llama2_trainer *trainer =
         ok ? run_add(&r, "reward", NULL, s->model, s->set.lr, steps_of_epoch(s) * s->epochs) : NULL;
-    ok = trainer && run_start(&r, fingerprint(s)) && steps(s, &r, trainer) && (!s->centre || centre(s, &accuracy));
+    ok = trainer && run_start(&r, hash) && steps(s, &r, trainer) && (!s->centre || centre(s, &accuracy));
     if (ok && s->centre) {
         json_t *centred = json_pack("{s:I}", "step", (json_int_t)r.step);
         app_put(centred, "train_accuracy", accuracy);

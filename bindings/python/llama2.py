@@ -164,6 +164,12 @@ LLAMA2_ROLLOUTS_RETURNS = 4
 LLAMA2_ROLLOUTS_SCORES = 5
 LLAMA2_ROLLOUTS_HELPFUL_SCORES = 6
 LLAMA2_ROLLOUTS_SAFETY_SCORES = 7
+LLAMA2_KIND_HELPFUL = 0
+LLAMA2_KIND_SAFETY = 1
+LLAMA2_BIN_CHOSEN_SAFE = 0
+LLAMA2_BIN_BOTH_SAFE = 1
+LLAMA2_BIN_BOTH_UNSAFE = 2
+LLAMA2_BIN_OTHER_SAFE = 3
 LLAMA2_KL_K1 = 1
 LLAMA2_KL_K2 = 2
 LLAMA2_KL_K3 = 3
@@ -206,6 +212,14 @@ class llama2_rollouts(Structure):
 
 
 class llama2_pool(Structure):
+    pass
+
+
+class llama2_preferences(Structure):
+    pass
+
+
+class llama2_comparisons(Structure):
     pass
 
 
@@ -721,6 +735,117 @@ class llama2_combine_options(Structure):
     ]
 
 
+class llama2_preference(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_messages", c_int32),
+        ("roles", POINTER(c_int32)),
+        ("texts", POINTER(c_char_p)),
+        ("lengths", POINTER(c_size_t)),
+        ("responses", POINTER(c_char_p)),
+        ("response_lengths", POINTER(c_size_t)),
+        ("models", POINTER(c_char_p)),
+        ("temperatures", POINTER(c_double)),
+        ("safe", POINTER(c_int32)),
+        ("kind", c_int32),
+        ("chosen", c_int32),
+        ("rating", c_int32),
+        ("reserved", c_int32),
+        ("id", c_char_p),
+        ("annotator", c_char_p),
+        ("batch", c_char_p),
+        ("guideline", c_char_p),
+    ]
+
+
+class llama2_annotation(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("chosen", c_int32),
+        ("rating", c_int32),
+        ("bin", c_int32),
+        ("annotator", c_char_p),
+        ("batch", c_char_p),
+        ("guideline", c_char_p),
+    ]
+
+
+class llama2_preference_summary(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("n_records", c_int64),
+        ("n_chosen", c_int64),
+        ("n_significantly", c_int64),
+        ("n_better", c_int64),
+        ("n_slightly", c_int64),
+        ("n_negligibly", c_int64),
+        ("n_unrated", c_int64),
+        ("n_chosen_safe", c_int64),
+        ("n_both_safe", c_int64),
+        ("n_both_unsafe", c_int64),
+        ("n_other_safe", c_int64),
+        ("n_unlabelled", c_int64),
+        ("n_first", c_int64),
+        ("first_share", c_double),
+    ]
+
+
+class llama2_agreement(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("n_comparisons", c_int64),
+        ("n_annotations", c_int64),
+        ("share", c_double),
+        ("alpha", c_double),
+    ]
+
+
+class llama2_preferences_sample_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("max_new_tokens", c_int32),
+        ("temperature_a", c_double),
+        ("temperature_b", c_double),
+        ("top_p", c_double),
+        ("top_k", c_int32),
+        ("reserved", c_int32),
+        ("seed", c_uint64),
+        ("first_sample_id", c_uint64),
+        ("model_a", c_char_p),
+        ("model_b", c_char_p),
+        ("batch", c_char_p),
+        ("guideline", c_char_p),
+        ("kinds", POINTER(c_int32)),
+        ("tokenizer_b", POINTER(llama2_tokenizer)),
+        ("progress", llama2_rollout_fn),
+        ("user", c_void_p),
+    ]
+
+
+class llama2_comparisons_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("margin", c_int32),
+        ("max_tokens", c_int64),
+        ("safety_weight", c_double),
+        ("leave_out_unsafe", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class llama2_comparisons_counts(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("reserved", c_int32),
+        ("n_pairs", c_int64),
+        ("n_open", c_int64),
+        ("n_unsafe", c_int64),
+        ("n_long", c_int64),
+    ]
+
+
 class llama2_pool_add_options(Structure):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -971,6 +1096,28 @@ FUNCTIONS = {
     "llama2_rollouts_combine": (llama2_status, [POINTER(llama2_rollouts), POINTER(c_uint8), POINTER(llama2_combine_options)]),
     "llama2_rollouts_save": (llama2_status, [POINTER(llama2_rollouts), c_char_p]),
     "llama2_rollouts_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_rollouts))]),
+    "llama2_preference_init": (None, [POINTER(llama2_preference), c_size_t]),
+    "llama2_preference_bin": (c_int32, [POINTER(llama2_preference)]),
+    "llama2_preferences_create": (llama2_status, [POINTER(llama2_context), POINTER(POINTER(llama2_preferences))]),
+    "llama2_preferences_free": (None, [POINTER(llama2_preferences)]),
+    "llama2_preferences_add": (llama2_status, [POINTER(llama2_preferences), POINTER(llama2_preference)]),
+    "llama2_preferences_count": (c_int64, [POINTER(llama2_preferences)]),
+    "llama2_preferences_get": (llama2_status, [POINTER(llama2_preferences), c_int64, POINTER(llama2_preference)]),
+    "llama2_preferences_find": (llama2_status, [POINTER(llama2_preferences), c_char_p, POINTER(c_int64)]),
+    "llama2_annotation_init": (None, [POINTER(llama2_annotation), c_size_t]),
+    "llama2_preferences_annotate": (llama2_status, [POINTER(llama2_preferences), c_int64, POINTER(llama2_annotation)]),
+    "llama2_preferences_save": (llama2_status, [POINTER(llama2_preferences), c_char_p]),
+    "llama2_preferences_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_preferences))]),
+    "llama2_preferences_summarise": (llama2_status, [POINTER(llama2_preferences), c_int32, POINTER(llama2_preference_summary)]),
+    "llama2_preferences_agreement": (llama2_status, [POINTER(llama2_preferences), c_int32, POINTER(llama2_agreement)]),
+    "llama2_preferences_sample_options_init": (None, [POINTER(llama2_preferences_sample_options), c_size_t]),
+    "llama2_preferences_sample": (llama2_status, [POINTER(llama2_preferences), POINTER(llama2_model), POINTER(llama2_model), POINTER(llama2_tokenizer), POINTER(POINTER(llama2_chat)), c_int32, POINTER(llama2_preferences_sample_options)]),
+    "llama2_comparisons_options_init": (None, [POINTER(llama2_comparisons_options), c_size_t]),
+    "llama2_comparisons_create": (llama2_status, [POINTER(llama2_preferences), POINTER(llama2_tokenizer), POINTER(c_int64), c_int64, c_int64, POINTER(llama2_comparisons_options), POINTER(llama2_comparisons_counts), POINTER(POINTER(llama2_comparisons))]),
+    "llama2_comparisons_free": (None, [POINTER(llama2_comparisons)]),
+    "llama2_comparisons_count": (c_int64, [POINTER(llama2_comparisons)]),
+    "llama2_comparisons_record": (c_int64, [POINTER(llama2_comparisons), c_int64]),
+    "llama2_comparisons_pairs": (llama2_status, [POINTER(llama2_comparisons), POINTER(c_int64), c_int64, c_int32, POINTER(llama2_pairs)]),
     "llama2_pool_create": (llama2_status, [POINTER(llama2_context), POINTER(POINTER(llama2_pool))]),
     "llama2_pool_free": (None, [POINTER(llama2_pool)]),
     "llama2_pool_add_options_init": (None, [POINTER(llama2_pool_add_options), c_size_t]),

@@ -133,6 +133,12 @@ pub const LLAMA2_ROLLOUTS_RETURNS: i32 = 4;
 pub const LLAMA2_ROLLOUTS_SCORES: i32 = 5;
 pub const LLAMA2_ROLLOUTS_HELPFUL_SCORES: i32 = 6;
 pub const LLAMA2_ROLLOUTS_SAFETY_SCORES: i32 = 7;
+pub const LLAMA2_KIND_HELPFUL: i32 = 0;
+pub const LLAMA2_KIND_SAFETY: i32 = 1;
+pub const LLAMA2_BIN_CHOSEN_SAFE: i32 = 0;
+pub const LLAMA2_BIN_BOTH_SAFE: i32 = 1;
+pub const LLAMA2_BIN_BOTH_UNSAFE: i32 = 2;
+pub const LLAMA2_BIN_OTHER_SAFE: i32 = 3;
 pub const LLAMA2_KL_K1: i32 = 1;
 pub const LLAMA2_KL_K2: i32 = 2;
 pub const LLAMA2_KL_K3: i32 = 3;
@@ -184,6 +190,16 @@ pub struct llama2_rollouts {
 
 #[repr(C)]
 pub struct llama2_pool {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+pub struct llama2_preferences {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+pub struct llama2_comparisons {
     _private: [u8; 0],
 }
 
@@ -1096,6 +1112,201 @@ const _: () = assert!(std::mem::size_of::<llama2_combine_options>() == 24);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct llama2_preference {
+    pub struct_size: u32,
+    pub n_messages: i32,
+    pub roles: *const i32,
+    pub texts: *const *const c_char,
+    pub lengths: *const usize,
+    pub responses: *const *const c_char,
+    pub response_lengths: *const usize,
+    pub models: *const *const c_char,
+    pub temperatures: *const f64,
+    pub safe: *const i32,
+    pub kind: i32,
+    pub chosen: i32,
+    pub rating: i32,
+    pub reserved: i32,
+    pub id: *const c_char,
+    pub annotator: *const c_char,
+    pub batch: *const c_char,
+    pub guideline: *const c_char,
+}
+
+impl llama2_preference {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_preference_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_preference>() == 120);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_annotation {
+    pub struct_size: u32,
+    pub chosen: i32,
+    pub rating: i32,
+    pub bin: i32,
+    pub annotator: *const c_char,
+    pub batch: *const c_char,
+    pub guideline: *const c_char,
+}
+
+impl llama2_annotation {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_annotation_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_annotation>() == 40);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_preference_summary {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub n_records: i64,
+    pub n_chosen: i64,
+    pub n_significantly: i64,
+    pub n_better: i64,
+    pub n_slightly: i64,
+    pub n_negligibly: i64,
+    pub n_unrated: i64,
+    pub n_chosen_safe: i64,
+    pub n_both_safe: i64,
+    pub n_both_unsafe: i64,
+    pub n_other_safe: i64,
+    pub n_unlabelled: i64,
+    pub n_first: i64,
+    pub first_share: f64,
+}
+
+impl llama2_preference_summary {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_preference_summary>() == 120);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_agreement {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub n_comparisons: i64,
+    pub n_annotations: i64,
+    pub share: f64,
+    pub alpha: f64,
+}
+
+impl llama2_agreement {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_agreement>() == 40);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_preferences_sample_options {
+    pub struct_size: u32,
+    pub max_new_tokens: i32,
+    pub temperature_a: f64,
+    pub temperature_b: f64,
+    pub top_p: f64,
+    pub top_k: i32,
+    pub reserved: i32,
+    pub seed: u64,
+    pub first_sample_id: u64,
+    pub model_a: *const c_char,
+    pub model_b: *const c_char,
+    pub batch: *const c_char,
+    pub guideline: *const c_char,
+    pub kinds: *const i32,
+    pub tokenizer_b: *const llama2_tokenizer,
+    pub progress: llama2_rollout_fn,
+    pub user: *mut c_void,
+}
+
+impl llama2_preferences_sample_options {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_preferences_sample_options_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_preferences_sample_options>() == 120);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_comparisons_options {
+    pub struct_size: u32,
+    pub margin: i32,
+    pub max_tokens: i64,
+    pub safety_weight: f64,
+    pub leave_out_unsafe: i32,
+    pub reserved: i32,
+}
+
+impl llama2_comparisons_options {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_comparisons_options_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_comparisons_options>() == 32);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_comparisons_counts {
+    pub struct_size: u32,
+    pub reserved: i32,
+    pub n_pairs: i64,
+    pub n_open: i64,
+    pub n_unsafe: i64,
+    pub n_long: i64,
+}
+
+impl llama2_comparisons_counts {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_comparisons_counts>() == 40);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct llama2_pool_add_options {
     pub struct_size: u32,
     pub version: i32,
@@ -1404,6 +1615,28 @@ extern "C" {
     pub fn llama2_rollouts_combine(rollouts: *mut llama2_rollouts, is_safety: *const u8, options: *const llama2_combine_options) -> llama2_status;
     pub fn llama2_rollouts_save(rollouts: *const llama2_rollouts, path: *const c_char) -> llama2_status;
     pub fn llama2_rollouts_load(ctx: *mut llama2_context, path: *const c_char, out: *mut *mut llama2_rollouts) -> llama2_status;
+    pub fn llama2_preference_init(record: *mut llama2_preference, size: usize);
+    pub fn llama2_preference_bin(record: *const llama2_preference) -> i32;
+    pub fn llama2_preferences_create(ctx: *mut llama2_context, out: *mut *mut llama2_preferences) -> llama2_status;
+    pub fn llama2_preferences_free(preferences: *mut llama2_preferences);
+    pub fn llama2_preferences_add(preferences: *mut llama2_preferences, record: *const llama2_preference) -> llama2_status;
+    pub fn llama2_preferences_count(preferences: *const llama2_preferences) -> i64;
+    pub fn llama2_preferences_get(preferences: *const llama2_preferences, index: i64, record: *mut llama2_preference) -> llama2_status;
+    pub fn llama2_preferences_find(preferences: *const llama2_preferences, id: *const c_char, index: *mut i64) -> llama2_status;
+    pub fn llama2_annotation_init(annotation: *mut llama2_annotation, size: usize);
+    pub fn llama2_preferences_annotate(preferences: *mut llama2_preferences, index: i64, annotation: *const llama2_annotation) -> llama2_status;
+    pub fn llama2_preferences_save(preferences: *const llama2_preferences, path: *const c_char) -> llama2_status;
+    pub fn llama2_preferences_load(ctx: *mut llama2_context, path: *const c_char, out: *mut *mut llama2_preferences) -> llama2_status;
+    pub fn llama2_preferences_summarise(preferences: *const llama2_preferences, kind: i32, summary: *mut llama2_preference_summary) -> llama2_status;
+    pub fn llama2_preferences_agreement(preferences: *const llama2_preferences, kind: i32, agreement: *mut llama2_agreement) -> llama2_status;
+    pub fn llama2_preferences_sample_options_init(options: *mut llama2_preferences_sample_options, size: usize);
+    pub fn llama2_preferences_sample(preferences: *mut llama2_preferences, a: *mut llama2_model, b: *mut llama2_model, tokenizer: *const llama2_tokenizer, dialogues: *const *const llama2_chat, n: i32, options: *const llama2_preferences_sample_options) -> llama2_status;
+    pub fn llama2_comparisons_options_init(options: *mut llama2_comparisons_options, size: usize);
+    pub fn llama2_comparisons_create(preferences: *const llama2_preferences, tokenizer: *const llama2_tokenizer, indices: *const i64, first: i64, n: i64, options: *const llama2_comparisons_options, counts: *mut llama2_comparisons_counts, out: *mut *mut llama2_comparisons) -> llama2_status;
+    pub fn llama2_comparisons_free(comparisons: *mut llama2_comparisons);
+    pub fn llama2_comparisons_count(comparisons: *const llama2_comparisons) -> i64;
+    pub fn llama2_comparisons_record(comparisons: *const llama2_comparisons, i: i64) -> i64;
+    pub fn llama2_comparisons_pairs(comparisons: *mut llama2_comparisons, indices: *const i64, first: i64, n: i32, pairs: *mut llama2_pairs) -> llama2_status;
     pub fn llama2_pool_create(ctx: *mut llama2_context, out: *mut *mut llama2_pool) -> llama2_status;
     pub fn llama2_pool_free(pool: *mut llama2_pool);
     pub fn llama2_pool_add_options_init(options: *mut llama2_pool_add_options, size: usize);

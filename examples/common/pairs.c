@@ -11,7 +11,7 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
     records all = {0};
     size_t read[ARGS_MAX]; /* records up to the end of each file */
     bool ok = true;
-    *set = (pair_set){0};
+    *set = (pair_set){.n = 0};
     for (size_t i = 0; ok && i < files->count; i++) {
         ok = records_read(&all, files->items[i], RECORD_COMPARISON, error, sizeof error) || app_fail(a, "%s", error);
         read[i] = all.n;
@@ -25,73 +25,90 @@ bool pairs_open(app *a, const llama2_tokenizer *tokenizer, const args_list *file
     return ok;
 }
 
+static llama2_status add_record(llama2_preferences *all, const record *r)
+{
+    const char *const responses[] = {r->answer, r->rejected};
+    const int32_t safe[] = {r->chosen_safe, r->rejected_safe};
+    llama2_preference p;
+    llama2_preference_init(&p, sizeof p);
+    p.n_messages = r->n_messages;
+    p.roles = r->roles;
+    p.texts = (const char *const *)r->texts;
+    p.responses = responses;
+    p.safe = safe;
+    p.chosen = 0;
+    p.rating = r->rating;
+    return llama2_preferences_add(all, &p);
+}
+
 bool pairs_encode(app *a, const llama2_tokenizer *tokenizer, const records *all, int64_t max_tokens, int32_t margin,
                   bool to_train, pair_set *set)
 {
-    size_t unsafe = 0;
-    bool ok = true;
+    llama2_preferences *kept = NULL;
+    llama2_comparisons_options o;
+    llama2_comparisons_counts c = {.struct_size = sizeof c};
     *set = (pair_set){.margin = margin};
-    int32_t *chosen = app_must(malloc(2 * (size_t)max_tokens * sizeof *chosen)), *rejected = chosen + max_tokens;
-    set->of = app_must(malloc((all->n + 1) * sizeof *set->of));
-    for (size_t i = 0; ok && i < all->n; i++) {
-        const record *r = &all->items[i];
-        if (to_train && r->chosen_safe == 0 && r->rejected_safe == 1) {
-            unsafe++;
-            continue;
-        }
-        int64_t n = record_encode(tokenizer, r, r->answer, chosen, NULL, max_tokens),
-                m = record_encode(tokenizer, r, r->rejected, rejected, NULL, max_tokens);
-        ok = (n >= 0 && m >= 0) || app_fail(a, "comparison %zu: %s", i + 1, llama2_last_error());
-        if (n <= 0 || m <= 0) continue;
-        examples_add(&set->tokens, chosen, NULL, 0, n);
-        examples_add(&set->tokens, rejected, NULL, 0, m);
-        set->of[set->n++] = r;
-    }
-    free(chosen);
-    if (ok && set->n == 0) ok = app_fail(a, "there is no comparison of at most %lld tokens", (long long)max_tokens);
-    if (ok && set->n < all->n && !a->args.quiet)
+    llama2_comparisons_options_init(&o, sizeof o);
+    o.margin = margin;
+    o.max_tokens = max_tokens;
+    o.leave_out_unsafe = to_train;
+    bool ok = app_try(a, llama2_preferences_create(a->ctx, &kept), "comparisons");
+    for (size_t i = 0; ok && i < all->n; i++) ok = app_try(a, add_record(kept, &all->items[i]), "comparisons");
+    ok = ok &&
+         app_try(a, llama2_comparisons_create(kept, tokenizer, NULL, 0, (int64_t)all->n, &o, &c, &set->comparisons),
+                 "comparisons");
+    llama2_preferences_free(kept);
+    if (!ok) return false;
+    set->n = (size_t)c.n_pairs;
+    set->of = app_must(malloc((set->n + 1) * sizeof *set->of));
+    for (size_t i = 0; i < set->n; i++)
+        set->of[i] = &all->items[llama2_comparisons_record(set->comparisons, (int64_t)i)];
+    if (set->n == 0) return app_fail(a, "there is no comparison of at most %lld tokens", (long long)max_tokens);
+    if (set->n < all->n && !a->args.quiet)
         fprintf(stderr,
-                "%s: of %zu comparisons %zu are left out: %zu longer than %lld tokens, %zu with an unsafe answer "
+                "%s: of %zu comparisons %zu are left out: %lld longer than %lld tokens, %lld with an unsafe answer "
                 "chosen over a safe one\n",
-                a->program->name, all->n, all->n - set->n, all->n - set->n - unsafe, (long long)max_tokens, unsafe);
-    return ok && app_try(a, llama2_packer_create(a->ctx, NULL, &set->packer), "packing");
+                a->program->name, all->n, all->n - set->n, (long long)c.n_long, (long long)max_tokens,
+                (long long)c.n_unsafe);
+    return true;
 }
 
 bool pairs_batch(app *a, pair_set *set, const size_t *index, size_t first, size_t n, double safety_weight)
 {
     if (n > set->room) {
-        set->margins = app_must(realloc(set->margins, n * sizeof *set->margins));
-        set->scores = app_must(realloc(set->scores, 2 * n * sizeof *set->scores));
-        set->safe = app_must(realloc(set->safe, 2 * n * sizeof *set->safe));
+        set->index = app_must(realloc(set->index, n * sizeof *set->index));
         set->room = n;
     }
-    llama2_packer_clear(set->packer);
-    for (size_t i = 0; i < n; i++) {
-        size_t k = index ? index[i] : first + i;
-        const record *r = set->of[k];
-        for (size_t side = 0; side < 2; side++) {
-            const example *e = &set->tokens.items[2 * k + side];
-            if (!app_try(a, llama2_packer_add(set->packer, e->tokens, NULL, e->n), "packing")) return false;
+    for (size_t i = 0; i < n; i++) set->index[i] = (int64_t)(index ? index[i] : first + i);
+    set->pairs = (llama2_pairs){.struct_size = sizeof set->pairs};
+    bool ok = app_try(a, llama2_comparisons_pairs(set->comparisons, set->index, 0, (int32_t)n, &set->pairs), "packing");
+    set->pairs.safety_weight = safety_weight;
+    return ok;
+}
+
+bool pairs_hash(app *a, pair_set *set, uint64_t *hash)
+{
+    bool ok = true;
+    *hash = 0;
+    for (size_t i = 0; ok && i < set->n; i++) {
+        ok = pairs_batch(a, set, NULL, i, 1, 0);
+        const llama2_batch *b = set->pairs.batch;
+        for (int32_t s = 0; ok && s < 2; s++) {
+            size_t size = (size_t)(b->offsets[s + 1] - b->offsets[s]) * sizeof *b->tokens;
+            *hash = run_hash(*hash, b->tokens + b->offsets[s], size);
+            *hash = run_hash(*hash, b->loss_weight + b->offsets[s], size);
         }
-        set->margins[i] = llama2_reward_margin(set->margin, r->rating);
-        set->safe[2 * i] = r->chosen_safe;
-        set->safe[2 * i + 1] = r->rejected_safe;
     }
-    set->batch = (llama2_batch){.struct_size = sizeof set->batch};
-    set->pairs = (llama2_pairs){sizeof set->pairs, (int32_t)n, &set->batch, set->margins, set->safe, safety_weight};
-    return app_try(a, llama2_packer_batch(set->packer, &set->batch), "packing");
+    return ok;
 }
 
 void pairs_close(pair_set *set)
 {
-    llama2_packer_free(set->packer);
-    examples_free(&set->tokens);
+    llama2_comparisons_free(set->comparisons);
     records_free(&set->records);
     free(set->of);
-    free(set->margins);
-    free(set->scores);
-    free(set->safe);
-    *set = (pair_set){0};
+    free(set->index);
+    *set = (pair_set){.n = 0};
 }
 
 static void count(pair_tally *t, double chosen, double rejected, const record *r)

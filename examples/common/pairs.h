@@ -4,17 +4,14 @@
 
 #include "common/examples.h"
 
-/* Pair i is tokens 2 i (chosen) and 2 i + 1 (rejected). */
 typedef struct pair_set {
     records records;
-    example_set tokens;
-    const record **of;
+    const record **of; /* pair i's record */
     size_t n;
-    llama2_packer *packer;
-    float *margins, *scores;     /* of the pairs of a batch; scores two each */
-    int32_t *safe, margin;       /* LLAMA2_MARGIN_* */
+    llama2_comparisons *comparisons;
+    int32_t margin; /* LLAMA2_MARGIN_* */
     size_t room, ends[ARGS_MAX]; /* ends: pairs up to the end of each file */
-    llama2_batch batch;
+    int64_t *index; /* of the pairs of a batch */
     llama2_pairs pairs;
 } pair_set;
 
@@ -28,6 +25,9 @@ bool pairs_encode(app *a, const llama2_tokenizer *tokenizer, const records *all,
 /* Pairs index[0 .. n) into set->pairs; index NULL: first .. first + n - 1. */
 bool pairs_batch(app *a, pair_set *set, const size_t *index, size_t first, size_t n, double safety_weight);
 void pairs_close(pair_set *set);
+
+/* A hash of all tokens and their weights. */
+bool pairs_hash(app *a, pair_set *set, uint64_t *hash);
 
 /* Sums over pairs; a tie counts half. longer: of the rule that the longer answer wins. */
 typedef struct pair_tally {

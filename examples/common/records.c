@@ -7,6 +7,9 @@
 #include <string.h>
 
 static const char *const role_names[] = {"system", "user", "assistant"}; /* LLAMA2_ROLE_* */
+const char *const record_ratings[4] = {"significantly_better", "better", "slightly_better", "negligibly_better"};
+const char *const record_choices[2] = {"first", "second"};
+const char *const record_bins[4] = {"chosen_safe", "both_safe", "both_unsafe", "other_safe"};
 
 static void *must(void *p)
 {
@@ -159,13 +162,20 @@ static int32_t label_at(const json_t *line, const char *key)
     return json_is_boolean(v) ? json_is_true(v) : -1;
 }
 
+/* The number of a word; -1: missing or null; -2: another one. */
+static int32_t word_at(const json_t *line, const char *key, const char *const *words, int32_t n)
+{
+    const json_t *value = json_object_get(line, key);
+    if (!value || json_is_null(value)) return -1;
+    for (int32_t i = 0; json_is_string(value) && i < n; i++)
+        if (strcmp(json_string_value(value), words[i]) == 0) return i;
+    return -2;
+}
+
 static int32_t rating_at(const json_t *line)
 {
-    static const char *const names[] = {"significantly_better", "better", "slightly_better", "negligibly_better"};
-    const char *rating = string_at(line, "rating");
-    for (int32_t i = 0; rating && i < 4; i++)
-        if (strcmp(rating, names[i]) == 0) return i;
-    return -1;
+    int32_t rating = word_at(line, "rating", record_ratings, 4);
+    return rating < 0 ? -1 : rating;
 }
 
 /* A dialogue for the chat format has its roles in turn. */
@@ -227,10 +237,47 @@ static const char *add_transcripts(records *all, const char *chosen, const char 
     return wrong;
 }
 
+const char *record_annotation(const json_t *line, int32_t *chosen, int32_t *rating, int32_t *chosen_safe,
+                              int32_t *other_safe)
+{
+    const json_t *responses = json_object_get(line, "responses");
+    int32_t bin = word_at(line, "bin", record_bins, 4);
+    *chosen = word_at(line, "choice", record_choices, 2);
+    *rating = *chosen < 0 ? -1 : rating_at(line);
+    *chosen_safe = bin < 0 ? -1 : bin == LLAMA2_BIN_CHOSEN_SAFE || bin == LLAMA2_BIN_BOTH_SAFE;
+    *other_safe = bin < 0 ? -1 : bin == LLAMA2_BIN_OTHER_SAFE || bin == LLAMA2_BIN_BOTH_SAFE;
+    if (json_array_size(responses) != 2 || !json_is_string(json_array_get(responses, 0)) ||
+        !json_is_string(json_array_get(responses, 1)))
+        return "\"responses\" is not an array of two texts";
+    if (*chosen < -1) return "\"choice\" is not first, second or null";
+    if (bin < -1) return "\"bin\" is not chosen_safe, both_safe, both_unsafe, other_safe or null";
+    return bin >= 0 && *chosen < 0 ? "\"bin\" without a \"choice\"" : NULL;
+}
+
+/* A line of llama2-collect; without a choice it is no comparison yet, and passed over. */
+static const char *add_annotated(records *all, const json_t *line)
+{
+    dialogue d = {0};
+    int32_t chosen, rating, chosen_safe, other_safe;
+    const char *wrong = record_annotation(line, &chosen, &rating, &chosen_safe, &other_safe);
+    if (!wrong) wrong = read_dialogue(line, &d);
+    if (!wrong) wrong = check_turns(&d, LLAMA2_ROLE_USER);
+    if (wrong || chosen < 0) return wrong;
+    const json_t *responses = json_object_get(line, "responses");
+    record *r = records_add(all, d.roles, d.texts, d.n, json_string_value(json_array_get(responses, (size_t)chosen)),
+                            json_string_value(json_array_get(responses, 1 - (size_t)chosen)));
+    r->rating = rating;
+    r->chosen_safe = chosen_safe;
+    r->rejected_safe = other_safe;
+    r->is_safety = json_is_true(json_object_get(line, "is_safety"));
+    return NULL;
+}
+
 static const char *add_comparison(records *all, const json_t *line)
 {
     dialogue d = {0};
     const char *chosen = string_at(line, "chosen"), *rejected = string_at(line, "rejected"), *wrong;
+    if (json_object_get(line, "responses")) return add_annotated(all, line);
     if (!chosen || !rejected) return "\"chosen\" or \"rejected\" is missing";
     if (!json_object_get(line, "prompt") && !json_object_get(line, "messages")) {
         wrong = add_transcripts(all, chosen, rejected);
@@ -248,7 +295,7 @@ static const char *add_comparison(records *all, const json_t *line)
     return NULL;
 }
 
-static const char *add_prompt(records *all, const json_t *line)
+const char *records_add_prompt(records *all, const json_t *line)
 {
     dialogue d = {0};
     const char *wrong = read_dialogue(line, &d);
@@ -268,7 +315,7 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
         const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
                             : kind == RECORD_COMPARISON  ? add_comparison(all, line)
-                                                         : add_prompt(all, line);
+                                                         : records_add_prompt(all, line);
         json_decref(line);
         if (wrong) {
             status = jsonl_fail(reader, "%s", wrong);

@@ -2,12 +2,14 @@
  * Records of the data files (docs/formats.md): dialogues, demonstrations, comparisons, prompts; read from JSON Lines
  * into memory.
  *
- *     {"messages": [{"role": "user", "content": "..."}, ...]}                    a dialogue; or "prompt" (one user
- * message, perhaps "system") demonstration: a dialogue that ends with an answer; or "prompt" and "response"; or
- * self-instruct's "instruction" and "instances" comparison:    a dialogue that ends with the user, or "prompt";
- * "chosen", "rejected"; "rating", "chosen_safe", "rejected_safe" where known; or two whole dialogues "\n\nHuman:
- * ...\n\nAssistant: ..." as "chosen" and "rejected" prompt:        a dialogue that ends with the user, or "prompt";
- * "is_safety", "id" where known
+ * - A dialogue: {"messages": [{"role": "user", "content": "..."}, ...]}; or "prompt" (one user message, perhaps
+ *   "system").
+ * - A demonstration: a dialogue that ends with an answer; or "prompt" and "response"; or self-instruct's "instruction"
+ *   and "instances".
+ * - A comparison: a dialogue that ends with the user, or "prompt"; "chosen", "rejected"; "rating", "chosen_safe",
+ *   "rejected_safe" where known; or "responses", "choice", "rating", "bin", as llama2-collect writes it; or two whole
+ *   dialogues "\n\nHuman: ...\n\nAssistant: ..." as "chosen" and "rejected".
+ * - A prompt: a dialogue that ends with the user, or "prompt"; "is_safety" where known.
  */
 #ifndef EXAMPLES_RECORDS_H
 #define EXAMPLES_RECORDS_H
@@ -46,6 +48,17 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
 record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n_messages,
                     const char *answer, const char *rejected);
 void records_free(records *all);
+
+/* Adds the prompt of a line. NULL, or what is wrong. */
+const char *records_add_prompt(records *all, const json_t *line);
+
+/* The words of the data files, by LLAMA2_RATING_*, by llama2_preference.chosen, by LLAMA2_BIN_*. */
+extern const char *const record_ratings[4], *const record_choices[2], *const record_bins[4];
+
+/* What an annotator said of a line with "responses": which one is better (-1: nothing yet), by how much, and which are
+ * safe. NULL, or what is wrong. */
+const char *record_annotation(const json_t *line, int32_t *chosen, int32_t *rating, int32_t *chosen_safe,
+                              int32_t *other_safe);
 
 /* The dialogue with `answer` (NULL: without) as a line, {"messages": [...]}. */
 json_t *record_line(const record *r, const char *answer);

@@ -23,7 +23,7 @@ bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pai
             if (!ok) break;
             if (losses) {
                 series_add(losses, (double)m.step, m.loss);
-                log_step(p, labels[which], m.step, m.loss, m.lr, m.grad_norm, pairs->batch.n_tokens);
+                log_step(p, labels[which], m.step, m.loss, m.lr, m.grad_norm, pairs->pairs.batch->n_tokens);
             }
             snprintf(note, sizeof note, "loss %.3f, accuracy %.2f", m.loss, m.accuracy);
             progress_update(&bar, (uint64_t)epoch * n + first + now, note);

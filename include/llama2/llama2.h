@@ -19,6 +19,7 @@
 #include "reward.h"
 #include "reward_card.h"
 #include "rollouts.h"
+#include "preference.h"
 #include "rejection.h"
 #include "ppo.h"
 #include "checkpoint.h"

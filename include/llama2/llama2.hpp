@@ -98,6 +98,8 @@ using trainer = handle<llama2_trainer, llama2_trainer_free>;
 using reward_model = handle<llama2_reward_model, llama2_reward_model_free>;
 using rollouts = handle<llama2_rollouts, llama2_rollouts_free>;
 using pool = handle<llama2_pool, llama2_pool_free>;
+using preferences = handle<llama2_preferences, llama2_preferences_free>;
+using comparisons = handle<llama2_comparisons, llama2_comparisons_free>;
 using checkpoint = handle<llama2_checkpoint, llama2_checkpoint_free>;
 
 } // namespace llama2

@@ -13,7 +13,8 @@ enum {
     L2_RNG_SAMPLE = 2,  /* tokens: id = global sample id, position = position of the token in its sequence */
     L2_RNG_SHUFFLE = 3, /* order of data: id = epoch */
     L2_RNG_MIX = 4,     /* choice of a source: id = sequence number */
-    L2_RNG_HEAD = 5     /* reward and value heads */
+    L2_RNG_HEAD = 5,    /* reward and value heads */
+    L2_RNG_PLACE = 6    /* which of two responses stands first: id = global sample id */
 };
 
 /* key = seed (low, high); counter = (position, purpose, id low, id high). */

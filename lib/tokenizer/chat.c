@@ -37,7 +37,7 @@ const char *l2_chat_role_name(int32_t role)
                                            : "unknown";
 }
 
-static llama2_status check_roles(const llama2_chat *chat, uint32_t flags)
+llama2_status l2_chat_check_roles(const llama2_chat *chat, uint32_t flags)
 {
     int32_t first = chat->n_messages > 0 && chat->roles[0] == LLAMA2_ROLE_SYSTEM ? 1 : 0;
     for (int32_t i = first; i < chat->n_messages; ++i) {
@@ -172,7 +172,7 @@ llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *cha
                        "chat: the model's chat template is not known, only those of Llama 2, Llama 3, ChatML and "
                        "Zephyr; it begins \"%.*s\"",
                        120, tok->chat_template);
-    L2_TRY(check_roles(chat, flags));
+    L2_TRY(l2_chat_check_roles(chat, flags));
     if (tok->chat_format == L2_CHAT_LLAMA2) {
         L2_TRY(check_texts(chat, llama2_markers, NULL));
         return encode_llama2(tok, chat, out, weights);

@@ -23,6 +23,8 @@ static inline l2_span l2_chat_message(const llama2_chat *chat, int32_t i)
 /* Without white space at both ends, as Python's str.strip() and Jinja's trim see it. */
 l2_span l2_chat_strip(l2_span s);
 const char *l2_chat_role_name(int32_t role);
+/* An optional system message, then user and assistant in turn; flags: as of llama2_chat_encode. */
+llama2_status l2_chat_check_roles(const llama2_chat *chat, uint32_t flags);
 
 static inline char *l2_chat_put(char *to, l2_span s)
 {

@@ -21,6 +21,8 @@ static llama2_reward_model *reward_model;
 static llama2_tokenizer *tokenizer;
 static llama2_rollouts *rollouts;
 static llama2_pool *pool;
+static llama2_preferences *preferences;
+static llama2_comparisons *comparisons;
 static llama2_packer *packer;
 static llama2_shards *shards;
 static char *shard_path;
@@ -36,6 +38,17 @@ static const llama2_pairs pairs = {.struct_size = sizeof pairs, .n_pairs = 1, .b
 static const float scored_pairs_scores[] = {1, 0, 2, 3};
 static const llama2_scored_pairs scored_pairs = {
     .struct_size = sizeof scored_pairs, .n_pairs = 2, .scores = scored_pairs_scores};
+/* A record, and the dialogue of it. */
+static const int32_t record_role[] = {LLAMA2_ROLE_USER};
+static const char *const record_texts[] = {"a"}, *const record_responses[] = {"a", ""};
+static const llama2_preference record = {.struct_size = sizeof record,
+                                         .n_messages = 1,
+                                         .roles = record_role,
+                                         .texts = record_texts,
+                                         .responses = record_responses};
+static const llama2_chat dialogue = {
+    .struct_size = sizeof dialogue, .n_messages = 1, .roles = record_role, .texts = record_texts};
+static const llama2_annotation annotation = {.struct_size = sizeof annotation};
 
 /* A model as llama2.c's .bin: its header, and numbers that are all 0. */
 static const int32_t model_file[45] = {2, 1, 1, 1, 1, 4, 1};
@@ -76,6 +89,9 @@ static void set_up(void)
     ck_ok(llama2_ppo_advantages(rollouts, NULL, NULL));
     ck_ok(llama2_pool_create(ctx, &pool));
     ck_ok(llama2_pool_add(pool, rollouts, prompt_ids, NULL, NULL));
+    ck_ok(llama2_preferences_create(ctx, &preferences));
+    ck_ok(llama2_preferences_add(preferences, &record));
+    ck_ok(llama2_comparisons_create(preferences, tokenizer, NULL, 0, 1, NULL, NULL, &comparisons));
     ck_ok(llama2_packer_create(ctx, NULL, &packer));
     ck_ok(llama2_packer_add(packer, tokens, NULL, 8));
     llama2_shard_writer *writer;
@@ -106,6 +122,8 @@ static void tear_down(void)
     free(shard_path);
     llama2_shards_free(shards);
     llama2_packer_free(packer);
+    llama2_comparisons_free(comparisons);
+    llama2_preferences_free(preferences);
     llama2_pool_free(pool);
     llama2_rollouts_free(rollouts);
     llama2_tokenizer_free(tokenizer);
@@ -212,6 +230,38 @@ static llama2_status use_combine(void *s)
 static llama2_status use_pool_add(void *s)
 {
     return llama2_pool_add(pool, rollouts, (const uint64_t[]){0, 1}, s, NULL);
+}
+static llama2_status use_preference(void *s)
+{
+    return llama2_preferences_add(preferences, s);
+}
+static llama2_status use_annotation(void *s)
+{
+    return llama2_preferences_annotate(preferences, 0, s);
+}
+static llama2_status use_comparisons(void *s)
+{
+    MAKES(llama2_comparisons, llama2_comparisons_create(preferences, tokenizer, NULL, 0, 1, s, NULL, &made));
+}
+
+static llama2_status sample(const llama2_chat *chat, const llama2_preferences_sample_options *options)
+{
+    llama2_preferences *made;
+    ck_ok(llama2_preferences_create(ctx, &made));
+    llama2_status status = llama2_preferences_sample(made, critic_trunk, critic_trunk, tokenizer, &chat, 1, options);
+    llama2_preferences_free(made);
+    return status;
+}
+static llama2_status use_preferences_sample(void *s)
+{
+    return sample(&dialogue, s);
+}
+static llama2_status use_dialogue(void *s)
+{
+    llama2_preferences_sample_options o;
+    llama2_preferences_sample_options_init(&o, sizeof o);
+    o.max_new_tokens = 2;
+    return sample(s, &o);
 }
 static llama2_status use_ppo_advantages(void *s)
 {
@@ -366,6 +416,26 @@ static llama2_status get_sample(void *s)
 {
     return llama2_pool_best(pool, 0, 0, 0, s);
 }
+static llama2_status get_preference(void *s)
+{
+    return llama2_preferences_get(preferences, 0, s);
+}
+static llama2_status get_preference_summary(void *s)
+{
+    return llama2_preferences_summarise(preferences, -1, s);
+}
+static llama2_status get_agreement(void *s)
+{
+    return llama2_preferences_agreement(preferences, -1, s);
+}
+static llama2_status get_comparisons(void *s)
+{
+    MAKES(llama2_comparisons, llama2_comparisons_create(preferences, tokenizer, NULL, 0, 1, NULL, s, &made));
+}
+static llama2_status get_pairs(void *s)
+{
+    return llama2_comparisons_pairs(comparisons, NULL, 0, 1, s);
+}
 static llama2_status get_ppo(void *s)
 {
     return llama2_ppo_advantages(rollouts, NULL, s);
@@ -426,6 +496,10 @@ INIT(llama2_reward_options)
 INIT(llama2_rollout_options)
 INIT(llama2_combine_options)
 INIT(llama2_pool_add_options)
+INIT(llama2_preference)
+INIT(llama2_annotation)
+INIT(llama2_preferences_sample_options)
+INIT(llama2_comparisons_options)
 INIT(llama2_ppo_options)
 INIT(llama2_convert_options)
 
@@ -463,6 +537,13 @@ static const in_row in_rows[] = {
     VIEW(llama2_scored_pairs, &scored_pairs, use_card),
     VIEW(llama2_scored_pairs, &scored_pairs, use_calibration),
     VIEW(llama2_scored_pairs, &scored_pairs, use_histogram),
+    VIEW(llama2_preference, &record, use_preference),
+    OPTIONS(llama2_preference, use_preference),
+    VIEW(llama2_annotation, &annotation, use_annotation),
+    OPTIONS(llama2_annotation, use_annotation),
+    OPTIONS(llama2_comparisons_options, use_comparisons),
+    OPTIONS(llama2_preferences_sample_options, use_preferences_sample),
+    VIEW(llama2_chat, &dialogue, use_dialogue),
 };
 
 static const out_row out_rows[] = {
@@ -482,6 +563,11 @@ static const out_row out_rows[] = {
     OUT(llama2_pool_metrics, get_pool),
     OUT(llama2_pool_sample, get_sample),
     OUT(llama2_ppo_metrics, get_ppo),
+    OUT(llama2_preference, get_preference),
+    OUT(llama2_preference_summary, get_preference_summary),
+    OUT(llama2_agreement, get_agreement),
+    OUT(llama2_comparisons_counts, get_comparisons),
+    OUT(llama2_pairs, get_pairs),
     OUT(llama2_inspection_summary, get_summary),
     OUT(llama2_inspection_tensor, get_inspected_tensor),
     OUT(llama2_config, get_inspected_config),
@@ -563,12 +649,14 @@ START_TEST(test_in)
 }
 END_TEST
 
-/* A whole struct is accepted: else the sizes above would pass for another reason. The defaults of three are no
- * vocabulary, no file and no dialogue. */
+/* A whole struct is accepted: else the sizes above would pass for another reason. The defaults of some are no
+ * vocabulary, no file, no dialogue, no record, no choice, and longer than this model's context. */
 START_TEST(test_whole)
 {
     const in_row *row = &in_rows[_i];
-    int empty = row->use == use_pieces || row->use == use_tokenizer_options || row->use == use_chat;
+    int empty = row->use == use_pieces || row->use == use_tokenizer_options || row->use == use_chat ||
+                row->use == use_preferences_sample ||
+                (row->init && (row->use == use_preference || row->use == use_annotation));
     unsigned char *value = full_struct(row, row->size);
     llama2_status status = row->use(value);
     ck_assert_msg(empty ? status < 0 && status != LLAMA2_E_ABI : status == LLAMA2_OK, "%s: %s", row->name,

@@ -81,7 +81,7 @@ for name in $names; do
 done >demos.jsonl
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-for program in tokenize generate chat score convert inspect pretrain sft reward reject ppo bench; do
+for program in tokenize generate chat score convert inspect pretrain sft collect reward reject ppo bench; do
     expect 0 - $program --help
     grep -q "^Usage: llama2-$program" out || fail "llama2-$program --help does not begin with its usage"
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
@@ -89,7 +89,7 @@ for program in tokenize generate chat score convert inspect pretrain sft reward 
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
-for program in generate chat score convert inspect pretrain sft reward reject ppo; do expect 2 "Try" $program; done
+for program in generate chat score convert inspect pretrain sft collect reward reject ppo; do expect 2 "Try" $program; done
 expect 2 "system needs --chat" generate --model x --prompt y --system z
 expect 2 "for --evaluate-only" reward --model x --data y --out z --reward r
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
@@ -99,6 +99,8 @@ expect 2 "--type q9" convert --model x --out y --type q9
 expect 1 "none.model" convert --model none.model --out y
 expect 1 "none.model" inspect --model none.model
 expect 1 "none.model" generate --model none.model --prompt x
+expect 2 "--report goes without" collect --report x --data y
+expect 1 "none.jsonl" collect --report none.jsonl
 expect 1 "no checkpoint" pretrain --tokenizer "$tokenizer" --data text.txt --out empty --resume
 
 # --- the chain ------------------------------------------------------------------------------------------------------------------------
@@ -150,6 +152,23 @@ json out 'model="helpful"' held_out.first_set.accuracy_interval held_out.first_s
     held_out.first_set.histogram.rejected held_out.first_set.length_matched.pairs held_out.first_set.safety.unsafe_recall held_out.first_set.by_safety.chosen_safe.pairs=32 \
     held_out.second_set.by_rating.unrated.pairs=16 held_out.second_set.margin
 for words in "Accuracy by set" "Calibration" "first_set" "second_set"; do grep -q "$words" card/report.html || fail "reward --report: no \"$words\""; done
+# Comparisons for annotators: the same at any number of threads; open ones are no comparisons yet; annotated ones are what a reward model is trained on.
+expect 0 "responses" collect --model chat --other base --data prompts.jsonl --max-new-tokens 16 --seed 3 --batch 2023-W07 --guideline short
+json out id messages is_safety responses choice rating bin annotator 'batch="2023-W07"' 'guideline="short"' models temperatures
+cp out open.jsonl
+expect 0 - collect --model chat --other base --data prompts.jsonl --max-new-tokens 16 --seed 3 --batch 2023-W07 --guideline short --threads 1 --quiet
+cmp out open.jsonl || fail "collect: other lines with another number of threads"
+[ -s err ] && fail "collect --quiet writes on standard error: $(cat err)"
+expect 1 "there is no comparison" reward --model chat --data open.jsonl --out never
+for annotator in ann ben; do # both take the chat model's response; ben not the first time
+    awk -v who=$annotator '{
+        choice = (($0 ~ /"models":\["chat"/) != (who == "ben" && NR == 1)) ? "first" : "second"
+        sub(/"choice":null/, "\"choice\":\"" choice "\""); sub(/"rating":null/, "\"rating\":\"better\""); sub(/"annotator":null/, "\"annotator\":\"" who "\"")
+        sub(/"bin":null/, "\"bin\":\"" (NR == 2 ? "other_safe" : "both_safe") "\""); print }' open.jsonl
+done >annotated.jsonl
+expect 0 - collect --report annotated.jsonl
+json out all helpful safety all.agreement.share all.agreement.alpha all.by_rating.better all.first_share all.left_out=2
+expect 0 "2 with an unsafe answer" reward --model chat --data annotated.jsonl --batch 8 --out annotated
 resumes best KILL reject --model chat --reward helpful --safety-reward safety --data prompts.jsonl --samples 4 --max-new-tokens 16 --epochs 100 --batch 4 --save-every 10
 json best/chosen.jsonl messages score version=0
 expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool best/pool --out second --quiet

@@ -3,7 +3,7 @@
  * again with memory the outcome is that of a call that never failed. One row of the table is one call.
  * (tests/unit/train/test_nomem.c does the same to a whole run.)
  */
-#include "train/train_test.h"
+#include "train/preference_test.h"
 
 #include "base/fixture.h"
 
@@ -27,6 +27,8 @@ typedef struct world {
     llama2_reward_model *reward;
     llama2_tokenizer *tokenizer;
     llama2_rollouts *rollouts;
+    llama2_preferences *preferences;
+    llama2_comparisons *comparisons;
     float out[CELLS], more[CELLS];
     double number;
     int32_t token;
@@ -275,6 +277,52 @@ static llama2_status ppo_update(world *w)
     return llama2_ppo_update(w->trainer, w->critic_trainer, w->rollouts, NULL, NULL);
 }
 
+static void with_preferences(world *w)
+{
+    with_tokenizer(w);
+    ck_ok(llama2_preferences_create(w->ctx, &w->preferences));
+    add_choice(w->preferences, "ab", "a", "bb", 1, "ann");
+    add_choice(w->preferences, "b", "a", "bb", 0, NULL);
+}
+
+static llama2_status preferences_sample(world *w)
+{
+    static const char *const texts[] = {"a", "abb"};
+    const llama2_chat chats[] = {
+        {.struct_size = sizeof *chats, .n_messages = 1, .roles = one_role, .texts = texts},
+        {.struct_size = sizeof *chats, .n_messages = 1, .roles = one_role, .texts = texts + 1},
+    };
+    const llama2_chat *const both[] = {&chats[0], &chats[1]};
+    llama2_preferences_sample_options o;
+    llama2_preferences_sample_options_init(&o, sizeof o);
+    o.max_new_tokens = 5;
+    llama2_status status = llama2_preferences_sample(w->preferences, w->model, w->model, w->tokenizer, both, 2, &o);
+    ck_assert_int_eq(llama2_preferences_count(w->preferences), status < 0 ? 2 : 4);
+    return status;
+}
+
+static llama2_status comparisons_create(world *w)
+{
+    llama2_status status =
+        llama2_comparisons_create(w->preferences, w->tokenizer, NULL, 0, 2, NULL, NULL, &w->comparisons);
+    ck_assert(status == LLAMA2_OK || !w->comparisons);
+    return status;
+}
+
+static void with_comparisons(world *w)
+{
+    with_preferences(w);
+    ck_ok(comparisons_create(w));
+}
+
+static llama2_status comparisons_pairs(world *w)
+{
+    llama2_pairs pairs = {.struct_size = sizeof pairs};
+    llama2_status status = llama2_comparisons_pairs(w->comparisons, NULL, 0, 2, &pairs);
+    if (status >= 0) w->number = (double)pairs.batch->n_tokens + (double)pairs.margins[0];
+    return status;
+}
+
 static const call calls[] = {
     {"model_create", LLAMA2_F32, NULL, create, 5, 0},
     {"model_clone", LLAMA2_F32, NULL, clone, 5, 0},
@@ -310,6 +358,9 @@ static const call calls[] = {
     {"rollouts_values", LLAMA2_F32, with_rollouts, values, 1, 0},
     {"ppo_advantages", LLAMA2_F32, with_values, advantages, 2, 0},
     {"ppo_update", LLAMA2_F32, with_advantages, ppo_update, 5, 1},
+    {"preferences_sample", LLAMA2_F32, with_preferences, preferences_sample, 60, 0},
+    {"comparisons_create", LLAMA2_F32, with_preferences, comparisons_create, 12, 0},
+    {"comparisons_pairs", LLAMA2_F32, with_comparisons, comparisons_pairs, 5, 0},
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
@@ -332,6 +383,8 @@ static void make_world(world *w, const call *c, const char *folder)
 
 static void free_world(world *w)
 {
+    llama2_comparisons_free(w->comparisons);
+    llama2_preferences_free(w->preferences);
     llama2_rollouts_free(w->rollouts);
     llama2_tokenizer_free(w->tokenizer);
     llama2_session_free(w->session);
@@ -382,6 +435,8 @@ static uint32_t outcome(const world *w)
         crc = add_array(add_array(add_array(crc, v.tokens, tokens), v.logprobs, tokens), v.ref_logprobs, tokens);
         crc = add_array(add_array(add_array(crc, v.values, tokens), v.advantages, tokens), v.scores, samples);
     }
+    if (w->preferences) crc = add_array(crc, &(uint32_t){preferences_crc(w->preferences)}, sizeof crc);
+    if (w->comparisons) crc += (uint32_t)llama2_comparisons_count(w->comparisons);
     crc = l2_crc32c(l2_crc32c(crc, w->out, sizeof w->out), w->more, sizeof w->more);
     return l2_crc32c(crc, &w->number, sizeof w->number);
 }

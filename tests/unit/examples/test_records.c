@@ -113,6 +113,25 @@ START_TEST(comparisons)
 }
 END_TEST
 
+/* Lines of llama2-collect: what has no choice is passed over. */
+START_TEST(annotated_comparisons)
+{
+    ck_assert_msg(read_lines("{\"prompt\": \"a\", \"responses\": [\"b\", \"c\"], \"choice\": null}\n"
+                             "{\"prompt\": \"a\", \"responses\": [\"b\", \"c\"], \"choice\": \"second\", \"rating\": "
+                             "\"better\", \"bin\": \"other_safe\", \"is_safety\": true}\n"
+                             "{\"prompt\": \"a\", \"responses\": [\"b\", \"c\"], \"choice\": \"first\"}\n",
+                             RECORD_COMPARISON),
+                  "%s", error);
+    ck_assert_uint_eq(all.n, 2);
+    ck_assert_str_eq(all.items[0].answer, "c");
+    ck_assert_str_eq(all.items[0].rejected, "b");
+    ck_assert_int_eq(all.items[0].rating, LLAMA2_RATING_BETTER);
+    ck_assert(all.items[0].chosen_safe == 0 && all.items[0].rejected_safe == 1 && all.items[0].is_safety);
+    ck_assert_str_eq(all.items[1].answer, "b");
+    ck_assert(all.items[1].rating == -1 && all.items[1].chosen_safe == -1 && all.items[1].rejected_safe == -1);
+}
+END_TEST
+
 START_TEST(wrong_lines_are_told)
 {
     static const struct {
@@ -123,6 +142,10 @@ START_TEST(wrong_lines_are_told)
         {RECORD_DEMONSTRATION, "{\"messages\": [{\"role\": \"robot\", \"content\": \"a\"}]}\n", "needs \"role\""},
         {RECORD_DEMONSTRATION, "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}\n", "turns"},
         {RECORD_COMPARISON, "{\"prompt\": \"a\", \"chosen\": \"b\"}\n", "\"rejected\" is missing"},
+        {RECORD_COMPARISON, "{\"prompt\": \"a\", \"responses\": [\"b\"]}\n", "two texts"},
+        {RECORD_COMPARISON, "{\"prompt\": \"a\", \"responses\": [\"b\", \"c\"], \"choice\": \"frist\"}\n",
+         "\"choice\""},
+        {RECORD_COMPARISON, "{\"prompt\": \"a\", \"responses\": [\"b\", \"c\"], \"bin\": \"both_safe\"}\n", "without"},
         {RECORD_PROMPT, "{\"text\": \"a\"}\n", "neither"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -168,6 +191,7 @@ Suite *test_suite(void)
     tcase_add_test(tests, weights_of_answers);
     tcase_add_test(tests, earliest_turn_is_lost_first);
     tcase_add_test(tests, comparisons);
+    tcase_add_test(tests, annotated_comparisons);
     tcase_add_test(tests, wrong_lines_are_told);
     tcase_add_test(tests, prompts_with_equal_messages_are_the_same);
     tcase_add_test(tests, orders_are_permutations);
