@@ -18,6 +18,8 @@
 #include "reward.h"
 #include "rollouts.h"
 #include "rejection.h"
+#include "distill.h"
+#include "gatt.h"
 #include "ppo.h"
 #include "checkpoint.h"
 

@@ -97,6 +97,7 @@ using trainer = handle<llama2_trainer, llama2_trainer_free>;
 using reward_model = handle<llama2_reward_model, llama2_reward_model_free>;
 using rollouts = handle<llama2_rollouts, llama2_rollouts_free>;
 using pool = handle<llama2_pool, llama2_pool_free>;
+using gatt = handle<llama2_gatt, llama2_gatt_free>;
 using checkpoint = handle<llama2_checkpoint, llama2_checkpoint_free>;
 
 } // namespace llama2

@@ -107,6 +107,7 @@ typedef struct llama2_trainer llama2_trainer;
 typedef struct llama2_packer llama2_packer;
 typedef struct llama2_rollouts llama2_rollouts;
 typedef struct llama2_pool llama2_pool;
+typedef struct llama2_gatt llama2_gatt;
 typedef struct llama2_shards llama2_shards;
 typedef struct llama2_checkpoint llama2_checkpoint;
 
