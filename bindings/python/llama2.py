@@ -170,6 +170,12 @@ LLAMA2_BIN_CHOSEN_SAFE = 0
 LLAMA2_BIN_BOTH_SAFE = 1
 LLAMA2_BIN_BOTH_UNSAFE = 2
 LLAMA2_BIN_OTHER_SAFE = 3
+LLAMA2_GATT_SYSTEM = 0
+LLAMA2_GATT_USER = 1
+LLAMA2_GATT_OPEN = 0
+LLAMA2_GATT_DROPPED = 1
+LLAMA2_GATT_FULL = 2
+LLAMA2_GATT_MARKED = 3
 LLAMA2_KL_K1 = 1
 LLAMA2_KL_K2 = 2
 LLAMA2_KL_K3 = 3
@@ -220,6 +226,10 @@ class llama2_preferences(Structure):
 
 
 class llama2_comparisons(Structure):
+    pass
+
+
+class llama2_gatt(Structure):
     pass
 
 
@@ -880,6 +890,69 @@ class llama2_pool_sample(Structure):
     ]
 
 
+class llama2_distill_metrics(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_samples", c_int32),
+        ("n_kept", c_int32),
+        ("n_equal", c_int32),
+        ("kept_share", c_double),
+        ("mean_original", c_double),
+        ("mean_distilled", c_double),
+        ("mean_kept_original", c_double),
+        ("mean_kept_distilled", c_double),
+    ]
+
+
+class llama2_gatt_options(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("placement", c_int32),
+        ("every_turn", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class llama2_gatt_dialogues(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("n_dialogues", c_int32),
+        ("n_turns", POINTER(c_int32)),
+        ("messages", POINTER(c_char_p)),
+        ("message_lengths", POINTER(c_size_t)),
+        ("instructions", POINTER(c_char_p)),
+        ("instruction_lengths", POINTER(c_size_t)),
+        ("kept_instructions", POINTER(c_char_p)),
+        ("kept_lengths", POINTER(c_size_t)),
+        ("answers", POINTER(c_char_p)),
+        ("answer_lengths", POINTER(c_size_t)),
+    ]
+
+
+class llama2_gatt_metrics(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("turn", c_int32),
+        ("n_answers", c_int32),
+        ("n_ended", c_int32),
+        ("n_open", c_int32),
+        ("n_dropped", c_int32),
+        ("n_full", c_int32),
+        ("n_marked", c_int32),
+    ]
+
+
+class llama2_gatt_answer(Structure):
+    _fields_ = [
+        ("struct_size", c_uint32),
+        ("state", c_int32),
+        ("text", c_char_p),
+        ("length", c_size_t),
+        ("sampled", c_int32),
+        ("ended_by", c_int32),
+    ]
+
+
 class llama2_ppo_options(Structure):
     _fields_ = [
         ("struct_size", c_uint32),
@@ -1088,6 +1161,8 @@ FUNCTIONS = {
     "llama2_rollout": (llama2_status, [POINTER(llama2_model), POINTER(llama2_batch), POINTER(llama2_rollout_options), POINTER(POINTER(llama2_rollouts))]),
     "llama2_rollouts_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_batch), POINTER(c_int32), c_int32, c_int32, c_double, POINTER(POINTER(llama2_rollouts))]),
     "llama2_rollouts_free": (None, [POINTER(llama2_rollouts)]),
+    "llama2_rollouts_after": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_batch), POINTER(POINTER(llama2_rollouts))]),
+    "llama2_rollouts_pack": (llama2_status, [POINTER(llama2_rollouts), POINTER(c_uint8), POINTER(llama2_packer)]),
     "llama2_rollouts_view_get": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_rollouts_view)]),
     "llama2_rollouts_set": (llama2_status, [POINTER(llama2_rollouts), c_int32, POINTER(c_float), c_int64]),
     "llama2_rollouts_score": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_reward_model)]),
@@ -1126,6 +1201,16 @@ FUNCTIONS = {
     "llama2_pool_best": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, c_int64, POINTER(llama2_pool_sample)]),
     "llama2_pool_save": (llama2_status, [POINTER(llama2_pool), c_char_p]),
     "llama2_pool_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_pool))]),
+    "llama2_distill_gate": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_rollouts), POINTER(c_uint8), POINTER(llama2_distill_metrics)]),
+    "llama2_distill": (llama2_status, [POINTER(llama2_model), POINTER(llama2_reward_model), POINTER(llama2_batch), POINTER(llama2_batch), POINTER(llama2_rollout_options), POINTER(POINTER(llama2_rollouts)), POINTER(POINTER(llama2_rollouts)), POINTER(c_uint8), POINTER(llama2_distill_metrics)]),
+    "llama2_gatt_options_init": (None, [POINTER(llama2_gatt_options), c_size_t]),
+    "llama2_gatt_create": (llama2_status, [POINTER(llama2_tokenizer), POINTER(llama2_gatt_dialogues), POINTER(llama2_gatt_options), POINTER(POINTER(llama2_gatt))]),
+    "llama2_gatt_free": (None, [POINTER(llama2_gatt)]),
+    "llama2_gatt_turn": (llama2_status, [POINTER(llama2_gatt), POINTER(llama2_model), POINTER(llama2_rollout_options), POINTER(llama2_gatt_metrics)]),
+    "llama2_gatt_turns_left": (c_int32, [POINTER(llama2_gatt)]),
+    "llama2_gatt_answer_get": (llama2_status, [POINTER(llama2_gatt), c_int32, c_int32, POINTER(llama2_gatt_answer)]),
+    "llama2_gatt_drop": (llama2_status, [POINTER(llama2_gatt), c_int32]),
+    "llama2_gatt_examples": (llama2_status, [POINTER(llama2_gatt), POINTER(POINTER(llama2_rollouts))]),
     "llama2_ppo_options_init": (None, [POINTER(llama2_ppo_options), c_size_t]),
     "llama2_rollouts_reference": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_model)]),
     "llama2_rollouts_values": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_reward_model)]),

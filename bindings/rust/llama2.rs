@@ -139,6 +139,12 @@ pub const LLAMA2_BIN_CHOSEN_SAFE: i32 = 0;
 pub const LLAMA2_BIN_BOTH_SAFE: i32 = 1;
 pub const LLAMA2_BIN_BOTH_UNSAFE: i32 = 2;
 pub const LLAMA2_BIN_OTHER_SAFE: i32 = 3;
+pub const LLAMA2_GATT_SYSTEM: i32 = 0;
+pub const LLAMA2_GATT_USER: i32 = 1;
+pub const LLAMA2_GATT_OPEN: i32 = 0;
+pub const LLAMA2_GATT_DROPPED: i32 = 1;
+pub const LLAMA2_GATT_FULL: i32 = 2;
+pub const LLAMA2_GATT_MARKED: i32 = 3;
 pub const LLAMA2_KL_K1: i32 = 1;
 pub const LLAMA2_KL_K2: i32 = 2;
 pub const LLAMA2_KL_K3: i32 = 3;
@@ -200,6 +206,11 @@ pub struct llama2_preferences {
 
 #[repr(C)]
 pub struct llama2_comparisons {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+pub struct llama2_gatt {
     _private: [u8; 0],
 }
 
@@ -1377,6 +1388,129 @@ const _: () = assert!(std::mem::size_of::<llama2_pool_sample>() == 40);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct llama2_distill_metrics {
+    pub struct_size: u32,
+    pub n_samples: i32,
+    pub n_kept: i32,
+    pub n_equal: i32,
+    pub kept_share: f64,
+    pub mean_original: f64,
+    pub mean_distilled: f64,
+    pub mean_kept_original: f64,
+    pub mean_kept_distilled: f64,
+}
+
+impl llama2_distill_metrics {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_distill_metrics>() == 56);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_gatt_options {
+    pub struct_size: u32,
+    pub placement: i32,
+    pub every_turn: i32,
+    pub reserved: i32,
+}
+
+impl llama2_gatt_options {
+    /// The defaults, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            llama2_gatt_options_init(&mut value, std::mem::size_of::<Self>());
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_gatt_options>() == 16);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_gatt_dialogues {
+    pub struct_size: u32,
+    pub n_dialogues: i32,
+    pub n_turns: *const i32,
+    pub messages: *const *const c_char,
+    pub message_lengths: *const usize,
+    pub instructions: *const *const c_char,
+    pub instruction_lengths: *const usize,
+    pub kept_instructions: *const *const c_char,
+    pub kept_lengths: *const usize,
+    pub answers: *const *const c_char,
+    pub answer_lengths: *const usize,
+}
+
+impl llama2_gatt_dialogues {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_gatt_dialogues>() == 80);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_gatt_metrics {
+    pub struct_size: u32,
+    pub turn: i32,
+    pub n_answers: i32,
+    pub n_ended: i32,
+    pub n_open: i32,
+    pub n_dropped: i32,
+    pub n_full: i32,
+    pub n_marked: i32,
+}
+
+impl llama2_gatt_metrics {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_gatt_metrics>() == 32);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct llama2_gatt_answer {
+    pub struct_size: u32,
+    pub state: i32,
+    pub text: *const c_char,
+    pub length: usize,
+    pub sampled: i32,
+    pub ended_by: i32,
+}
+
+impl llama2_gatt_answer {
+    /// Zeros, and struct_size.
+    pub fn new() -> Self {
+        unsafe {
+            let mut value: Self = std::mem::zeroed();
+            value.struct_size = std::mem::size_of::<Self>() as u32;
+            value
+        }
+    }
+}
+const _: () = assert!(std::mem::size_of::<llama2_gatt_answer>() == 32);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct llama2_ppo_options {
     pub struct_size: u32,
     pub minibatch: i32,
@@ -1607,6 +1741,8 @@ extern "C" {
     pub fn llama2_rollout(policy: *mut llama2_model, prompts: *const llama2_batch, options: *const llama2_rollout_options, out: *mut *mut llama2_rollouts) -> llama2_status;
     pub fn llama2_rollouts_create(ctx: *mut llama2_context, sequences: *const llama2_batch, prompt_lengths: *const i32, samples_per_prompt: i32, eos_id: i32, temperature: f64, out: *mut *mut llama2_rollouts) -> llama2_status;
     pub fn llama2_rollouts_free(rollouts: *mut llama2_rollouts);
+    pub fn llama2_rollouts_after(rollouts: *const llama2_rollouts, prompts: *const llama2_batch, out: *mut *mut llama2_rollouts) -> llama2_status;
+    pub fn llama2_rollouts_pack(rollouts: *const llama2_rollouts, keep: *const u8, packer: *mut llama2_packer) -> llama2_status;
     pub fn llama2_rollouts_view_get(rollouts: *const llama2_rollouts, view: *mut llama2_rollouts_view) -> llama2_status;
     pub fn llama2_rollouts_set(rollouts: *mut llama2_rollouts, array: i32, values: *const f32, n: i64) -> llama2_status;
     pub fn llama2_rollouts_score(rollouts: *mut llama2_rollouts, reward_model: *const llama2_reward_model) -> llama2_status;
@@ -1645,6 +1781,16 @@ extern "C" {
     pub fn llama2_pool_best(pool: *const llama2_pool, first: i32, last: i32, index: i64, sample: *mut llama2_pool_sample) -> llama2_status;
     pub fn llama2_pool_save(pool: *const llama2_pool, path: *const c_char) -> llama2_status;
     pub fn llama2_pool_load(ctx: *mut llama2_context, path: *const c_char, out: *mut *mut llama2_pool) -> llama2_status;
+    pub fn llama2_distill_gate(original: *const llama2_rollouts, distilled: *const llama2_rollouts, keep: *mut u8, metrics: *mut llama2_distill_metrics) -> llama2_status;
+    pub fn llama2_distill(policy: *mut llama2_model, safety: *const llama2_reward_model, prompts: *const llama2_batch, preprompted: *const llama2_batch, options: *const llama2_rollout_options, original: *mut *mut llama2_rollouts, distilled: *mut *mut llama2_rollouts, keep: *mut u8, metrics: *mut llama2_distill_metrics) -> llama2_status;
+    pub fn llama2_gatt_options_init(options: *mut llama2_gatt_options, size: usize);
+    pub fn llama2_gatt_create(tokenizer: *mut llama2_tokenizer, dialogues: *const llama2_gatt_dialogues, options: *const llama2_gatt_options, out: *mut *mut llama2_gatt) -> llama2_status;
+    pub fn llama2_gatt_free(gatt: *mut llama2_gatt);
+    pub fn llama2_gatt_turn(gatt: *mut llama2_gatt, policy: *mut llama2_model, options: *const llama2_rollout_options, metrics: *mut llama2_gatt_metrics) -> llama2_status;
+    pub fn llama2_gatt_turns_left(gatt: *const llama2_gatt) -> i32;
+    pub fn llama2_gatt_answer_get(gatt: *const llama2_gatt, dialogue: i32, turn: i32, answer: *mut llama2_gatt_answer) -> llama2_status;
+    pub fn llama2_gatt_drop(gatt: *mut llama2_gatt, dialogue: i32) -> llama2_status;
+    pub fn llama2_gatt_examples(gatt: *const llama2_gatt, out: *mut *mut llama2_rollouts) -> llama2_status;
     pub fn llama2_ppo_options_init(options: *mut llama2_ppo_options, size: usize);
     pub fn llama2_rollouts_reference(rollouts: *mut llama2_rollouts, reference: *const llama2_model) -> llama2_status;
     pub fn llama2_rollouts_values(rollouts: *mut llama2_rollouts, critic: *const llama2_reward_model) -> llama2_status;

@@ -19,8 +19,8 @@ typedef struct example_set {
 
 /* Copies one; weights NULL: 0 on the first `prompt` tokens, 1 on the others. */
 void examples_add(example_set *set, const int32_t *tokens, const float *weights, int64_t prompt, int64_t n);
-/* All demonstrations, with the weight `earlier` on answers before the last. Those whose last turn does not fit
- * max_tokens are left out and counted in *left_out. */
+/* All demonstrations, with the weight `earlier` on answers before the last (0 where a record says so). Those whose last
+ * turn does not fit max_tokens are left out and counted in *left_out. */
 bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r, float earlier, int64_t max_tokens,
                      example_set *set, int64_t *left_out);
 /* examples[index[0 .. n)] as a batch, valid until the packer is used again. */

@@ -64,6 +64,9 @@ void records_free(records *all)
         free(r->roles);
         free(r->answer);
         free(r->rejected);
+        free(r->risk);
+        free(r->instruction);
+        free(r->kept_instruction);
     }
     free(all->items);
     *all = (records){0};
@@ -80,6 +83,13 @@ json_t *record_line(const record *r, const char *answer)
     for (int32_t i = 0; i < r->n_messages; i++) add_message(messages, r->roles[i], r->texts[i]);
     if (answer) add_message(messages, LLAMA2_ROLE_ASSISTANT, answer);
     return json_pack("{s:o}", "messages", messages);
+}
+
+json_t *record_line_last(const record *r, const char *answer)
+{
+    json_t *line = record_line(r, answer);
+    json_object_set_new(line, "train", json_string("last"));
+    return line;
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -214,7 +224,11 @@ static const char *add_demonstrations(records *all, const json_t *line)
     const char *response = string_at(line, "response");
     if (response && !push(&d, LLAMA2_ROLE_ASSISTANT, response)) return "more than 256 messages";
     if ((wrong = check_turns(&d, LLAMA2_ROLE_ASSISTANT))) return wrong;
-    records_add(all, d.roles, d.texts, d.n - 1, d.texts[d.n - 1], NULL);
+    const char *train = string_at(line, "train");
+    bool last = train && strcmp(train, "last") == 0;
+    if (json_object_get(line, "train") && !last && (!train || strcmp(train, "all") != 0))
+        return "\"train\" is neither \"all\" nor \"last\"";
+    records_add(all, d.roles, d.texts, d.n - 1, d.texts[d.n - 1], NULL)->last_only = last;
     return NULL;
 }
 
@@ -303,6 +317,34 @@ const char *records_add_prompt(records *all, const json_t *line)
     if (wrong) return wrong;
     record *r = records_add(all, d.roles, d.texts, d.n, NULL, NULL);
     r->is_safety = json_is_true(json_object_get(line, "is_safety"));
+    r->risk = copy_text(string_at(line, "risk"));
+    return NULL;
+}
+
+/* "turns", the user's messages alone, or a dialogue that may end with either. */
+static const char *add_turns(records *all, const json_t *line)
+{
+    dialogue d = {0};
+    const json_t *turns = json_object_get(line, "turns");
+    const char *wrong = NULL;
+    size_t i;
+    json_t *text;
+    if (turns && !json_is_array(turns)) return "\"turns\" is not an array";
+    json_array_foreach(turns, i, text)
+    {
+        if (!json_is_string(text)) return "\"turns\" are the texts of the user";
+        if (!push(&d, LLAMA2_ROLE_USER, json_string_value(text))) return "more than 256 messages";
+    }
+    if (turns && d.n == 0) return "\"turns\" is empty";
+    if (!turns) {
+        wrong = read_dialogue(line, &d);
+        if (!wrong) wrong = check_turns(&d, d.roles[d.n - 1]);
+        if (!wrong && d.roles[0] == LLAMA2_ROLE_SYSTEM) wrong = "a system message, whose place is the instruction's";
+    }
+    if (wrong) return wrong;
+    record *r = records_add(all, d.roles, d.texts, d.n, NULL, NULL);
+    r->instruction = copy_text(string_at(line, "instruction"));
+    r->kept_instruction = copy_text(string_at(line, "kept_instruction"));
     return NULL;
 }
 
@@ -315,7 +357,8 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
         const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
                             : kind == RECORD_COMPARISON  ? add_comparison(all, line)
-                                                         : records_add_prompt(all, line);
+                             : kind == RECORD_TURNS       ? add_turns(all, line)
+                                                          : records_add_prompt(all, line);
         json_decref(line);
         if (wrong) {
             status = jsonl_fail(reader, "%s", wrong);

@@ -31,10 +31,14 @@ typedef struct record {
     int32_t rating;                     /* LLAMA2_RATING_*; -1: not known */
     int32_t chosen_safe, rejected_safe; /* 1, 0, -1: not known */
     bool is_safety;
-    uint64_t id; /* hash of the dialogue: equal prompts have equal ids */
+    bool last_only;                       /* of a demonstration: only its last answer is learnt */
+    char *risk;                           /* of a prompt: the category of what makes it unsafe; NULL: not known */
+    char *instruction, *kept_instruction; /* of a dialogue under one (Ghost Attention); NULL: none */
+    uint64_t id;                          /* hash of the dialogue: equal prompts have equal ids */
 } record;
 
-typedef enum record_kind { RECORD_DEMONSTRATION, RECORD_COMPARISON, RECORD_PROMPT } record_kind;
+/* RECORD_TURNS: messages of a user, with answers or without; roles need not take turns then. */
+typedef enum record_kind { RECORD_DEMONSTRATION, RECORD_COMPARISON, RECORD_PROMPT, RECORD_TURNS } record_kind;
 
 typedef struct records {
     record *items;
@@ -62,6 +66,8 @@ const char *record_annotation(const json_t *line, int32_t *chosen, int32_t *rati
 
 /* The dialogue with `answer` (NULL: without) as a line, {"messages": [...]}. */
 json_t *record_line(const record *r, const char *answer);
+/* The same as a demonstration of which the last answer alone is learnt. */
+json_t *record_line_last(const record *r, const char *answer);
 
 /*
  * Tokens of the dialogue with `answer` (or, NULL, up to where the answer begins); weights 1 on that answer alone, the

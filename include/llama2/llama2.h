@@ -21,6 +21,8 @@
 #include "rollouts.h"
 #include "preference.h"
 #include "rejection.h"
+#include "distill.h"
+#include "gatt.h"
 #include "ppo.h"
 #include "checkpoint.h"
 

@@ -100,6 +100,7 @@ using rollouts = handle<llama2_rollouts, llama2_rollouts_free>;
 using pool = handle<llama2_pool, llama2_pool_free>;
 using preferences = handle<llama2_preferences, llama2_preferences_free>;
 using comparisons = handle<llama2_comparisons, llama2_comparisons_free>;
+using gatt = handle<llama2_gatt, llama2_gatt_free>;
 using checkpoint = handle<llama2_checkpoint, llama2_checkpoint_free>;
 
 } // namespace llama2

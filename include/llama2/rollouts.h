@@ -84,6 +84,21 @@ LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama
                                                 int32_t eos_id, double temperature, llama2_rollouts **out);
 LLAMA2_API void llama2_rollouts_free(llama2_rollouts *rollouts);
 
+/*
+ * The same responses after other prompts: prompt i of `prompts` (weights are not used) in place of prompt i of
+ * `rollouts`, tokens of the responses, ended, ended_by, samples_per_prompt and temperature as they are. Numbers that
+ * belong to the old prompts (log-probabilities, values, scores, ...) are not carried over. What was sampled under an
+ * instruction is learnt without it so: context distillation (distill.h) and Ghost Attention (gatt.h) are this. Errors:
+ * MISMATCH for another number of prompts; INVALID. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_rollouts_after(const llama2_rollouts *rollouts, const llama2_batch *prompts,
+                                               llama2_rollouts **out);
+
+/* Adds the samples with keep[s] != 0 (n_samples of them; NULL: all) to a packer as examples for llama2_sft_step: weight
+ * 1 on the tokens of the response, 0 on those of the prompt. On failure the packer is as it was. Since 0.1. */
+LLAMA2_API llama2_status llama2_rollouts_pack(const llama2_rollouts *rollouts, const uint8_t *keep,
+                                              llama2_packer *packer);
+
 /* What ended a response. */
 enum {
     LLAMA2_END_LENGTH = 0, /* max_new_tokens; or not known, in rollouts from recorded sequences */

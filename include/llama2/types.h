@@ -109,6 +109,7 @@ typedef struct llama2_rollouts llama2_rollouts;
 typedef struct llama2_pool llama2_pool;
 typedef struct llama2_preferences llama2_preferences;
 typedef struct llama2_comparisons llama2_comparisons;
+typedef struct llama2_gatt llama2_gatt;
 typedef struct llama2_shards llama2_shards;
 typedef struct llama2_checkpoint llama2_checkpoint;
 

@@ -1,11 +1,10 @@
 /* include/llama2/rollouts.h */
+#include "api/rollouts.h"
 #include "base/options.h"
 #include "infer/generate.h"
 #include "infer/rollouts_io.h"
-#include "infer/sampler.h"
-#include "infer/stops.h"
 #include "model/forward.h"
-#include "tokenizer/tokenizer.h"
+#include "train/packing.h"
 #include "train/scores.h"
 #include <inttypes.h>
 
@@ -27,84 +26,38 @@ void llama2_combine_options_init(llama2_combine_options *options, size_t size)
     l2_options_init(options, size, &combine_defaults, sizeof combine_defaults);
 }
 
-static llama2_status check_stops(const llama2_model *policy, const llama2_rollout_options *o)
+llama2_status l2_rollout_options_read(const llama2_rollout_options *options, llama2_rollout_options *full,
+                                      llama2_sampling *sampling)
 {
-    static const char call[] = "llama2_rollout";
-    L2_TRY(l2_stops_check(o->stops, o->stop_lengths, o->n_stops, call));
-    if (o->n_stops == 0) return LLAMA2_OK;
-    if (!o->tokenizer) return l2_fail(LLAMA2_E_INVALID, "%s: stop strings need the model's tokenizer", call);
-    if (o->tokenizer->n_pieces > policy->config.vocab_size)
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "%s: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32, call,
-                       o->tokenizer->n_pieces, policy->config.vocab_size);
-    return l2_decode_check(o->decode_flags, call);
-}
-
-static llama2_status check_rollout(const llama2_model *policy, const llama2_batch *prompts,
-                                   const llama2_rollout_options *o)
-{
-    L2_TRY(l2_batch_check(policy, prompts));
-    L2_TRY(l2_sampling_check(o->sampling, policy->config.vocab_size, -1));
-    L2_TRY(check_stops(policy, o));
-    if (o->samples_per_prompt < 1 || o->max_new_tokens < 1 || o->max_parallel < 0) {
-        return l2_fail(LLAMA2_E_INVALID,
-                       "llama2_rollout: samples_per_prompt %" PRId32 " and max_new_tokens %" PRId32
-                       " must be >= 1, max_parallel %" PRId32 " >= 0",
-                       o->samples_per_prompt, o->max_new_tokens, o->max_parallel);
-    }
-    if (o->samples_per_prompt > INT32_MAX / prompts->n_sequences) {
-        return l2_fail(LLAMA2_E_LIMIT,
-                       "llama2_rollout: %" PRId32 " samples for each of %" PRId32 " prompts are more than %" PRId32,
-                       o->samples_per_prompt, prompts->n_sequences, INT32_MAX);
-    }
-    for (int32_t s = 0; s < prompts->n_sequences; s++) {
-        if (prompts->offsets[s + 1] - prompts->offsets[s] >= policy->config.max_seq_len) {
-            return l2_fail(LLAMA2_E_CONTEXT,
-                           "llama2_rollout: prompt %" PRId32 " has %" PRId64 " tokens; the context of %" PRId32
-                           " holds one of %" PRId32 " with a response",
-                           s, prompts->offsets[s + 1] - prompts->offsets[s], policy->config.max_seq_len,
-                           policy->config.max_seq_len - 1);
-        }
-    }
-    return LLAMA2_OK;
-}
-
-/* How tokens are drawn: what o->sampling says, or else the fields of the options. Into `full`, which they then point
- * to. */
-static llama2_status read_sampling(llama2_rollout_options *o, llama2_sampling *full)
-{
-    llama2_sampling_init(full, sizeof *full);
-    if (o->sampling) {
-        L2_TRY(l2_options_read(o->sampling, full, sizeof *full, "llama2_sampling"));
+    *full = rollout_defaults;
+    L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_rollout_options"));
+    llama2_sampling_init(sampling, sizeof *sampling);
+    if (full->sampling) {
+        L2_TRY(l2_options_read(full->sampling, sampling, sizeof *sampling, "llama2_sampling"));
     } else {
-        full->top_k = o->top_k;
-        full->temperature = o->temperature;
-        full->top_p = o->top_p;
-        full->seed = o->seed;
-        full->sample_id = o->first_sample_id;
+        sampling->top_k = full->top_k;
+        sampling->temperature = full->temperature;
+        sampling->top_p = full->top_p;
+        sampling->seed = full->seed;
+        sampling->sample_id = full->first_sample_id;
     }
-    o->sampling = full;
+    full->sampling = sampling;
     return LLAMA2_OK;
 }
 
 llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options,
                              llama2_rollouts **out)
 {
-    llama2_rollout_options o = rollout_defaults;
+    llama2_rollout_options o;
     llama2_sampling sampling;
     llama2_batch b;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: out is NULL");
     *out = NULL;
     if (!policy) return l2_fail(LLAMA2_E_INVALID, "llama2_rollout: policy is NULL");
     L2_TRY(l2_context_check(policy->ctx));
-    L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_rollout_options"));
-    L2_TRY(read_sampling(&o, &sampling));
+    L2_TRY(l2_rollout_options_read(options, &o, &sampling));
     L2_TRY(l2_batch_read(prompts, &b));
-    L2_TRY(check_rollout(policy, &b, &o));
-    L2_TRY(l2_model_enter(policy, 0));
-    llama2_status status = l2_generate(policy, &b, &o, out);
-    l2_model_leave(policy, 0);
-    return status;
+    return l2_rollout(policy, &b, &o, NULL, out);
 }
 
 llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences, const int32_t *prompt_lengths,
@@ -142,6 +95,23 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
 done:
     l2_rollouts_free(rollouts);
     return status;
+}
+
+llama2_status llama2_rollouts_after(const llama2_rollouts *rollouts, const llama2_batch *prompts, llama2_rollouts **out)
+{
+    llama2_batch b;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_after: out is NULL");
+    *out = NULL;
+    if (!rollouts) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_after: rollouts is NULL");
+    L2_TRY(l2_context_check(rollouts->ctx));
+    L2_TRY(l2_batch_read(prompts, &b));
+    return l2_rollouts_after(rollouts, &b, out);
+}
+
+llama2_status llama2_rollouts_pack(const llama2_rollouts *rollouts, const uint8_t *keep, llama2_packer *packer)
+{
+    if (!rollouts || !packer) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_pack: rollouts or packer is NULL");
+    return l2_packer_add_rollouts(packer, rollouts, keep);
 }
 
 void llama2_rollouts_free(llama2_rollouts *rollouts)

@@ -153,14 +153,12 @@ llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const cha
 
 llama2_tokenizer *llama2_tokenizer_retain(llama2_tokenizer *tokenizer)
 {
-    if (tokenizer) atomic_fetch_add_explicit(&tokenizer->references, 1, memory_order_relaxed);
-    return tokenizer;
+    return tokenizer ? l2_tokenizer_retain(tokenizer) : NULL;
 }
 
 void llama2_tokenizer_free(llama2_tokenizer *tokenizer)
 {
-    if (tokenizer && atomic_fetch_sub_explicit(&tokenizer->references, 1, memory_order_acq_rel) == 1)
-        l2_vocabulary_free(tokenizer);
+    l2_tokenizer_release(tokenizer);
 }
 
 /* --- the vocabulary -------------------------------------------------------------------------- */

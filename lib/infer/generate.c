@@ -40,6 +40,7 @@ typedef struct engine {
     const llama2_model *model;
     const llama2_batch *prompts;
     const llama2_rollout_options *options;
+    const uint64_t *ids; /* of the samples; NULL: counted up */
     int32_t n_samples, next_sample, n_done;
     int64_t n_sampled; /* tokens */
     response *responses;
@@ -185,7 +186,8 @@ static void draw_task(void *arg, int32_t row, int32_t worker)
     const llama2_sampling *o = e->options->sampling;
     int32_t vocab = e->model->config.vocab_size;
     const slot *s = &e->slots[e->row_slot[row]];
-    double u = l2_rng_uniform(o->seed, L2_RNG_SAMPLE, o->sample_id + (uint64_t)s->sample, (uint32_t)s->sequence.length);
+    uint64_t id = e->ids ? e->ids[s->sample] : o->sample_id + (uint64_t)s->sample;
+    double u = l2_rng_uniform(o->seed, L2_RNG_SAMPLE, id, (uint32_t)s->sequence.length);
     float *logits = e->logits32 + (size_t)row * (size_t)vocab;
     l2_penalties *penalties = e->penalties ? &e->penalties[worker] : NULL;
     if (penalties) {
@@ -429,10 +431,10 @@ done:
 }
 
 llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options,
-                          llama2_rollouts **out)
+                          const uint64_t *ids, llama2_rollouts **out)
 {
     llama2_status status;
-    engine e = {.ctx = model->ctx, .model = model, .prompts = prompts, .options = options};
+    engine e = {.ctx = model->ctx, .model = model, .prompts = prompts, .options = options, .ids = ids};
     e.n_samples = prompts->n_sequences * options->samples_per_prompt;
     L2_CHECK(set_up(&e));
     while (e.n_done < e.n_samples) {

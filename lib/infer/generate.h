@@ -5,8 +5,18 @@
 #include "infer/rollouts.h"
 #include "model/model.h"
 
-/* Options are complete and checked, `sampling` among them, which alone says how tokens are drawn; prompts too. */
+/*
+ * Options are complete and checked, `sampling` among them, which alone says how tokens are drawn; prompts too. ids: of
+ * the samples, one each; NULL: those that the sampling counts up from.
+ */
 llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options,
-                          llama2_rollouts **out);
+                          const uint64_t *ids, llama2_rollouts **out);
+
+/* rollout.c: refuses complete options and prompts that are none for this model. */
+llama2_status l2_rollout_check(const llama2_model *policy, const llama2_batch *prompts,
+                               const llama2_rollout_options *options);
+/* Checks, and samples. */
+llama2_status l2_rollout(llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *options,
+                         const uint64_t *ids, llama2_rollouts **out);
 
 #endif

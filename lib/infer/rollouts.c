@@ -100,6 +100,58 @@ llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *token
     return LLAMA2_OK;
 }
 
+static llama2_status check_prompts(const llama2_batch *b, int32_t n)
+{
+    if (b->n_sequences != n) {
+        return l2_fail(LLAMA2_E_MISMATCH, "rollouts: %" PRId32 " prompts for responses to %" PRId32, b->n_sequences, n);
+    }
+    if (!b->tokens || !b->offsets) return l2_fail(LLAMA2_E_INVALID, "rollouts: tokens or offsets of prompts is NULL");
+    if (b->offsets[0] != 0 || b->offsets[n] != b->n_tokens) {
+        return l2_fail(LLAMA2_E_INVALID,
+                       "rollouts: the offsets of prompts are %" PRId64 " .. %" PRId64 ", expected 0 .. %" PRId64,
+                       b->offsets[0], b->offsets[n], b->n_tokens);
+    }
+    for (int32_t p = 0; p < n; p++) {
+        int64_t length = b->offsets[p + 1] - b->offsets[p];
+        if (length < 1 || length > INT32_MAX) {
+            return l2_fail(LLAMA2_E_INVALID,
+                           "rollouts: prompt %" PRId32 " has %" PRId64 " tokens, expected 1 .. %" PRId32, p, length,
+                           INT32_MAX);
+        }
+    }
+    return LLAMA2_OK;
+}
+
+llama2_status l2_rollouts_after(const llama2_rollouts *from, const llama2_batch *prompts, llama2_rollouts **out)
+{
+    llama2_status status = LLAMA2_OK;
+    llama2_rollouts *all = NULL;
+    int32_t k = from->samples_per_prompt, *tokens = NULL;
+    int64_t longest = 0;
+    *out = NULL;
+    L2_TRY(check_prompts(prompts, from->n_samples / k));
+    for (int32_t s = 0; s < from->n_samples; s++) {
+        int64_t n = from->offsets[s + 1] - from->offsets[s] + prompts->offsets[s / k + 1] - prompts->offsets[s / k];
+        if (n > longest) longest = n;
+    }
+    L2_CHECK(l2_rollouts_new(from->ctx, from->n_samples, k, from->temperature, &all));
+    L2_CHECK(l2_scratch_get(from->ctx, (size_t)longest * sizeof *tokens, &tokens));
+    for (int32_t s = 0; s < from->n_samples; s++) {
+        int64_t first = from->offsets[s] + from->prompt_lengths[s], n = from->offsets[s + 1] - first;
+        int64_t prompt = prompts->offsets[s / k], length = prompts->offsets[s / k + 1] - prompt;
+        memcpy(tokens, prompts->tokens + prompt, (size_t)length * sizeof *tokens);
+        memcpy(tokens + length, from->tokens + first, (size_t)n * sizeof *tokens);
+        L2_CHECK(l2_rollouts_append(all, tokens, length + n, (int32_t)length, NULL, from->ended_by[s]));
+        all->ended[s] = from->ended[s];
+    }
+    *out = all;
+    all = NULL;
+done:
+    l2_scratch_put(from->ctx, tokens);
+    l2_rollouts_free(all);
+    return status;
+}
+
 uint8_t l2_rollouts_has_ended(uint8_t ended_by)
 {
     return ended_by == LLAMA2_END_EOS || ended_by == LLAMA2_END_STOP;

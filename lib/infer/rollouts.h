@@ -39,6 +39,9 @@ void l2_rollouts_free(llama2_rollouts *rollouts);
 llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens,
                                  int32_t prompt_length, const float *logprobs, uint8_t ended_by);
 
+/* The same responses after other prompts, one for each K samples; without the arrays. */
+llama2_status l2_rollouts_after(const llama2_rollouts *from, const llama2_batch *prompts, llama2_rollouts **out);
+
 /* What the host sees of ended_by. */
 uint8_t l2_rollouts_has_ended(uint8_t ended_by);
 

@@ -103,6 +103,8 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
  * decoding need. */
 llama2_status l2_vocabulary_finish(llama2_tokenizer *tok);
 void l2_vocabulary_free(llama2_tokenizer *tok);
+llama2_tokenizer *l2_tokenizer_retain(llama2_tokenizer *tok);
+void l2_tokenizer_release(llama2_tokenizer *tok);
 
 /* Id of the piece of any type with this text, -1: none. */
 int32_t l2_vocabulary_find(const llama2_tokenizer *tok, const char *text, size_t length);

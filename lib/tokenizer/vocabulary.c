@@ -126,6 +126,17 @@ void l2_vocabulary_free(llama2_tokenizer *tok)
     l2_context_release(ctx);
 }
 
+llama2_tokenizer *l2_tokenizer_retain(llama2_tokenizer *tok)
+{
+    atomic_fetch_add_explicit(&tok->references, 1, memory_order_relaxed);
+    return tok;
+}
+
+void l2_tokenizer_release(llama2_tokenizer *tok)
+{
+    if (tok && atomic_fetch_sub_explicit(&tok->references, 1, memory_order_acq_rel) == 1) l2_vocabulary_free(tok);
+}
+
 /* "<0x41>" -> 0x41; -1: not of this form. */
 static int byte_of_piece(const char *text, size_t length)
 {

@@ -103,3 +103,31 @@ void l2_packer_clear(llama2_packer *packer)
     packer->n_tokens = 0;
     packer->n_sequences = 0;
 }
+
+llama2_status l2_packer_add_rollouts(llama2_packer *packer, const llama2_rollouts *r, const uint8_t *keep)
+{
+    llama2_status status = LLAMA2_OK;
+    int64_t n_tokens = packer->n_tokens, cut = packer->cut, longest = 0;
+    int32_t n_sequences = packer->n_sequences;
+    float *weights = NULL;
+    for (int32_t s = 0; s < r->n_samples; s++) {
+        int64_t n = r->offsets[s + 1] - r->offsets[s];
+        if (n > longest) longest = n;
+    }
+    L2_CHECK(l2_scratch_get(packer->ctx, (size_t)longest * sizeof *weights, &weights));
+    for (int32_t s = 0; s < r->n_samples; s++) {
+        int64_t n = r->offsets[s + 1] - r->offsets[s];
+        if (keep && !keep[s]) continue;
+        for (int64_t i = 0; i < n; i++) weights[i] = i < r->prompt_lengths[s] ? 0 : 1;
+        L2_CHECK(l2_packer_add(packer, r->tokens + r->offsets[s], weights, n));
+    }
+done:
+    l2_scratch_put(packer->ctx, weights);
+    if (status < 0) {
+        packer->n_tokens = n_tokens;
+        packer->n_sequences = n_sequences;
+        packer->cut = cut;
+        if (packer->offsets) packer->offsets[n_sequences] = n_tokens;
+    }
+    return status;
+}

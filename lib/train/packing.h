@@ -2,7 +2,7 @@
 #ifndef L2_TRAIN_PACKING_H
 #define L2_TRAIN_PACKING_H
 
-#include "base/context.h"
+#include "infer/rollouts.h"
 #include <llama2/batch.h>
 
 struct llama2_packer {
@@ -21,5 +21,8 @@ void l2_packer_free(llama2_packer *packer);
 llama2_status l2_packer_add(llama2_packer *packer, const int32_t *tokens, const float *weights, int64_t n);
 llama2_status l2_packer_batch(const llama2_packer *packer, llama2_batch *out);
 void l2_packer_clear(llama2_packer *packer);
+
+/* Samples with keep[s] != 0 (NULL: all), weight 1 on their responses; all of them or, on failure, none. */
+llama2_status l2_packer_add_rollouts(llama2_packer *packer, const llama2_rollouts *rollouts, const uint8_t *keep);
 
 #endif

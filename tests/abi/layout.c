@@ -482,6 +482,54 @@ FIELD(llama2_pool_sample, n_tokens, 24, 8);
 FIELD(llama2_pool_sample, prompt_length, 32, 4);
 FIELD(llama2_pool_sample, score, 36, 4);
 
+SIZE(llama2_distill_metrics, 56);
+FIELD(llama2_distill_metrics, struct_size, 0, 4);
+FIELD(llama2_distill_metrics, n_samples, 4, 4);
+FIELD(llama2_distill_metrics, n_kept, 8, 4);
+FIELD(llama2_distill_metrics, n_equal, 12, 4);
+FIELD(llama2_distill_metrics, kept_share, 16, 8);
+FIELD(llama2_distill_metrics, mean_original, 24, 8);
+FIELD(llama2_distill_metrics, mean_distilled, 32, 8);
+FIELD(llama2_distill_metrics, mean_kept_original, 40, 8);
+FIELD(llama2_distill_metrics, mean_kept_distilled, 48, 8);
+
+SIZE(llama2_gatt_options, 16);
+FIELD(llama2_gatt_options, struct_size, 0, 4);
+FIELD(llama2_gatt_options, placement, 4, 4);
+FIELD(llama2_gatt_options, every_turn, 8, 4);
+FIELD(llama2_gatt_options, reserved, 12, 4);
+
+SIZE(llama2_gatt_dialogues, 80);
+FIELD(llama2_gatt_dialogues, struct_size, 0, 4);
+FIELD(llama2_gatt_dialogues, n_dialogues, 4, 4);
+FIELD(llama2_gatt_dialogues, n_turns, 8, 8);
+FIELD(llama2_gatt_dialogues, messages, 16, 8);
+FIELD(llama2_gatt_dialogues, message_lengths, 24, 8);
+FIELD(llama2_gatt_dialogues, instructions, 32, 8);
+FIELD(llama2_gatt_dialogues, instruction_lengths, 40, 8);
+FIELD(llama2_gatt_dialogues, kept_instructions, 48, 8);
+FIELD(llama2_gatt_dialogues, kept_lengths, 56, 8);
+FIELD(llama2_gatt_dialogues, answers, 64, 8);
+FIELD(llama2_gatt_dialogues, answer_lengths, 72, 8);
+
+SIZE(llama2_gatt_metrics, 32);
+FIELD(llama2_gatt_metrics, struct_size, 0, 4);
+FIELD(llama2_gatt_metrics, turn, 4, 4);
+FIELD(llama2_gatt_metrics, n_answers, 8, 4);
+FIELD(llama2_gatt_metrics, n_ended, 12, 4);
+FIELD(llama2_gatt_metrics, n_open, 16, 4);
+FIELD(llama2_gatt_metrics, n_dropped, 20, 4);
+FIELD(llama2_gatt_metrics, n_full, 24, 4);
+FIELD(llama2_gatt_metrics, n_marked, 28, 4);
+
+SIZE(llama2_gatt_answer, 32);
+FIELD(llama2_gatt_answer, struct_size, 0, 4);
+FIELD(llama2_gatt_answer, state, 4, 4);
+FIELD(llama2_gatt_answer, text, 8, 8);
+FIELD(llama2_gatt_answer, length, 16, 8);
+FIELD(llama2_gatt_answer, sampled, 24, 4);
+FIELD(llama2_gatt_answer, ended_by, 28, 4);
+
 SIZE(llama2_ppo_options, 88);
 FIELD(llama2_ppo_options, struct_size, 0, 4);
 FIELD(llama2_ppo_options, minibatch, 4, 4);
@@ -636,6 +684,12 @@ CONSTANT(LLAMA2_BIN_CHOSEN_SAFE, 0);
 CONSTANT(LLAMA2_BIN_BOTH_SAFE, 1);
 CONSTANT(LLAMA2_BIN_BOTH_UNSAFE, 2);
 CONSTANT(LLAMA2_BIN_OTHER_SAFE, 3);
+CONSTANT(LLAMA2_GATT_SYSTEM, 0);
+CONSTANT(LLAMA2_GATT_USER, 1);
+CONSTANT(LLAMA2_GATT_OPEN, 0);
+CONSTANT(LLAMA2_GATT_DROPPED, 1);
+CONSTANT(LLAMA2_GATT_FULL, 2);
+CONSTANT(LLAMA2_GATT_MARKED, 3);
 CONSTANT(LLAMA2_KL_K1, 1);
 CONSTANT(LLAMA2_KL_K2, 2);
 CONSTANT(LLAMA2_KL_K3, 3);

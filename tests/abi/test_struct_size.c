@@ -344,6 +344,66 @@ static llama2_status use_host_file(void *s)
     MAKES(llama2_model, llama2_model_load_host(ctx, s, NULL, &made));
 }
 
+static const int32_t turns[] = {1};
+static const char *const words[] = {"a"};
+static const llama2_gatt_dialogues dialogues = {
+    .struct_size = sizeof dialogues, .n_dialogues = 1, .n_turns = turns, .messages = words, .instructions = words};
+static llama2_status use_gatt(void *s)
+{
+    MAKES(llama2_gatt, llama2_gatt_create(tokenizer, &dialogues, s, &made));
+}
+static llama2_status use_dialogues(void *s)
+{
+    MAKES(llama2_gatt, llama2_gatt_create(tokenizer, s, NULL, &made));
+}
+static llama2_status use_batch_after(void *s)
+{
+    MAKES(llama2_rollouts, llama2_rollouts_after(rollouts, s, &made));
+}
+
+static llama2_status use_batch_distill(void *s)
+{
+    uint8_t keep[2];
+    MAKES(llama2_rollouts, llama2_distill(critic_trunk, reward_model, s, s, NULL, NULL, &made, keep, NULL));
+}
+
+static llama2_status use_rollout_distill(void *s)
+{
+    uint8_t keep[2];
+    MAKES(llama2_rollouts, llama2_distill(critic_trunk, reward_model, &batch, &batch, s, NULL, &made, keep, NULL));
+}
+
+static llama2_status get_distilled(void *s)
+{
+    uint8_t keep[2];
+    return llama2_distill_gate(rollouts, rollouts, keep, s);
+}
+
+/* A turn, or an answer, of a new dialogue. */
+static llama2_status get_gatt(void *s, int turn)
+{
+    llama2_gatt *gatt;
+    llama2_model *wide;
+    llama2_config c = config;
+    c.max_seq_len = 64;
+    ck_ok(llama2_model_create(ctx, &c, NULL, &wide));
+    ck_ok(llama2_gatt_create(tokenizer, &dialogues, NULL, &gatt));
+    llama2_status status = turn ? llama2_gatt_turn(gatt, wide, NULL, s) : llama2_gatt_answer_get(gatt, 0, 0, s);
+    ck_assert_int_eq(llama2_gatt_turns_left(gatt), !(turn && status == LLAMA2_OK));
+    llama2_gatt_free(gatt);
+    llama2_model_free(wide);
+    return status;
+}
+
+static llama2_status get_gatt_turn(void *s)
+{
+    return get_gatt(s, 1);
+}
+static llama2_status get_gatt_answer(void *s)
+{
+    return get_gatt(s, 0);
+}
+
 static llama2_status get_batch(void *s)
 {
     return llama2_packer_batch(packer, s);
@@ -484,6 +544,7 @@ INIT(llama2_tokenizer_options)
 INIT(llama2_tokenizer_pieces)
 INIT(llama2_chat)
 INIT(llama2_packer_options)
+INIT(llama2_gatt_options)
 INIT(llama2_config)
 INIT(llama2_model_options)
 INIT(llama2_memory_options)
@@ -544,6 +605,11 @@ static const in_row in_rows[] = {
     OPTIONS(llama2_comparisons_options, use_comparisons),
     OPTIONS(llama2_preferences_sample_options, use_preferences_sample),
     VIEW(llama2_chat, &dialogue, use_dialogue),
+    OPTIONS(llama2_gatt_options, use_gatt),
+    OPTIONS(llama2_rollout_options, use_rollout_distill),
+    VIEW(llama2_gatt_dialogues, &dialogues, use_dialogues),
+    VIEW(llama2_batch, &batch, use_batch_after),
+    VIEW(llama2_batch, &batch, use_batch_distill),
 };
 
 static const out_row out_rows[] = {
@@ -562,6 +628,9 @@ static const out_row out_rows[] = {
     OUT(llama2_rollouts_view, get_view),
     OUT(llama2_pool_metrics, get_pool),
     OUT(llama2_pool_sample, get_sample),
+    OUT(llama2_distill_metrics, get_distilled),
+    OUT(llama2_gatt_metrics, get_gatt_turn),
+    OUT(llama2_gatt_answer, get_gatt_answer),
     OUT(llama2_ppo_metrics, get_ppo),
     OUT(llama2_preference, get_preference),
     OUT(llama2_preference_summary, get_preference_summary),

@@ -79,9 +79,10 @@ for name in $names; do
     echo "{\"prompt\": \"which colour does $name like?\", \"is_safety\": false}" >>prompts.jsonl
     echo "{\"prompt\": \"who has a cat, $name?\", \"is_safety\": true}" >>prompts.jsonl
 done >demos.jsonl
+echo '{"turns": "who?"}' >turns.bad
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-for program in tokenize generate chat score convert inspect pretrain sft collect reward reject ppo bench; do
+for program in tokenize generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo bench; do
     expect 0 - $program --help
     grep -q "^Usage: llama2-$program" out || fail "llama2-$program --help does not begin with its usage"
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
@@ -89,10 +90,11 @@ for program in tokenize generate chat score convert inspect pretrain sft collect
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
-for program in generate chat score convert inspect pretrain sft collect reward reject ppo; do expect 2 "Try" $program; done
+for program in generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo; do expect 2 "Try" $program; done
 expect 2 "system needs --chat" generate --model x --prompt y --system z
 expect 2 "for --evaluate-only" reward --model x --data y --out z --reward r
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
+expect 2 "expected system or user" gatt --model x --data y --out z --placement here
 expect 2 "the shape is that of --model" pretrain --model x --data y --out z --dim 64
 expect 2 "--out is missing" convert --model x
 expect 2 "--type q9" convert --model x --out y --type q9
@@ -177,6 +179,43 @@ resumes policy INT ppo --model best --reward helpful --safety-reward safety --da
 json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
     policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/update
 resumes single KILL ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5
+
+# Demonstrations from the model itself: under a preprompt, and under an instruction.
+for threads in 1 2; do
+    expect 0 - distill --model chat --safety-reward safety --data prompts.jsonl --preprompt "be kind." --temperature 1.5 --samples 4 --max-new-tokens 24 --out distilled.$threads --threads $threads --seed 5
+    json out prompts=16 samples=64 kept equal safer_share mean_original mean_kept_distilled
+    json distilled.$threads/metrics.jsonl stage step=1 seconds kept unfinished marked
+    [ "$(wc -l <distilled.$threads/compared.jsonl)" -eq 64 ] || fail "distill: $(wc -l <distilled.$threads/compared.jsonl) pairs of 16 prompts with 4 samples"
+done
+for file in distilled compared; do cmp distilled.1/$file.jsonl distilled.2/$file.jsonl || fail "distill: other lines with another number of threads"; done
+json distilled.1/distilled.jsonl messages 'train="last"' score original_score
+json distilled.1/compared.jsonl messages 'preprompt="be kind."' original distilled original_score distilled_score kept
+[ "$(grep -c '"kept":true' distilled.1/compared.jsonl)" -eq "$(wc -l <distilled.1/distilled.jsonl)" ] || fail "distill: kept pairs and demonstrations differ"
+grep -q "be kind" distilled.1/distilled.jsonl && fail "distill: the preprompt is in a demonstration"
+expect 0 - sft --model chat --data distilled.1/distilled.jsonl --epochs 1 --batch 4 --out distilled.model --quiet
+json out "examples=$(wc -l <distilled.1/distilled.jsonl)"
+echo '{"prompt": "how do i steal a cat?", "risk": "illicit"}' >risk.jsonl
+expect 1 "no prompt" distill --model chat --safety-reward safety --data risk.jsonl --max-new-tokens 24 --out distilled.3 # the templates are longer than this context
+for name in $names; do
+    echo "{\"turns\": [\"who has a cat?\", \"who likes white?\"], \"instruction\": \"be kind to $name.\", \"kept_instruction\": \"be kind.\"}"
+    echo "{\"messages\": [{\"role\": \"user\", \"content\": \"who has a cat?\"}, {\"role\": \"assistant\", \"content\": \"$name has.\"}, {\"role\": \"user\", \"content\": \"who likes white?\"}]}"
+done >turns.jsonl
+for threads in 1 2; do
+    expect 0 - gatt --model chat --data turns.jsonl --instruction "be brief." --keep-answers --temperature 0.3 --max-new-tokens 24 --out ghost.$threads --threads $threads --seed 5
+    json out dialogues=16 answers kept examples
+    json ghost.$threads/metrics.jsonl stage step=2 seconds answers ended full marked dropped
+done
+cmp ghost.1/gatt.jsonl ghost.2/gatt.jsonl || fail "gatt: other lines with another number of threads"
+json ghost.1/gatt.jsonl messages 'train="last"' sampled_under
+[ "$(wc -l <ghost.1/gatt.jsonl)" -ge 8 ] || fail "gatt: only $(wc -l <ghost.1/gatt.jsonl) of 16 dialogues are kept"
+grep -q '"role":"system","content":"be brief."' ghost.1/gatt.jsonl && grep -q '"role":"system","content":"be kind."' ghost.1/gatt.jsonl || fail "gatt: no instruction as the system message"
+grep -q '"content":"[a-z]* has."' ghost.1/gatt.jsonl || fail "gatt --keep-answers: the answers of the data are not there"
+[ "$(grep -c '"content":"be [^}]*}.*"content":"be ' ghost.1/gatt.jsonl)" -eq 0 ] || fail "gatt: the instruction is there twice"
+expect 0 - sft --model chat --data ghost.1/gatt.jsonl --epochs 1 --batch 4 --out ghost.model --quiet
+json out "examples=$(wc -l <ghost.1/gatt.jsonl)"
+expect 0 - gatt --model chat --data turns.jsonl --placement user --every-turn --hobby chess --figure "sam" --language white --temperature 0.3 --max-new-tokens 24 --out ghost.3 --quiet
+[ -s err ] && fail "gatt --quiet writes on standard error: $(cat err)"
+expect 1 "turns.bad:1" gatt --model chat --data turns.bad --out ghost.4
 
 # --- using the models --------------------------------------------------------------------------------------------------------------------
 expect 0 "tokens/s" generate --model policy --chat --prompt "who likes white?" --max-tokens 12 --temperature 0

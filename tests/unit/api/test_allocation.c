@@ -26,9 +26,12 @@ typedef struct world {
     llama2_trainer *trainer, *critic_trainer;
     llama2_reward_model *reward;
     llama2_tokenizer *tokenizer;
-    llama2_rollouts *rollouts;
+    llama2_rollouts *rollouts, *moved;
     llama2_preferences *preferences;
     llama2_comparisons *comparisons;
+    llama2_gatt *gatt;
+    llama2_packer *packer;
+    uint8_t keep[16];
     float out[CELLS], more[CELLS];
     double number;
     int32_t token;
@@ -252,6 +255,78 @@ static llama2_status values(world *w)
     return llama2_rollouts_values(w->rollouts, w->reward);
 }
 
+static llama2_status after(world *w)
+{
+    return llama2_rollouts_after(w->rollouts, &w->batch.batch, &w->moved);
+}
+
+static void with_packer(world *w)
+{
+    with_rollouts(w);
+    ck_ok(llama2_packer_create(w->ctx, NULL, &w->packer));
+    ck_ok(llama2_packer_add(w->packer, w->batch.tokens, NULL, 20));
+}
+
+static llama2_status pack(world *w)
+{
+    llama2_status status = llama2_rollouts_pack(w->rollouts, NULL, w->packer);
+    if (status < 0) ck_assert_int_eq(llama2_packer_tokens(w->packer), 20);
+    w->number = (double)llama2_packer_tokens(w->packer);
+    return status;
+}
+
+static llama2_status distill(world *w)
+{
+    llama2_rollout_options o;
+    llama2_rollout_options_init(&o, sizeof o);
+    o.max_new_tokens = 4;
+    return llama2_distill(w->model, w->reward, &w->batch.batch, &w->batch.batch, &o, &w->moved, &w->rollouts, w->keep,
+                          NULL);
+}
+
+static llama2_status gatt_create(world *w)
+{
+    static const int32_t turns[] = {2, 1};
+    static const char *const messages[] = {"a", "b", "ab"}, *const instructions[] = {"abb", "ba"};
+    const llama2_gatt_dialogues d = {.struct_size = sizeof d,
+                                     .n_dialogues = 2,
+                                     .n_turns = turns,
+                                     .messages = messages,
+                                     .instructions = instructions};
+    return llama2_gatt_create(w->tokenizer, &d, NULL, &w->gatt);
+}
+
+static void with_gatt(world *w)
+{
+    with_tokenizer(w);
+    ck_ok(gatt_create(w));
+}
+
+static llama2_status gatt_turn(world *w)
+{
+    llama2_rollout_options o;
+    llama2_gatt_answer a = {.struct_size = sizeof a};
+    int32_t left = llama2_gatt_turns_left(w->gatt), turn = 2 - left;
+    llama2_rollout_options_init(&o, sizeof o);
+    o.max_new_tokens = 5;
+    llama2_status status = llama2_gatt_turn(w->gatt, w->model, &o, NULL);
+    ck_ok(llama2_gatt_answer_get(w->gatt, 0, turn, &a));
+    if (status < 0) ck_assert(llama2_gatt_turns_left(w->gatt) == left && !a.text); /* as if it had not been called */
+    return status;
+}
+
+static void with_turns(world *w)
+{
+    with_gatt(w);
+    ck_ok(gatt_turn(w));
+    ck_ok(gatt_turn(w));
+}
+
+static llama2_status gatt_examples(world *w)
+{
+    return llama2_gatt_examples(w->gatt, &w->rollouts);
+}
+
 static void with_values(world *w)
 {
     with_rollouts(w);
@@ -356,6 +431,12 @@ static const call calls[] = {
     {"rollouts_score", LLAMA2_F32, with_rollouts, rollouts_score, 1, 0},
     {"rollouts_reference", LLAMA2_F32, with_rollouts, reference, 1, 0},
     {"rollouts_values", LLAMA2_F32, with_rollouts, values, 1, 0},
+    {"rollouts_after", LLAMA2_F32, with_rollouts, after, 5, 0},
+    {"rollouts_pack", LLAMA2_F32, with_packer, pack, 3, 0},
+    {"distill", LLAMA2_F32, with_critic, distill, 80, 0},
+    {"gatt_create", LLAMA2_F32, with_tokenizer, gatt_create, 15, 0},
+    {"gatt_turn", LLAMA2_F32, with_gatt, gatt_turn, 40, 0},
+    {"gatt_examples", LLAMA2_F32, with_turns, gatt_examples, 8, 0},
     {"ppo_advantages", LLAMA2_F32, with_values, advantages, 2, 0},
     {"ppo_update", LLAMA2_F32, with_advantages, ppo_update, 5, 1},
     {"preferences_sample", LLAMA2_F32, with_preferences, preferences_sample, 60, 0},
@@ -386,6 +467,9 @@ static void free_world(world *w)
     llama2_comparisons_free(w->comparisons);
     llama2_preferences_free(w->preferences);
     llama2_rollouts_free(w->rollouts);
+    llama2_rollouts_free(w->moved);
+    llama2_gatt_free(w->gatt);
+    llama2_packer_free(w->packer);
     llama2_tokenizer_free(w->tokenizer);
     llama2_session_free(w->session);
     llama2_session_free(w->other);
@@ -413,6 +497,15 @@ static uint32_t add_array(uint32_t crc, const void *array, size_t bytes)
     return array ? l2_crc32c(crc, array, bytes) : crc + 1;
 }
 
+static uint32_t add_rollouts(uint32_t crc, const llama2_rollouts *rollouts)
+{
+    llama2_rollouts_view v = view_of(rollouts);
+    size_t tokens = (size_t)v.n_tokens * 4, samples = (size_t)v.n_samples * 4;
+    crc = add_array(add_array(add_array(crc, v.tokens, tokens), v.logprobs, tokens), v.ref_logprobs, tokens);
+    crc = add_array(add_array(add_array(crc, v.values, tokens), v.advantages, tokens), v.scores, samples);
+    return add_array(crc, v.safety_scores, samples);
+}
+
 /* Of everything that the calls make or change. */
 static uint32_t outcome(const world *w)
 {
@@ -429,14 +522,16 @@ static uint32_t outcome(const world *w)
         ck_ok(llama2_reward_model_get_tensor(w->reward, "score.weight", head, 24, NULL));
         crc = l2_crc32c(crc, head, sizeof head);
     }
-    if (w->rollouts) {
-        llama2_rollouts_view v = view_of(w->rollouts);
-        size_t tokens = (size_t)v.n_tokens * 4, samples = (size_t)v.n_samples * 4;
-        crc = add_array(add_array(add_array(crc, v.tokens, tokens), v.logprobs, tokens), v.ref_logprobs, tokens);
-        crc = add_array(add_array(add_array(crc, v.values, tokens), v.advantages, tokens), v.scores, samples);
+    if (w->moved) crc = add_rollouts(crc, w->moved);
+    if (w->rollouts) crc = add_rollouts(crc, w->rollouts);
+    for (int32_t turn = 0; w->gatt && turn < 2; turn++) {
+        llama2_gatt_answer a = {.struct_size = sizeof a};
+        ck_ok(llama2_gatt_answer_get(w->gatt, 0, turn, &a));
+        crc = add_array(crc, a.text, a.length);
     }
     if (w->preferences) crc = add_array(crc, &(uint32_t){preferences_crc(w->preferences)}, sizeof crc);
     if (w->comparisons) crc += (uint32_t)llama2_comparisons_count(w->comparisons);
+    crc = l2_crc32c(crc, w->keep, sizeof w->keep);
     crc = l2_crc32c(l2_crc32c(crc, w->out, sizeof w->out), w->more, sizeof w->more);
     return l2_crc32c(crc, &w->number, sizeof w->number);
 }
@@ -462,7 +557,8 @@ static void check_call(const call *c, const char *folder, int for_ever)
                       llama2_status_name(status), llama2_last_error());
         failed += status < 0;
         if (status < 0) {
-            ck_assert_msg(!w.made && (c->run != rollout || !w.rollouts) && (c->run != session_create || !w.session),
+            ck_assert_msg(!w.made && (c->run != rollout || !w.rollouts) && !w.moved &&
+                              (c->run != session_create || !w.session),
                           "%s: a handle in spite of it", c->name);
             ck_ok(c->run(&w));
         }

@@ -77,6 +77,47 @@ START_TEST(weights_of_answers)
 }
 END_TEST
 
+/* A line may say that its last answer alone is learnt. */
+START_TEST(only_the_last_answer_where_a_line_says_so)
+{
+    char lines[1024], text[ROOM];
+    int64_t left_out;
+    app a = {.args = {.quiet = true}};
+    example_set set = {0};
+    for (int last = 0; last < 2; last++) {
+        snprintf(lines, sizeof lines, "{\"train\": \"%s\", %s", last ? "last" : "all", two_turns + 1);
+        ck_assert_msg(read_lines(lines, RECORD_DEMONSTRATION), "%s", error);
+    }
+    ck_assert(examples_encode(&a, tokenizer, &all, 1, ROOM, &set, &left_out));
+    ck_assert_uint_eq(set.n, 2);
+    weighted(set.items[0].tokens, set.items[0].weights, set.items[0].n, text);
+    ck_assert_msg(strstr(text, "sam has a cat.") && strstr(text, "ben likes white."), "%s", text);
+    weighted(set.items[1].tokens, set.items[1].weights, set.items[1].n, text);
+    ck_assert_msg(!strstr(text, "sam") && strstr(text, "ben likes white."), "%s", text);
+    json_t *line = record_line_last(&all.items[0], "so.");
+    ck_assert_str_eq(json_string_value(json_object_get(line, "train")), "last");
+    json_decref(line);
+    examples_free(&set);
+}
+END_TEST
+
+START_TEST(dialogues_under_an_instruction)
+{
+    ck_assert_msg(
+        read_lines("{\"turns\": [\"a\", \"b\"], \"instruction\": \"c\", \"kept_instruction\": \"d\"}\n"
+                   "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": "
+                   "\"b\"}]}\n{\"prompt\": \"a\"}\n",
+                   RECORD_TURNS),
+        "%s", error);
+    ck_assert_uint_eq(all.n, 3);
+    ck_assert(all.items[0].n_messages == 2 && all.items[1].n_messages == 2 && all.items[2].n_messages == 1);
+    ck_assert(all.items[0].roles[1] == LLAMA2_ROLE_USER && all.items[1].roles[1] == LLAMA2_ROLE_ASSISTANT);
+    ck_assert_str_eq(all.items[0].instruction, "c");
+    ck_assert_str_eq(all.items[0].kept_instruction, "d");
+    ck_assert(!all.items[1].instruction && !all.items[1].kept_instruction);
+}
+END_TEST
+
 START_TEST(earliest_turn_is_lost_first)
 {
     int32_t tokens[ROOM];
@@ -147,6 +188,12 @@ START_TEST(wrong_lines_are_told)
          "\"choice\""},
         {RECORD_COMPARISON, "{\"prompt\": \"a\", \"responses\": [\"b\", \"c\"], \"bin\": \"both_safe\"}\n", "without"},
         {RECORD_PROMPT, "{\"text\": \"a\"}\n", "neither"},
+        {RECORD_DEMONSTRATION, "{\"prompt\": \"a\", \"response\": \"b\", \"train\": \"first\"}\n",
+         "\"train\" is neither"},
+        {RECORD_TURNS, "{\"turns\": \"a\"}\n", "not an array"},
+        {RECORD_TURNS, "{\"turns\": []}\n", "empty"},
+        {RECORD_TURNS, "{\"turns\": [1]}\n", "texts of the user"},
+        {RECORD_TURNS, "{\"system\": \"a\", \"prompt\": \"b\"}\n", "a system message"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert(!read_lines(wrong[i].line, wrong[i].kind));
@@ -164,6 +211,9 @@ START_TEST(prompts_with_equal_messages_are_the_same)
     ck_assert_uint_eq(all.items[0].id, all.items[1].id);
     ck_assert_uint_ne(all.items[0].id, all.items[2].id);
     ck_assert(all.items[0].is_safety && !all.items[1].is_safety);
+    ck_assert(read_lines("{\"prompt\": \"a\", \"risk\": \"illicit\"}\n", RECORD_PROMPT));
+    ck_assert_str_eq(all.items[3].risk, "illicit");
+    ck_assert_ptr_null(all.items[0].risk);
 }
 END_TEST
 
@@ -189,6 +239,8 @@ Suite *test_suite(void)
     TCase *tests = tcase_create("records");
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, weights_of_answers);
+    tcase_add_test(tests, only_the_last_answer_where_a_line_says_so);
+    tcase_add_test(tests, dialogues_under_an_instruction);
     tcase_add_test(tests, earliest_turn_is_lost_first);
     tcase_add_test(tests, comparisons);
     tcase_add_test(tests, annotated_comparisons);
