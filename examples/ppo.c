@@ -3,31 +3,60 @@
 #include "common/prompts.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* How the critic begins. */
+enum { CRITIC_REWARD, CRITIC_ZERO, CRITIC_SHARED, N_CRITICS };
+static const char *const critics[N_CRITICS] = {"reward", "zero", "shared"};
+
+/* What a resume needs beside the trainers: run.extra. The objective is that of the held-out prompts. */
+enum { BETA, BEST_OBJECTIVE, BEST_STEP, WITHOUT_IMPROVEMENT, EVALUATED_STEP };
 
 typedef struct ppo {
     app a;
     train_settings set;
     args_list data;
     judges judges;
-    int64_t iterations, minibatch, max_new_tokens, epochs;
-    double critic_lr, beta, target_kl, horizon, temperature, gamma, lambda, clip, value_clip;
+    const char *eval, *critic_name;
+    int critic_kind;
+    int64_t iterations, minibatch, max_new_tokens, epochs, eval_every, patience;
+    double critic_lr, beta, target_kl, horizon, temperature, gamma, lambda, clip, value_clip, value_coef;
     llama2_model *policy, *reference;
     llama2_reward_model *critic;
     llama2_tokenizer *tokenizer;
-    prompt_set prompts;
+    prompt_set prompts, held_out;
     run r;
 } ppo;
+
+/* The reward model, its trunk with a head of zeros, or such a head on the policy's trunk. */
+static bool make_critic(ppo *s)
+{
+    app *a = &s->a;
+    llama2_reward_options o;
+    int64_t n = 0;
+    llama2_reward_options_init(&o, sizeof o);
+    o.head = LLAMA2_HEAD_ZERO;
+    if (s->critic_kind == CRITIC_SHARED)
+        return app_try(a, llama2_reward_model_create_shared(s->policy, &o, &s->critic), "critic");
+    if (!app_try(a, llama2_reward_model_clone(s->judges.helpful, &s->critic), "critic")) return false;
+    if (s->critic_kind == CRITIC_REWARD) return true;
+    llama2_reward_model_get_tensor(s->critic, "score.weight", NULL, 0, &n); /* for its size */
+    float *zeros = app_must(calloc((size_t)n, sizeof *zeros));
+    bool ok = app_try(a, llama2_reward_model_set_tensor(s->critic, "score.weight", zeros, n), "critic");
+    free(zeros);
+    return ok;
+}
 
 static bool load(ppo *s)
 {
     app *a = &s->a;
+    args_list eval = {{s->eval}, 1};
     llama2_config c = {.struct_size = sizeof c};
     return app_load(a, a->args.model, &s->policy, &s->tokenizer) &&
            app_try(a, llama2_model_config(s->policy, &c), "model") && judges_open(a, &s->judges) &&
-           app_try(a, llama2_model_clone(s->policy, &s->reference), "reference") &&
-           app_try(a, llama2_reward_model_clone(s->judges.helpful, &s->critic),
-                   "critic") && /* it begins as the reward model */
-           prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
+           app_try(a, llama2_model_clone(s->policy, &s->reference), "reference") && make_critic(s) &&
+           prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts) &&
+           (!s->eval || prompts_open(a, s->tokenizer, &eval, c.max_seq_len - s->max_new_tokens, &s->held_out));
 }
 
 /* The prompts of an iteration: epoch after epoch, each in an order of its own. */
@@ -71,6 +100,88 @@ static double mean(const float *x, int32_t n)
     return sum / n;
 }
 
+/* An answer to each held-out prompt at temperature 1, from the same sample ids each time. Scores are raw: whitened ones
+ * would always have the mean 0. */
+static bool measure(ppo *s, llama2_ppo_metrics *m)
+{
+    app *a = &s->a;
+    size_t n = s->held_out.tokens.n, *index = app_must(malloc(n * sizeof *index));
+    float *zeros = NULL;
+    llama2_rollouts *rollouts = NULL;
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    llama2_batch batch;
+    llama2_rollout_options o;
+    llama2_ppo_options po;
+    for (size_t i = 0; i < n; i++) index[i] = i;
+    llama2_rollout_options_init(&o, sizeof o);
+    o.max_new_tokens = (int32_t)s->max_new_tokens;
+    o.seed = a->args.seed;
+    o.first_sample_id = (uint64_t)1 << 62; /* no training sample has such a number */
+    llama2_ppo_options_init(&po, sizeof po);
+    po.beta = s->beta;
+    bool ok = prompts_batch(a, &s->held_out, index, n, &batch) &&
+              app_try(a, llama2_rollout(s->policy, &batch, &o, &rollouts), "sampling") &&
+              judges_score(a, &s->judges, &s->held_out, index, false, rollouts) &&
+              app_try(a, llama2_rollouts_reference(rollouts, s->reference), "reference") &&
+              app_try(a, llama2_rollouts_view_get(rollouts, &v), "scoring");
+    if (ok) {
+        /* Advantages are not asked for, only the objective. */
+        zeros = app_must(calloc((size_t)v.n_tokens, sizeof *zeros));
+        ok = app_try(a, llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_VALUES, zeros, v.n_tokens), "scoring") &&
+             app_try(a, llama2_ppo_advantages(rollouts, &po, m), "scoring");
+    }
+    free(zeros);
+    free(index);
+    llama2_rollouts_free(rollouts);
+    return ok;
+}
+
+static bool due(const ppo *s)
+{
+    int64_t step = s->r.step;
+    return s->eval && s->r.extra[EVALUATED_STEP] != (double)step &&
+           (step % s->eval_every == 0 || step == s->iterations);
+}
+
+static bool out_of_patience(const ppo *s)
+{
+    return s->patience > 0 && s->r.extra[WITHOUT_IMPROVEMENT] >= (double)s->patience;
+}
+
+/* Between two iterations: a line of its own, and the policy into --out/best if none before was as good. The objective
+ * is the mean score - beta KL, with the beta of the start: an adapted one would move the measure. */
+static bool evaluate(ppo *s)
+{
+    app *a = &s->a;
+    run *r = &s->r;
+    llama2_ppo_metrics m = {.struct_size = sizeof m};
+    char path[4096];
+    double began = progress_now();
+    if (!measure(s, &m)) return false;
+    bool better = r->extra[BEST_STEP] < 0 || m.rlhf_reward > r->extra[BEST_OBJECTIVE];
+    if (better) {
+        run_path(r, "best", path, sizeof path);
+        if (!app_try(a, llama2_model_save(s->policy, path, LLAMA2_F32), "saving") ||
+            !app_try(a, llama2_tokenizer_save(s->tokenizer, path), "saving"))
+            return false;
+        r->extra[BEST_OBJECTIVE] = m.rlhf_reward;
+        r->extra[BEST_STEP] = (double)r->step;
+    }
+    r->extra[WITHOUT_IMPROVEMENT] = better ? 0 : r->extra[WITHOUT_IMPROVEMENT] + 1;
+    r->extra[EVALUATED_STEP] = (double)r->step;
+    json_t *line = json_pack("{s:I, s:b}", "step", (json_int_t)r->step, "eval/best", better);
+    app_put(line, "eval/objective", m.rlhf_reward);
+    app_put(line, "eval/scores", m.score);
+    app_put(line, "eval/kl", m.kl);
+    app_put(line, "eval/response_length", m.response_length);
+    app_put(line, "eval/truncated", 1 - m.eos_share);
+    app_put(line, "eval/distinct_1", m.distinct_1);
+    app_put(line, "eval/distinct_2", m.distinct_2);
+    app_put(line, "eval/repetition", m.repetition);
+    app_put(line, "time/eval", progress_now() - began);
+    return run_log(r, line);
+}
+
 static json_t *metrics(const ppo *s, const llama2_ppo_metrics *m, const llama2_rollouts_view *v)
 {
     json_t *line = json_pack("{s:I, s:I}", "episode", (json_int_t)((s->r.step + 1) * s->set.batch), "updates",
@@ -81,7 +192,7 @@ static json_t *metrics(const ppo *s, const llama2_ppo_metrics *m, const llama2_r
     app_put(line, "grad_norm", m->policy_grad_norm);
     app_put(line, "critic_grad_norm", m->value_grad_norm);
     app_put(line, "response_length", m->response_length);
-    app_put(line, "beta", s->r.extra[0]);
+    app_put(line, "beta", s->r.extra[BETA]);
     app_put(line, "reward/helpful", mean(v->helpful_scores, v->n_samples));
     if (s->judges.safety) app_put(line, "reward/safety", mean(v->safety_scores, v->n_samples));
     return line;
@@ -100,36 +211,44 @@ static bool iterate(ppo *s, json_t **line)
     llama2_ppo_options_init(&o, sizeof o);
     o.minibatch = (int32_t)s->minibatch;
     o.epochs = (int32_t)s->epochs;
-    o.beta = r->extra[0];
+    o.beta = r->extra[BETA];
     o.gamma = s->gamma;
     o.lambda = s->lambda;
     o.clip = s->clip;
     o.value_clip = s->value_clip;
+    o.value_coef = s->value_coef;
     o.seed = app_mix(a->args.seed, (uint64_t)r->step);
-    double times[4] = {progress_now(), 0, 0, 0};
+    enum { PHASES = 5 };
+    double times[PHASES + 1] = {progress_now()};
     bool ok = rollout(s, index);
     times[1] = progress_now();
-    ok = ok && judges_score(a, &s->judges, &s->prompts, index, !s->judges.no_whiten, r->held) &&
-         app_try(a, llama2_rollouts_reference(r->held, s->reference), "reference") &&
-         app_try(a, llama2_rollouts_values(r->held, s->critic), "critic") &&
-         app_try(a, llama2_ppo_advantages(r->held, &o, &m), "advantages");
+    ok = ok && judges_score(a, &s->judges, &s->prompts, index, !s->judges.no_whiten, r->held);
     times[2] = progress_now();
+    ok = ok && app_try(a, llama2_rollouts_reference(r->held, s->reference), "reference");
+    times[3] = progress_now();
+    ok = ok && app_try(a, llama2_rollouts_values(r->held, s->critic), "critic") &&
+         app_try(a, llama2_ppo_advantages(r->held, &o, &m), "advantages");
+    times[4] = progress_now();
     if (ok) {
         app_defer(a, true);
         r->torn = true;
-        ok = app_try(a, llama2_ppo_update(r->trainers[0], r->trainers[1], r->held, &o, &m), "update") &&
+        ok = app_try(a,
+                     llama2_ppo_update(r->trainers[0], s->critic_kind == CRITIC_SHARED ? NULL : r->trainers[1], r->held,
+                                       &o, &m),
+                     "update") &&
              app_try(a, llama2_rollouts_view_get(r->held, &v), "update");
         r->torn = !ok;
-        times[3] = progress_now();
+        times[PHASES] = progress_now();
         if (ok) *line = metrics(s, &m, &v);
         if (ok && s->target_kl > 0)
-            r->extra[0] = llama2_ppo_adapt_beta(r->extra[0], m.kl, s->target_kl, s->horizon, v.n_samples);
+            r->extra[BETA] = llama2_ppo_adapt_beta(r->extra[BETA], m.kl, s->target_kl, s->horizon, v.n_samples);
         llama2_rollouts_free(r->held); /* learnt from, or half learnt from: in neither case to be kept */
         r->held = NULL;
     }
     if (ok) {
-        static const char *const phases[] = {"time/rollout", "time/score", "time/update"};
-        for (int i = 0; i < 3; i++) app_put(*line, phases[i], times[i + 1] - times[i]);
+        static const char *const phases[PHASES] = {"time/rollout", "time/score", "time/reference", "time/values",
+                                                   "time/update"};
+        for (int i = 0; i < PHASES; i++) app_put(*line, phases[i], times[i + 1] - times[i]);
     }
     free(index);
     return ok;
@@ -142,18 +261,25 @@ static bool train(ppo *s)
     json_t *line = NULL;
     char note[96] = "", path[4096];
     double real[] = {s->temperature, (double)s->judges.no_whiten, s->judges.threshold, s->judges.eos_penalty};
-    int64_t key[] = {(int64_t)a->args.seed, s->set.batch, s->minibatch, s->max_new_tokens, s->epochs};
-    uint64_t fingerprint = run_hash(run_hash(examples_hash(&s->prompts.tokens, 0), key, sizeof key), real, sizeof real);
-    bool ok = run_open(r, a, "ppo", &s->set);
+    int64_t key[] = {(int64_t)a->args.seed, s->set.batch,  s->minibatch,   s->max_new_tokens, s->epochs,
+                     s->critic_kind,        s->eval_every, s->eval != NULL};
+    uint64_t data = examples_hash(&s->held_out.tokens, examples_hash(&s->prompts.tokens, 0));
+    uint64_t fingerprint = run_hash(run_hash(data, key, sizeof key), real, sizeof real);
+    bool shared = s->critic_kind == CRITIC_SHARED, ok = run_open(r, a, "ppo", &s->set);
     r->holds = true;
-    ok = ok && run_add(r, "policy", s->policy, NULL, s->set.lr, 0) &&
-         run_add(r, "critic", NULL, s->critic, s->critic_lr, 0) && run_start(r, fingerprint);
-    if (ok && !r->from) r->extra[0] = s->beta;
+    ok = ok && run_add(r, "policy", s->policy, shared ? s->critic : NULL, s->set.lr, 0) &&
+         (shared || run_add(r, "critic", NULL, s->critic, s->critic_lr, 0)) && run_start(r, fingerprint);
+    if (ok && !r->from) {
+        r->extra[BETA] = s->beta;
+        r->extra[BEST_STEP] = r->extra[EVALUATED_STEP] = -1;
+    }
     if (ok && r->saved >= 0 && r->saved % 2 == 1)
         ok = app_try(a, llama2_checkpoint_get_rollouts(r->from, "rollouts", &r->held), "checkpoint");
     progress_start(&r->bar, "ppo", "episodes", (uint64_t)(s->iterations * s->set.batch),
                    (uint64_t)(r->step * s->set.batch), a->args.quiet);
-    while (ok && r->step < s->iterations) {
+    while (ok) {
+        if (due(s) && !evaluate(s)) ok = false;
+        if (!ok || r->step >= s->iterations || out_of_patience(s)) break;
         ok = iterate(s, &line);
         if (!ok) break;
         snprintf(note, sizeof note, "reward %.3f, KL %.3f", json_number_value(json_object_get(line, "reward/helpful")),
@@ -168,8 +294,15 @@ static bool train(ppo *s)
         run_stop(r, ok) && app_try(a, llama2_model_save(s->policy, s->set.out, LLAMA2_F32), "saving") &&
         app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving") &&
         app_try(a, llama2_reward_model_save(s->critic, run_path(r, "critic", path, sizeof path), LLAMA2_F32), "saving");
-    return ok && app_print(a, json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)s->iterations,
-                                        "episodes", (json_int_t)(s->iterations * s->set.batch)));
+    if (!ok) return false;
+    line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)r->step, "episodes",
+                     (json_int_t)(r->step * s->set.batch));
+    if (s->eval) {
+        app_put(line, "best_objective", r->extra[BEST_OBJECTIVE]);
+        json_object_set_new(line, "best_iteration", json_integer((json_int_t)r->extra[BEST_STEP]));
+        json_object_set_new(line, "best_model", json_string(run_path(r, "best", path, sizeof path)));
+    }
+    return app_print(a, line);
 }
 
 int main(int argc, char **argv)
@@ -187,7 +320,10 @@ int main(int argc, char **argv)
              .gamma = 1,
              .lambda = 0.95,
              .clip = 0.2,
-             .value_clip = 0.2};
+             .value_clip = 0.2,
+             .value_coef = 0.1,
+             .eval_every = 10,
+             .critic_name = critics[CRITIC_REWARD]};
     s.set.save_every = 10;
     const args_option options[] = {
         {"data", ARGS_LIST, &s.data, "FILE", "prompts, JSON Lines (docs/formats.md); may be given several times", 0, 0},
@@ -200,7 +336,13 @@ int main(int argc, char **argv)
         {"epochs", ARGS_INTEGER, &s.epochs, "N", "passes over the episodes of an iteration (1)", 1, 1000},
         {"max-new-tokens", ARGS_INTEGER, &s.max_new_tokens, "N", "longest answer in tokens (256)", 1, 1e9},
         {"temperature", ARGS_REAL, &s.temperature, "T", "of the policy (1)", 1e-3, 100},
-        {"critic-lr", ARGS_REAL, &s.critic_lr, "X", "learning rate of the critic, constant (1e-5)", 0, 10},
+        {"critic", ARGS_TEXT, &s.critic_name, "KIND",
+         "how it begins: reward (as the reward model), zero (its trunk, a head of zeros), shared (such a head on the "
+         "policy's trunk: half the memory)",
+         0, 0},
+        {"critic-lr", ARGS_REAL, &s.critic_lr, "X",
+         "learning rate of the critic (shared: of its head), constant (1e-5)", 0, 10},
+        {"value-coef", ARGS_REAL, &s.value_coef, "X", "weight of the value loss with --critic shared (0.1)", 0, 1e6},
         {"beta", ARGS_REAL, &s.beta, "X", "weight of the KL penalty (0.01; the paper: 0.005 for 34B and 70B)", 0, 1e6},
         {"target-kl", ARGS_REAL, &s.target_kl, "X", "adapt beta to reach this KL an answer (0: beta stays)", 0, 1e6},
         {"horizon", ARGS_REAL, &s.horizon, "N", "episodes over which beta adapts (10000)", 1, 1e12},
@@ -208,6 +350,11 @@ int main(int argc, char **argv)
         {"lambda", ARGS_REAL, &s.lambda, "X", "of GAE (0.95)", 0, 1},
         {"clip-ratio", ARGS_REAL, &s.clip, "X", "of the ratio (0.2)", 1e-9, 1e9},
         {"value-clip", ARGS_REAL, &s.value_clip, "X", "of the critic's change (0.2; 0: none)", 0, 1e9},
+        {"eval", ARGS_TEXT, &s.eval, "FILE",
+         "held-out prompts: reward and KL on them are measured, and the best policy kept in --out/best", 0, 0},
+        {"eval-every", ARGS_INTEGER, &s.eval_every, "N", "iterations between measurements (10)", 1, 1e12},
+        {"patience", ARGS_INTEGER, &s.patience, "N", "stop after N measurements in a row without a new best (0: never)",
+         0, 1e12},
         {0},
     };
     const args_program program = {
@@ -215,17 +362,22 @@ int main(int argc, char **argv)
         .summary = "Trains a chat model with PPO against one or two reward models.",
         .usage = "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--resume] [options]",
         .options = options,
-        .notes = "The reference is the model as it comes; the critic begins as the reward model and ends in "
-                 "--out/critic. Ctrl-C waits for an update\n"
+        .notes = "The reference is the model as it comes; the critic ends in --out/critic. Ctrl-C waits for an update\n"
                  "that has begun, at most once; --resume goes on in the middle of an iteration too."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;
     if (!s.judges.helpful_path) return args_usage(&program, "--reward is missing");
+    while (s.critic_kind < N_CRITICS && strcmp(s.critic_name, critics[s.critic_kind]) != 0) s.critic_kind++;
+    if (s.critic_kind == N_CRITICS)
+        return args_usage(&program, "--critic %s: expected reward, zero or shared", s.critic_name);
+    if (s.patience > 0 && !s.eval) return args_usage(&program, "--patience needs --eval");
+    if (s.critic_kind == CRITIC_SHARED && s.set.lr > 0) s.set.head_lr_ratio = s.critic_lr / s.set.lr;
     bool ok = app_begin(&s.a) && load(&s) && train(&s);
     llama2_rollouts_free(s.r.held);
     judges_close(&s.judges);
     prompts_close(&s.prompts);
+    prompts_close(&s.held_out);
     llama2_reward_model_free(s.critic);
     llama2_model_free(s.policy);
     llama2_model_free(s.reference);

@@ -586,6 +586,8 @@ class llama2_trainer_options(Structure):
         ("micro_batch_tokens", c_int64),
         ("recompute", c_int32),
         ("max_bad_steps", c_int32),
+        ("value_head", POINTER(llama2_reward_model)),
+        ("value_head_lr_ratio", c_double),
     ]
 
 
@@ -970,6 +972,7 @@ class llama2_ppo_options(Structure):
         ("seed", c_uint64),
         ("shuffle", c_int32),
         ("reserved", c_int32),
+        ("value_coef", c_double),
     ]
 
 
@@ -998,6 +1001,9 @@ class llama2_ppo_metrics(Structure):
         ("policy_lr", c_double),
         ("value_lr", c_double),
         ("step", c_int64),
+        ("distinct_1", c_double),
+        ("distinct_2", c_double),
+        ("repetition", c_double),
     ]
 
 
@@ -1140,6 +1146,7 @@ FUNCTIONS = {
     "llama2_sft_step": (llama2_status, [POINTER(llama2_trainer), POINTER(llama2_batch), POINTER(llama2_step_metrics)]),
     "llama2_reward_options_init": (None, [POINTER(llama2_reward_options), c_size_t]),
     "llama2_reward_model_create": (llama2_status, [POINTER(llama2_context), POINTER(llama2_model), POINTER(llama2_reward_options), POINTER(POINTER(llama2_reward_model))]),
+    "llama2_reward_model_create_shared": (llama2_status, [POINTER(llama2_model), POINTER(llama2_reward_options), POINTER(POINTER(llama2_reward_model))]),
     "llama2_reward_model_clone": (llama2_status, [POINTER(llama2_reward_model), POINTER(POINTER(llama2_reward_model))]),
     "llama2_reward_model_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(llama2_model_options), POINTER(POINTER(llama2_reward_model))]),
     "llama2_reward_model_save": (llama2_status, [POINTER(llama2_reward_model), c_char_p, c_int32]),

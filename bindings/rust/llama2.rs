@@ -821,6 +821,8 @@ pub struct llama2_trainer_options {
     pub micro_batch_tokens: i64,
     pub recompute: i32,
     pub max_bad_steps: i32,
+    pub value_head: *mut llama2_reward_model,
+    pub value_head_lr_ratio: f64,
 }
 
 impl llama2_trainer_options {
@@ -833,7 +835,7 @@ impl llama2_trainer_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_trainer_options>() == 56);
+const _: () = assert!(std::mem::size_of::<llama2_trainer_options>() == 72);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1527,6 +1529,7 @@ pub struct llama2_ppo_options {
     pub seed: u64,
     pub shuffle: i32,
     pub reserved: i32,
+    pub value_coef: f64,
 }
 
 impl llama2_ppo_options {
@@ -1539,7 +1542,7 @@ impl llama2_ppo_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_ppo_options>() == 88);
+const _: () = assert!(std::mem::size_of::<llama2_ppo_options>() == 96);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1567,6 +1570,9 @@ pub struct llama2_ppo_metrics {
     pub policy_lr: f64,
     pub value_lr: f64,
     pub step: i64,
+    pub distinct_1: f64,
+    pub distinct_2: f64,
+    pub repetition: f64,
 }
 
 impl llama2_ppo_metrics {
@@ -1579,7 +1585,7 @@ impl llama2_ppo_metrics {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_ppo_metrics>() == 176);
+const _: () = assert!(std::mem::size_of::<llama2_ppo_metrics>() == 200);
 
 extern "C" {
     pub fn llama2_version() -> *const c_char;
@@ -1720,6 +1726,7 @@ extern "C" {
     pub fn llama2_sft_step(trainer: *mut llama2_trainer, batch: *const llama2_batch, metrics: *mut llama2_step_metrics) -> llama2_status;
     pub fn llama2_reward_options_init(options: *mut llama2_reward_options, size: usize);
     pub fn llama2_reward_model_create(ctx: *mut llama2_context, model: *const llama2_model, options: *const llama2_reward_options, out: *mut *mut llama2_reward_model) -> llama2_status;
+    pub fn llama2_reward_model_create_shared(model: *mut llama2_model, options: *const llama2_reward_options, out: *mut *mut llama2_reward_model) -> llama2_status;
     pub fn llama2_reward_model_clone(reward_model: *const llama2_reward_model, out: *mut *mut llama2_reward_model) -> llama2_status;
     pub fn llama2_reward_model_load(ctx: *mut llama2_context, path: *const c_char, options: *const llama2_model_options, out: *mut *mut llama2_reward_model) -> llama2_status;
     pub fn llama2_reward_model_save(reward_model: *const llama2_reward_model, path: *const c_char, dtype: i32) -> llama2_status;

@@ -94,9 +94,11 @@ llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *mod
     to.clip_norm = set->clip;
     to.micro_batch_tokens = set->micro_batch;
     to.recompute = set->recompute;
+    to.value_head = model ? reward : NULL;
+    to.value_head_lr_ratio = set->head_lr_ratio;
     if (app_try(a, llama2_optimizer_create(a->ctx, &oo, &optimizer), "optimizer")) {
-        llama2_status status = reward ? llama2_trainer_create_for_reward(a->ctx, reward, optimizer, &to, &trainer)
-                                      : llama2_trainer_create(a->ctx, model, optimizer, &to, &trainer);
+        llama2_status status = model ? llama2_trainer_create(a->ctx, model, optimizer, &to, &trainer)
+                                     : llama2_trainer_create_for_reward(a->ctx, reward, optimizer, &to, &trainer);
         app_try(a, status, "trainer");
     }
     llama2_optimizer_free(optimizer);
@@ -180,6 +182,10 @@ void run_put_ppo(json_t *line, const llama2_ppo_metrics *m)
     app_put(line, "val/ratio_var", m->ratio_var);
     app_put(line, "val/var_explained", m->explained_variance);
     app_put(line, "lr", m->policy_lr);
+    app_put(line, "truncated", 1 - m->eos_share);
+    app_put(line, "distinct_1", m->distinct_1);
+    app_put(line, "distinct_2", m->distinct_2);
+    app_put(line, "repetition", m->repetition);
 }
 
 static int64_t checkpoint_number(const run *r)

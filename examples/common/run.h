@@ -21,10 +21,12 @@ typedef struct train_settings {
     bool resume, recompute;
     int64_t save_every, batch, warmup, micro_batch; /* warmup -1: 3 % of the steps, at least 5 */
     double lr, min_lr_ratio, weight_decay, clip;
+    double head_lr_ratio; /* of a value head, to lr */
 } train_settings;
 
 #define TRAIN_DEFAULTS                                                                                                 \
-    .save_every = 100, .warmup = -1, .micro_batch = 8192, .min_lr_ratio = 0.1, .weight_decay = 0.1, .clip = 1
+    .save_every = 100, .warmup = -1, .micro_batch = 8192, .min_lr_ratio = 0.1, .weight_decay = 0.1, .clip = 1,         \
+    .head_lr_ratio = 1
 
 #define TRAIN_OPTIONS(t, batch_help, lr_help)                                                                            \
     {"out", ARGS_TEXT, &(t).out, "DIR", "where the result, metrics.jsonl and checkpoints go", 0, 0},                     \
@@ -53,7 +55,7 @@ typedef struct train_settings {
             "share of the learning rate at the end of the cosine (0.1)", 0, 1                                          \
     }
 
-enum { RUN_TRAINERS = 2, RUN_EXTRA = 2 };
+enum { RUN_TRAINERS = 2, RUN_EXTRA = 5 };
 
 typedef struct run {
     app *a;
@@ -81,8 +83,8 @@ int run_check(const app *a, const train_settings *set, const args_list *data);
 /* Where it goes on from a checkpoint, r->from is that, and step and extra are its. */
 bool run_open(run *r, app *a, const char *stage, const train_settings *set);
 
-/* A trainer of a model or (model NULL) a reward model, with total steps of a cosine; total 0: constant, no warm-up.
- * NULL: failed. */
+/* A trainer of a model or (model NULL) a reward model, or of a model with `reward` as the value head on its trunk; with
+ * total steps of a cosine; total 0: constant, no warm-up. NULL: failed. */
 llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *model, llama2_reward_model *reward,
                             double lr, int64_t total);
 /* The same, kept by the run. */

@@ -1,6 +1,6 @@
 /*
  * PPO (section 3.2.3): rollout -> score -> advantages -> update, on a llama2_rollouts. Where the paper is silent
- * (gamma, lambda, value clip, value loss, the critic's learning rate) the defaults are ours.
+ * (gamma, lambda, value clip, value loss, its weight, the critic's learning rate) the defaults are ours.
  */
 #ifndef LLAMA2_PPO_H
 #define LLAMA2_PPO_H
@@ -33,13 +33,16 @@ typedef struct llama2_ppo_options {
     uint64_t seed;              /* of the order of the minibatches */
     int32_t shuffle;            /* 1 (default): samples in an order drawn from the seed; 0: as they come */
     int32_t reserved;
+    double value_coef; /* of the value loss, where the policy's trainer has a value head: policy loss + value_coef *
+                          value loss; default 0.1 */
 } llama2_ppo_options;
 
 LLAMA2_API void llama2_ppo_options_init(llama2_ppo_options *options, size_t size);
 
 /* Means are over response tokens unless said otherwise. The names in brackets are those that users of the Python stacks
- * know. llama2_ppo_advantages sets kl to score, explained_variance, eos_share and response_length, llama2_ppo_update
- * the others; each leaves the rest as it finds it, so begin with zeros and struct_size. */
+ * know. llama2_ppo_advantages sets kl to score, explained_variance, eos_share, response_length and distinct_1 to
+ * repetition, llama2_ppo_update the others; each leaves the rest as it finds it, so begin with zeros and struct_size.
+ */
 typedef struct llama2_ppo_metrics {
     uint32_t struct_size;
     int32_t n_updates;          /* gradient steps on the policy */
@@ -58,9 +61,15 @@ typedef struct llama2_ppo_metrics {
     double explained_variance;  /* of the returns by the values [val/var_explained] */
     double eos_share;           /* share of responses that ended */
     double response_length;     /* mean, in tokens */
-    double policy_grad_norm, value_grad_norm; /* means over gradient steps */
+    double policy_grad_norm, value_grad_norm; /* means over gradient steps; with a value head the first is of both
+                                                 losses together, the second 0 */
     double policy_lr, value_lr;
     int64_t step; /* the policy trainer's */
+    /* What shows a policy that has found a weakness of the reward: */
+    double distinct_1, distinct_2; /* different tokens, and pairs of neighbours, as a share of all in the responses (Li
+                                      et al. 2016) */
+    double repetition; /* share of a response's runs of 4 tokens that it has had before, mean over the responses with
+                          such runs (seq-rep-4 of Welleck et al. 2020) */
 } llama2_ppo_metrics;
 
 /* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Since 0.1.
@@ -79,8 +88,9 @@ LLAMA2_API llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const 
 /*
  * One gradient step a minibatch on policy and critic: policy loss max(-A rho, -A clip(rho, 1 +- clip)), value loss
  * max((V - R)^2, (clip(V, Vold +- value_clip) - R)^2) / 2, both means over the response tokens of the minibatch. Critic
- * NULL: the policy alone. Needs LOGPROBS, VALUES (with a critic), ADVANTAGES, RETURNS (with a critic). Updates done
- * before a failure or cancellation stay done. Since 0.1.
+ * NULL: the policy alone, or, where its trainer has a value head, both in one forward, one backward and one update of
+ * policy loss + value_coef * value loss. Needs LOGPROBS, ADVANTAGES; for a critic or value head VALUES and RETURNS too.
+ * Updates done before a failure or cancellation stay done. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic,
                                            const llama2_rollouts *rollouts, const llama2_ppo_options *options,

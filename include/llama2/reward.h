@@ -26,7 +26,14 @@ LLAMA2_API void llama2_reward_options_init(llama2_reward_options *options, size_
 /* A reward model on a copy of the trunk of `model`. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_create(llama2_context *ctx, const llama2_model *model,
                                                     const llama2_reward_options *options, llama2_reward_model **out);
-/* A copy, e.g. a critic that begins as the reward model. Since 0.1. */
+/* A head on the trunk of `model` itself, which it keeps alive: a critic that takes no memory but the head's, trained in
+ * one backward with the model (value_head in llama2_trainer_options). What changes the trunk changes both; saved or
+ * cloned it is a reward model with a trunk of its own. BUSY where the model has such a head already; UNSUPPORTED where
+ * its weights are as stored. Since 0.1. */
+LLAMA2_API llama2_status llama2_reward_model_create_shared(llama2_model *model, const llama2_reward_options *options,
+                                                           llama2_reward_model **out);
+/* A copy, e.g. a critic that begins as the reward model (set score.weight to zeros for a trunk that knows rewards and
+ * values that begin at 0). Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_clone(const llama2_reward_model *reward_model, llama2_reward_model **out);
 /* A folder as of transformers' LlamaForSequenceClassification with one label: score.weight, no bias. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_load(llama2_context *ctx, const char *path,

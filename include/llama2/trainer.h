@@ -33,6 +33,11 @@ typedef struct llama2_trainer_options {
     int32_t recompute;     /* 1: keep only each layer's input and compute the rest again in the backward; default 0 */
     int32_t max_bad_steps; /* updates in a row with a gradient that is not finite (each is left out and counted) before
                               LLAMA2_E_NUMERIC; default 5 */
+    llama2_reward_model
+        *value_head;            /* on the trunk of the model (llama2_reward_model_create_shared), trained along by
+                                   llama2_ppo_update and llama2_trainer_backward_values: kept alive, one gradient,
+                                   one norm, one update; in checkpoints part of the trainer. NULL (default): none */
+    double value_head_lr_ratio; /* its learning rate, as a multiple of the model's; default 1 */
 } llama2_trainer_options;
 
 LLAMA2_API void llama2_trainer_options_init(llama2_trainer_options *options, size_t size);
@@ -84,12 +89,13 @@ LLAMA2_API llama2_status llama2_trainer_backward_logprobs(llama2_trainer *traine
 /* The same by the logits: grad is (n_tokens, vocab_size). Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_backward_logits(llama2_trainer *trainer, const llama2_batch *batch,
                                                         const float *grad, double loss, double weight);
-/* For a reward model: by the head's value at each token, n_tokens values (llama2_reward_model_values, before shift and
- * scale). Since 0.1. */
+/* For a reward model, or a value head: by the head's value at each token, n_tokens values (llama2_reward_model_values,
+ * before shift and scale). Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_backward_values(llama2_trainer *trainer, const llama2_batch *batch,
                                                         const float *grad, double loss, double weight);
 
-/* A gradient (a sum, not divided) by the tensor's name, as fp32, like llama2_model_get_tensor. Since 0.1. */
+/* A gradient (a sum, not divided) by the tensor's name, as fp32, like llama2_model_get_tensor; "score.weight" is that
+ * of a reward model or value head. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer,
                                                      int64_t capacity, int64_t *needed);
 

@@ -14,6 +14,7 @@ static const llama2_ppo_options defaults = {
     .kl_estimator = LLAMA2_KL_K1,
     .epochs = 1,
     .shuffle = 1,
+    .value_coef = 0.1,
 };
 
 void llama2_ppo_options_init(llama2_ppo_options *options, size_t size)

@@ -21,6 +21,18 @@ llama2_status llama2_reward_model_create(llama2_context *ctx, const llama2_model
     return l2_reward_model_create(ctx, model, o.head, out);
 }
 
+llama2_status llama2_reward_model_create_shared(llama2_model *model, const llama2_reward_options *options,
+                                                llama2_reward_model **out)
+{
+    llama2_reward_options o = defaults;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_create_shared: out is NULL");
+    *out = NULL;
+    if (!model) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_create_shared: model is NULL");
+    L2_TRY(l2_context_check(model->ctx));
+    L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_reward_options"));
+    return l2_reward_model_create_shared(model, o.head, out);
+}
+
 llama2_status llama2_reward_model_clone(const llama2_reward_model *reward_model, llama2_reward_model **out)
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_clone: out is NULL");

@@ -6,7 +6,8 @@ static const llama2_trainer_options defaults = {.struct_size = sizeof defaults,
                                                 .schedule = LLAMA2_SCHEDULE_CONSTANT,
                                                 .min_lr_ratio = 0.1,
                                                 .clip_norm = 1,
-                                                .max_bad_steps = 5};
+                                                .max_bad_steps = 5,
+                                                .value_head_lr_ratio = 1};
 
 void llama2_trainer_options_init(llama2_trainer_options *options, size_t size)
 {

@@ -85,7 +85,8 @@ llama2_status l2_model_logprobs(const llama2_model *m, const llama2_batch *batch
     memset(logprobs, 0, (size_t)batch->n_tokens * sizeof *logprobs);
     if (entropies) memset(entropies, 0, (size_t)batch->n_tokens * sizeof *entropies);
     if (n > 0)
-        L2_CHECK(l2_model_token_loss(m, batch, targets, n, temperature, entropies != NULL, keep_logprob, &o, NULL));
+        L2_CHECK(
+            l2_model_token_loss(m, batch, targets, n, temperature, entropies != NULL, keep_logprob, &o, NULL, NULL));
 done:
     l2_scratch_put(m->ctx, targets);
     return status;
@@ -115,7 +116,7 @@ llama2_status l2_model_evaluate(const llama2_model *m, const llama2_batch *batch
     L2_CHECK(l2_scratch_get(m->ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
     L2_CHECK(l2_scratch_get(m->ctx, (size_t)batch->n_tokens * sizeof *w.losses, &w.losses));
     int64_t n = list_targets(batch, 1, targets);
-    if (n > 0) L2_CHECK(l2_model_token_loss(m, batch, targets, n, 1, 0, keep_loss, &w, activations));
+    if (n > 0) L2_CHECK(l2_model_token_loss(m, batch, targets, n, 1, 0, keep_loss, &w, NULL, activations));
     for (int64_t i = 0; i < n; i++) {
         loss->sum += w.losses[targets[i]];
         loss->weight += w.weight ? (double)w.weight[targets[i]] : 1;

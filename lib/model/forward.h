@@ -52,21 +52,32 @@ llama2_status l2_model_forward(const llama2_model *model, const llama2_batch *ba
 /* backward.c: from the gradient of `hidden`, of which the contents are lost, into the attached gradients. */
 llama2_status l2_model_backward(const llama2_model *model, l2_activations *activations, l2_tensor *dhidden);
 
+/* A loss on the values of a score head: sees all of them at once and, where there is a backward, writes their
+ * derivatives (zero at first). */
+typedef void (*l2_value_loss)(void *user, int64_t n, const double *values, double *derivatives);
+
+/* A score head beside the model's own, with a loss on its values. */
+typedef struct l2_values {
+    const l2_linear *head;
+    l2_value_loss loss;
+    void *user;
+} l2_values;
+
 /*
  * token_loss.c: log-probabilities of target tokens, and the gradient of any loss on them. targets[i] (n of them,
  * rising) are indices of tokens in the batch that are not first in their sequence; `loss` is called with row =
  * targets[i] (from any thread, once each). With activations: backward too. Only the rows that predict a target go
- * through the head.
+ * through the head. `values` (may be NULL): the same rows through that head too, its loss seeing row i as i; one
+ * backward serves both losses.
  */
 llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
                                   int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
-                                  l2_activations *activations);
+                                  const l2_values *values, l2_activations *activations);
 
-/*
- * value_loss.c: values of the score head at rows[i] (n tokens of the batch, rising); `loss` sees all of them at once
- * and, with activations, writes their derivatives (zero at first).
- */
-typedef void (*l2_value_loss)(void *user, int64_t n, const double *values, double *derivatives);
+/* value_loss.c: values of `head` at the rows of x (n, D), and, unless dx is NULL, the gradients of the loss. */
+llama2_status l2_value_head(llama2_context *ctx, const l2_linear *head, const l2_tensor *x, l2_value_loss loss,
+                            void *user, l2_tensor *dx, int accumulate);
+/* The same with the trunk, at rows[i] (n tokens of the batch, rising); with activations, backward too. */
 llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n,
                                   l2_value_loss loss, void *user, l2_activations *activations);
 

@@ -83,7 +83,8 @@ void l2_model_init_head(llama2_model *m, int32_t how)
         fill_normal(m->ctx, t, L2_RNG_HEAD, 0, 1 / sqrt(m->config.dim + 1.0));
 }
 
-static llama2_status copy_stored(llama2_model *to, const llama2_model *from, int64_t n)
+/* Where the arena of `from` has gaps, or is none. */
+static llama2_status copy_params(llama2_model *to, const llama2_model *from, int64_t n)
 {
     for (int32_t i = 0; i < from->n_params && to->params[i].offset < n; i++) {
         const l2_param *p = &from->params[i];
@@ -99,7 +100,7 @@ llama2_status l2_model_copy(llama2_model *to, const llama2_model *from)
     const l2_param *end = &to->params[to->n_params - 1];
     int64_t trunk = ends_with(end->name, "norm.weight") ? to->n_elements : end->offset;
     int64_t n = to->head_kind == from->head_kind ? to->n_elements : trunk;
-    if (from->stored) return copy_stored(to, from, n);
+    if (from->stored || from->trunk) return copy_params(to, from, n);
     l2_tensor source = l2_tensor_1d(from->dtype, from->weights, n), target = l2_tensor_1d(to->dtype, to->weights, n);
     return l2_op_copy(to->ctx, &source, &target);
 }

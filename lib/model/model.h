@@ -8,6 +8,9 @@
  * again), or of dim -> 1 (score.weight): a reward model or critic is the same struct with the other head. Gradients and
  * optimizer state have the arena's layout.
  *
+ * A score head may also stand on the trunk of a language model: then it is a model whose weights are in that one's
+ * arena, which has room for it behind everything else.
+ *
  * A model whose weights are as stored has its matrices in the file that it was loaded from, which stays mapped as long
  * as it lives, and only the gains in an arena. It computes in fp32 and never changes. One that is opened for a single
  * pass over its weights (l2_model_open) may have matrices that are not to be had as l2_stored has them; they can only
@@ -56,8 +59,10 @@ struct l2_source {
 struct llama2_model {
     llama2_context *ctx;
     atomic_int references;
-    atomic_int users;   /* calls that read the weights; -1: a call that changes them */
-    atomic_int trained; /* a trainer is attached */
+    atomic_int users;    /* calls that read the weights; -1: a call that changes them */
+    atomic_int trained;  /* a trainer is attached */
+    atomic_int shared;   /* a score head stands on its trunk */
+    llama2_model *trunk; /* whose weights, and users, these are; NULL: its own */
     llama2_config config;
     int32_t n_eos, eos_ids[L2_MAX_EOS]; /* the first is config.eos_id */
     int32_t head_kind, dtype;
@@ -97,6 +102,8 @@ llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, i
  * files, which the model releases; the caller fills them, and model->stored[i] of each matrix. */
 llama2_status l2_model_new_for(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
                                int32_t head_kind, size_t n_files, llama2_model **out);
+/* A score head on the trunk of the language model `from`, uninitialised. BUSY where it has one. */
+llama2_status l2_model_share(llama2_model *from, llama2_model **out);
 /* A model of its own; matrices that are stored are those of `from`. */
 llama2_status l2_model_clone(const llama2_model *from, llama2_model **out);
 /* LLAMA2_E_UNSUPPORTED, with what to do, for a model whose weights are as stored. */

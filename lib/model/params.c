@@ -120,8 +120,20 @@ void l2_model_attach_gradients(llama2_model *model, void *arena)
     bind(model, arena, 1);
 }
 
+static llama2_status take_trunk(llama2_model *m, llama2_model *trunk)
+{
+    int unshared = 0;
+    if (!atomic_compare_exchange_strong(&trunk->shared, &unshared, 1))
+        return l2_fail(LLAMA2_E_BUSY, "the model has a head on its trunk already: free that first");
+    m->trunk = l2_model_retain(trunk);
+    m->weights = trunk->weights;
+    m->params[m->n_params - 1].offset = trunk->n_elements;
+    m->n_elements = trunk->n_elements + m->config.dim;
+    return LLAMA2_OK;
+}
+
 static llama2_status make_model(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
-                                int stored, llama2_model **out)
+                                int stored, llama2_model *trunk, llama2_model **out)
 {
     llama2_status status;
     llama2_model *m = NULL;
@@ -147,7 +159,10 @@ static llama2_status make_model(llama2_context *ctx, const llama2_config *config
         L2_CHECK(l2_calloc(ctx, (size_t)m->n_params, sizeof *m->stored, &m->stored));
         in_arena = gather_gains(m);
     }
-    L2_CHECK(l2_alloc(ctx, (size_t)in_arena, size, &m->weights));
+    if (trunk)
+        L2_CHECK(take_trunk(m, trunk));
+    else /* with room for the head of l2_model_share */
+        L2_CHECK(l2_alloc(ctx, (size_t)(in_arena + config->dim), size, &m->weights));
     bind(m, m->weights, 0);
     bind(m, NULL, 1);
     if (stored) bind_stored(m);
@@ -164,7 +179,15 @@ done:
 llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int32_t dtype, int32_t head_kind,
                            llama2_model **out)
 {
-    return make_model(ctx, config, dtype, head_kind, 0, out);
+    return make_model(ctx, config, dtype, head_kind, 0, NULL, out);
+}
+
+llama2_status l2_model_share(llama2_model *from, llama2_model **out)
+{
+    *out = NULL;
+    L2_TRY(l2_model_check_changeable(from));
+    L2_TRY(make_model(from->ctx, &from->config, from->dtype, L2_HEAD_SCORE, 0, from, out));
+    return l2_model_set_eos(*out, from->eos_ids, from->n_eos);
 }
 
 llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out)
@@ -189,7 +212,7 @@ llama2_status l2_model_clone(const llama2_model *from, llama2_model **out)
     llama2_status status;
     llama2_model *m = NULL;
     *out = NULL;
-    L2_CHECK(make_model(from->ctx, &from->config, from->dtype, from->head_kind, from->stored != NULL, &m));
+    L2_CHECK(make_model(from->ctx, &from->config, from->dtype, from->head_kind, from->stored != NULL, NULL, &m));
     L2_CHECK(l2_model_set_eos(m, from->eos_ids, from->n_eos));
     if (from->stored)
         share_stored(m, from);
@@ -206,7 +229,7 @@ llama2_status l2_model_new_for(llama2_context *ctx, const llama2_config *config,
                                int32_t head_kind, size_t n_files, llama2_model **out)
 {
     int stored = options->weights != LLAMA2_WEIGHTS_CONVERTED;
-    L2_TRY(make_model(ctx, config, options->dtype, head_kind, stored, out));
+    L2_TRY(make_model(ctx, config, options->dtype, head_kind, stored, NULL, out));
     if (!stored) return LLAMA2_OK;
     llama2_status status = l2_calloc(ctx, n_files, sizeof *(*out)->files, &(*out)->files);
     if (status >= 0) {
@@ -234,7 +257,12 @@ void l2_model_release(llama2_model *m)
     l2_free(ctx, m->files);
     l2_free(ctx, m->stored);
     l2_free(ctx, m->frequencies);
-    l2_free(ctx, m->weights);
+    if (m->trunk) {
+        atomic_store(&m->trunk->shared, 0);
+        l2_model_release(m->trunk);
+    } else {
+        l2_free(ctx, m->weights);
+    }
     l2_free(ctx, m->layers);
     l2_free(ctx, m->params);
     l2_free(ctx, m);
@@ -301,10 +329,15 @@ llama2_status l2_model_check_changeable(const llama2_model *model)
                                          "load it with weights = LLAMA2_WEIGHTS_CONVERTED, the default");
 }
 
+static atomic_int *users_of(const llama2_model *model)
+{
+    return (atomic_int *)(model->trunk ? &model->trunk->users : &model->users);
+}
+
 /* users > 0: that many readers; -1: one that changes; 0: idle. */
 llama2_status l2_model_enter(const llama2_model *model, int change)
 {
-    atomic_int *users = (atomic_int *)&model->users;
+    atomic_int *users = users_of(model);
     int now = atomic_load_explicit(users, memory_order_relaxed);
     do {
         if (change ? now != 0 : now < 0)
@@ -317,7 +350,7 @@ llama2_status l2_model_enter(const llama2_model *model, int change)
 
 void l2_model_leave(const llama2_model *model, int change)
 {
-    atomic_int *users = (atomic_int *)&model->users;
+    atomic_int *users = users_of(model);
     if (change)
         atomic_store_explicit(users, 0, memory_order_release);
     else

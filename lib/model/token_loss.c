@@ -17,7 +17,7 @@ static void by_target(void *user, int64_t row, double logprob, double entropy, d
 
 llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
                                   int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
-                                  l2_activations *activations)
+                                  const l2_values *values, l2_activations *activations)
 {
     llama2_context *ctx = model->ctx;
     llama2_status status;
@@ -41,6 +41,7 @@ llama2_status l2_model_token_loss(const llama2_model *model, const llama2_batch 
     targets_view view = {targets, loss, user};
     l2_head_options options = {temperature, entropy, activations != NULL};
     L2_CHECK(l2_op_head(ctx, &model->head, &x, ids, &options, by_target, &view, activations ? &dx : NULL));
+    if (values) L2_CHECK(l2_value_head(ctx, values->head, &x, values->loss, values->user, activations ? &dx : NULL, 1));
     if (activations) {
         L2_CHECK(l2_op_scatter_rows(ctx, &dx, rows, &hidden));
         L2_CHECK(l2_model_backward(model, activations, &hidden));

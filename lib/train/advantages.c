@@ -24,6 +24,8 @@ llama2_status l2_ppo_options_check(const llama2_ppo_options *o)
         return l2_fail(LLAMA2_E_INVALID, "ppo: clip is %g, not finite and > 0", o->clip);
     if (!(o->value_clip >= 0) || isinf(o->value_clip))
         return l2_fail(LLAMA2_E_INVALID, "ppo: value_clip is %g, not finite and >= 0", o->value_clip);
+    if (!(o->value_coef >= 0) || isinf(o->value_coef))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: value_coef is %g, not finite and >= 0", o->value_coef);
     if (!isfinite(o->missing_eos_penalty)) return l2_fail(LLAMA2_E_INVALID, "ppo: missing_eos_penalty is not finite");
     if (o->kl_estimator < LLAMA2_KL_K1 || o->kl_estimator > LLAMA2_KL_K3) {
         return l2_fail(LLAMA2_E_INVALID, "ppo: kl_estimator is %" PRId32 ", none of LLAMA2_KL_K1, _K2, _K3",
@@ -137,6 +139,7 @@ llama2_status l2_ppo_advantages(llama2_rollouts *r, const llama2_ppo_options *o,
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_VALUES, &in.values));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &in.scores));
     L2_CHECK(l2_scratch_get(ctx, 3 * n * sizeof *work, &work));
+    L2_CHECK(l2_diversity(r, &m->distinct_1, &m->distinct_2, &m->repetition));
     L2_CHECK(l2_rollouts_make(r, LLAMA2_ROLLOUTS_ADVANTAGES, &advantages));
     L2_CHECK(l2_rollouts_make(r, LLAMA2_ROLLOUTS_RETURNS, &returns));
     double *rewards = work, *a = work + n, *ret = work + 2 * n;

@@ -34,7 +34,7 @@ llama2_status l2_backward_logprobs(llama2_trainer *trainer, const llama2_batch *
         }
     }
     L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, temperature, 0, given_logprob,
-                                    (void *)(uintptr_t)grad, trainer->options.micro_batch_tokens,
+                                    (void *)(uintptr_t)grad, NULL, NULL, trainer->options.micro_batch_tokens,
                                     &trainer->activations));
     l2_trainer_count(trainer, loss, weight, batch->n_tokens);
 done:
@@ -122,15 +122,16 @@ llama2_status l2_backward_values(llama2_trainer *trainer, const llama2_batch *ba
                                  double weight)
 {
     llama2_status status = LLAMA2_OK;
+    const llama2_reward_model *head = trainer->options.value_head;
     int64_t *rows = NULL, n = 0;
     L2_TRY(check_sums(loss, weight));
-    L2_TRY(l2_trainer_begin(trainer, batch, L2_HEAD_SCORE));
+    L2_TRY(l2_trainer_begin(trainer, batch, head ? L2_HEAD_LM : L2_HEAD_SCORE));
     L2_CHECK(l2_scratch_get(trainer->ctx, (size_t)batch->n_tokens * sizeof *rows, &rows));
     for (int64_t t = 0; t < batch->n_tokens; t++) {
         if (grad[t] != 0) rows[n++] = t;
     }
     given_values given = {grad, rows};
-    L2_CHECK(l2_value_loss_in_parts(trainer->model, batch, rows, n, 1, given_value, &given,
+    L2_CHECK(l2_value_loss_in_parts(head ? head->model : trainer->model, batch, rows, n, 1, given_value, &given,
                                     trainer->options.micro_batch_tokens, &trainer->activations));
     l2_trainer_count(trainer, loss, weight, batch->n_tokens);
 done:

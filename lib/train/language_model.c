@@ -46,7 +46,7 @@ static llama2_status accumulate(llama2_trainer *trainer, const llama2_batch *bat
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *lm.loss, &lm.loss));
     int64_t n = find_targets(batch, targets);
-    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, 1, 0, token_loss, &lm,
+    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, 1, 0, token_loss, &lm, NULL, NULL,
                                     trainer->options.micro_batch_tokens, &trainer->activations));
     *loss = (llama2_loss){.struct_size = sizeof *loss, .targets = n};
     for (int64_t i = 0; i < n; i++) {

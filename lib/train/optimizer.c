@@ -57,16 +57,16 @@ llama2_status l2_optimizer_set_lr(llama2_optimizer *optimizer, double lr)
     return LLAMA2_OK;
 }
 
-llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model)
+llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model, int64_t value_head)
 {
     llama2_status status = LLAMA2_OK;
     if (optimizer->bound)
         return l2_fail(LLAMA2_E_STATE, "the optimizer belongs to another trainer already: make one for each trainer");
-    size_t size = l2_dtype_size(model->dtype), n = (size_t)model->n_elements;
+    size_t size = l2_dtype_size(model->dtype), n = (size_t)(model->n_elements + value_head);
     L2_CHECK(l2_calloc(optimizer->ctx, n, size, &optimizer->m));
     L2_CHECK(l2_calloc(optimizer->ctx, n, size, &optimizer->v));
     optimizer->dtype = model->dtype;
-    optimizer->n_elements = model->n_elements;
+    optimizer->n_elements = model->n_elements + value_head;
     optimizer->bound = 1;
 done:
     if (status < 0) l2_optimizer_unbind(optimizer);
@@ -88,8 +88,18 @@ static l2_tensor range(int32_t dtype, void *arena, int64_t first, int64_t end)
     return l2_tensor_1d(dtype, (char *)arena + (size_t)first * l2_dtype_size(dtype), end - first);
 }
 
+static llama2_status apply_range(llama2_optimizer *optimizer, llama2_model *model, void *gradients, int64_t first,
+                                 int64_t end, int decay, l2_adamw *hyper)
+{
+    int32_t dtype = model->dtype;
+    l2_tensor p = range(dtype, model->weights, first, end), g = range(dtype, gradients, first, end);
+    l2_tensor m = range(dtype, optimizer->m, first, end), v = range(dtype, optimizer->v, first, end);
+    hyper->weight_decay = decay ? optimizer->options.weight_decay : 0;
+    return l2_op_adamw(model->ctx, hyper, &p, &g, &m, &v);
+}
+
 llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,
-                                 double grad_scale)
+                                 double head_lr, double grad_scale)
 {
     const llama2_optimizer_options *o = &optimizer->options;
     int64_t t = optimizer->updates + 1;
@@ -108,10 +118,11 @@ llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *mode
         int decay = model->params[i].decay;
         while (i < model->n_params && model->params[i].decay == decay) i++;
         int64_t end = i < model->n_params ? model->params[i].offset : model->n_elements;
-        l2_tensor p = range(model->dtype, model->weights, first, end), g = range(model->dtype, gradients, first, end);
-        l2_tensor m = range(model->dtype, optimizer->m, first, end), v = range(model->dtype, optimizer->v, first, end);
-        hyper.weight_decay = decay ? o->weight_decay : 0;
-        L2_TRY(l2_op_adamw(model->ctx, &hyper, &p, &g, &m, &v));
+        L2_TRY(apply_range(optimizer, model, gradients, first, end, decay, &hyper));
+    }
+    if (optimizer->n_elements > model->n_elements) {
+        hyper.lr = head_lr;
+        L2_TRY(apply_range(optimizer, model, gradients, model->n_elements, optimizer->n_elements, 1, &hyper));
     }
     optimizer->updates = t;
     return LLAMA2_OK;

@@ -11,7 +11,7 @@ struct llama2_optimizer {
     llama2_optimizer_options options; /* lr: the peak */
     int bound;                        /* to a trainer, for ever */
     int32_t dtype;
-    int64_t n_elements;
+    int64_t n_elements; /* the model's, and those of a value head behind them */
     void *m, *v;
     int64_t updates; /* t of the bias correction */
 };
@@ -21,12 +21,12 @@ llama2_optimizer *l2_optimizer_retain(llama2_optimizer *optimizer);
 void l2_optimizer_release(llama2_optimizer *optimizer);
 llama2_status l2_optimizer_set_lr(llama2_optimizer *optimizer, double lr);
 
-/* Makes the state, zeros, for a model. STATE: it has one already. */
-llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model);
+/* Makes the state, zeros, for a model and a value head of so many elements. STATE: it has one already. */
+llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model, int64_t value_head);
 void l2_optimizer_unbind(llama2_optimizer *optimizer);
 
-/* One update of all weights from `gradients` (the arena's layout) times grad_scale. */
+/* One update of all weights from `gradients` (the arena's layout) times grad_scale; head_lr: of the value head. */
 llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,
-                                 double grad_scale);
+                                 double head_lr, double grad_scale);
 
 #endif

@@ -49,24 +49,6 @@ static void call_token_loss(void *user, int64_t row, double logprob, double entr
     call->loss(call->user, call->first_token + row, logprob, entropy, dlogprob, dentropy);
 }
 
-llama2_status l2_token_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
-                                     int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
-                                     int64_t max_tokens, l2_activations *activations)
-{
-    llama2_status status = LLAMA2_OK;
-    walk w;
-    L2_TRY(walk_begin(model->ctx, batch, targets, n, &w));
-    while (walk_next(&w, max_tokens, 1)) {
-        token_call call = {loss, user, w.first_token};
-        L2_CHECK(l2_context_check(model->ctx));
-        L2_CHECK(l2_model_token_loss(model, &w.part, w.local, w.count, temperature, entropy, call_token_loss, &call,
-                                     activations));
-    }
-done:
-    l2_scratch_put(model->ctx, w.offsets);
-    return status;
-}
-
 typedef struct values_call {
     l2_values_loss loss;
     void *user;
@@ -77,6 +59,27 @@ static void call_values_loss(void *user, int64_t n, const double *values, double
 {
     const values_call *call = user;
     call->loss(call->user, call->first, n, values, derivatives);
+}
+
+llama2_status l2_token_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *targets,
+                                     int64_t n, double temperature, int entropy, l2_token_loss loss, void *user,
+                                     const l2_linear *value_head, l2_values_loss value_loss, int64_t max_tokens,
+                                     l2_activations *activations)
+{
+    llama2_status status = LLAMA2_OK;
+    walk w;
+    L2_TRY(walk_begin(model->ctx, batch, targets, n, &w));
+    while (walk_next(&w, max_tokens, 1)) {
+        token_call call = {loss, user, w.first_token};
+        values_call of_values = {value_loss, user, w.first};
+        l2_values values = {value_head, call_values_loss, &of_values};
+        L2_CHECK(l2_context_check(model->ctx));
+        L2_CHECK(l2_model_token_loss(model, &w.part, w.local, w.count, temperature, entropy, call_token_loss, &call,
+                                     value_head ? &values : NULL, activations));
+    }
+done:
+    l2_scratch_put(model->ctx, w.offsets);
+    return status;
 }
 
 llama2_status l2_value_loss_in_parts(const llama2_model *model, const llama2_batch *batch, const int64_t *rows,

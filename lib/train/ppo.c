@@ -1,7 +1,8 @@
 /*
  * The update: policy loss max(-A rho, -A clip(rho, 1 +- eps)), rho = pi / pi_old; value loss max((V - R)^2, (clip(V,
- * Vold +- eps_v) - R)^2) / 2. Sums over the response tokens of a minibatch, with their number as weight, so that
- * micro-batches of unequal lengths are exact.
+ * Vold +- eps_v) - R)^2) / 2, of a critic, or times value_coef of a head on the policy's trunk, where one backward
+ * serves both. Sums over the response tokens of a minibatch, with their number as weight, so that micro-batches of
+ * unequal lengths are exact.
  *
  * New log-probabilities are rounded to fp32, as the recorded ones are: before the first step the ratio is 1 to the bit.
  */
@@ -29,10 +30,10 @@ typedef struct minibatch {
     int64_t *before;
     int64_t n_targets;
     float *logprobs, *values, *advantages, *returns; /* of the rollouts, by token of the minibatch */
-    double clip, value_clip;
+    double clip, value_clip, value_coef;             /* value_coef: 1 for a critic */
     /* by token of the minibatch, out of the losses */
-    double *loss, *ratio, *log_ratio, *entropy;
-    uint8_t *clipped;
+    double *loss, *ratio, *log_ratio, *entropy, *value_loss;
+    uint8_t *clipped, *value_clipped;
 } minibatch;
 
 /* Sums over the whole update. */
@@ -69,9 +70,9 @@ static void value_loss(void *user, int64_t first, int64_t n, const double *value
         double value = values[i], target = (double)b->returns[t], old = (double)b->values[t];
         double limited = b->value_clip > 0 ? fmax(old - b->value_clip, fmin(old + b->value_clip, value)) : value;
         double plain = (value - target) * (value - target), clipped = (limited - target) * (limited - target);
-        b->loss[t] = (plain >= clipped ? plain : clipped) / 2;
-        derivatives[i] = plain >= clipped ? value - target : 0;
-        b->clipped[t] = clipped > plain;
+        b->value_loss[t] = (plain >= clipped ? plain : clipped) / 2;
+        derivatives[i] = plain >= clipped ? b->value_coef * (value - target) : 0;
+        b->value_clipped[t] = clipped > plain;
     }
 }
 
@@ -82,8 +83,8 @@ static llama2_status allocate(llama2_context *ctx, const llama2_rollouts *r, min
     L2_TRY(l2_scratch_get(ctx, (samples + 1) * sizeof *b->offsets, &b->offsets));
     L2_TRY(l2_scratch_get(ctx, 2 * tokens * sizeof *b->targets, &b->targets));
     L2_TRY(l2_scratch_get(ctx, 4 * tokens * sizeof *b->logprobs, &b->logprobs));
-    L2_TRY(l2_scratch_get(ctx, 4 * tokens * sizeof *b->loss, &b->loss));
-    L2_TRY(l2_scratch_get(ctx, tokens, &b->clipped));
+    L2_TRY(l2_scratch_get(ctx, 5 * tokens * sizeof *b->loss, &b->loss));
+    L2_TRY(l2_scratch_get(ctx, 2 * tokens, &b->clipped));
     b->before = b->targets + tokens;
     b->values = b->logprobs + tokens;
     b->advantages = b->values + tokens;
@@ -91,6 +92,8 @@ static llama2_status allocate(llama2_context *ctx, const llama2_rollouts *r, min
     b->ratio = b->loss + tokens;
     b->log_ratio = b->ratio + tokens;
     b->entropy = b->log_ratio + tokens;
+    b->value_loss = b->entropy + tokens;
+    b->value_clipped = b->clipped + tokens;
     return LLAMA2_OK;
 }
 
@@ -131,22 +134,35 @@ static void gather(const llama2_rollouts *r, const int32_t *samples, int32_t n, 
         .struct_size = sizeof b->batch, .n_sequences = n, .n_tokens = at, .tokens = b->tokens, .offsets = b->offsets};
 }
 
-static double sum_loss(const minibatch *b)
+static double sum_loss(const minibatch *b, const double *loss)
 {
     double sum = 0;
-    for (int64_t i = 0; i < b->n_targets; i++) sum += b->loss[b->targets[i]];
+    for (int64_t i = 0; i < b->n_targets; i++) sum += loss[b->targets[i]];
     return sum;
+}
+
+static void count_values(const minibatch *b, double loss, double lr, totals *sums)
+{
+    for (int64_t i = 0; i < b->n_targets; i++) sums->value_clipped += b->value_clipped[b->targets[i]];
+    sums->value_loss += loss;
+    sums->value_tokens += b->n_targets;
+    sums->value_lr = lr;
 }
 
 static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double temperature, totals *sums)
 {
     llama2_step_metrics step;
+    const llama2_reward_model *head = policy->options.value_head;
+    double loss = 0, of_values = 0;
     L2_TRY(l2_trainer_begin(policy, &b->batch, L2_HEAD_LM));
-    llama2_status status =
-        l2_token_loss_in_parts(policy->model, &b->batch, b->targets, b->n_targets, temperature, 1, policy_loss, b,
-                               policy->options.micro_batch_tokens, &policy->activations);
-    double loss = status < 0 ? 0 : sum_loss(b);
-    if (status >= 0) l2_trainer_count(policy, loss, (double)b->n_targets, b->batch.n_tokens);
+    llama2_status status = l2_token_loss_in_parts(policy->model, &b->batch, b->targets, b->n_targets, temperature, 1,
+                                                  policy_loss, b, head ? &head->model->head : NULL, value_loss,
+                                                  policy->options.micro_batch_tokens, &policy->activations);
+    if (status >= 0) {
+        loss = sum_loss(b, b->loss);
+        of_values = head ? sum_loss(b, b->value_loss) : 0;
+        l2_trainer_count(policy, loss + b->value_coef * of_values, (double)b->n_targets, b->batch.n_tokens);
+    }
     L2_TRY(l2_trainer_end(policy, status));
     L2_TRY(l2_trainer_update(policy, &step));
     sums->policy_lr = step.lr;
@@ -162,6 +178,7 @@ static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double te
     sums->policy_tokens += b->n_targets;
     sums->policy_norm += step.grad_norm;
     sums->policy_steps++;
+    if (head) count_values(b, of_values, step.lr * policy->options.value_head_lr_ratio, sums);
     return LLAMA2_OK;
 }
 
@@ -171,15 +188,13 @@ static llama2_status step_critic(llama2_trainer *critic, minibatch *b, totals *s
     L2_TRY(l2_trainer_begin(critic, &b->batch, L2_HEAD_SCORE));
     llama2_status status = l2_value_loss_in_parts(critic->model, &b->batch, b->before, b->n_targets, 1, value_loss, b,
                                                   critic->options.micro_batch_tokens, &critic->activations);
-    double loss = status < 0 ? 0 : sum_loss(b);
+    double loss = status < 0 ? 0 : sum_loss(b, b->value_loss);
     if (status >= 0) l2_trainer_count(critic, loss, (double)b->n_targets, b->batch.n_tokens);
     L2_TRY(l2_trainer_end(critic, status));
     L2_TRY(l2_trainer_update(critic, &step));
     sums->value_lr = step.lr;
     if (step.skipped) return LLAMA2_OK;
-    for (int64_t i = 0; i < b->n_targets; i++) sums->value_clipped += b->clipped[b->targets[i]];
-    sums->value_loss += loss;
-    sums->value_tokens += b->n_targets;
+    count_values(b, loss, step.lr, sums);
     sums->value_norm += step.grad_norm;
     sums->value_steps++;
     return LLAMA2_OK;
@@ -237,13 +252,16 @@ static llama2_status check(llama2_trainer *policy, llama2_trainer *critic, const
         return l2_fail(LLAMA2_E_STATE, "ppo: a trainer has gradients that no update has used: call "
                                        "llama2_trainer_update or llama2_trainer_clear first");
     }
-    if (!critic) return LLAMA2_OK;
-    if (critic->model->head_kind != L2_HEAD_SCORE) {
+    if (!critic && !policy->options.value_head) return LLAMA2_OK;
+    if (critic && policy->options.value_head) {
+        return l2_fail(LLAMA2_E_MISMATCH, "ppo: the policy's trainer has a value head: the critic must be NULL");
+    }
+    if (critic && critic->model->head_kind != L2_HEAD_SCORE) {
         return l2_fail(LLAMA2_E_MISMATCH, "ppo: the critic's trainer must be one of llama2_trainer_create_for_reward");
     }
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_VALUES, &array));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_RETURNS, &array));
-    return l2_batch_check(critic->model, &batch);
+    return critic ? l2_batch_check(critic->model, &batch) : LLAMA2_OK;
 }
 
 llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
@@ -251,7 +269,7 @@ llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, cons
 {
     llama2_context *ctx = policy->ctx;
     llama2_status status = LLAMA2_OK;
-    minibatch b = {.clip = o->clip, .value_clip = o->value_clip};
+    minibatch b = {.clip = o->clip, .value_clip = o->value_clip, .value_coef = critic ? 1 : o->value_coef};
     totals sums = {0};
     int32_t *order = NULL, n = rollouts->n_samples;
     L2_TRY(check(policy, critic, rollouts, o));

@@ -17,6 +17,9 @@ double l2_kl_estimate(int32_t estimator, double log_ratio);
 llama2_status l2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options,
                                 llama2_ppo_metrics *metrics);
 
+/* diversity.c */
+llama2_status l2_diversity(const llama2_rollouts *rollouts, double *distinct_1, double *distinct_2, double *repetition);
+
 /* ppo.c; critic may be NULL. */
 llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *rollouts,
                             const llama2_ppo_options *options, llama2_ppo_metrics *metrics);

@@ -39,7 +39,7 @@ llama2_status l2_rollouts_reference(llama2_rollouts *rollouts, const llama2_mode
     memset(logprobs, 0, n_tokens * sizeof *logprobs);
     int64_t n = response_tokens(rollouts, targets);
     L2_CHECK(l2_token_loss_in_parts(reference, &batch, targets, n, l2_rollouts_temperature(rollouts), 0, keep_logprob,
-                                    logprobs, L2_PART_TOKENS, NULL));
+                                    logprobs, NULL, NULL, L2_PART_TOKENS, NULL));
     L2_CHECK(l2_rollouts_put(rollouts, LLAMA2_ROLLOUTS_REF_LOGPROBS, logprobs, rollouts->n_tokens));
 done:
     l2_scratch_put(ctx, logprobs);

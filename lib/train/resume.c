@@ -3,8 +3,8 @@
  * "rollouts" and "bytes".
  *
  * Chunk "trainer": u32 dtype, u32 bad updates in a row, u64 elements, i64 updates of the optimizer, i64 step, i64
- * tokens, i64 bad updates; m, then v; for a model in double the weights too, since the folder's are fp32. Options are
- * not in it: they are the host's.
+ * tokens, i64 bad updates; m, then v; for a model in double the weights too, since the folder's are fp32, else those of
+ * a value head, which counts among the elements. Options are not in it: they are the host's.
  */
 #include "train/resume.h"
 #include "base/alloc.h"
@@ -71,6 +71,15 @@ static llama2_status write_arena(l2_state_writer *w, int32_t dtype, const void *
     return LLAMA2_OK;
 }
 
+/* The weights that the folder does not have to the bit: those of a value head, or all. */
+static l2_tensor not_in_folder(const llama2_trainer *t)
+{
+    const llama2_model *model = t->model;
+    int64_t first = model->dtype == LLAMA2_F32 ? model->n_elements : 0;
+    char *weights = model->weights;
+    return l2_tensor_1d(model->dtype, weights + (size_t)first * l2_dtype_size(model->dtype), t->n_elements - first);
+}
+
 static llama2_status write_trainer(llama2_checkpoint *checkpoint, const char *name, const llama2_trainer *t)
 {
     l2_state_writer *w = &checkpoint->state;
@@ -85,14 +94,15 @@ static llama2_status write_trainer(llama2_checkpoint *checkpoint, const char *na
     L2_TRY(l2_state_begin(w, trainer_kind, name, TRAINER_VERSION, L2_CHUNK_REQUIRED));
     L2_TRY(l2_state_u32(w, (uint32_t)model->dtype));
     L2_TRY(l2_state_u32(w, (uint32_t)t->bad_in_a_row));
-    L2_TRY(l2_state_u64(w, (uint64_t)model->n_elements));
+    L2_TRY(l2_state_u64(w, (uint64_t)t->n_elements));
     L2_TRY(l2_state_i64(w, o->updates));
     L2_TRY(l2_state_i64(w, t->step));
     L2_TRY(l2_state_i64(w, t->total_tokens));
     L2_TRY(l2_state_i64(w, t->bad_total));
-    L2_TRY(write_arena(w, model->dtype, o->m, model->n_elements));
-    L2_TRY(write_arena(w, model->dtype, o->v, model->n_elements));
-    if (model->dtype != LLAMA2_F32) L2_TRY(write_arena(w, model->dtype, model->weights, model->n_elements));
+    L2_TRY(write_arena(w, model->dtype, o->m, t->n_elements));
+    L2_TRY(write_arena(w, model->dtype, o->v, t->n_elements));
+    l2_tensor rest = not_in_folder(t);
+    L2_TRY(write_arena(w, model->dtype, rest.data, rest.shape[0]));
     return l2_state_end(w);
 }
 
@@ -208,18 +218,17 @@ static llama2_status read_head(l2_cursor *c, const llama2_trainer *t, trainer_he
     L2_TRY(l2_cursor_i64(c, &h->step));
     L2_TRY(l2_cursor_i64(c, &h->total_tokens));
     L2_TRY(l2_cursor_i64(c, &h->bad_total));
-    if (h->dtype != (uint32_t)model->dtype || h->n_elements != (uint64_t)model->n_elements) {
+    if (h->dtype != (uint32_t)model->dtype || h->n_elements != (uint64_t)t->n_elements) {
         return l2_fail(LLAMA2_E_MISMATCH,
                        "checkpoint: trainer \"%s\" has %" PRIu64 " weights of dtype %" PRIu32 ", the given one %" PRId64
                        " of dtype %" PRId32,
-                       c->name, h->n_elements, h->dtype, model->n_elements, model->dtype);
+                       c->name, h->n_elements, h->dtype, t->n_elements, model->dtype);
     }
-    size_t arenas = model->dtype == LLAMA2_F32 ? 2 : 3;
-    if (h->bad_in_a_row > INT32_MAX || h->updates < 0 || h->step < 0 ||
-        c->size - c->at != arenas * h->n_elements * l2_dtype_size(model->dtype)) {
+    size_t bytes = (size_t)(2 * t->n_elements + not_in_folder(t).shape[0]) * l2_dtype_size(model->dtype);
+    if (h->bad_in_a_row > INT32_MAX || h->updates < 0 || h->step < 0 || c->size - c->at != bytes) {
         return l2_fail(LLAMA2_E_FORMAT,
                        "checkpoint: the state of trainer \"%s\" has %zu bytes where %zu belong, or a negative count",
-                       c->name, c->size - c->at, arenas * (size_t)h->n_elements * l2_dtype_size(model->dtype));
+                       c->name, c->size - c->at, bytes);
     }
     return LLAMA2_OK;
 }
@@ -249,9 +258,10 @@ static llama2_status restore(llama2_trainer *t, const trainer_head *h, const lla
 {
     llama2_model *model = t->model;
     L2_TRY(l2_model_copy(model, saved));
-    L2_TRY(read_arena(c, model->dtype, t->optimizer->m, model->n_elements));
-    L2_TRY(read_arena(c, model->dtype, t->optimizer->v, model->n_elements));
-    if (model->dtype != LLAMA2_F32) L2_TRY(read_arena(c, model->dtype, model->weights, model->n_elements));
+    L2_TRY(read_arena(c, model->dtype, t->optimizer->m, t->n_elements));
+    L2_TRY(read_arena(c, model->dtype, t->optimizer->v, t->n_elements));
+    l2_tensor rest = not_in_folder(t);
+    L2_TRY(read_arena(c, model->dtype, rest.data, rest.shape[0]));
     t->optimizer->updates = h->updates;
     t->step = h->step;
     t->total_tokens = h->total_tokens;

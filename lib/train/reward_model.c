@@ -41,18 +41,32 @@ done:
     return status;
 }
 
+static llama2_status check_head(int32_t head)
+{
+    if (head == LLAMA2_HEAD_NORMAL || head == LLAMA2_HEAD_ZERO) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_INVALID,
+                   "reward model: head is %" PRId32 ": neither LLAMA2_HEAD_NORMAL nor LLAMA2_HEAD_ZERO", head);
+}
+
 llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head,
                                      llama2_reward_model **out)
 {
     llama2_model *model;
     *out = NULL;
-    if (head != LLAMA2_HEAD_NORMAL && head != LLAMA2_HEAD_ZERO) {
-        return l2_fail(LLAMA2_E_INVALID,
-                       "reward model: head is %" PRId32 ": neither LLAMA2_HEAD_NORMAL nor LLAMA2_HEAD_ZERO", head);
-    }
+    L2_TRY(check_head(head));
     L2_TRY(copy_trunk(ctx, from, &model));
     l2_model_init_head(model, head);
     return wrap(ctx, model, 0, 1, out);
+}
+
+llama2_status l2_reward_model_create_shared(llama2_model *from, int32_t head, llama2_reward_model **out)
+{
+    llama2_model *model;
+    *out = NULL;
+    L2_TRY(check_head(head));
+    L2_TRY(l2_model_share(from, &model));
+    l2_model_init_head(model, head);
+    return wrap(from->ctx, model, 0, 1, out);
 }
 
 llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_reward_model **out)

@@ -12,9 +12,10 @@ struct llama2_reward_model {
     double shift, scale; /* score = scale * (raw - shift) */
 };
 
-/* `head`: LLAMA2_HEAD_*. */
+/* `head`: LLAMA2_HEAD_*; on a copy of the trunk, or on that of `from` itself. */
 llama2_status l2_reward_model_create(llama2_context *ctx, const llama2_model *from, int32_t head,
                                      llama2_reward_model **out);
+llama2_status l2_reward_model_create_shared(llama2_model *from, int32_t head, llama2_reward_model **out);
 llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_reward_model **out);
 llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
                                    llama2_reward_model **out);

@@ -3,6 +3,7 @@
 #include "train/schedule.h"
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 static llama2_status check_options(const llama2_trainer_options *o)
 {
@@ -13,16 +14,30 @@ static llama2_status check_options(const llama2_trainer_options *o)
         return l2_fail(LLAMA2_E_INVALID, "micro_batch_tokens is %" PRId64 ", less than 0", o->micro_batch_tokens);
     if (o->max_bad_steps < 1)
         return l2_fail(LLAMA2_E_INVALID, "max_bad_steps is %" PRId32 ", less than 1", o->max_bad_steps);
+    if (!(o->value_head_lr_ratio >= 0) || isinf(o->value_head_lr_ratio)) {
+        return l2_fail(LLAMA2_E_INVALID, "value_head_lr_ratio is %g, not finite and >= 0", o->value_head_lr_ratio);
+    }
     return LLAMA2_OK;
 }
 
-/* Points the model's gradients at `arena`, or at nothing. */
-static llama2_status attach(llama2_model *model, void *arena)
+/* A head on another model's trunk is trained with that model, and only with that. */
+static llama2_status check_head(const llama2_model *model, const llama2_reward_model *value_head)
 {
-    L2_TRY(l2_model_enter(model, 1));
-    l2_model_attach_gradients(model, arena);
-    l2_model_leave(model, 1);
-    return LLAMA2_OK;
+    if (model->trunk) {
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "the reward model shares the trunk of a language model: give it as value_head "
+                       "to the trainer of that");
+    }
+    if (!value_head || value_head->model->trunk == model) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_MISMATCH, "value_head does not share the trunk of this model: make it by "
+                                      "llama2_reward_model_create_shared");
+}
+
+/* Points the gradients of model and value head at the arena, or at nothing. */
+static void attach(const llama2_trainer *trainer, void *arena)
+{
+    l2_model_attach_gradients(trainer->model, arena);
+    if (trainer->options.value_head) l2_model_attach_gradients(trainer->options.value_head->model, arena);
 }
 
 llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_reward_model *reward_model,
@@ -35,6 +50,8 @@ llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2
     *out = NULL;
     L2_TRY(check_options(options));
     if (reward_model) model = reward_model->model;
+    llama2_reward_model *value_head = options->value_head;
+    L2_TRY(check_head(model, value_head));
     L2_TRY(l2_calloc(ctx, 1, sizeof *trainer, &trainer));
     trainer->options = *options;
     l2_activations_init(&trainer->activations, ctx, options->recompute);
@@ -43,12 +60,18 @@ llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2
         L2_CHECK(l2_fail(LLAMA2_E_BUSY, "the model has a trainer already: free that first"));
     }
     entered = 1;
-    L2_CHECK(l2_optimizer_bind(optimizer, model));
+    int64_t head_elements = value_head ? model->config.dim : 0;
+    L2_CHECK(l2_optimizer_bind(optimizer, model, head_elements));
     bound = 1;
-    L2_CHECK(l2_calloc(ctx, (size_t)model->n_elements, l2_dtype_size(model->dtype), &trainer->gradients));
-    L2_CHECK(attach(model, trainer->gradients));
+    trainer->n_elements = model->n_elements + head_elements;
+    L2_CHECK(l2_calloc(ctx, (size_t)trainer->n_elements, l2_dtype_size(model->dtype), &trainer->gradients));
+    trainer->model = model;
+    L2_CHECK(l2_model_enter(model, 1));
+    attach(trainer, trainer->gradients);
+    l2_model_leave(model, 1);
+    l2_model_retain(model);
     trainer->ctx = l2_context_retain(ctx);
-    trainer->model = l2_model_retain(model);
+    if (value_head) l2_reward_model_retain(value_head);
     trainer->reward_model = reward_model ? l2_reward_model_retain(reward_model) : NULL;
     trainer->optimizer = l2_optimizer_retain(optimizer);
     *out = trainer;
@@ -66,11 +89,12 @@ void l2_trainer_free(llama2_trainer *trainer)
     if (!trainer) return;
     llama2_context *ctx = trainer->ctx;
     /* Calls that only read the model never look at its gradients, so none has to be waited for. */
-    l2_model_attach_gradients(trainer->model, NULL);
+    attach(trainer, NULL);
     atomic_store(&trainer->model->trained, 0);
     l2_activations_free(&trainer->activations);
     l2_free(ctx, trainer->gradients);
     l2_optimizer_release(trainer->optimizer);
+    l2_reward_model_release(trainer->options.value_head);
     l2_reward_model_release(trainer->reward_model);
     l2_model_release(trainer->model);
     l2_free(ctx, trainer);
@@ -93,7 +117,7 @@ llama2_status l2_trainer_begin(llama2_trainer *trainer, const llama2_batch *batc
 
 static void drop(llama2_trainer *trainer)
 {
-    l2_tensor all = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->model->n_elements);
+    l2_tensor all = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->n_elements);
     l2_op_fill(trainer->ctx, &all, 0); /* elementwise: needs no memory, can't fail */
     trainer->accumulated = 0;
     trainer->loss = trainer->weight = 0;
@@ -149,7 +173,7 @@ static llama2_status skip(llama2_trainer *trainer, double norm)
 static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
 {
     const llama2_trainer_options *o = &trainer->options;
-    l2_tensor gradients = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->model->n_elements);
+    l2_tensor gradients = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->n_elements);
     double squares;
     L2_TRY(l2_op_sum_squares(trainer->ctx, &gradients, &squares));
     double norm = sqrt(squares) / trainer->weight;
@@ -169,7 +193,8 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
     }
     /* As torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */
     double clip = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
-    L2_TRY(l2_optimizer_apply(trainer->optimizer, trainer->model, trainer->gradients, m->lr, clip / trainer->weight));
+    L2_TRY(l2_optimizer_apply(trainer->optimizer, trainer->model, trainer->gradients, m->lr,
+                              m->lr * o->value_head_lr_ratio, clip / trainer->weight));
     drop(trainer);
     trainer->bad_in_a_row = 0;
     m->step = ++trainer->step;
@@ -192,5 +217,7 @@ llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *me
 llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,
                                       int64_t *needed)
 {
-    return l2_arena_get(trainer->model, trainer->gradients, name, buffer, capacity, needed);
+    const llama2_reward_model *head = trainer->options.value_head;
+    const llama2_model *model = head && strcmp(name, "score.weight") == 0 ? head->model : trainer->model;
+    return l2_arena_get(model, trainer->gradients, name, buffer, capacity, needed);
 }

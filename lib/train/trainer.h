@@ -15,8 +15,9 @@ struct llama2_trainer {
     llama2_model *model;
     llama2_reward_model *reward_model; /* of which `model` is the model, or NULL */
     llama2_optimizer *optimizer;
-    llama2_trainer_options options;
-    void *gradients; /* the arena's layout and dtype */
+    llama2_trainer_options options; /* its value head is kept alive */
+    void *gradients;                /* the arena's layout and dtype */
+    int64_t n_elements;             /* of them: the model's, and those of the value head behind them */
     l2_activations activations;
 
     /* since the last update */

@@ -220,7 +220,7 @@ FIELD(llama2_optimizer_options, beta2, 24, 8);
 FIELD(llama2_optimizer_options, eps, 32, 8);
 FIELD(llama2_optimizer_options, weight_decay, 40, 8);
 
-SIZE(llama2_trainer_options, 56);
+SIZE(llama2_trainer_options, 72);
 FIELD(llama2_trainer_options, struct_size, 0, 4);
 FIELD(llama2_trainer_options, schedule, 4, 4);
 FIELD(llama2_trainer_options, warmup_steps, 8, 8);
@@ -230,6 +230,8 @@ FIELD(llama2_trainer_options, clip_norm, 32, 8);
 FIELD(llama2_trainer_options, micro_batch_tokens, 40, 8);
 FIELD(llama2_trainer_options, recompute, 48, 4);
 FIELD(llama2_trainer_options, max_bad_steps, 52, 4);
+FIELD(llama2_trainer_options, value_head, 56, 8);
+FIELD(llama2_trainer_options, value_head_lr_ratio, 64, 8);
 
 SIZE(llama2_step_metrics, 64);
 FIELD(llama2_step_metrics, struct_size, 0, 4);
@@ -530,7 +532,7 @@ FIELD(llama2_gatt_answer, length, 16, 8);
 FIELD(llama2_gatt_answer, sampled, 24, 4);
 FIELD(llama2_gatt_answer, ended_by, 28, 4);
 
-SIZE(llama2_ppo_options, 88);
+SIZE(llama2_ppo_options, 96);
 FIELD(llama2_ppo_options, struct_size, 0, 4);
 FIELD(llama2_ppo_options, minibatch, 4, 4);
 FIELD(llama2_ppo_options, beta, 8, 8);
@@ -546,8 +548,9 @@ FIELD(llama2_ppo_options, epochs, 68, 4);
 FIELD(llama2_ppo_options, seed, 72, 8);
 FIELD(llama2_ppo_options, shuffle, 80, 4);
 FIELD(llama2_ppo_options, reserved, 84, 4);
+FIELD(llama2_ppo_options, value_coef, 88, 8);
 
-SIZE(llama2_ppo_metrics, 176);
+SIZE(llama2_ppo_metrics, 200);
 FIELD(llama2_ppo_metrics, struct_size, 0, 4);
 FIELD(llama2_ppo_metrics, n_updates, 4, 4);
 FIELD(llama2_ppo_metrics, kl, 8, 8);
@@ -571,6 +574,9 @@ FIELD(llama2_ppo_metrics, value_grad_norm, 144, 8);
 FIELD(llama2_ppo_metrics, policy_lr, 152, 8);
 FIELD(llama2_ppo_metrics, value_lr, 160, 8);
 FIELD(llama2_ppo_metrics, step, 168, 8);
+FIELD(llama2_ppo_metrics, distinct_1, 176, 8);
+FIELD(llama2_ppo_metrics, distinct_2, 184, 8);
+FIELD(llama2_ppo_metrics, repetition, 192, 8);
 
 CONSTANT(LLAMA2_VERSION_MAJOR, 0);
 CONSTANT(LLAMA2_VERSION_MINOR, 1);

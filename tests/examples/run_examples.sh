@@ -63,6 +63,42 @@ resumes() {
     cmp metrics.a metrics.b || fail "$name: other metrics after a resume"
 }
 
+# survives NAME PROGRAM ARGUMENTS...: a run that is killed at random moments, and goes on each time, ends with the bits of one at a stretch.
+survives() {
+    name=$1 program=$2
+    shift 2
+    set -- "$@" --threads 1
+    began=$(date +%s%N)
+    expect 0 - "$program" "$@" --out "$name" --quiet
+    cp out "$name.out"
+    moments=$(awk -v whole=$(($(date +%s%N) - began)) -v seed=$$ 'BEGIN { srand(seed); for (i = 0; i < 10; i++) printf "%.3f ", rand() * whole / 4e9 }')
+    killed=0
+    for moment in $moments; do
+        resume=
+        ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1 && resume=--resume
+        "$bin/llama2-$program" "$@" --out "$name.cut" --quiet $resume >cut.out 2>cut.err </dev/null &
+        pid=$!
+        sleep "$moment"
+        kill -KILL $pid 2>/dev/null
+        wait $pid
+        got=$?
+        case $got in
+        137) killed=$((killed + 1)) ;;
+        0) ;;
+        *) fail "$name: exit status $got where it was to be killed: $(cat cut.err)" ;;
+        esac
+    done
+    [ $killed -ge 3 ] || fail "$name: killed $killed times only"
+    ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1 || fail "$name: no checkpoint after $killed kills"
+    expect 0 - "$program" "$@" --out "$name.cut" --resume --quiet
+    for file in model.safetensors best/model.safetensors critic/model.safetensors; do
+        cmp "$name/$file" "$name.cut/$file" || fail "$name: other bits in $file after kills at $moments"
+    done
+    timeless "$name/metrics.jsonl" >metrics.a
+    timeless "$name.cut/metrics.jsonl" >metrics.b
+    cmp metrics.a metrics.b || fail "$name: other metrics after kills at $moments"
+}
+
 # --- data -----------------------------------------------------------------------------------------------------------------------
 names="sam nils emil clara ben dora otto finn"
 i=0
@@ -177,8 +213,24 @@ expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2
 json out version=1 prompts=16
 resumes policy INT ppo --model best --reward helpful --safety-reward safety --data prompts.jsonl --iterations 150 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 --target-kl 0.5 --horizon 100 --save-every 10
 json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
-    policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/update
-resumes single KILL ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5
+    policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/score time/reference \
+    time/values time/update response_length truncated distinct_1 distinct_2 repetition
+resumes single KILL ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5 --critic zero
+resumes shared INT ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --save-every 5 --lr 1e-4 --critic-lr 1e-2 --critic shared
+survives held ppo --model base --reward helpful --safety-reward safety --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 \
+    --target-kl 0.5 --horizon 100 --save-every 3 --eval prompts.jsonl --eval-every 7
+json held/metrics.jsonl eval/objective eval/scores eval/kl eval/best step=60
+[ "$(grep -c '"eval/objective"' held/metrics.jsonl)" -eq 10 ] || fail "ppo --eval-every 7: $(grep -c '"eval/objective"' held/metrics.jsonl) measurements of 60 iterations"
+best=$(sed 's/.*"best_iteration":\([0-9]*\).*/\1/' held.out) objective=$(sed 's/.*"best_objective":\([-0-9.e]*\).*/\1/' held.out)
+[ "$best" -gt 0 ] || fail "ppo --eval: nothing is better than the start"
+grep '"eval/best":true' held/metrics.jsonl | tail -1 | grep -q "\"step\":$best,.*\"eval/objective\":$objective[,}]" || fail "ppo --eval: best at $best with $objective is not in metrics.jsonl"
+expect 0 - generate --model held/best --chat --prompt "who likes white?" --max-tokens 12 --quiet
+# A learning rate of 0 never improves: the second measurement is the last.
+expect 0 - ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 0 --eval prompts.jsonl --eval-every 2 --patience 1 --out still --quiet
+json out iterations=2 best_iteration=0 best_objective episodes=32
+cmp best/model.safetensors still/best/model.safetensors || fail "ppo --patience: the best is not the model that it began with"
+expect 2 "patience needs --eval" ppo --model best --reward helpful --data prompts.jsonl --out x --patience 1
+expect 2 "expected reward, zero or shared" ppo --model best --reward helpful --data prompts.jsonl --out x --critic none
 
 # Demonstrations from the model itself: under a preprompt, and under an instruction.
 for threads in 1 2; do

@@ -30,9 +30,9 @@ static void scarce_free(void *user, void *ptr)
 typedef struct handles {
     llama2_context *ctx;
     llama2_model *model, *reference;
-    llama2_reward_model *reward, *critic;
-    llama2_optimizer *optimizer[3];
-    llama2_trainer *trainer, *reward_trainer, *critic_trainer;
+    llama2_reward_model *reward, *critic, *head;
+    llama2_optimizer *optimizer[4];
+    llama2_trainer *trainer, *reward_trainer, *critic_trainer, *head_trainer;
     llama2_packer *packer;
     llama2_rollouts *rollouts, *recorded;
     llama2_pool *pool;
@@ -47,9 +47,11 @@ static void free_all(handles *h)
     llama2_trainer_free(h->trainer);
     llama2_trainer_free(h->reward_trainer);
     llama2_trainer_free(h->critic_trainer);
-    for (int i = 0; i < 3; i++) llama2_optimizer_free(h->optimizer[i]);
+    llama2_trainer_free(h->head_trainer);
+    for (int i = 0; i < 4; i++) llama2_optimizer_free(h->optimizer[i]);
     llama2_reward_model_free(h->reward);
     llama2_reward_model_free(h->critic);
+    llama2_reward_model_free(h->head);
     llama2_model_free(h->reference);
     llama2_model_free(h->model);
     llama2_context_free(h->ctx);
@@ -92,12 +94,15 @@ static llama2_status run(handles *h, scarce *s)
     TRY(llama2_model_clone(h->model, &h->reference));
     TRY(llama2_reward_model_create(h->ctx, h->model, NULL, &h->reward));
     TRY(llama2_reward_model_clone(h->reward, &h->critic));
-    for (int i = 0; i < 3; i++) TRY(llama2_optimizer_create(h->ctx, NULL, &h->optimizer[i]));
+    TRY(llama2_reward_model_create_shared(h->reference, NULL, &h->head));
+    for (int i = 0; i < 4; i++) TRY(llama2_optimizer_create(h->ctx, NULL, &h->optimizer[i]));
     llama2_trainer_options_init(&to, sizeof to);
     to.micro_batch_tokens = 8;
     TRY(llama2_trainer_create(h->ctx, h->model, h->optimizer[0], &to, &h->trainer));
     TRY(llama2_trainer_create_for_reward(h->ctx, h->reward, h->optimizer[1], &to, &h->reward_trainer));
     TRY(llama2_trainer_create_for_reward(h->ctx, h->critic, h->optimizer[2], NULL, &h->critic_trainer));
+    to.value_head = h->head;
+    TRY(llama2_trainer_create(h->ctx, h->reference, h->optimizer[3], &to, &h->head_trainer));
     TRY(llama2_packer_create(h->ctx, NULL, &h->packer));
     for (int i = 0; i < 3; i++) TRY(llama2_packer_add(h->packer, b.tokens + 1, NULL, 20));
     TRY(llama2_packer_batch(h->packer, &packed));
@@ -115,6 +120,7 @@ static llama2_status run(handles *h, scarce *s)
     TRY(llama2_rollouts_values(h->rollouts, h->critic));
     TRY(llama2_ppo_advantages(h->rollouts, NULL, NULL));
     TRY(llama2_ppo_update(h->trainer, h->critic_trainer, h->rollouts, NULL, NULL));
+    TRY(llama2_ppo_update(h->head_trainer, NULL, h->rollouts, NULL, NULL));
     TRY(llama2_rollouts_create(h->ctx, &prompts, prompt_lengths, 1, 2, 1, &h->recorded));
     TRY(llama2_pool_create(h->ctx, &h->pool));
     TRY(llama2_pool_add(h->pool, h->rollouts, ids, NULL, NULL));

@@ -1,8 +1,9 @@
 /*
- * RLHF-CHECKLIST 15, the exact oracle. The policy answers with one or two tokens of ten, so that every output can be
- * enumerated: the optimum of E[r] - beta KL(pi || ref) is pi* ~ ref exp(r / beta), its value beta log E_ref[exp(r /
- * beta)]. PPO with whitening off, gamma 1 and temperature 1 has to close 98 % of the gap between the reference's and
- * the optimal value, for three betas.
+ * RLHF-CHECKLIST 15 and 16, the exact oracle. The policy answers with one or two tokens of ten, so that every output
+ * can be enumerated: the optimum of E[r] - beta KL(pi || ref) is pi* ~ ref exp(r / beta), its value beta log
+ * E_ref[exp(r / beta)]. PPO with whitening off, gamma 1 and temperature 1 has to close 98 % of the gap between the
+ * reference's and the optimal value, for three betas. The best of N samples is known exactly too: P(y) = F(y)^N -
+ * F(y-)^N, F the distribution of the reward under the policy.
  */
 #include "train_test.h"
 
@@ -97,10 +98,11 @@ static llama2_trainer *trainer_of(llama2_context *ctx, llama2_model *model, llam
     to.total_steps = steps;
     to.min_lr_ratio = 0.02;
     ck_ok(llama2_optimizer_create(ctx, &oo, &optimizer));
-    if (critic)
-        ck_ok(llama2_trainer_create_for_reward(ctx, critic, optimizer, &to, &trainer));
-    else
+    if (model) to.value_head = critic;
+    if (model)
         ck_ok(llama2_trainer_create(ctx, model, optimizer, &to, &trainer));
+    else
+        ck_ok(llama2_trainer_create_for_reward(ctx, critic, optimizer, &to, &trainer));
     llama2_optimizer_free(optimizer);
     return trainer;
 }
@@ -132,15 +134,10 @@ static void iterate(llama2_trainer *policy_trainer, llama2_trainer *critic_train
     llama2_rollouts_free(rollouts);
 }
 
-/* Share of the gap that PPO closes. */
-static double solve(double beta)
+static llama2_model *make_policy(llama2_context *ctx)
 {
-    enum { ITERATIONS = 120, EPOCHS = 4, STEPS = ITERATIONS * EPOCHS };
-    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_config c = small_config(0);
-    llama2_model *policy, *reference;
-    outputs all;
-    double logref[OUTPUTS], logpi[OUTPUTS];
+    llama2_model *policy;
     c.vocab_size = VOCAB;
     c.dim = 24;
     c.n_layers = 1;
@@ -150,10 +147,26 @@ static double solve(double beta)
     c.max_seq_len = 8;
     c.init_std = 0.15;
     ck_ok(llama2_model_create(ctx, &c, NULL, &policy));
+    return policy;
+}
+
+/* Share of the gap that PPO closes, with a critic or with a value head on the policy's trunk. */
+static double solve(double beta, int shared)
+{
+    enum { ITERATIONS = 120, EPOCHS = 4, STEPS = ITERATIONS * EPOCHS };
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *policy = make_policy(ctx), *reference;
+    llama2_reward_model *critic;
+    llama2_reward_options ro;
+    outputs all;
+    double logref[OUTPUTS], logpi[OUTPUTS];
     ck_ok(llama2_model_clone(policy, &reference));
-    llama2_reward_model *critic = small_reward_model(ctx, policy, LLAMA2_HEAD_ZERO);
-    llama2_trainer *trainer = trainer_of(ctx, policy, NULL, 1e-2, STEPS),
-                   *critic_trainer = trainer_of(ctx, NULL, critic, 1e-2, STEPS);
+    llama2_reward_options_init(&ro, sizeof ro);
+    ro.head = LLAMA2_HEAD_ZERO;
+    ck_ok(shared ? llama2_reward_model_create_shared(policy, &ro, &critic)
+                 : llama2_reward_model_create(ctx, policy, &ro, &critic));
+    llama2_trainer *trainer = trainer_of(ctx, policy, shared ? critic : NULL, 1e-2, STEPS),
+                   *critic_trainer = shared ? NULL : trainer_of(ctx, NULL, critic, 1e-2, STEPS);
     enumerate(&all);
     log_probabilities(reference, &all, logref);
 
@@ -171,8 +184,8 @@ static double solve(double beta)
     double start = objective(&all, logref, logref, beta), best = optimum(&all, logref, beta),
            reached = objective(&all, logpi, logref, beta);
     double closed = (reached - start) / (best - start);
-    printf("beta %.2f: reference %.4f, optimum %.4f, PPO %.4f: %.2f %% of the gap of %.3f\n", beta, start, best,
-           reached, 100 * closed, best - start);
+    printf("beta %.2f%s: reference %.4f, optimum %.4f, PPO %.4f: %.2f %% of the gap of %.3f\n", beta,
+           shared ? ", value head" : "", start, best, reached, 100 * closed, best - start);
     ck_assert_double_ge(best - start, 1);
     ck_assert_double_le(reached, best + 1e-4); /* else the oracle is wrong */
     llama2_trainer_free(trainer);
@@ -187,7 +200,96 @@ static double solve(double beta)
 START_TEST(item15_ppo_reaches_the_exact_optimum)
 {
     static const double betas[] = {0.4, 0.7, 1.2};
-    ck_assert_double_ge(solve(betas[_i]), 0.98);
+    ck_assert_double_ge(solve(betas[_i % 3], _i / 3), 0.98);
+}
+END_TEST
+
+/* P(reward of a sample < x) and P(reward <= x). */
+static void distribution(const outputs *o, const double *logpi, double x, double *below, double *up_to)
+{
+    *below = *up_to = 0;
+    for (int32_t s = 0; s < OUTPUTS; s++) {
+        double r = (double)(float)reward(o->tokens + o->offsets[s], o->offsets[s + 1] - o->offsets[s]);
+        *below += r < x ? exp(logpi[s]) : 0;
+        *up_to += r <= x ? exp(logpi[s]) : 0;
+    }
+}
+
+/* The pool's choices of N samples each, measured: KL to the policy, and how often they beat another sample (a tie
+ * counts half), within four standard errors of the exact numbers, which keep the bounds. */
+START_TEST(item16_best_of_n_keeps_its_bounds)
+{
+    static const int32_t counts[] = {1, 2, 4, 16};
+    enum { GROUPS = 1024, MOST = 16 };
+    const int32_t n = counts[_i];
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *policy = make_policy(ctx);
+    llama2_rollouts *rollouts;
+    llama2_rollout_options ro;
+    llama2_pool *pool;
+    outputs all;
+    double logpi[OUTPUTS], exact_kl = 0, exact_wins = 0, sums[4] = {0};
+    int32_t tokens[GROUPS * PROMPT];
+    int64_t offsets[GROUPS + 1];
+    uint64_t ids[GROUPS];
+    static float scores[GROUPS * MOST];
+    enumerate(&all);
+    log_probabilities(policy, &all, logpi);
+    for (int32_t g = 0; g < GROUPS; g++) {
+        memcpy(tokens + g * PROMPT, prompt, sizeof prompt);
+        offsets[g] = (int64_t)g * PROMPT;
+        ids[g] = (uint64_t)g;
+    }
+    offsets[GROUPS] = (int64_t)GROUPS * PROMPT;
+    llama2_batch prompts = {.struct_size = sizeof prompts,
+                            .n_sequences = GROUPS,
+                            .n_tokens = offsets[GROUPS],
+                            .tokens = tokens,
+                            .offsets = offsets};
+    llama2_rollout_options_init(&ro, sizeof ro);
+    ro.samples_per_prompt = n;
+    ro.max_new_tokens = 2;
+    ro.seed = 23;
+    ck_ok(llama2_rollout(policy, &prompts, &ro, &rollouts));
+    llama2_rollouts_view v = view_of(rollouts);
+    for (int32_t s = 0; s < v.n_samples; s++)
+        scores[s] = (float)reward(v.tokens + v.offsets[s], v.offsets[s + 1] - v.offsets[s]);
+    ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SCORES, scores, v.n_samples));
+    ck_ok(llama2_pool_create(ctx, &pool));
+    ck_ok(llama2_pool_add(pool, rollouts, ids, NULL, NULL));
+
+    for (int32_t s = 0; s < OUTPUTS; s++) {
+        double below, up_to,
+            r = (double)(float)reward(all.tokens + all.offsets[s], all.offsets[s + 1] - all.offsets[s]);
+        distribution(&all, logpi, r, &below, &up_to);
+        double p = pow(up_to, n) - pow(below, n);
+        exact_kl += p > 0 ? p * (log(p) - logpi[s]) : 0;
+        exact_wins += p * (below + up_to) / 2;
+    }
+    for (int32_t g = 0; g < GROUPS; g++) {
+        llama2_pool_sample best = {.struct_size = sizeof best};
+        double below, up_to;
+        ck_ok(llama2_pool_best(pool, 0, 0, g, &best));
+        distribution(&all, logpi, (double)best.score, &below, &up_to);
+        double kl = log((pow(up_to, n) - pow(below, n)) / (up_to - below)), wins = (below + up_to) / 2;
+        sums[0] += kl;
+        sums[1] += kl * kl;
+        sums[2] += wins;
+        sums[3] += wins * wins;
+    }
+    double kl = sums[0] / GROUPS, kl_error = sqrt(fmax(0, sums[1] / GROUPS - kl * kl) / GROUPS);
+    double wins = sums[2] / GROUPS, wins_error = sqrt((sums[3] / GROUPS - wins * wins) / GROUPS);
+    double most_kl = log(n) - (n - 1.0) / n, most_wins = n / (n + 1.0);
+    printf("best of %2d: KL %.3f, exact %.3f, at most %.3f; wins %.3f, exact %.3f, at most %.3f\n", n, kl, exact_kl,
+           most_kl, wins, exact_wins, most_wins);
+    ck_assert_double_le(exact_kl, most_kl + 1e-5);
+    ck_assert_double_le(exact_wins, most_wins + 1e-5);
+    ck_assert_double_le(fabs(kl - exact_kl), 4 * kl_error + 1e-5);
+    ck_assert_double_le(fabs(wins - exact_wins), 4 * wins_error + 1e-5);
+    llama2_pool_free(pool);
+    llama2_rollouts_free(rollouts);
+    llama2_model_free(policy);
+    llama2_context_free(ctx);
 }
 END_TEST
 
@@ -196,7 +298,8 @@ Suite *test_suite(void)
     Suite *suite = suite_create("oracle");
     TCase *tc = tcase_create("exact");
     tcase_set_timeout(tc, 120);
-    tcase_add_loop_test(tc, item15_ppo_reaches_the_exact_optimum, 0, 3);
+    tcase_add_loop_test(tc, item15_ppo_reaches_the_exact_optimum, 0, 6);
+    tcase_add_loop_test(tc, item16_best_of_n_keeps_its_bounds, 0, 4);
     suite_add_tcase(suite, tc);
     return suite;
 }
