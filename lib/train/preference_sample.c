@@ -112,7 +112,7 @@ static llama2_status sample(side *s, const llama2_preferences_sample_options *o,
     L2_TRY(l2_batch_check(s->model, &prompts));
     L2_TRY(l2_sampling_check(&sampling, s->model->config.vocab_size, 0));
     L2_TRY(l2_model_enter(s->model, 0));
-    llama2_status status = l2_generate(s->model, &prompts, &ro, &s->rollouts);
+    llama2_status status = l2_generate(s->model, &prompts, &ro, NULL, &s->rollouts);
     l2_model_leave(s->model, 0);
     return status;
 }
