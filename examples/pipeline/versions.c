@@ -1,0 +1,249 @@
+/* A version by rejection sampling (section 3.2.3): at which temperature, K samples a prompt, fine-tuning on the best.
+ */
+#include "pipeline/loop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const double grid[] = {0.6, 0.8, 1.0, 1.2, 1.4};
+enum { N_GRID = sizeof grid / sizeof *grid };
+
+static const record *const *records_of(const pipeline *p)
+{
+    return p->prompts.of;
+}
+
+/* The first n prompts of an order, none twice: equal dialogues are one prompt. Returns how many there were. */
+static size_t choose_prompts(const pipeline *p, size_t n, uint64_t seed, size_t **out)
+{
+    size_t most = p->prompts.tokens.n, *order = app_shuffled(most, seed), chosen = 0;
+    for (size_t i = 0; i < most && chosen < n; i++) {
+        bool known = false;
+        for (size_t k = 0; k < chosen && !known; k++)
+            known = records_of(p)[order[k]]->id == records_of(p)[order[i]]->id;
+        if (!known) order[chosen++] = order[i];
+    }
+    *out = order;
+    return chosen;
+}
+
+/* K scored samples to each of the prompts. */
+static bool sample(loop *l, const size_t *index, size_t n, double temperature, uint64_t seed, llama2_rollouts **out)
+{
+    pipeline *p = l->p;
+    llama2_batch batch;
+    llama2_rollout_options o;
+    llama2_rollout_options_init(&o, sizeof o);
+    o.samples_per_prompt = (int32_t)p->set.reject_samples;
+    o.max_new_tokens = (int32_t)p->set.max_new_tokens;
+    o.temperature = temperature;
+    o.seed = seed;
+    return prompts_batch(&p->app, &p->prompts, index, n, &batch) &&
+           app_try(&p->app, llama2_rollout(p->model, &batch, &o, out), "sampling") &&
+           score_rollouts(p, &p->prompts, index, false, *out);
+}
+
+static json_t *numbers(const double *values, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
+/* The temperature whose best of K has the highest mean reward (Fig. 8), on a few prompts, the same random numbers for
+ * each. */
+bool step_tune(loop *l)
+{
+    pipeline *p = l->p;
+    size_t *index, n = choose_prompts(p, (size_t)p->set.tune_prompts, loop_seed(l, 261), &index);
+    double best[N_GRID] = {0}, median[N_GRID] = {0};
+    size_t top = 0;
+    bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
+    for (size_t i = 0; ok && i < N_GRID; i++) {
+        llama2_rollouts *r = NULL;
+        series highest = {0}, middle = {0};
+        ok = sample(l, index, n, grid[i], loop_seed(l, 262), &r);
+        if (ok) {
+            best_of_n(r, &highest, &middle);
+            best[i] = highest.y[highest.n - 1];
+            median[i] = middle.y[middle.n - 1];
+            if (best[i] > best[top]) top = i;
+        }
+        series_free(&highest);
+        series_free(&middle);
+        llama2_rollouts_free(r);
+    }
+    free(index);
+    return ok && state_write_json(l, "temperature.json",
+                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[top], "temperatures",
+                                            numbers(grid, N_GRID), "best", numbers(best, N_GRID), "median",
+                                            numbers(median, N_GRID)));
+}
+
+/* --- the pool -------------------------------------------------------------------------------- */
+
+static size_t prompt_of(const pipeline *p, uint64_t id)
+{
+    size_t i = 0;
+    while (i < p->prompts.tokens.n && records_of(p)[i]->id != id) i++;
+    return i;
+}
+
+/* What version `of` has in the pool, scored by the present reward models, into a fresh one: only then are its scores
+ * comparable with those of this version's samples. */
+static bool score_again(loop *l, const llama2_pool *from, int of, llama2_pool *to)
+{
+    pipeline *p = l->p;
+    int64_t n = 0, n_tokens = 0, room = 0;
+    if (!app_try(&p->app, llama2_pool_count(from, of, of, &n), "pool") || n == 0) return n == 0;
+    int32_t *tokens = NULL, *lengths = app_must(malloc((size_t)n * sizeof *lengths));
+    int64_t *offsets = app_must(calloc((size_t)n + 1, sizeof *offsets));
+    uint64_t *ids = app_must(malloc((size_t)n * sizeof *ids));
+    size_t *index = app_must(malloc((size_t)n * sizeof *index));
+    llama2_rollouts *r = NULL;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample s = {.struct_size = sizeof s};
+        ok = app_try(&p->app, llama2_pool_best(from, of, of, i, &s), "pool");
+        if (!ok) break;
+        if (n_tokens + s.n_tokens > room)
+            tokens = app_must(realloc(tokens, (size_t)(room = 2 * room + s.n_tokens) * sizeof *tokens));
+        memcpy(tokens + n_tokens, s.tokens, (size_t)s.n_tokens * sizeof *tokens);
+        offsets[i + 1] = n_tokens += s.n_tokens;
+        lengths[i] = s.prompt_length;
+        ids[i] = s.prompt_id;
+        index[i] = prompt_of(p, s.prompt_id);
+        ok = index[i] < p->prompts.tokens.n || app_fail(&p->app, "the pool has a prompt that this run has not");
+    }
+    const llama2_batch batch = {sizeof batch, (int32_t)n, n_tokens, tokens, offsets, NULL};
+    llama2_pool_add_options o;
+    llama2_pool_add_options_init(&o, sizeof o);
+    o.version = of;
+    ok = ok &&
+         app_try(&p->app,
+                 llama2_rollouts_create(p->app.ctx, &batch, lengths, 1, llama2_tokenizer_eos(p->data.tokenizer), 1, &r),
+                 "pool") &&
+         score_rollouts(p, &p->prompts, index, false, r) &&
+         app_try(&p->app, llama2_pool_add(to, r, ids, &o, &p->pool_metrics), "pool");
+    llama2_rollouts_free(r);
+    free(tokens);
+    free(lengths);
+    free(offsets);
+    free(ids);
+    free(index);
+    return ok;
+}
+
+static bool earlier_samples(loop *l, llama2_pool *to)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    llama2_pool *from = NULL;
+    if (version == 1) return true;
+    state_path(l, path, "sample-%d/pool", version - 1);
+    bool ok = app_try(&p->app, llama2_pool_load(p->app.ctx, path, &from), "pool");
+    for (int v = 1; ok && v < version; v++) ok = score_again(l, from, v, to);
+    llama2_pool_free(from);
+    return ok;
+}
+
+static bool read_temperature(loop *l, double *temperature)
+{
+    char path[4096];
+    json_t *tuned = state_read_json(l, state_path(l, path, "tune-%d/temperature.json", l->steps[l->at].version));
+    *temperature = json_real_value(json_object_get(tuned, "temperature"));
+    json_decref(tuned);
+    return tuned != NULL;
+}
+
+/* K answers of the newest model to each prompt; the best joins the pool beside those of earlier versions. */
+bool step_sample(loop *l)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    double temperature = 1;
+    size_t *index, n = choose_prompts(p, (size_t)p->set.reject_prompts, p->app.args.seed + 61, &index);
+    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
+    llama2_rollouts *r = NULL;
+    llama2_pool_add_options o;
+    series best = {0}, median = {0};
+    llama2_pool_add_options_init(&o, sizeof o);
+    o.version = version;
+    p->pool_metrics.struct_size = sizeof p->pool_metrics;
+    for (size_t i = 0; i < n; i++) ids[i] = records_of(p)[index[i]]->id;
+    bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version) &&
+              app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") && earlier_samples(l, p->pool) &&
+              sample(l, index, n, temperature, loop_seed(l, 271), &r) &&
+              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool") &&
+              app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
+    if (ok) {
+        best_of_n(r, &best, &median);
+        ok = state_write_json(l, "sampled.json",
+                              json_pack("{s:i, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
+                                        temperature, "prompts", p->pool_metrics.n_prompts, "unsafe",
+                                        p->pool_metrics.n_unsafe, "n", numbers(best.x, best.n), "best",
+                                        numbers(best.y, best.n), "median", numbers(median.y, median.n)));
+    }
+    series_free(&best);
+    series_free(&median);
+    llama2_rollouts_free(r);
+    free(ids);
+    free(index);
+    return ok;
+}
+
+/* --- fine-tuning ----------------------------------------------------------------------------- */
+
+/* The best sample of each prompt over all versions, as the paper does since V4; or over the last one alone, as before.
+ */
+static bool choose_samples(loop *l, example_set *chosen, json_t *by_version)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    int32_t first = l->last_version ? version : 1;
+    int64_t n = 0, from[LOOP_VERSIONS + 1] = {0};
+    bool ok = app_try(&p->app, llama2_pool_load(p->app.ctx, state_path(l, path, "sample-%d/pool", version), &p->pool),
+                      "pool") &&
+              app_try(&p->app, llama2_pool_count(p->pool, first, version, &n), "pool");
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample s = {.struct_size = sizeof s};
+        ok = app_try(&p->app, llama2_pool_best(p->pool, first, version, i, &s), "pool");
+        if (!ok) break;
+        examples_add(chosen, s.tokens, NULL, s.prompt_length, s.n_tokens);
+        from[s.version]++;
+    }
+    for (int v = 1; v <= version; v++) json_array_append_new(by_version, json_integer(from[v]));
+    return ok && (n > 0 || app_fail(&p->app, "nothing was chosen: all samples of all prompts were judged unsafe"));
+}
+
+bool step_fine_tune(loop *l)
+{
+    pipeline *p = l->p;
+    example_set chosen = {0};
+    series losses = {0};
+    json_t *by_version = json_array();
+    bool ok = choose_samples(l, &chosen, by_version) &&
+              (l->from_sft ? load_sft(l, &p->model) : newest_model(l, 0, &p->model)) &&
+              train_on_examples(p, l->steps[l->at].name, &chosen, p->set.reject_epochs, p->set.reject_lr, &losses) &&
+              save_chat_model(l, p->model);
+    series_free(&losses);
+    examples_free(&chosen);
+    if (ok) return state_write_json(l, "chosen.json", json_pack("{s:o}", "by_version", by_version));
+    json_decref(by_version);
+    return false;
+}
+
+bool step_sft(loop *l)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    series losses = {0};
+    bool ok = app_try(&p->app, llama2_model_load(p->app.ctx, state_path(l, path, "pretrain/model"), NULL, &p->model),
+                      "model") &&
+              fine_tune(p, "sft", &losses) && save_chat_model(l, p->model);
+    series_free(&losses);
+    return ok;
+}
