@@ -93,6 +93,8 @@ static void loop_settings(pipeline_settings *s)
 {
     s->sampled_pairs = 1200;
     s->tune_prompts = 48;
+    s->reject_prompts = 800;
+    s->reject_shift = 400;
     s->save_every = 200;
 }
 
@@ -112,6 +114,7 @@ static void tiny_settings(pipeline_settings *s)
     s->tune_prompts = 4;
     s->reject_prompts = 24;
     s->reject_samples = 4;
+    s->reject_shift = 12;
     s->ppo_iterations = 12;
     s->ppo_batch = 8;
     s->ppo_minibatch = 4;

@@ -25,7 +25,9 @@ typedef struct pipeline_settings {
     double ppo_lr, critic_lr, ppo_beta;
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
-    int64_t tune_prompts, save_every; /* of the loop: prompts to choose a temperature on; steps between checkpoints */
+    /* Of the loop: prompts to choose a temperature on; prompts that a version samples on and the one before has not;
+     * steps between checkpoints. */
+    int64_t tune_prompts, reject_shift, save_every;
 } pipeline_settings;
 
 /* What a judge who knows the right answers says of one. */

@@ -8,22 +8,21 @@
 static const double grid[] = {0.6, 0.8, 1.0, 1.2, 1.4};
 enum { N_GRID = sizeof grid / sizeof *grid };
 
-static const record *const *records_of(const pipeline *p)
+/* *n prompts of an order that the seed gives, from the first on and around, none twice: equal dialogues are one prompt.
+ * *n is how many there are. To be freed. */
+static size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, size_t *n)
 {
-    return p->prompts.of;
-}
-
-/* The first n prompts of an order, none twice: equal dialogues are one prompt. Returns how many there were. */
-static size_t choose_prompts(const pipeline *p, size_t n, uint64_t seed, size_t **out)
-{
-    size_t most = p->prompts.tokens.n, *order = app_shuffled(most, seed), chosen = 0;
-    for (size_t i = 0; i < most && chosen < n; i++) {
+    size_t most = p->prompts.tokens.n, *order = app_shuffled(most, seed), unique = 0;
+    for (size_t i = 0; i < most; i++) {
         bool known = false;
-        for (size_t k = 0; k < chosen && !known; k++)
-            known = records_of(p)[order[k]]->id == records_of(p)[order[i]]->id;
-        if (!known) order[chosen++] = order[i];
+        for (size_t k = 0; k < unique && !known; k++)
+            known = p->prompts.of[order[k]]->id == p->prompts.of[order[i]]->id;
+        if (!known) order[unique++] = order[i];
     }
-    *out = order;
+    if (*n > unique) *n = unique;
+    size_t *chosen = app_must(malloc((*n + 1) * sizeof *chosen));
+    for (size_t i = 0; i < *n; i++) chosen[i] = order[(first + i) % unique];
+    free(order);
     return chosen;
 }
 
@@ -55,7 +54,7 @@ static json_t *numbers(const double *values, size_t n)
 bool step_tune(loop *l)
 {
     pipeline *p = l->p;
-    size_t *index, n = choose_prompts(p, (size_t)p->set.tune_prompts, loop_seed(l, 261), &index);
+    size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
     double best[N_GRID] = {0}, median[N_GRID] = {0};
     size_t top = 0;
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
@@ -85,7 +84,7 @@ bool step_tune(loop *l)
 static size_t prompt_of(const pipeline *p, uint64_t id)
 {
     size_t i = 0;
-    while (i < p->prompts.tokens.n && records_of(p)[i]->id != id) i++;
+    while (i < p->prompts.tokens.n && p->prompts.of[i]->id != id) i++;
     return i;
 }
 
@@ -157,14 +156,16 @@ static bool read_temperature(loop *l, double *temperature)
     return tuned != NULL;
 }
 
-/* K answers of the newest model to each prompt; the best joins the pool beside those of earlier versions. */
+/* K answers of the newest model to each prompt; the best joins the pool beside those of earlier versions. A part of the
+ * prompts is that of the version before, whose samples compete with these; the others are new. */
 bool step_sample(loop *l)
 {
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
     double temperature = 1;
-    size_t *index, n = choose_prompts(p, (size_t)p->set.reject_prompts, p->app.args.seed + 61, &index);
+    size_t n = (size_t)p->set.reject_prompts, first = (size_t)((version - 1) * p->set.reject_shift),
+           *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
     uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
     llama2_rollouts *r = NULL;
     llama2_pool_add_options o;
@@ -172,7 +173,7 @@ bool step_sample(loop *l)
     llama2_pool_add_options_init(&o, sizeof o);
     o.version = version;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    for (size_t i = 0; i < n; i++) ids[i] = records_of(p)[index[i]]->id;
+    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
     bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version) &&
               app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") && earlier_samples(l, p->pool) &&
               sample(l, index, n, temperature, loop_seed(l, 271), &r) &&
