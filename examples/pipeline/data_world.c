@@ -92,7 +92,7 @@ static bool annotate(const pipeline_data *d, size_t index, const char *first, co
 static void loop_settings(pipeline_settings *s)
 {
     s->sampled_pairs = 1200;
-    s->tune_prompts = 48;
+    s->tune_prompts = 64;
     s->reject_prompts = 800;
     s->reject_shift = 400;
     s->save_every = 200;

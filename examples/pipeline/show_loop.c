@@ -210,8 +210,8 @@ static bool show_best_of_n(loop *l, report *r)
 
 static bool show_temperatures(loop *l, report *r)
 {
-    series s[LOOP_VERSIONS] = {{0}};
-    plot_series lines[LOOP_VERSIONS];
+    series s[2][LOOP_VERSIONS] = {{{0}}};
+    plot_series lines[2][LOOP_VERSIONS];
     char names[LOOP_VERSIONS][CELL];
     int n = (int)l->iterations;
     bool ok = true;
@@ -219,35 +219,48 @@ static bool show_temperatures(loop *l, report *r)
         json_t *tuned = result(l, "tune", i + 1, "temperature.json");
         double top = -INFINITY;
         ok = tuned != NULL;
-        add_array(&s[i], json_object_get(tuned, "temperatures"), json_object_get(tuned, "best"));
-        for (size_t k = 0; k < s[i].n; k++) top = fmax(top, s[i].y[k]);
-        for (size_t k = 0; k < s[i].n; k++) s[i].y[k] -= top;
+        add_array(&s[0][i], json_object_get(tuned, "temperatures"), json_object_get(tuned, "best"));
+        add_array(&s[1][i], json_object_get(tuned, "temperatures"), json_object_get(tuned, "gold"));
+        for (size_t k = 0; k < s[0][i].n; k++) top = fmax(top, s[0][i].y[k]);
+        for (size_t k = 0; k < s[0][i].n; k++) s[0][i].y[k] -= top;
         snprintf(names[i], CELL, "V%d: %.1f", i + 1, number_at(tuned, "temperature"));
-        lines[i] = series_line(names[i], &s[i]);
+        for (int k = 0; k < 2; k++) lines[k][i] = series_line(names[i], &s[k][i]);
         json_decref(tuned);
     }
-    if (ok)
-        report_add_series(r, REPORT_LINES, "temperatures",
-                          "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3 for 10 to 100 "
-                          "samples. Expected here: it does not fall. The chosen one stands beside each version's name.",
-                          &(plot_options){.title = "Best of K, against that of the best temperature",
-                                          .x_label = "temperature",
-                                          .y_label = "reward"},
-                          lines, (size_t)n);
-    for (int i = 0; i < n; i++) series_free(&s[i]);
+    if (ok) {
+        report_add_series(
+            r, REPORT_LINES, "temperatures",
+            "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3 for 10 to 100 "
+            "samples. Expected here: it does not fall. What was chosen stands beside each version's name.",
+            &(plot_options){.title = "Reward of the best of K, against the best temperature's",
+                            .x_label = "temperature",
+                            .y_label = "reward"},
+            lines[0], (size_t)n);
+        report_add_series(
+            r, REPORT_LINES, "temperatures_gold",
+            "No figure of the paper's. Expected here: as the reward. What it shows: mistakes in the facts, "
+            "which grow with the temperature and which the reward models see in part only.",
+            &(plot_options){
+                .title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
+            lines[1], (size_t)n);
+    }
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < 2; k++) series_free(&s[k][i]);
     return ok;
 }
 
 /* How many of the chosen samples are of which version. */
 static bool show_provenance(loop *l, report *r)
 {
-    int n = (int)l->iterations, width = n + 3;
-    char cells[LOOP_VERSIONS * (LOOP_VERSIONS + 3)][CELL], heads[LOOP_VERSIONS][CELL];
-    const char *table[LOOP_VERSIONS * (LOOP_VERSIONS + 3)], *columns[LOOP_VERSIONS + 3] = {"for", "prompts", "unsafe"};
+    enum { FIXED = 5, WIDTH = FIXED + LOOP_VERSIONS };
+    int n = (int)l->iterations, width = FIXED + n;
+    char cells[LOOP_VERSIONS * WIDTH][CELL], heads[LOOP_VERSIONS][CELL];
+    const char *table[LOOP_VERSIONS * WIDTH], *columns[WIDTH] = {"version", "temperature", "prompts sampled",
+                                                                 "left out as unsafe", "gold score of the chosen"};
     bool ok = true;
     for (int v = 1; v <= n; v++) {
-        snprintf(heads[v - 1], CELL, "sampled for V%d", v);
-        columns[v + 2] = heads[v - 1];
+        snprintf(heads[v - 1], CELL, "chosen of V%d's samples", v);
+        columns[FIXED + v - 1] = heads[v - 1];
     }
     for (int v = 1; ok && v <= n; v++) {
         char(*c)[CELL] = &cells[width * (v - 1)];
@@ -255,11 +268,13 @@ static bool show_provenance(loop *l, report *r)
         const json_t *by_version = json_object_get(chosen, "by_version");
         ok = chosen && sampled;
         snprintf(c[0], CELL, "V%d", v);
-        snprintf(c[1], CELL, "%.0f", number_at(sampled, "prompts"));
-        snprintf(c[2], CELL, "%.0f", number_at(sampled, "unsafe"));
+        snprintf(c[1], CELL, "%.1f", number_at(sampled, "temperature"));
+        snprintf(c[2], CELL, "%.0f", number_at(sampled, "prompts"));
+        snprintf(c[3], CELL, "%.0f", number_at(sampled, "unsafe"));
+        snprintf(c[4], CELL, "%.3f", number_at(chosen, "gold"));
         for (int u = 1; u <= n; u++) {
             const json_t *count = json_array_get(by_version, (size_t)(u - 1));
-            snprintf(c[2 + u], CELL, count ? "%lld" : "", (long long)json_integer_value(count));
+            snprintf(c[FIXED + u - 1], CELL, count ? "%lld" : "", (long long)json_integer_value(count));
         }
         json_decref(chosen);
         json_decref(sampled);
@@ -267,8 +282,8 @@ static bool show_provenance(loop *l, report *r)
     for (int i = 0; i < n * width; i++) table[i] = cells[i];
     if (ok)
         report_add_table(r, "chosen",
-                         "What each version learns from: the best sample of each prompt over all versions, scored by "
-                         "its reward models. Prompts whose samples are all judged unsafe are left out",
+                         "What each version learns from: the best sample of each prompt over all versions, by its own "
+                         "reward models",
                          columns, (size_t)width, table, (size_t)n);
     return ok;
 }

@@ -2,6 +2,7 @@
  */
 #include "pipeline/loop.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,34 @@ static bool sample(loop *l, const size_t *index, size_t n, double temperature, u
            score_rollouts(p, &p->prompts, index, false, *out);
 }
 
+/* What the judge, on whom no choice depends, says of an answer to prompt i. */
+static double gold_of(pipeline *p, size_t i, const int32_t *tokens, int64_t n)
+{
+    gold g;
+    char *text = app_must(prompts_answer(&p->app, p->data.tokenizer, tokens, n));
+    judge_answer(p, &p->prompts, i, text, &g);
+    free(text);
+    return g.score;
+}
+
+/* The highest reward of each prompt's samples into best; returns the mean gold score of these samples. */
+static double best_of_each(pipeline *p, const size_t *index, const llama2_rollouts *r, double *best)
+{
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    if (llama2_rollouts_view_get(r, &v) < 0) return 0;
+    int32_t k = v.samples_per_prompt, n = v.n_samples / k;
+    double sum = 0;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t top = i * k;
+        for (int32_t s = top; s < (i + 1) * k; s++)
+            if (v.scores[s] > v.scores[top]) top = s;
+        int64_t first = v.offsets[top] + v.prompt_lengths[top];
+        best[i] = (double)v.scores[top];
+        sum += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first);
+    }
+    return sum / n;
+}
+
 static json_t *numbers(const double *values, size_t n)
 {
     json_t *array = json_array();
@@ -49,34 +78,54 @@ static json_t *numbers(const double *values, size_t n)
     return array;
 }
 
-/* The temperature whose best of K has the highest mean reward (Fig. 8), on a few prompts, the same random numbers for
- * each. */
+static double mean_of(const double *values, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += values[i];
+    return sum / (double)n;
+}
+
+/* The standard error of the mean of a - b. */
+static double error_of(const double *a, const double *b, size_t n)
+{
+    double mean = mean_of(a, n) - mean_of(b, n), squares = 0;
+    for (size_t i = 0; i < n; i++) squares += (a[i] - b[i] - mean) * (a[i] - b[i] - mean);
+    return sqrt(squares / (double)n / (double)(n > 1 ? n - 1 : 1));
+}
+
+/* The lowest temperature whose best of K are not worse than the highest ones by more than a standard error. The curve
+ * (Fig. 8) is flat here, while mistakes that the reward models don't see grow with the temperature: docs/loop.md. */
+static size_t choose_temperature(double *const *best, const double *mean, size_t n)
+{
+    size_t top = 0, chosen = 0;
+    for (size_t t = 0; t < N_GRID; t++)
+        if (mean[t] > mean[top]) top = t;
+    while (mean[top] - mean[chosen] > error_of(best[top], best[chosen], n)) chosen++;
+    return chosen;
+}
+
+/* On a few prompts, with the same random numbers for each temperature. */
 bool step_tune(loop *l)
 {
     pipeline *p = l->p;
-    size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
-    double best[N_GRID] = {0}, median[N_GRID] = {0};
-    size_t top = 0;
+    size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n), chosen = 0;
+    double *best[N_GRID], mean[N_GRID] = {0}, gold_scores[N_GRID] = {0};
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
-    for (size_t i = 0; ok && i < N_GRID; i++) {
+    for (size_t t = 0; t < N_GRID; t++) {
         llama2_rollouts *r = NULL;
-        series highest = {0}, middle = {0};
-        ok = sample(l, index, n, grid[i], loop_seed(l, 262), &r);
-        if (ok) {
-            best_of_n(r, &highest, &middle);
-            best[i] = highest.y[highest.n - 1];
-            median[i] = middle.y[middle.n - 1];
-            if (best[i] > best[top]) top = i;
-        }
-        series_free(&highest);
-        series_free(&middle);
+        best[t] = app_must(calloc(n + 1, sizeof *best[t]));
+        ok = ok && sample(l, index, n, grid[t], loop_seed(l, 262), &r);
+        if (ok) gold_scores[t] = best_of_each(p, index, r, best[t]);
+        mean[t] = mean_of(best[t], n);
         llama2_rollouts_free(r);
     }
+    if (ok) chosen = choose_temperature(best, mean, n);
+    for (size_t t = 0; t < N_GRID; t++) free(best[t]);
     free(index);
     return ok && state_write_json(l, "temperature.json",
-                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[top], "temperatures",
-                                            numbers(grid, N_GRID), "best", numbers(best, N_GRID), "median",
-                                            numbers(median, N_GRID)));
+                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[chosen], "temperatures",
+                                            numbers(grid, N_GRID), "best", numbers(mean, N_GRID), "gold",
+                                            numbers(gold_scores, N_GRID)));
 }
 
 /* --- the pool -------------------------------------------------------------------------------- */
@@ -170,6 +219,7 @@ bool step_sample(loop *l)
     llama2_rollouts *r = NULL;
     llama2_pool_add_options o;
     series best = {0}, median = {0};
+    double *each = app_must(malloc((n + 1) * sizeof *each));
     llama2_pool_add_options_init(&o, sizeof o);
     o.version = version;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
@@ -182,14 +232,16 @@ bool step_sample(loop *l)
     if (ok) {
         best_of_n(r, &best, &median);
         ok = state_write_json(l, "sampled.json",
-                              json_pack("{s:i, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
-                                        temperature, "prompts", p->pool_metrics.n_prompts, "unsafe",
-                                        p->pool_metrics.n_unsafe, "n", numbers(best.x, best.n), "best",
-                                        numbers(best.y, best.n), "median", numbers(median.y, median.n)));
+                              json_pack("{s:i, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
+                                        temperature, "gold", best_of_each(p, index, r, each), "prompts",
+                                        p->pool_metrics.n_prompts, "unsafe", p->pool_metrics.n_unsafe, "n",
+                                        numbers(best.x, best.n), "best", numbers(best.y, best.n), "median",
+                                        numbers(median.y, median.n)));
     }
     series_free(&best);
     series_free(&median);
     llama2_rollouts_free(r);
+    free(each);
     free(ids);
     free(index);
     return ok;
@@ -199,7 +251,7 @@ bool step_sample(loop *l)
 
 /* The best sample of each prompt over all versions, as the paper does since V4; or over the last one alone, as before.
  */
-static bool choose_samples(loop *l, example_set *chosen, json_t *by_version)
+static bool choose_samples(loop *l, example_set *chosen, json_t *by_version, double *gold_score)
 {
     pipeline *p = l->p;
     char path[4096];
@@ -214,6 +266,8 @@ static bool choose_samples(loop *l, example_set *chosen, json_t *by_version)
         ok = app_try(&p->app, llama2_pool_best(p->pool, first, version, i, &s), "pool");
         if (!ok) break;
         examples_add(chosen, s.tokens, NULL, s.prompt_length, s.n_tokens);
+        *gold_score +=
+            gold_of(p, prompt_of(p, s.prompt_id), s.tokens + s.prompt_length, s.n_tokens - s.prompt_length) / (double)n;
         from[s.version]++;
     }
     for (int v = 1; v <= version; v++) json_array_append_new(by_version, json_integer(from[v]));
@@ -226,13 +280,16 @@ bool step_fine_tune(loop *l)
     example_set chosen = {0};
     series losses = {0};
     json_t *by_version = json_array();
-    bool ok = choose_samples(l, &chosen, by_version) &&
+    double gold_score = 0;
+    bool ok = choose_samples(l, &chosen, by_version, &gold_score) &&
               (l->from_sft ? load_sft(l, &p->model) : newest_model(l, 0, &p->model)) &&
               train_on_examples(p, l->steps[l->at].name, &chosen, p->set.reject_epochs, p->set.reject_lr, &losses) &&
               save_chat_model(l, p->model);
     series_free(&losses);
     examples_free(&chosen);
-    if (ok) return state_write_json(l, "chosen.json", json_pack("{s:o}", "by_version", by_version));
+    if (ok)
+        return state_write_json(l, "chosen.json",
+                                json_pack("{s:o, s:f}", "by_version", by_version, "gold", gold_score));
     json_decref(by_version);
     return false;
 }
