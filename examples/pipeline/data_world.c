@@ -16,7 +16,7 @@ typedef struct sizes {
 
 static const sizes sizes_of[] = {
     [WORLD_CHAIN] = {30000, 600, 8000, MOST_PROMPTS, 22 * WORLD_N_KINDS, 2500, 1200},
-    [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 2500, 1200},
+    [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 6000, 2400},
     [WORLD_TINY_LOOP] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
 };
 
@@ -88,10 +88,14 @@ static bool annotate(const pipeline_data *d, size_t index, const char *first, co
     return label.chosen == 0;
 }
 
-/* A version collects fewer comparisons than the chain does at once: they add up. */
+/* A version collects fewer comparisons than the chain does at once: they add up. Reward models take more and smaller
+ * steps than in the chain: to fit their first batches they need not know the facts, to help a second version they do.
+ */
 static void loop_settings(pipeline_settings *s)
 {
-    s->sampled_pairs = 1200;
+    s->sampled_pairs = 1800;
+    s->reward_batch = 8;
+    s->reward_lr = 5e-4;
     s->tune_prompts = 64;
     s->reject_prompts = 800;
     s->reject_shift = 400;

@@ -445,12 +445,15 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"pretraining tokens", "2e12", "the world is small: its facts are learnt by then", ""},
         {"learning rates: pretraining, SFT", "3e-4, 2e-5", "a small model takes, and needs, larger steps", ""},
         {"SFT epochs", "2", "8,000 short demonstrations in place of 27,540 long ones", ""},
-        {"comparisons of a version", "about 1e5", "an annotator who is a function", ""},
-        {"reward learning rate", "1e-5", "as above", ""},
+        {"comparisons of a version", "about 1e5", "as many as time allows", ""},
+        {"comparisons before any model", "about 1.5e6, open data", "an annotator who is a function", ""},
+        {"reward learning rate; pairs a step", "1e-5; 512", "few pairs: with larger steps they teach style, not facts",
+         ""},
         {"mix of the comparisons", "9 parts of one's own to 1 of open data",
          "all so far, the first ones included: they are few", ""},
         {"samples a prompt (rejection)", "10 .. 100", "what V1 gains from 8 is enough to see; it sets the time", ""},
-        {"temperature chosen on", "not stated", "so many prompts, five temperatures", ""},
+        {"prompts to choose the temperature on", "not stated", "time", ""},
+        {"temperature", "the highest best of K", "docs/loop.md", ""},
         {"fine-tuning on the best: learning rate", "2e-5", "as above", ""},
         {"fine-tuned from", "not stated (\"similar to SFT\")", "docs/loop.md", ""},
         {"samples chosen over", "V1 .. V3: the version before; then all", "docs/loop.md", ""},
@@ -468,10 +471,12 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     snprintf(q++->here, CELL, "%g, %g", s->pretrain_lr, s->sft_lr);
     snprintf(q++->here, CELL, "%lld", (long long)s->sft_epochs);
     snprintf(q++->here, CELL, "%lld", (long long)s->sampled_pairs);
-    snprintf(q++->here, CELL, "%g", s->reward_lr);
+    snprintf(q++->here, CELL, "%zu", p->data.helpful.n + p->data.safety.n);
+    snprintf(q++->here, CELL, "%g; %lld", s->reward_lr, (long long)s->reward_batch);
     snprintf(q++->here, CELL, "all so far");
     snprintf(q++->here, CELL, "%lld", (long long)s->reject_samples);
     snprintf(q++->here, CELL, "%lld", (long long)s->tune_prompts);
+    snprintf(q++->here, CELL, "the lowest one within 0.1 of it");
     snprintf(q++->here, CELL, "%g", s->reject_lr);
     snprintf(q++->here, CELL, "%s", l->from_sft ? "SFT-v1" : "the version before");
     snprintf(q++->here, CELL, "%s", l->last_version ? "the last version's" : "all versions'");

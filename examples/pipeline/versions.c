@@ -2,7 +2,6 @@
  */
 #include "pipeline/loop.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,22 +52,23 @@ static double gold_of(pipeline *p, size_t i, const int32_t *tokens, int64_t n)
     return g.score;
 }
 
-/* The highest reward of each prompt's samples into best; returns the mean gold score of these samples. */
-static double best_of_each(pipeline *p, const size_t *index, const llama2_rollouts *r, double *best)
+/* Means over prompts of the highest reward, and of the gold score of that sample. */
+static double mean_best(pipeline *p, const size_t *index, const llama2_rollouts *r, double *gold_score)
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     if (llama2_rollouts_view_get(r, &v) < 0) return 0;
     int32_t k = v.samples_per_prompt, n = v.n_samples / k;
-    double sum = 0;
+    double reward = 0;
+    *gold_score = 0;
     for (int32_t i = 0; i < n; i++) {
         int32_t top = i * k;
         for (int32_t s = top; s < (i + 1) * k; s++)
             if (v.scores[s] > v.scores[top]) top = s;
         int64_t first = v.offsets[top] + v.prompt_lengths[top];
-        best[i] = (double)v.scores[top];
-        sum += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first);
+        reward += (double)v.scores[top] / n;
+        *gold_score += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first) / n;
     }
-    return sum / n;
+    return reward;
 }
 
 static json_t *numbers(const double *values, size_t n)
@@ -78,29 +78,16 @@ static json_t *numbers(const double *values, size_t n)
     return array;
 }
 
-static double mean_of(const double *values, size_t n)
+/* The lowest temperature whose best of K come within TIE of the highest ones: which the reward models would not prefer
+ * by more than 52.5 to 47.5. Their curve (Fig. 8) is flat here, while mistakes that they don't see grow with the
+ * temperature: docs/loop.md. */
+static size_t choose_temperature(const double *mean)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += values[i];
-    return sum / (double)n;
-}
-
-/* The standard error of the mean of a - b. */
-static double error_of(const double *a, const double *b, size_t n)
-{
-    double mean = mean_of(a, n) - mean_of(b, n), squares = 0;
-    for (size_t i = 0; i < n; i++) squares += (a[i] - b[i] - mean) * (a[i] - b[i] - mean);
-    return sqrt(squares / (double)n / (double)(n > 1 ? n - 1 : 1));
-}
-
-/* The lowest temperature whose best of K are not worse than the highest ones by more than a standard error. The curve
- * (Fig. 8) is flat here, while mistakes that the reward models don't see grow with the temperature: docs/loop.md. */
-static size_t choose_temperature(double *const *best, const double *mean, size_t n)
-{
+    const double TIE = 0.1;
     size_t top = 0, chosen = 0;
     for (size_t t = 0; t < N_GRID; t++)
         if (mean[t] > mean[top]) top = t;
-    while (mean[top] - mean[chosen] > error_of(best[top], best[chosen], n)) chosen++;
+    while (mean[top] - mean[chosen] > TIE) chosen++;
     return chosen;
 }
 
@@ -108,24 +95,20 @@ static size_t choose_temperature(double *const *best, const double *mean, size_t
 bool step_tune(loop *l)
 {
     pipeline *p = l->p;
-    size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n), chosen = 0;
-    double *best[N_GRID], mean[N_GRID] = {0}, gold_scores[N_GRID] = {0};
+    size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
+    double best[N_GRID] = {0}, gold_scores[N_GRID] = {0};
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
-    for (size_t t = 0; t < N_GRID; t++) {
+    for (size_t t = 0; ok && t < N_GRID; t++) {
         llama2_rollouts *r = NULL;
-        best[t] = app_must(calloc(n + 1, sizeof *best[t]));
-        ok = ok && sample(l, index, n, grid[t], loop_seed(l, 262), &r);
-        if (ok) gold_scores[t] = best_of_each(p, index, r, best[t]);
-        mean[t] = mean_of(best[t], n);
+        ok = sample(l, index, n, grid[t], loop_seed(l, 262), &r);
+        if (ok) best[t] = mean_best(p, index, r, &gold_scores[t]);
         llama2_rollouts_free(r);
     }
-    if (ok) chosen = choose_temperature(best, mean, n);
-    for (size_t t = 0; t < N_GRID; t++) free(best[t]);
     free(index);
     return ok && state_write_json(l, "temperature.json",
-                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[chosen], "temperatures",
-                                            numbers(grid, N_GRID), "best", numbers(mean, N_GRID), "gold",
-                                            numbers(gold_scores, N_GRID)));
+                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[choose_temperature(best)],
+                                            "temperatures", numbers(grid, N_GRID), "best", numbers(best, N_GRID),
+                                            "gold", numbers(gold_scores, N_GRID)));
 }
 
 /* --- the pool -------------------------------------------------------------------------------- */
@@ -212,14 +195,13 @@ bool step_sample(loop *l)
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    double temperature = 1;
+    double temperature = 1, gold_score = 0;
     size_t n = (size_t)p->set.reject_prompts, first = (size_t)((version - 1) * p->set.reject_shift),
            *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
     uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
     llama2_rollouts *r = NULL;
     llama2_pool_add_options o;
     series best = {0}, median = {0};
-    double *each = app_must(malloc((n + 1) * sizeof *each));
     llama2_pool_add_options_init(&o, sizeof o);
     o.version = version;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
@@ -231,17 +213,16 @@ bool step_sample(loop *l)
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {
         best_of_n(r, &best, &median);
+        mean_best(p, index, r, &gold_score);
         ok = state_write_json(l, "sampled.json",
                               json_pack("{s:i, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
-                                        temperature, "gold", best_of_each(p, index, r, each), "prompts",
-                                        p->pool_metrics.n_prompts, "unsafe", p->pool_metrics.n_unsafe, "n",
-                                        numbers(best.x, best.n), "best", numbers(best.y, best.n), "median",
-                                        numbers(median.y, median.n)));
+                                        temperature, "gold", gold_score, "prompts", p->pool_metrics.n_prompts, "unsafe",
+                                        p->pool_metrics.n_unsafe, "n", numbers(best.x, best.n), "best",
+                                        numbers(best.y, best.n), "median", numbers(median.y, median.n)));
     }
     series_free(&best);
     series_free(&median);
     llama2_rollouts_free(r);
-    free(each);
     free(ids);
     free(index);
     return ok;
