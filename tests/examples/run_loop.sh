@@ -29,11 +29,11 @@ json() { "$check" "$@" || fail "json: $*"; }
 # There is a file that the glob names.
 appeared() { ls $1 >/dev/null 2>&1; }
 
-# stop SIGNAL FILE ARGUMENTS...: runs until the file is there, which may be a pattern, and sends the signal.
+# stop SIGNAL OUT FILE ARGUMENTS...: runs until OUT/state/FILE is there, which may be a pattern, and sends the signal.
 stop() {
-    signal=$1 file=$2
-    shift 2
-    "$bin/llama2-pipeline" $settings --out cut --quiet "$@" >cut.out 2>cut.err </dev/null &
+    signal=$1 out=$2 file=$2/state/$3
+    shift 3
+    "$bin/llama2-pipeline" $settings --out "$out" --quiet "$@" >cut.out 2>cut.err </dev/null &
     pid=$!
     waited=0
     until appeared "$file"; do
@@ -70,24 +70,24 @@ expect 1 "--resume goes on with it" $settings --out whole
 expect 1 "begun with another seed" --iterations 2 --tiny --threads 1 --seed 4 --out whole --resume
 
 # --- killed, at the start, within and between steps -----------------------------------------------------------------------------------
-stop KILL cut/state/manifest.jsonl
+stop KILL cut manifest.jsonl
 [ $got -eq 137 ] || fail "exit status $got after SIGKILL"
 for at in "pretrain/checkpoints/*/MANIFEST" sft/metrics.jsonl evaluate/answers collect-1/metrics.jsonl collect-1/helpful.jsonl rewards-1/helpful/config.json \
     tune-1/metrics.jsonl sample-1/pool fine-tune-1/model/model.safetensors sample-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST" evaluate-ppo-2/metrics.jsonl; do
-    stop KILL "cut/state/$at" --resume
+    stop KILL cut "$at" --resume
     [ $got -eq 137 ] || fail "exit status $got after SIGKILL at $at: $(cat cut.err)"
-    case $at in
-    evaluate/answers)
-        stop TERM cut/state/collect-1/metrics.jsonl --resume
-        [ $got -eq 1 ] || fail "exit status $got after SIGTERM, expected 1"
-        grep -q -- "--resume" cut.err || fail "the message after SIGTERM does not say --resume: $(cat cut.err)"
-        ;;
-    sample-1/pool) # what a step left half-way is not looked at when it begins again
-        grep -q '"sample-1"' cut/state/manifest.jsonl || head -c 100 whole/state/sample-1/pool >cut/state/sample-1/pool
-        ;;
-    esac
+    # What a step left half-way is not looked at when it begins again.
+    [ "$at" = sample-1/pool ] && ! grep -q '"sample-1"' cut/state/manifest.jsonl && head -c 100 whole/state/sample-1/pool >cut/state/sample-1/pool
 done
 expect 0 "going on after" $settings --out cut --resume
+for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
+    out=term-${at%%/*}
+    stop TERM "$out" "$at"
+    [ $got -eq 1 ] || fail "exit status $got after SIGTERM at $at, expected 1"
+    grep -q -- "--resume" cut.err || fail "the message after SIGTERM at $at does not say --resume: $(cat cut.err)"
+    expect 0 "going on after" $settings --out "$out" --resume
+    cmp whole/model/model.safetensors "$out/model/model.safetensors" || fail "another model after SIGTERM at $at"
+done
 
 # Everything but times, and the checkpoints, which hold some.
 files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
