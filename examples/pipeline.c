@@ -1,16 +1,12 @@
 /* llama2-pipeline: from raw text to PPO in one run, with a report. */
-#include "pipeline/pipeline.h"
+#include "pipeline/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 static void close_run(pipeline *p)
 {
-    for (int i = 0; i < N_OUTCOMES; i++) {
-        for (size_t k = 0; p->outcomes[i].answers && k < p->outcomes[i].n; k++) free(p->outcomes[i].answers[k]);
-        free(p->outcomes[i].answers);
-        free(p->outcomes[i].scores);
-    }
+    for (int i = 0; i < N_OUTCOMES; i++) outcome_free(&p->outcomes[i]);
     series *all[] = {&p->pretrain_loss, &p->pretrain_held_out, &p->sft_loss, &p->reward_loss[0], &p->reward_loss[1],
                      &p->reject_loss,   &p->ppo_score,         &p->ppo_kl,   &p->ppo_gold,       &p->best_of};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) series_free(all[i]);
@@ -48,20 +44,25 @@ static bool save_model(pipeline *p)
     return true;
 }
 
-static bool run_pipeline(pipeline *p, const char *data)
+static bool open_data(pipeline *p, const char *data, world_size size)
+{
+    app *a = &p->app;
+    bool ok = data ? data_from_files(a, data, &p->data, &p->set) : data_from_world(a, size, &p->data, &p->set);
+    int64_t room = p->set.max_tokens - p->set.max_new_tokens;
+    return ok && prompts_encode(a, p->data.tokenizer, &p->data.prompts, room, &p->prompts) &&
+           prompts_encode(a, p->data.tokenizer, &p->data.evaluation, room, &p->evaluation) &&
+           app_make_folder(a, p->out);
+}
+
+static bool run_chain(pipeline *p)
 {
     char error[4096], path[4096];
     app *a = &p->app;
-    bool ok = data ? data_from_files(a, data, &p->data, &p->set) : data_from_world(a, &p->data, &p->set);
-    int64_t room = p->set.max_tokens - p->set.max_new_tokens;
-    if (!ok || !prompts_encode(a, p->data.tokenizer, &p->data.prompts, room, &p->prompts) ||
-        !prompts_encode(a, p->data.tokenizer, &p->data.evaluation, room, &p->evaluation) || !app_make_folder(a, p->out))
-        return false;
     snprintf(path, sizeof path, "%s/metrics.jsonl", p->out);
     p->metrics = jsonl_create(path, false, error, sizeof error);
     if (!p->metrics) return app_fail(a, "%s", error);
     a->doing = "stopped";
-    ok = run_stages(p) && save_model(p);
+    bool ok = run_stages(p) && save_model(p);
     if (!jsonl_finish(p->metrics)) return app_fail(a, "%s could not be written", path);
     return ok && write_report(p);
 }
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
 {
     const char *data = NULL, *out = "out";
     pipeline p = {.began = progress_now()};
+    loop l = {.p = &p};
     const args_option options[] = {
         {"data", ARGS_TEXT, &data, "DIR",
          "folder of texts, demonstrations and comparisons (docs/formats.md); without: the embedded world", 0, 0},
@@ -77,20 +79,38 @@ int main(int argc, char **argv)
          "where report.html, report.json, metrics.jsonl and the models go (default: out)", 0, 0},
         {"controls", ARGS_FLAG, &p.controls, NULL,
          "also SFT for as long again, and the chain with reward models trained on shuffled preferences", 0, 0},
+        {"iterations", ARGS_INTEGER, &l.iterations, "N",
+         "RLHF-V1 .. VN, each with preferences, reward models and samples of its own; PPO after the last (the paper: "
+         "5)",
+         1, LOOP_VERSIONS},
+        {"resume", ARGS_FLAG, &l.resume, NULL, "with --iterations: go on with the run in --out, with the same bits", 0,
+         0},
+        {"last-version", ARGS_FLAG, &l.last_version, NULL,
+         "with --iterations: learn from the newest version's samples alone, not from the best of all versions", 0, 0},
+        {"from-sft", ARGS_FLAG, &l.from_sft, NULL,
+         "with --iterations: each version is fine-tuned from the SFT model, not from the version before", 0, 0},
+        {"tiny", ARGS_FLAG, &l.tiny, NULL,
+         "with --iterations: in seconds, to see that it runs and goes on after a stop; it learns nothing", 0, 0},
         {0},
     };
     const args_program program = {
         "llama2-pipeline",
         "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
-        "[--data DIR] [--out DIR] [--controls]",
+        "[--data DIR] [--out DIR] [--controls | --iterations N [--resume] [--last-version] [--from-sft]]",
         options,
         0,
         0,
         NULL};
     int status = app_parse(&p.app, &program, argc, argv);
     if (status != ARGS_GO) return status;
+    if (l.iterations > 0 && data)
+        return args_usage(&program, "--iterations needs the embedded world: files have no annotator for new answers");
+    if (l.iterations > 0 && p.controls) return args_usage(&program, "--controls goes without --iterations");
+    if (l.iterations == 0 && (l.resume || l.last_version || l.from_sft || l.tiny))
+        return args_usage(&program, "--resume, --last-version, --from-sft and --tiny go with --iterations");
     p.out = out;
-    bool ok = app_begin(&p.app) && run_pipeline(&p, data);
+    world_size size = l.iterations == 0 ? WORLD_CHAIN : l.tiny ? WORLD_TINY_LOOP : WORLD_LOOP;
+    bool ok = app_begin(&p.app) && open_data(&p, data, size) && (l.iterations > 0 ? run_loop(&l) : run_chain(&p));
     close_run(&p);
     return app_end(&p.app, ok);
 }

@@ -52,11 +52,11 @@ bool run_open(run *r, app *a, const char *stage, const train_settings *set)
     if (!app_make_folder(a, set->out)) return false;
     run_path(r, "checkpoints", path, sizeof path);
     llama2_status status = llama2_checkpoint_open(a->ctx, path, -1, &r->from);
-    if (status == LLAMA2_E_NOT_FOUND && set->resume)
+    if (status == LLAMA2_E_NOT_FOUND && set->resume && !set->part)
         return app_fail(a, "--resume: there is no checkpoint in %s: %s", path, llama2_last_error());
     if (status == LLAMA2_E_NOT_FOUND) return true;
     if (!app_try(a, status, "checkpoint")) return false;
-    if (!set->resume)
+    if (!set->resume && !set->part)
         return app_fail(a,
                         "%s holds checkpoints of an earlier run: --resume goes on with it; for a new run choose "
                         "another --out, or remove them",

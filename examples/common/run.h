@@ -19,6 +19,7 @@
 typedef struct train_settings {
     const char *out;
     bool resume, recompute;
+    bool part; /* of a larger run: goes on where there is a checkpoint, else begins */
     int64_t save_every, batch, warmup, micro_batch; /* warmup -1: 3 % of the steps, at least 5 */
     double lr, min_lr_ratio, weight_decay, clip;
     double head_lr_ratio; /* of a value head, to lr */

@@ -6,19 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    DOCUMENTS = 30000,
-    HELD_OUT_DOCUMENTS = 600,
-    DEMONSTRATIONS = 8000,
-    PROMPTS = 6000,
-    EVALUATIONS = 22 * WORLD_N_KINDS
+enum { MOST_PROMPTS = 6000, MOST_EVALUATIONS = 88 * WORLD_N_KINDS };
+enum { HELD_OUT_EVERY = 6 }; /* of the comparisons before any model has answered */
+enum { SAFETY_EVERY = 3 };   /* a third of the prompts are about safety */
+
+typedef struct sizes {
+    uint64_t documents, held_out_documents, demonstrations, prompts, evaluations, first_helpful, first_safety;
+} sizes;
+
+static const sizes sizes_of[] = {
+    [WORLD_CHAIN] = {30000, 600, 8000, MOST_PROMPTS, 22 * WORLD_N_KINDS, 2500, 1200},
+    [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 6000, 2400},
+    [WORLD_TINY_LOOP] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
 };
-enum { FIRST_HELPFUL = 2500, FIRST_SAFETY = 1200, HELD_OUT_EVERY = 6 }; /* comparisons before any model has answered */
-enum { SAFETY_EVERY = 3 };                                              /* a third of the prompts are about safety */
 
 typedef struct embedded {
     uint64_t seed;
-    world_prompt prompts[PROMPTS], evaluation[EVALUATIONS];
+    world_prompt prompts[MOST_PROMPTS], evaluation[MOST_EVALUATIONS];
 } embedded;
 
 static void add_record(records *to, const world_prompt *w, const char *answer, const char *rejected)
@@ -84,8 +88,47 @@ static bool annotate(const pipeline_data *d, size_t index, const char *first, co
     return label.chosen == 0;
 }
 
-bool data_from_world(app *a, pipeline_data *d, pipeline_settings *s)
+/* A version collects fewer comparisons than the chain does at once: they add up. Reward models take more and smaller
+ * steps than in the chain: to fit their first batches they need not know the facts, to help a second version they do.
+ */
+static void loop_settings(pipeline_settings *s)
 {
+    s->sampled_pairs = 1800;
+    s->reward_batch = 8;
+    s->reward_lr = 5e-4;
+    s->tune_prompts = 64;
+    s->reject_prompts = 800;
+    s->reject_shift = 400;
+    s->save_every = 200;
+}
+
+/* To see in seconds that it runs, and goes on after a stop; it learns nothing. */
+static void tiny_settings(pipeline_settings *s)
+{
+    s->config.dim = 32;
+    s->config.n_layers = 2;
+    s->config.head_dim = 8;
+    s->config.ffn_dim = 64;
+    s->pretrain_steps = 60;
+    s->pretrain_batch = 4;
+    s->sft_epochs = 1;
+    s->sft_batch = 8;
+    s->sampled_pairs = 60;
+    s->reward_batch = 8;
+    s->tune_prompts = 4;
+    s->reject_prompts = 24;
+    s->reject_samples = 4;
+    s->reject_shift = 12;
+    s->ppo_iterations = 12;
+    s->ppo_batch = 8;
+    s->ppo_minibatch = 4;
+    s->max_new_tokens = 12;
+    s->save_every = 5;
+}
+
+bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_settings *s)
+{
+    const sizes *n = &sizes_of[size];
     embedded *e = app_must(calloc(1, sizeof *e));
     e->seed = WORLD_SEED + a->args.seed;
     d->name = "the embedded world";
@@ -95,25 +138,25 @@ bool data_from_world(app *a, pipeline_data *d, pipeline_settings *s)
     llama2_status loaded =
         llama2_tokenizer_load_memory(a->ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer);
     if (!app_try(a, loaded, "tokenizer") ||
-        !encode_documents(a, d->tokenizer, e->seed, 0, DOCUMENTS, &d->text, &d->n_text) ||
-        !encode_documents(a, d->tokenizer, e->seed, DOCUMENTS, HELD_OUT_DOCUMENTS, &d->held_out_text,
+        !encode_documents(a, d->tokenizer, e->seed, 0, n->documents, &d->text, &d->n_text) ||
+        !encode_documents(a, d->tokenizer, e->seed, n->documents, n->held_out_documents, &d->held_out_text,
                           &d->n_held_out_text))
         return false;
-    for (uint64_t i = 0; i < DEMONSTRATIONS; i++) {
+    for (uint64_t i = 0; i < n->demonstrations; i++) {
         world_demonstration w;
         world_demonstrate(e->seed, i, &w);
         add_record(&d->demonstrations, &w.prompt, w.answer, NULL);
     }
-    for (uint64_t i = 0; i < PROMPTS; i++) {
+    for (uint64_t i = 0; i < n->prompts; i++) {
         world_training_prompt(e->seed, i, i % SAFETY_EVERY == 0 ? WORLD_SAFETY : WORLD_HELPFUL, &e->prompts[i]);
         add_record(&d->prompts, &e->prompts[i], NULL, NULL);
     }
-    for (uint64_t i = 0; i < EVALUATIONS; i++) {
+    for (uint64_t i = 0; i < n->evaluations; i++) {
         world_evaluation_prompt(i, &e->evaluation[i]);
         add_record(&d->evaluation, &e->evaluation[i], NULL, NULL);
     }
-    add_first_preferences(e->seed, WORLD_HELPFUL, FIRST_HELPFUL, &d->helpful, &d->held_out_helpful);
-    add_first_preferences(e->seed, WORLD_SAFETY, FIRST_SAFETY, &d->safety, &d->held_out_safety);
+    add_first_preferences(e->seed, WORLD_HELPFUL, n->first_helpful, &d->helpful, &d->held_out_helpful);
+    add_first_preferences(e->seed, WORLD_SAFETY, n->first_safety, &d->safety, &d->held_out_safety);
 
     *s = (pipeline_settings){
         .pretrain_steps = 2400,
@@ -151,5 +194,7 @@ bool data_from_world(app *a, pipeline_data *d, pipeline_settings *s)
     s->config.head_dim = 32;
     s->config.ffn_dim = 352;
     s->config.max_seq_len = 192;
+    if (size != WORLD_CHAIN) loop_settings(s);
+    if (size == WORLD_TINY_LOOP) tiny_settings(s);
     return true;
 }

@@ -3,6 +3,13 @@
 
 #include <stdlib.h>
 
+static size_t *all_prompts(const prompt_set *prompts)
+{
+    size_t *index = app_must(malloc((prompts->tokens.n + 1) * sizeof *index));
+    for (size_t i = 0; i < prompts->tokens.n; i++) index[i] = i;
+    return index;
+}
+
 static double mean_kl(const llama2_rollouts_view *v)
 {
     double sum = 0;
@@ -10,20 +17,24 @@ static double mean_kl(const llama2_rollouts_view *v)
     return sum / v->n_samples;
 }
 
-bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
+bool evaluation_answers(pipeline *p, llama2_model *model, llama2_rollouts **out)
 {
-    outcome *o = &p->outcomes[stage];
-    size_t n = p->evaluation.tokens.n, *index = app_must(malloc((n + 1) * sizeof *index));
+    size_t n = p->evaluation.tokens.n, *index = all_prompts(&p->evaluation);
     llama2_batch batch;
-    llama2_rollouts_view v = {.struct_size = sizeof v};
-    llama2_rollouts *r = NULL;
     llama2_rollout_options ro;
-    for (size_t i = 0; i < n; i++) index[i] = i;
     llama2_rollout_options_init(&ro, sizeof ro);
     ro.max_new_tokens = (int32_t)p->set.max_new_tokens;
     ro.seed = p->app.args.seed + 81; /* the same for each stage: a paired comparison */
-    bool ok = prompts_batch(&p->app, &p->evaluation, index, n, &batch) && llama2_rollout(model, &batch, &ro, &r) >= 0 &&
-              (!p->rewards[1] || score_rollouts(p, &p->evaluation, index, false, r)) &&
+    bool ok = prompts_batch(&p->app, &p->evaluation, index, n, &batch) && llama2_rollout(model, &batch, &ro, out) >= 0;
+    free(index);
+    return ok;
+}
+
+bool judge_answers(pipeline *p, llama2_rollouts *r, const char *name, outcome *o)
+{
+    size_t n = p->evaluation.tokens.n, *index = all_prompts(&p->evaluation);
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    bool ok = (!p->rewards[1] || score_rollouts(p, &p->evaluation, index, false, r)) &&
               (!p->reference || llama2_rollouts_reference(r, p->reference) >= 0) &&
               llama2_rollouts_view_get(r, &v) >= 0;
     if (ok) {
@@ -56,7 +67,22 @@ bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
         o->refusals /= unsafe > 0 ? unsafe : 1;
         o->false_refusals /= harmless > 0 ? harmless : 1;
     }
-    llama2_rollouts_free(r);
     free(index);
     return ok;
+}
+
+bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
+{
+    llama2_rollouts *r = NULL;
+    bool ok = evaluation_answers(p, model, &r) && judge_answers(p, r, name, &p->outcomes[stage]);
+    llama2_rollouts_free(r);
+    return ok;
+}
+
+void outcome_free(outcome *o)
+{
+    for (size_t k = 0; o->answers && k < o->n; k++) free(o->answers[k]);
+    free(o->answers);
+    free(o->scores);
+    *o = (outcome){0};
 }

@@ -16,7 +16,7 @@ typedef struct pipeline_settings {
     double pretrain_lr;
     int64_t sft_epochs, sft_batch;
     double sft_lr;
-    int64_t sampled_pairs;                      /* comparisons of the model's own answers, over both kinds */
+    int64_t sampled_pairs; /* comparisons of the model's own answers, over both kinds; in the loop, of each version */
     int64_t pairs, reward_batch, reward_epochs; /* most comparisons for each reward model */
     double reward_lr;
     int64_t reject_prompts, reject_samples, reject_epochs;
@@ -25,6 +25,9 @@ typedef struct pipeline_settings {
     double ppo_lr, critic_lr, ppo_beta;
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
+    /* Of the loop: prompts to choose a temperature on; prompts that a version samples on and the one before has not;
+     * steps between checkpoints. */
+    int64_t tune_prompts, reject_shift, save_every;
 } pipeline_settings;
 
 /* What a judge who knows the right answers says of one. */
@@ -50,7 +53,10 @@ typedef struct pipeline_data {
                      record *out);
 } pipeline_data;
 
-bool data_from_world(app *a, pipeline_data *data, pipeline_settings *settings);
+/* How much of the embedded world, and the settings that go with it. */
+typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_TINY_LOOP } world_size;
+
+bool data_from_world(app *a, world_size size, pipeline_data *data, pipeline_settings *settings);
 bool data_from_files(app *a, const char *folder, pipeline_data *data, pipeline_settings *settings);
 void data_free(pipeline_data *data);
 
@@ -115,6 +121,15 @@ bool stage_ppo(pipeline *p);
 bool stage_controls(pipeline *p);
 /* Answers of a model to the evaluation prompts, judged. */
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name);
+/* Its two halves: one answer to each prompt; what the judge, and the reward models and the reference where there are
+ * some, say of them. */
+bool evaluation_answers(pipeline *p, llama2_model *model, llama2_rollouts **answers);
+bool judge_answers(pipeline *p, llama2_rollouts *answers, const char *name, outcome *out);
+void outcome_free(outcome *o);
+
+/* pretrain.c */
+bool pretrain_step(pipeline *p, llama2_trainer *trainer, int64_t step, llama2_step_metrics *m);
+bool held_out_loss(pipeline *p, double *loss);
 
 /* sft.c: the model learns the examples; all demonstrations. */
 bool train_on_examples(pipeline *p, const char *label, const example_set *examples, int64_t epochs, double lr,
@@ -125,9 +140,20 @@ bool fine_tune(pipeline *p, const char *label, series *losses);
 bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pairs, const size_t *order, size_t n,
                   int64_t epochs, double lr, series *losses);
 
+/* rejection.c: mean over prompts of the best, and of the median, reward among the first 1, 2, 4, ... samples (Fig. 7);
+ * median may be NULL. */
+void best_of_n(const llama2_rollouts *rollouts, series *best, series *median);
+
+/* ppo.c: one iteration; its reward and gold score go to the end of p->ppo_score and p->ppo_gold. *updating is left true
+ * by a failure in the middle of the update, after which policy and critic are neither old nor new. */
+bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic,
+                   int64_t iteration, bool *updating, llama2_ppo_metrics *m);
+
 /* shared.c */
 void series_add(series *s, double x, double y);
 void series_free(series *s);
+/* Mean and its 95 % interval. */
+void mean_interval(const double *values, size_t n, double *mean, double *low, double *high);
 void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count);
 /* steps 0: a constant learning rate. */
 llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps);

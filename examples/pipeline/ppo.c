@@ -17,8 +17,8 @@ static double mean_gold(pipeline *p, const llama2_rollouts_view *v, const size_t
     return sum / v->n_samples;
 }
 
-static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer,
-                          llama2_reward_model *critic, int64_t iteration, llama2_ppo_metrics *m)
+bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic,
+                   int64_t iteration, bool *updating, llama2_ppo_metrics *m)
 {
     size_t n = (size_t)p->set.ppo_batch, *index = app_must(malloc(n * sizeof *index));
     llama2_batch batch;
@@ -39,9 +39,11 @@ static bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *c
     /* rollout -> score -> advantages -> update */
     bool ok = prompts_batch(&p->app, &p->prompts, index, n, &batch) && llama2_rollout(p->model, &batch, &o, &r) >= 0 &&
               score_rollouts(p, &p->prompts, index, true, r) && llama2_rollouts_reference(r, p->reference) >= 0 &&
-              llama2_rollouts_values(r, critic) >= 0 && llama2_ppo_advantages(r, &po, m) >= 0 &&
-              llama2_ppo_update(policy, critic_trainer, r, &po, m) >= 0 && llama2_rollouts_view_get(r, &v) >= 0;
+              llama2_rollouts_values(r, critic) >= 0 && llama2_ppo_advantages(r, &po, m) >= 0;
+    *updating = ok;
+    ok = ok && llama2_ppo_update(policy, critic_trainer, r, &po, m) >= 0 && llama2_rollouts_view_get(r, &v) >= 0;
     if (ok) {
+        *updating = false;
         double raw = 0;
         for (int32_t i = 0; i < v.n_samples; i++) {
             bool safety = p->prompts.of[index[i]]->is_safety || v.safety_scores[i] < -1.7346f;
@@ -61,6 +63,7 @@ bool stage_ppo(pipeline *p)
     double began = progress_now();
     progress bar;
     char note[96] = "";
+    bool updating;
     llama2_reward_model *critic = NULL;
     /* The critic begins as the helpfulness model (checklist item 4). */
     bool ok = llama2_reward_model_clone(p->rewards[0], &critic) >= 0;
@@ -70,7 +73,7 @@ bool stage_ppo(pipeline *p)
     progress_start(&bar, "ppo", "episodes", (uint64_t)(p->set.ppo_iterations * p->set.ppo_batch), 0, p->app.args.quiet);
     for (int64_t i = 0; ok && i < p->set.ppo_iterations; i++) {
         llama2_ppo_metrics m = {.struct_size = sizeof m};
-        ok = ppo_iteration(p, policy, critic_trainer, critic, i, &m);
+        ok = ppo_iteration(p, policy, critic_trainer, critic, i, &updating, &m);
         if (!ok) break;
         json_t *line = json_pack("{s:s, s:I}", "stage", "ppo", "episode", (json_int_t)((i + 1) * p->set.ppo_batch));
         run_put_ppo(line, &m);

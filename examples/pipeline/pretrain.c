@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool held_out_loss(pipeline *p, double *out)
+bool held_out_loss(pipeline *p, double *out)
 {
     enum { WINDOWS = 64 };
     int64_t length = p->set.pretrain_length, n = p->data.n_held_out_text / length;
@@ -24,31 +24,37 @@ static bool held_out_loss(pipeline *p, double *out)
     return true;
 }
 
+/* Windows at random places of the text. */
+bool pretrain_step(pipeline *p, llama2_trainer *t, int64_t step, llama2_step_metrics *m)
+{
+    int64_t n = p->set.pretrain_batch, length = p->set.pretrain_length;
+    int32_t *tokens = app_must(malloc((size_t)(n * length) * sizeof *tokens));
+    int64_t *offsets = app_must(malloc((size_t)(n + 1) * sizeof *offsets));
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t at = app_mix(p->app.args.seed + 1, (uint64_t)(step * n + i)) % (uint64_t)(p->data.n_text - length);
+        memcpy(tokens + i * length, p->data.text + at, (size_t)length * sizeof *tokens);
+    }
+    for (int64_t i = 0; i <= n; i++) offsets[i] = i * length;
+    llama2_batch batch = {sizeof batch, (int32_t)n, n * length, tokens, offsets, NULL};
+    bool ok = llama2_pretrain_step(t, &batch, m) >= 0;
+    free(offsets);
+    free(tokens);
+    return ok;
+}
+
 bool stage_pretrain(pipeline *p)
 {
     const pipeline_settings *s = &p->set;
     double began = progress_now(), smooth = 0;
     progress bar;
     char note[64];
-    int64_t length = s->pretrain_length;
-    int32_t *tokens = app_must(malloc((size_t)(s->pretrain_batch * length) * sizeof *tokens));
-    int64_t *offsets = app_must(malloc((size_t)(s->pretrain_batch + 1) * sizeof *offsets));
-    for (int64_t i = 0; i <= s->pretrain_batch; i++) offsets[i] = i * length;
     llama2_trainer *t = new_trainer(p, p->model, NULL, s->pretrain_lr, s->pretrain_steps);
     bool ok = t != NULL;
-    progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * length), 0,
-                   p->app.args.quiet);
+    progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length),
+                   0, p->app.args.quiet);
     for (int64_t step = 0; ok && step < s->pretrain_steps; step++) {
-        /* Windows at random places of the text. */
-        for (int64_t i = 0; i < s->pretrain_batch; i++) {
-            uint64_t at = app_mix(p->app.args.seed + 1, (uint64_t)(step * s->pretrain_batch + i)) %
-                          (uint64_t)(p->data.n_text - length);
-            memcpy(tokens + i * length, p->data.text + at, (size_t)length * sizeof *tokens);
-        }
-        llama2_batch batch = {sizeof batch, (int32_t)s->pretrain_batch, s->pretrain_batch * length, tokens, offsets,
-                              NULL};
         llama2_step_metrics m = {.struct_size = sizeof m};
-        ok = llama2_pretrain_step(t, &batch, &m) >= 0;
+        ok = pretrain_step(p, t, step, &m);
         if (!ok) break;
         smooth = step == 0 ? m.loss : 0.95 * smooth + 0.05 * m.loss;
         if (step % 5 == 0) series_add(&p->pretrain_loss, (double)m.total_tokens, m.loss);
@@ -62,8 +68,6 @@ bool stage_pretrain(pipeline *p)
     }
     progress_finish(&bar, note);
     llama2_trainer_free(t);
-    free(offsets);
-    free(tokens);
     ok = ok && llama2_model_clone(p->model, &p->base) >= 0;
     took(p, "pretraining", began);
     return ok;

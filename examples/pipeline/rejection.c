@@ -2,6 +2,7 @@
 #include "pipeline/pipeline.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
 {
@@ -28,22 +29,30 @@ static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
     return ok;
 }
 
-/* Mean over prompts of the best reward among the first N samples (Fig. 7). */
-static void best_of_n(pipeline *p, const llama2_rollouts *rollouts)
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+void best_of_n(const llama2_rollouts *rollouts, series *best, series *median)
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     if (llama2_rollouts_view_get(rollouts, &v) < 0) return;
     int32_t k = v.samples_per_prompt, prompts = v.n_samples / k;
+    float *first = app_must(malloc((size_t)k * sizeof *first));
     for (int32_t n = 1; n <= k; n *= 2) {
-        double sum = 0;
+        double sum = 0, middle = 0;
         for (int32_t i = 0; i < prompts; i++) {
-            float best = v.scores[i * k];
-            for (int32_t j = 1; j < n; j++)
-                if (v.scores[i * k + j] > best) best = v.scores[i * k + j];
-            sum += (double)best;
+            memcpy(first, v.scores + (size_t)i * (size_t)k, (size_t)n * sizeof *first);
+            qsort(first, (size_t)n, sizeof *first, by_value);
+            sum += (double)first[n - 1];
+            middle += ((double)first[(n - 1) / 2] + (double)first[n / 2]) / 2;
         }
-        series_add(&p->best_of, n, sum / prompts);
+        series_add(best, n, sum / prompts);
+        if (median) series_add(median, n, middle / prompts);
     }
+    free(first);
 }
 
 bool stage_rejection(pipeline *p)
@@ -53,7 +62,7 @@ bool stage_rejection(pipeline *p)
     example_set chosen = {0};
     int64_t n = 0;
     bool ok = sample_into_pool(p, &rollouts);
-    if (ok) best_of_n(p, rollouts);
+    if (ok) best_of_n(rollouts, &p->best_of, NULL);
     ok = ok && llama2_pool_count(p->pool, 0, 1, &n) >= 0;
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};

@@ -1,5 +1,6 @@
 #include "pipeline/pipeline.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,17 @@ void series_free(series *s)
     free(s->x);
     free(s->y);
     *s = (series){0};
+}
+
+void mean_interval(const double *values, size_t n, double *mean, double *low, double *high)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += values[i];
+    *mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += (values[i] - *mean) * (values[i] - *mean);
+    double half = 1.96 * sqrt(squares / (double)n / (double)(n > 1 ? n - 1 : 1));
+    *low = *mean - half;
+    *high = *mean + half;
 }
 
 void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count)

@@ -1,6 +1,5 @@
 /* The report: what each stage did, in numbers, curves and answers side by side. */
-#include "common/report.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/show.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -10,13 +9,12 @@
 
 enum { SHOWN_SAMPLES = 12, CELL = 48 };
 
-static plot_series line(const char *name, const series *s)
+plot_series series_line(const char *name, const series *s)
 {
     return (plot_series){.name = name, .x = s->x, .y = s->y, .count = s->n};
 }
 
-__attribute__((format(printf, 5, 6))) static void figure(report *r, const char *name, double value, const char *label,
-                                                         const char *format, ...)
+void show_figure(report *r, const char *name, double value, const char *label, const char *format, ...)
 {
     char shown[32], note[128];
     va_list args;
@@ -36,19 +34,19 @@ static void show_summary(const pipeline *p, report *r)
 {
     const outcome *sft = &p->outcomes[STAGE_SFT], *ppo = &p->outcomes[STAGE_PPO];
     const pair_figures *helpful = &p->reward_reports[0].held_out, *safety = &p->reward_reports[1].held_out;
-    figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text", "after pretraining");
+    show_figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text", "after pretraining");
     if (p->data.judge) {
-        figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
-        figure(r, "correct_ppo", ppo->correct, "of the answers right", "from %.2f after SFT", sft->correct);
-        figure(r, "refusals_ppo", ppo->refusals, "of unsafe requests refused", "and %.2f of the others",
-               ppo->false_refusals);
+        show_figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
+        show_figure(r, "correct_ppo", ppo->correct, "of the answers right", "from %.2f after SFT", sft->correct);
+        show_figure(r, "refusals_ppo", ppo->refusals, "of unsafe requests refused", "and %.2f of the others",
+                    ppo->false_refusals);
     } else {
-        figure(r, "reward_ppo", ppo->combined, "reward after PPO", "from %.2f after SFT", sft->combined);
+        show_figure(r, "reward_ppo", ppo->combined, "reward after PPO", "from %.2f after SFT", sft->combined);
     }
-    figure(r, "accuracy_helpful", share(&helpful->all, false), "accuracy of the helpfulness model",
-           "\"longer wins\": %.2f", share(&helpful->all, true));
-    figure(r, "accuracy_safety", share(&safety->all, false), "accuracy of the safety model", "\"longer wins\": %.2f",
-           share(&safety->all, true));
+    show_figure(r, "accuracy_helpful", share(&helpful->all, false), "accuracy of the helpfulness model",
+                "\"longer wins\": %.2f", share(&helpful->all, true));
+    show_figure(r, "accuracy_safety", share(&safety->all, false), "accuracy of the safety model",
+                "\"longer wins\": %.2f", share(&safety->all, true));
 }
 
 static void show_settings(const pipeline *p, report *r)
@@ -92,13 +90,14 @@ static void show_training(const pipeline *p, report *r)
 {
     report_section(r, "Pretraining and SFT",
                    "Next-token loss in nats. Pretraining reads plain text; SFT counts the tokens of the answers only.");
-    plot_series pretrain[] = {line("training", &p->pretrain_loss), line("held out", &p->pretrain_held_out)};
+    plot_series pretrain[] = {series_line("training", &p->pretrain_loss),
+                              series_line("held out", &p->pretrain_held_out)};
     report_add_series(
         r, REPORT_LINES, "pretrain_loss",
         "Text that was held out follows the training loss as long as the model does not learn by heart.",
         &(plot_options){.title = "Pretraining loss", .x_label = "tokens", .y_label = "nats a token", .smooth = false},
         pretrain, 2);
-    plot_series sft[] = {line("SFT", &p->sft_loss)};
+    plot_series sft[] = {series_line("SFT", &p->sft_loss)};
     report_add_series(
         r, REPORT_LINES, "sft_loss", NULL,
         &(plot_options){.title = "SFT loss on answers", .x_label = "step", .y_label = "nats a token", .smooth = true},
@@ -146,7 +145,7 @@ static void show_rewards(const pipeline *p, report *r)
         report_add_bars(r, key, "The surer the annotator, the easier the comparison (the paper's table 8).",
                         &(plot_options){.title = title, .y_label = "accuracy"}, ratings, bars, 2);
     }
-    plot_series losses[] = {line("helpfulness", &p->reward_loss[0]), line("safety", &p->reward_loss[1])};
+    plot_series losses[] = {series_line("helpfulness", &p->reward_loss[0]), series_line("safety", &p->reward_loss[1])};
     report_add_series(r, REPORT_LINES, "reward_loss", NULL,
                       &(plot_options){.title = "Loss of the reward models", .x_label = "step", .smooth = true}, losses,
                       2);
@@ -157,7 +156,7 @@ static void show_alignment(const pipeline *p, report *r)
     report_section(r, "Rejection sampling and PPO",
                    "The combined reward of the paper: the safety model's score where the prompt is about safety or the "
                    "answer looks unsafe, else the helpfulness model's.");
-    plot_series best[] = {line("mean of the best", &p->best_of)};
+    plot_series best[] = {series_line("mean of the best", &p->best_of)};
     report_add_series(r, REPORT_LINES, "best_of_n",
                       "The best of more samples has a higher reward (the paper's figure 7).",
                       &(plot_options){.title = "Reward of the best of N samples",
@@ -165,14 +164,14 @@ static void show_alignment(const pipeline *p, report *r)
                                       .y_label = "reward",
                                       .log_x = true},
                       best, 1);
-    plot_series reward[] = {line("reward", &p->ppo_score)};
+    plot_series reward[] = {series_line("reward", &p->ppo_score)};
     report_add_series(r, REPORT_LINES, "ppo_reward", NULL,
                       &(plot_options){.title = "PPO: reward of its samples",
                                       .x_label = "iteration",
                                       .y_label = "mean raw reward",
                                       .smooth = true},
                       reward, 1);
-    plot_series kl[] = {line("KL", &p->ppo_kl)};
+    plot_series kl[] = {series_line("KL", &p->ppo_kl)};
     report_add_series(r, REPORT_LINES, "ppo_kl", "How far the policy has gone from the SFT model.",
                       &(plot_options){.title = "PPO: KL to the SFT model",
                                       .x_label = "iteration",
@@ -181,7 +180,7 @@ static void show_alignment(const pipeline *p, report *r)
                                       .smooth = true},
                       kl, 1);
     if (p->ppo_gold.n > 0) {
-        plot_series judged[] = {line("gold score", &p->ppo_gold)};
+        plot_series judged[] = {series_line("gold score", &p->ppo_gold)};
         report_add_series(r, REPORT_LINES, "ppo_gold", "The judge knows the right answers; PPO never sees it.",
                           &(plot_options){.title = "PPO: gold score of its samples",
                                           .x_label = "iteration",
@@ -189,18 +188,6 @@ static void show_alignment(const pipeline *p, report *r)
                                           .smooth = true},
                           judged, 1);
     }
-}
-
-/* Mean and its 95 % interval over the evaluation prompts. */
-static void interval(const outcome *o, double *mean, double *low, double *high)
-{
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < o->n; i++) sum += o->scores[i];
-    *mean = sum / (double)o->n;
-    for (size_t i = 0; i < o->n; i++) squares += (o->scores[i] - *mean) * (o->scores[i] - *mean);
-    double half = 1.96 * sqrt(squares / (double)o->n / (double)(o->n > 1 ? o->n - 1 : 1));
-    *low = *mean - half;
-    *high = *mean + half;
 }
 
 static void show_outcomes(const pipeline *p, report *r)
@@ -223,7 +210,7 @@ static void show_outcomes(const pipeline *p, report *r)
         const double values[] = {o->gold,   o->correct, o->refusals, o->false_refusals, o->helpful,
                                  o->safety, o->kl,      o->length,   o->ended};
         stages[i] = o->stage;
-        interval(o, &mean[i], &low[i], &high[i]);
+        mean_interval(o->scores, o->n, &mean[i], &low[i], &high[i]);
         snprintf(cells[10 * i], CELL, "%s", o->stage);
         for (int k = 0; k < 9; k++) snprintf(cells[10 * i + 1 + k], CELL, k == 7 ? "%.1f" : "%.3f", values[k]);
     }

@@ -1,0 +1,80 @@
+/* The steps of the loop that take longest: they go on from a checkpoint in their folder. */
+#include "pipeline/loop.h"
+
+#include <string.h>
+
+static train_settings settings(const loop *l, char folder[4096])
+{
+    state_path(l, folder, "%s", l->steps[l->at].name);
+    train_settings set = {TRAIN_DEFAULTS, .out = folder, .part = true};
+    set.save_every = l->p->set.save_every;
+    return set;
+}
+
+bool step_pretrain(loop *l)
+{
+    pipeline *p = l->p;
+    int64_t steps = p->set.pretrain_steps, every = steps / 8 + 1,
+            tokens = p->set.pretrain_batch * p->set.pretrain_length;
+    char folder[4096], note[64] = "", path[4096];
+    const train_settings set = settings(l, folder);
+    run r = {0};
+    bool ok = app_try(&p->app, llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model), "model") &&
+              run_open(&r, &p->app, "pretrain", &set) &&
+              run_add(&r, "model", p->model, NULL, p->set.pretrain_lr, steps) &&
+              run_start(&r, run_hash(0, p->data.text, (size_t)p->data.n_text * sizeof *p->data.text));
+    progress_start(&r.bar, "pretrain", "tokens", (uint64_t)(steps * tokens), (uint64_t)(r.step * tokens),
+                   p->app.args.quiet);
+    while (ok && r.step < steps) {
+        llama2_step_metrics m = {.struct_size = sizeof m};
+        ok = app_try(&p->app, pretrain_step(p, r.trainers[0], r.step, &m) ? 0 : -1, "pretraining");
+        if (!ok) break;
+        json_t *line = run_metrics(&m);
+        if (r.step % every == 0 || r.step + 1 == steps) {
+            ok = held_out_loss(p, &p->held_out_loss);
+            app_put(line, "held_out_loss", p->held_out_loss);
+        }
+        ok = run_log(&r, line) && ok && run_step(&r, r.step + 1 < steps);
+        snprintf(note, sizeof note, "loss %.3f", m.loss);
+        progress_update(&r.bar, (uint64_t)m.total_tokens, note);
+    }
+    return run_stop(&r, ok) &&
+           app_try(&p->app, llama2_model_save(p->model, run_path(&r, "model", path, sizeof path), LLAMA2_F32),
+                   "saving");
+}
+
+/* The reference is the policy as rejection sampling left it; the critic begins as the helpfulness model. */
+bool step_ppo(loop *l)
+{
+    pipeline *p = l->p;
+    int64_t iterations = p->set.ppo_iterations, batch = p->set.ppo_batch;
+    char folder[4096], note[96] = "";
+    train_settings set = settings(l, folder);
+    set.save_every = (set.save_every + 19) / 20; /* an iteration takes as long as some 20 steps of pretraining */
+    run r = {0};
+    llama2_reward_model *critic = NULL;
+    bool ok =
+        newest_model(l, 0, &p->reference) && app_try(&p->app, llama2_model_clone(p->reference, &p->model), "model") &&
+        load_rewards(l, l->steps[l->at].version) &&
+        app_try(&p->app, llama2_reward_model_clone(p->rewards[0], &critic), "critic") &&
+        run_open(&r, &p->app, "ppo", &set) && run_add(&r, "policy", p->model, NULL, p->set.ppo_lr, 0) &&
+        run_add(&r, "critic", NULL, critic, p->set.critic_lr, 0) && run_start(&r, examples_hash(&p->prompts.tokens, 0));
+    progress_start(&r.bar, "ppo", "episodes", (uint64_t)(iterations * batch), (uint64_t)(r.step * batch),
+                   p->app.args.quiet);
+    while (ok && r.step < iterations) {
+        llama2_ppo_metrics m = {.struct_size = sizeof m};
+        ok = ppo_iteration(p, r.trainers[0], r.trainers[1], critic, r.step, &r.torn, &m);
+        if (!ok) break;
+        double reward = p->ppo_score.y[p->ppo_score.n - 1], gold_score = p->ppo_gold.y[p->ppo_gold.n - 1];
+        json_t *line = json_pack("{s:I}", "episode", (json_int_t)((r.step + 1) * batch));
+        run_put_ppo(line, &m);
+        app_put(line, "reward", reward);
+        app_put(line, "gold", gold_score);
+        ok = run_log(&r, line) && run_step(&r, r.step + 1 < iterations);
+        snprintf(note, sizeof note, "reward %.2f, KL %.2f, gold %.2f", reward, m.kl, gold_score);
+        progress_update(&r.bar, (uint64_t)(r.step * batch), note);
+    }
+    ok = run_stop(&r, ok);
+    llama2_reward_model_free(critic);
+    return ok && save_chat_model(l, p->model);
+}

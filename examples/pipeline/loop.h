@@ -1,0 +1,91 @@
+/*
+ * llama2-pipeline --iterations N: the paper's iterated alignment, RLHF-V1 .. VN (section 3.2). It is a list of small
+ * steps (loop.c). A step reads what earlier steps left in their folders under --out/state, and leaves its results in a
+ * folder of its own; it is done when the manifest has its line. Nothing is kept between steps but these files, so a run
+ * that was stopped, at any point, goes on with the first step that is not done and ends with the same bits.
+ */
+#ifndef EXAMPLES_LOOP_H
+#define EXAMPLES_LOOP_H
+
+#include "pipeline/pipeline.h"
+
+enum { LOOP_VERSIONS = 9, LOOP_STEPS = 6 + 6 * LOOP_VERSIONS };
+
+typedef struct loop loop;
+
+typedef struct loop_step {
+    char name[32]; /* of its folder: "collect-2" */
+    int version;   /* 0: before the first reinforcement */
+    bool (*run)(loop *l);
+    bool makes_chat_model; /* leaves it in its folder as "model" */
+    bool goes_on;          /* has checkpoints, and metrics that go with them, in its folder: it need not begin anew */
+    const char *evaluates; /* what it evaluates, as the report calls it */
+    double seconds;        /* that it took, once it is done */
+} loop_step;
+
+struct loop {
+    pipeline *p;
+    int64_t iterations;
+    bool resume, last_version, from_sft, tiny;
+    loop_step steps[LOOP_STEPS];
+    int n_steps, n_done, at; /* at: the step that runs */
+};
+
+bool run_loop(loop *l);
+
+/* state.c: the manifest. */
+bool state_open(loop *l);
+bool state_done(loop *l, double seconds);
+/* A path under --out/state; printf's format. */
+__attribute__((format(printf, 3, 4))) const char *state_path(const loop *l, char path[4096], const char *format, ...);
+/* A file in the folder of the present step, as a whole or not at all. */
+bool state_write_json(loop *l, const char *name, json_t *value); /* takes the reference over */
+bool state_write_lines(loop *l, const char *name, json_t *array);
+/* NULL: failed. */
+json_t *state_read_json(loop *l, const char *path);
+
+typedef struct rate {
+    double mean, low, high; /* with a 95 % interval */
+} rate;
+
+/* How a version answers the evaluation prompts. */
+typedef struct judged {
+    outcome o;                         /* with gold scores */
+    double *reward, *helpful, *safety; /* raw scores, one a prompt; reward: the paper's combination */
+} judged;
+
+enum { TOPIC_ALL = -1, TOPIC_HELPFUL, TOPIC_SAFETY };
+
+/* loop_evaluate.c: answers that a step has left, judged; by p->rewards too, where there are some. */
+bool judge_step(loop *l, const loop_step *step, judged *out);
+void judged_free(judged *j);
+/* How often own is above other, a tie half; over prompts of a topic. */
+rate win_rate(const pipeline *p, const double *own, const double *other, int topic);
+
+/* loop.c: seeds of the present version. */
+uint64_t loop_seed(const loop *l, uint64_t purpose);
+/* The newest chat model before the present step (back 0), or an earlier one; false without a message where there is
+ * none so early. */
+bool newest_model(loop *l, int back, llama2_model **out);
+/* The name of its step; NULL: there is none. */
+const char *newest_name(const loop *l, int back);
+bool save_chat_model(loop *l, const llama2_model *model);
+/* Both reward models of a version into p->rewards. */
+bool load_rewards(loop *l, int version);
+bool load_sft(loop *l, llama2_model **out);
+
+/* The steps. */
+bool step_pretrain(loop *l);
+bool step_sft(loop *l);
+bool step_collect(loop *l);
+bool step_rewards(loop *l);
+bool step_tune(loop *l);
+bool step_sample(loop *l);
+bool step_fine_tune(loop *l);
+bool step_ppo(loop *l);
+bool step_evaluate(loop *l);
+
+/* show_loop.c */
+bool write_loop_report(loop *l);
+
+#endif

@@ -1,0 +1,116 @@
+/* Both reward models of a version: from the newest chat model's trunk, on all comparisons so far (section 3.2.2). */
+#include "pipeline/loop.h"
+
+#include <stdlib.h>
+
+static const char *const names[] = {"helpful", "safety"};
+
+/* A copy, since more are read behind them. */
+static void copy_records(records *to, const records *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        const record *r = &from->items[i];
+        record *copy = records_add(to, r->roles, (const char *const *)r->texts, r->n_messages, r->answer, r->rejected);
+        copy->rating = r->rating;
+        copy->chosen_safe = r->chosen_safe;
+        copy->rejected_safe = r->rejected_safe;
+    }
+}
+
+/* Those of versions first .. last. */
+static bool read_collected(loop *l, const char *prefix, int which, int first, int last, records *out)
+{
+    char path[4096], error[1024];
+    for (int v = first; v <= last; v++)
+        if (!records_read(out, state_path(l, path, "collect-%d/%s%s.jsonl", v, prefix, names[which]), RECORD_COMPARISON,
+                          error, sizeof error))
+            return app_fail(&l->p->app, "%s", error);
+    return true;
+}
+
+static double right(const pair_figures *f)
+{
+    return f->all.right / f->all.n;
+}
+
+/* How the models of this version and of the one before do on what this one collected, and this one on all that is held
+ * out. */
+static bool judge_model(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, pair_set *all,
+                        json_t *line)
+{
+    pipeline *p = l->p;
+    pair_figures f;
+    json_t *by_rating = json_array();
+    bool ok = pairs_judge(&p->app, fresh, NULL, fresh->n, p->rewards[which], &f);
+    app_put(line, "fresh", right(&f));
+    ok = ok && (!before || pairs_judge(&p->app, fresh, NULL, fresh->n, before, &f));
+    if (before) app_put(line, "fresh_before", right(&f));
+    ok = ok && pairs_judge(&p->app, all, NULL, all->n, p->rewards[which], &f);
+    app_put(line, "held_out", right(&f));
+    app_put(line, "longer_wins", f.all.longer / f.all.n);
+    for (int k = 0; k < 4; k++) {
+        const pair_tally *t = &f.by_rating[k];
+        json_array_append_new(by_rating, t->n > 0 ? json_real(t->right / t->n) : json_null());
+    }
+    json_object_set_new(line, "by_rating", by_rating);
+    return ok;
+}
+
+static bool one_reward(loop *l, int which, const llama2_model *trunk, const llama2_reward_model *before, json_t *line)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    records train = {0}, fresh = {0}, all = {0};
+    pair_set sets[3] = {{.n = 0}};
+    copy_records(&train, which == 0 ? &p->data.helpful : &p->data.safety);
+    copy_records(&all, which == 0 ? &p->data.held_out_helpful : &p->data.held_out_safety);
+    bool ok = read_collected(l, "", which, 1, version, &train) &&
+              read_collected(l, "held-out-", which, 1, version, &all) &&
+              read_collected(l, "held-out-", which, version, version, &fresh);
+    const records *from[3] = {&train, &fresh, &all};
+    for (int i = 0; ok && i < 3; i++)
+        ok =
+            pairs_encode(&p->app, p->data.tokenizer, from[i], p->set.max_tokens, LLAMA2_MARGIN_SMALL, i == 0, &sets[i]);
+    size_t *order = app_shuffled(sets[0].n, loop_seed(l, 251));
+    series losses = {0};
+    state_path(l, path, "%s/%s", l->steps[l->at].name, names[which]);
+    ok = ok &&
+         app_try(&p->app, llama2_reward_model_create(p->app.ctx, trunk, NULL, &p->rewards[which]), "reward model") &&
+         train_reward(p, which, p->rewards[which], &sets[0], order, sets[0].n, p->set.reward_epochs, p->set.reward_lr,
+                      &losses) &&
+         judge_model(l, which, before, &sets[1], &sets[2], line) &&
+         app_try(&p->app, llama2_reward_model_save(p->rewards[which], path, LLAMA2_F32), "saving");
+    json_object_set_new(line, "pairs", json_integer((json_int_t)sets[0].n));
+    json_object_set_new(line, "left_out", json_integer((json_int_t)(train.n - sets[0].n)));
+    free(order);
+    series_free(&losses);
+    for (int i = 0; i < 3; i++) pairs_close(&sets[i]);
+    records_free(&train);
+    records_free(&fresh);
+    records_free(&all);
+    return ok;
+}
+
+bool step_rewards(loop *l)
+{
+    pipeline *p = l->p;
+    int version = l->steps[l->at].version;
+    llama2_reward_model *before[2] = {NULL, NULL};
+    json_t *lines[2] = {json_object(), json_object()};
+    bool ok = newest_model(l, 0, &p->model) && (version == 1 || load_rewards(l, version - 1));
+    for (int which = 0; which < 2; which++) {
+        before[which] = p->rewards[which];
+        p->rewards[which] = NULL;
+    }
+    for (int which = 0; ok && which < 2; which++) ok = one_reward(l, which, p->model, before[which], lines[which]);
+    json_t *both = json_pack("{s:s, s:i, s:o, s:o}", "stage", "rewards", "version", version, names[0], lines[0],
+                             names[1], lines[1]);
+    if (ok)
+        ok = state_write_json(l, "accuracy.json", both);
+    else
+        json_decref(both);
+    llama2_reward_model_free(before[0]);
+    llama2_reward_model_free(before[1]);
+    return ok;
+}

@@ -1,0 +1,288 @@
+/* A version by rejection sampling (section 3.2.3): at which temperature, K samples a prompt, fine-tuning on the best.
+ */
+#include "pipeline/loop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const double grid[] = {0.6, 0.8, 1.0, 1.2, 1.4};
+enum { N_GRID = sizeof grid / sizeof *grid };
+
+/* *n prompts of an order that the seed gives, from the first on and around, none twice: equal dialogues are one prompt.
+ * *n is how many there are. To be freed. */
+static size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, size_t *n)
+{
+    size_t most = p->prompts.tokens.n, *order = app_shuffled(most, seed), unique = 0;
+    for (size_t i = 0; i < most; i++) {
+        bool known = false;
+        for (size_t k = 0; k < unique && !known; k++)
+            known = p->prompts.of[order[k]]->id == p->prompts.of[order[i]]->id;
+        if (!known) order[unique++] = order[i];
+    }
+    if (*n > unique) *n = unique;
+    size_t *chosen = app_must(malloc((*n + 1) * sizeof *chosen));
+    for (size_t i = 0; i < *n; i++) chosen[i] = order[(first + i) % unique];
+    free(order);
+    return chosen;
+}
+
+/* K scored samples to each of the prompts. */
+static bool sample(loop *l, const size_t *index, size_t n, double temperature, uint64_t seed, llama2_rollouts **out)
+{
+    pipeline *p = l->p;
+    llama2_batch batch;
+    llama2_rollout_options o;
+    llama2_rollout_options_init(&o, sizeof o);
+    o.samples_per_prompt = (int32_t)p->set.reject_samples;
+    o.max_new_tokens = (int32_t)p->set.max_new_tokens;
+    o.temperature = temperature;
+    o.seed = seed;
+    return prompts_batch(&p->app, &p->prompts, index, n, &batch) &&
+           app_try(&p->app, llama2_rollout(p->model, &batch, &o, out), "sampling") &&
+           score_rollouts(p, &p->prompts, index, false, *out);
+}
+
+/* What the judge, on whom no choice depends, says of an answer to prompt i. */
+static double gold_of(pipeline *p, size_t i, const int32_t *tokens, int64_t n)
+{
+    gold g;
+    char *text = app_must(prompts_answer(&p->app, p->data.tokenizer, tokens, n));
+    judge_answer(p, &p->prompts, i, text, &g);
+    free(text);
+    return g.score;
+}
+
+/* Means over prompts of the highest reward, and of the gold score of that sample. */
+static double mean_best(pipeline *p, const size_t *index, const llama2_rollouts *r, double *gold_score)
+{
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    if (llama2_rollouts_view_get(r, &v) < 0) return 0;
+    int32_t k = v.samples_per_prompt, n = v.n_samples / k;
+    double reward = 0;
+    *gold_score = 0;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t top = i * k;
+        for (int32_t s = top; s < (i + 1) * k; s++)
+            if (v.scores[s] > v.scores[top]) top = s;
+        int64_t first = v.offsets[top] + v.prompt_lengths[top];
+        reward += (double)v.scores[top] / n;
+        *gold_score += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first) / n;
+    }
+    return reward;
+}
+
+static json_t *numbers(const double *values, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
+/* The lowest temperature whose best of K come within TIE of the highest ones: which the reward models would not prefer
+ * by more than 52.5 to 47.5. Their curve (Fig. 8) is flat here, while mistakes that they don't see grow with the
+ * temperature: docs/loop.md. */
+static size_t choose_temperature(const double *mean)
+{
+    const double TIE = 0.1;
+    size_t top = 0, chosen = 0;
+    for (size_t t = 0; t < N_GRID; t++)
+        if (mean[t] > mean[top]) top = t;
+    while (mean[top] - mean[chosen] > TIE) chosen++;
+    return chosen;
+}
+
+/* On a few prompts, with the same random numbers for each temperature. */
+bool step_tune(loop *l)
+{
+    pipeline *p = l->p;
+    size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
+    double best[N_GRID] = {0}, gold_scores[N_GRID] = {0};
+    bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
+    for (size_t t = 0; ok && t < N_GRID; t++) {
+        llama2_rollouts *r = NULL;
+        ok = sample(l, index, n, grid[t], loop_seed(l, 262), &r);
+        if (ok) best[t] = mean_best(p, index, r, &gold_scores[t]);
+        llama2_rollouts_free(r);
+    }
+    free(index);
+    return ok && state_write_json(l, "temperature.json",
+                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[choose_temperature(best)],
+                                            "temperatures", numbers(grid, N_GRID), "best", numbers(best, N_GRID),
+                                            "gold", numbers(gold_scores, N_GRID)));
+}
+
+/* --- the pool -------------------------------------------------------------------------------- */
+
+static size_t prompt_of(const pipeline *p, uint64_t id)
+{
+    size_t i = 0;
+    while (i < p->prompts.tokens.n && p->prompts.of[i]->id != id) i++;
+    return i;
+}
+
+/* What version `of` has in the pool, scored by the present reward models, into a fresh one: only then are its scores
+ * comparable with those of this version's samples. */
+static bool score_again(loop *l, const llama2_pool *from, int of, llama2_pool *to)
+{
+    pipeline *p = l->p;
+    int64_t n = 0, n_tokens = 0, room = 0;
+    if (!app_try(&p->app, llama2_pool_count(from, of, of, &n), "pool") || n == 0) return n == 0;
+    int32_t *tokens = NULL, *lengths = app_must(malloc((size_t)n * sizeof *lengths));
+    int64_t *offsets = app_must(calloc((size_t)n + 1, sizeof *offsets));
+    uint64_t *ids = app_must(malloc((size_t)n * sizeof *ids));
+    size_t *index = app_must(malloc((size_t)n * sizeof *index));
+    llama2_rollouts *r = NULL;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample s = {.struct_size = sizeof s};
+        ok = app_try(&p->app, llama2_pool_best(from, of, of, i, &s), "pool");
+        if (!ok) break;
+        if (n_tokens + s.n_tokens > room)
+            tokens = app_must(realloc(tokens, (size_t)(room = 2 * room + s.n_tokens) * sizeof *tokens));
+        memcpy(tokens + n_tokens, s.tokens, (size_t)s.n_tokens * sizeof *tokens);
+        offsets[i + 1] = n_tokens += s.n_tokens;
+        lengths[i] = s.prompt_length;
+        ids[i] = s.prompt_id;
+        index[i] = prompt_of(p, s.prompt_id);
+        ok = index[i] < p->prompts.tokens.n || app_fail(&p->app, "the pool has a prompt that this run has not");
+    }
+    const llama2_batch batch = {sizeof batch, (int32_t)n, n_tokens, tokens, offsets, NULL};
+    llama2_pool_add_options o;
+    llama2_pool_add_options_init(&o, sizeof o);
+    o.version = of;
+    ok = ok &&
+         app_try(&p->app,
+                 llama2_rollouts_create(p->app.ctx, &batch, lengths, 1, llama2_tokenizer_eos(p->data.tokenizer), 1, &r),
+                 "pool") &&
+         score_rollouts(p, &p->prompts, index, false, r) &&
+         app_try(&p->app, llama2_pool_add(to, r, ids, &o, &p->pool_metrics), "pool");
+    llama2_rollouts_free(r);
+    free(tokens);
+    free(lengths);
+    free(offsets);
+    free(ids);
+    free(index);
+    return ok;
+}
+
+static bool earlier_samples(loop *l, llama2_pool *to)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    llama2_pool *from = NULL;
+    if (version == 1) return true;
+    state_path(l, path, "sample-%d/pool", version - 1);
+    bool ok = app_try(&p->app, llama2_pool_load(p->app.ctx, path, &from), "pool");
+    for (int v = 1; ok && v < version; v++) ok = score_again(l, from, v, to);
+    llama2_pool_free(from);
+    return ok;
+}
+
+static bool read_temperature(loop *l, double *temperature)
+{
+    char path[4096];
+    json_t *tuned = state_read_json(l, state_path(l, path, "tune-%d/temperature.json", l->steps[l->at].version));
+    *temperature = json_real_value(json_object_get(tuned, "temperature"));
+    json_decref(tuned);
+    return tuned != NULL;
+}
+
+/* K answers of the newest model to each prompt; the best joins the pool beside those of earlier versions. A part of the
+ * prompts is that of the version before, whose samples compete with these; the others are new. */
+bool step_sample(loop *l)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    double temperature = 1, gold_score = 0;
+    size_t n = (size_t)p->set.reject_prompts, first = (size_t)((version - 1) * p->set.reject_shift),
+           *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
+    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
+    llama2_rollouts *r = NULL;
+    llama2_pool_add_options o;
+    series best = {0}, median = {0};
+    llama2_pool_add_options_init(&o, sizeof o);
+    o.version = version;
+    p->pool_metrics.struct_size = sizeof p->pool_metrics;
+    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
+    bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version) &&
+              app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") && earlier_samples(l, p->pool) &&
+              sample(l, index, n, temperature, loop_seed(l, 271), &r) &&
+              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool") &&
+              app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
+    if (ok) {
+        best_of_n(r, &best, &median);
+        mean_best(p, index, r, &gold_score);
+        ok = state_write_json(l, "sampled.json",
+                              json_pack("{s:i, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
+                                        temperature, "gold", gold_score, "prompts", p->pool_metrics.n_prompts, "unsafe",
+                                        p->pool_metrics.n_unsafe, "n", numbers(best.x, best.n), "best",
+                                        numbers(best.y, best.n), "median", numbers(median.y, median.n)));
+    }
+    series_free(&best);
+    series_free(&median);
+    llama2_rollouts_free(r);
+    free(ids);
+    free(index);
+    return ok;
+}
+
+/* --- fine-tuning ----------------------------------------------------------------------------- */
+
+/* The best sample of each prompt over all versions, as the paper does since V4; or over the last one alone, as before.
+ */
+static bool choose_samples(loop *l, example_set *chosen, json_t *by_version, double *gold_score)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    int version = l->steps[l->at].version;
+    int32_t first = l->last_version ? version : 1;
+    int64_t n = 0, from[LOOP_VERSIONS + 1] = {0};
+    bool ok = app_try(&p->app, llama2_pool_load(p->app.ctx, state_path(l, path, "sample-%d/pool", version), &p->pool),
+                      "pool") &&
+              app_try(&p->app, llama2_pool_count(p->pool, first, version, &n), "pool");
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample s = {.struct_size = sizeof s};
+        ok = app_try(&p->app, llama2_pool_best(p->pool, first, version, i, &s), "pool");
+        if (!ok) break;
+        examples_add(chosen, s.tokens, NULL, s.prompt_length, s.n_tokens);
+        *gold_score +=
+            gold_of(p, prompt_of(p, s.prompt_id), s.tokens + s.prompt_length, s.n_tokens - s.prompt_length) / (double)n;
+        from[s.version]++;
+    }
+    for (int v = 1; v <= version; v++) json_array_append_new(by_version, json_integer(from[v]));
+    return ok && (n > 0 || app_fail(&p->app, "nothing was chosen: all samples of all prompts were judged unsafe"));
+}
+
+bool step_fine_tune(loop *l)
+{
+    pipeline *p = l->p;
+    example_set chosen = {0};
+    series losses = {0};
+    json_t *by_version = json_array();
+    double gold_score = 0;
+    bool ok = choose_samples(l, &chosen, by_version, &gold_score) &&
+              (l->from_sft ? load_sft(l, &p->model) : newest_model(l, 0, &p->model)) &&
+              train_on_examples(p, l->steps[l->at].name, &chosen, p->set.reject_epochs, p->set.reject_lr, &losses) &&
+              save_chat_model(l, p->model);
+    series_free(&losses);
+    examples_free(&chosen);
+    if (ok)
+        return state_write_json(l, "chosen.json",
+                                json_pack("{s:o, s:f}", "by_version", by_version, "gold", gold_score));
+    json_decref(by_version);
+    return false;
+}
+
+bool step_sft(loop *l)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    series losses = {0};
+    bool ok = app_try(&p->app, llama2_model_load(p->app.ctx, state_path(l, path, "pretrain/model"), NULL, &p->model),
+                      "model") &&
+              fine_tune(p, "sft", &losses) && save_chat_model(l, p->model);
+    series_free(&losses);
+    return ok;
+}

@@ -1,0 +1,111 @@
+#!/bin/sh
+# llama2-pipeline --iterations: a run that was killed at several moments, and interrupted, ends with the bits of one at a stretch.
+#
+#     run_loop.sh BIN CHECK_JSON
+set -u
+bin=$1 check=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect STATUS WORDS ARGUMENTS...: exit status, and words on standard error (or - for none asked).
+expect() {
+    status=$1 words=$2
+    shift 2
+    "$bin/llama2-pipeline" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$status" ] || { fail "llama2-pipeline $*: exit status $got, expected $status"; cat err >&2; }
+    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-pipeline $*: no \"$words\" on standard error"; cat err >&2; }
+}
+
+json() { "$check" "$@" || fail "json: $*"; }
+
+# There is a file that the glob names.
+appeared() { ls $1 >/dev/null 2>&1; }
+
+# stop SIGNAL OUT FILE ARGUMENTS...: runs until OUT/state/FILE is there, which may be a pattern, and sends the signal.
+stop() {
+    signal=$1 out=$2 file=$2/state/$3
+    shift 3
+    "$bin/llama2-pipeline" $settings --out "$out" --quiet "$@" >cut.out 2>cut.err </dev/null &
+    pid=$!
+    waited=0
+    until appeared "$file"; do
+        kill -0 $pid 2>/dev/null && [ $waited -lt 6000 ] || break
+        sleep 0.01
+        waited=$((waited + 1))
+    done
+    kill -"$signal" $pid 2>/dev/null || { fail "the run was over before $file was there: $(cat cut.err)"; }
+    wait $pid
+    got=$?
+}
+
+settings="--iterations 2 --tiny --threads 1 --seed 3"
+
+# --- usage --------------------------------------------------------------------------------------------------------------------------
+expect 2 "embedded world" --iterations 2 --data .
+expect 2 "go with --iterations" --resume
+expect 2 "goes without --iterations" --controls --iterations 1
+expect 1 "there is no" $settings --out nothing --resume
+
+# --- at a stretch -------------------------------------------------------------------------------------------------------------------
+expect 0 - $settings --out whole --quiet
+[ -s err ] && fail "--quiet writes on standard error: $(cat err)"
+json whole/metrics.jsonl stage model=\"V2\" gold win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
+json whole/state/sample-2/sampled.json version=2 temperature n best median
+json whole/state/collect-2/helpful.jsonl messages chosen rejected rating chosen_by rejected_by chosen_temperature
+grep -q '"chosen_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of V1"
+grep -q '"rejected_by":"sft"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V1"
+[ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 17 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
+for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "settings"; do
+    grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
+done
+expect 1 "--resume goes on with it" $settings --out whole
+expect 1 "begun with another seed" --iterations 2 --tiny --threads 1 --seed 4 --out whole --resume
+
+# --- killed, at the start, within and between steps -----------------------------------------------------------------------------------
+stop KILL cut manifest.jsonl
+[ $got -eq 137 ] || fail "exit status $got after SIGKILL"
+for at in "pretrain/checkpoints/*/MANIFEST" sft/metrics.jsonl evaluate/answers collect-1/metrics.jsonl collect-1/helpful.jsonl rewards-1/helpful/config.json \
+    tune-1/metrics.jsonl sample-1/pool fine-tune-1/model/model.safetensors sample-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST" evaluate-ppo-2/metrics.jsonl; do
+    stop KILL cut "$at" --resume
+    [ $got -eq 137 ] || fail "exit status $got after SIGKILL at $at: $(cat cut.err)"
+    # What a step left half-way is not looked at when it begins again.
+    [ "$at" = sample-1/pool ] && ! grep -q '"sample-1"' cut/state/manifest.jsonl && head -c 100 whole/state/sample-1/pool >cut/state/sample-1/pool
+done
+expect 0 "going on after" $settings --out cut --resume
+for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
+    out=term-${at%%/*}
+    stop TERM "$out" "$at"
+    [ $got -eq 1 ] || fail "exit status $got after SIGTERM at $at, expected 1"
+    grep -q -- "--resume" cut.err || fail "the message after SIGTERM at $at does not say --resume: $(cat cut.err)"
+    expect 0 "going on after" $settings --out "$out" --resume
+    cmp whole/model/model.safetensors "$out/model/model.safetensors" || fail "another model after SIGTERM at $at"
+done
+
+# Everything but times, and the checkpoints, which hold some.
+files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
+timeless() { sed 's/"seconds":[^,}]*//' "$1"; }
+[ "$(files whole)" = "$(files cut)" ] || fail "other files after a resume: $(files whole | wc -l), $(files cut | wc -l)"
+for file in $(files whole); do cmp "whole/$file" "cut/$file" || fail "$file: other bytes after a resume"; done
+timeless whole/metrics.jsonl >metrics.a
+timeless cut/metrics.jsonl >metrics.b
+cmp metrics.a metrics.b || fail "other metrics after a resume"
+sed '/"heading": "Time"/,$d' whole/report.json >report.a
+sed '/"heading": "Time"/,$d' cut/report.json >report.b
+cmp report.a report.b || fail "another report after a resume"
+expect 0 - $settings --out cut --resume --quiet
+cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another model after a resume of what was done"
+
+# The choice of samples is one: over all versions, or the last one.
+expect 0 - $settings --out last --last-version --quiet
+cmp -s whole/model/model.safetensors last/model/model.safetensors && fail "--last-version changes nothing"
+
+[ $failures -eq 0 ] && echo "all of llama2-pipeline --iterations as expected"
+exit $((failures > 0))
