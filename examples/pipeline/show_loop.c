@@ -274,7 +274,8 @@ static bool show_provenance(loop *l, report *r)
         snprintf(c[4], CELL, "%.3f", number_at(chosen, "gold"));
         for (int u = 1; u <= n; u++) {
             const json_t *count = json_array_get(by_version, (size_t)(u - 1));
-            snprintf(c[FIXED + u - 1], CELL, count ? "%lld" : "", (long long)json_integer_value(count));
+            c[FIXED + u - 1][0] = 0;
+            if (count) snprintf(c[FIXED + u - 1], CELL, "%lld", (long long)json_integer_value(count));
         }
         json_decref(chosen);
         json_decref(sampled);
@@ -476,7 +477,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     snprintf(q++->here, CELL, "all so far");
     snprintf(q++->here, CELL, "%lld", (long long)s->reject_samples);
     snprintf(q++->here, CELL, "%lld", (long long)s->tune_prompts);
-    snprintf(q++->here, CELL, "the lowest one within 0.1 of it");
+    snprintf(q++->here, CELL, "the lowest one within 0.1 deviations of it");
     snprintf(q++->here, CELL, "%g", s->reject_lr);
     snprintf(q++->here, CELL, "%s", l->from_sft ? "SFT-v1" : "the version before");
     snprintf(q++->here, CELL, "%s", l->last_version ? "the last version's" : "all versions'");

@@ -2,6 +2,7 @@
  */
 #include "pipeline/loop.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,8 +53,10 @@ static double gold_of(pipeline *p, size_t i, const int32_t *tokens, int64_t n)
     return g.score;
 }
 
-/* Means over prompts of the highest reward, and of the gold score of that sample. */
-static double mean_best(pipeline *p, const size_t *index, const llama2_rollouts *r, double *gold_score)
+/* Means over prompts of the highest reward, and of the gold score of that sample; adds the mean square and the mean of
+ * all rewards to moments. */
+static double mean_best(pipeline *p, const size_t *index, const llama2_rollouts *r, double *gold_score,
+                        double moments[2])
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     if (llama2_rollouts_view_get(r, &v) < 0) return 0;
@@ -62,8 +65,12 @@ static double mean_best(pipeline *p, const size_t *index, const llama2_rollouts 
     *gold_score = 0;
     for (int32_t i = 0; i < n; i++) {
         int32_t top = i * k;
-        for (int32_t s = top; s < (i + 1) * k; s++)
+        for (int32_t s = i * k; s < (i + 1) * k; s++) {
+            double score = (double)v.scores[s];
             if (v.scores[s] > v.scores[top]) top = s;
+            moments[0] += score * score / v.n_samples;
+            moments[1] += score / v.n_samples;
+        }
         int64_t first = v.offsets[top] + v.prompt_lengths[top];
         reward += (double)v.scores[top] / n;
         *gold_score += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first) / n;
@@ -78,16 +85,15 @@ static json_t *numbers(const double *values, size_t n)
     return array;
 }
 
-/* The lowest temperature whose best of K come within TIE of the highest ones: which the reward models would not prefer
- * by more than 52.5 to 47.5. Their curve (Fig. 8) is flat here, while mistakes that they don't see grow with the
- * temperature: docs/loop.md. */
-static size_t choose_temperature(const double *mean)
+/* The lowest temperature whose best of K come within a tenth of the samples' standard deviation of the highest ones.
+ * The curve (Fig. 8) is flat here, while mistakes that the reward models don't see grow with the temperature:
+ * docs/loop.md. */
+static size_t choose_temperature(const double *best, double deviation)
 {
-    const double TIE = 0.1;
     size_t top = 0, chosen = 0;
     for (size_t t = 0; t < N_GRID; t++)
-        if (mean[t] > mean[top]) top = t;
-    while (mean[top] - mean[chosen] > TIE) chosen++;
+        if (best[t] > best[top]) top = t;
+    while (best[top] - best[chosen] > 0.1 * deviation) chosen++;
     return chosen;
 }
 
@@ -96,17 +102,19 @@ bool step_tune(loop *l)
 {
     pipeline *p = l->p;
     size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
-    double best[N_GRID] = {0}, gold_scores[N_GRID] = {0};
+    double best[N_GRID] = {0}, gold_scores[N_GRID] = {0}, moments[2] = {0};
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
     for (size_t t = 0; ok && t < N_GRID; t++) {
         llama2_rollouts *r = NULL;
         ok = sample(l, index, n, grid[t], loop_seed(l, 262), &r);
-        if (ok) best[t] = mean_best(p, index, r, &gold_scores[t]);
+        if (ok) best[t] = mean_best(p, index, r, &gold_scores[t], moments);
         llama2_rollouts_free(r);
     }
     free(index);
+    double mean = moments[1] / N_GRID, deviation = sqrt(fmax(0, moments[0] / N_GRID - mean * mean));
     return ok && state_write_json(l, "temperature.json",
-                                  json_pack("{s:f, s:o, s:o, s:o}", "temperature", grid[choose_temperature(best)],
+                                  json_pack("{s:f, s:f, s:o, s:o, s:o}", "temperature",
+                                            grid[choose_temperature(best, deviation)], "deviation", deviation,
                                             "temperatures", numbers(grid, N_GRID), "best", numbers(best, N_GRID),
                                             "gold", numbers(gold_scores, N_GRID)));
 }
@@ -195,7 +203,7 @@ bool step_sample(loop *l)
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    double temperature = 1, gold_score = 0;
+    double temperature = 1, gold_score = 0, moments[2] = {0};
     size_t n = (size_t)p->set.reject_prompts, first = (size_t)((version - 1) * p->set.reject_shift),
            *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
     uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
@@ -213,7 +221,7 @@ bool step_sample(loop *l)
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {
         best_of_n(r, &best, &median);
-        mean_best(p, index, r, &gold_score);
+        mean_best(p, index, r, &gold_score, moments);
         ok = state_write_json(l, "sampled.json",
                               json_pack("{s:i, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
                                         temperature, "gold", gold_score, "prompts", p->pool_metrics.n_prompts, "unsafe",
