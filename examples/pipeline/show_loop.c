@@ -330,7 +330,7 @@ static bool show_accuracies(loop *l, report *r)
     static const char *const models[] = {"helpful", "safety"}, *const titles[] = {"Accuracy of the helpfulness model",
                                                                                   "Accuracy of the safety model"};
     int n = (int)l->iterations;
-    char names[LOOP_VERSIONS][8];
+    char names[LOOP_VERSIONS][16];
     const char *groups[LOOP_VERSIONS];
     double before[LOOP_VERSIONS], fresh[LOOP_VERSIONS], all[LOOP_VERSIONS];
     for (int i = 0; i < n; i++) {
