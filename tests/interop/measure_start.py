@@ -35,10 +35,9 @@ def by_llama2(path):
 
 
 def by_llama_cpp(path):
-    from llama_cpp import Llama
-
     from compare import loss
     from host import THREADS
+    from peer_llama_cpp import Llama
     begin = time.perf_counter()
     model = Llama(path, n_ctx=512, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
     model.eval(PROMPT.tolist())

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import host
+from peer_llama_cpp import Llama
 
 GGML_TYPE_F32 = 0
 torch.set_num_threads(host.THREADS)
@@ -34,7 +35,7 @@ class LlamaCpp:
     """llama.cpp with keys and values in f32, so that only its products differ."""
 
     def __init__(self, path, n_ctx=4096, logits_all=True):
-        self.model = llama_cpp.Llama(str(path), n_ctx=n_ctx, n_batch=512, n_ubatch=512, logits_all=logits_all, type_k=GGML_TYPE_F32, type_v=GGML_TYPE_F32, n_threads=host.THREADS,
+        self.model = Llama(str(path), n_ctx=n_ctx, n_batch=512, n_ubatch=512, logits_all=logits_all, type_k=GGML_TYPE_F32, type_v=GGML_TYPE_F32, n_threads=host.THREADS,
                            n_threads_batch=host.THREADS, verbose=False)
 
     def logits(self, tokens):
