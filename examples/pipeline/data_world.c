@@ -99,6 +99,10 @@ static void loop_settings(pipeline_settings *s)
     s->tune_prompts = 64;
     s->reject_prompts = 800;
     s->reject_shift = 400;
+    s->ppo_iterations = 40;
+    s->ppo_batch = 512;
+    s->ppo_minibatch = 128;
+    s->ppo_beta = 0.1;
     s->save_every = 200;
 }
 

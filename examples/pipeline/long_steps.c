@@ -50,7 +50,7 @@ bool step_ppo(loop *l)
     int64_t iterations = p->set.ppo_iterations, batch = p->set.ppo_batch;
     char folder[4096], note[96] = "";
     train_settings set = settings(l, folder);
-    set.save_every = (set.save_every + 19) / 20; /* an iteration takes as long as some 20 steps of pretraining */
+    set.save_every = (set.save_every + 49) / 50; /* an iteration takes as long as some 50 steps of pretraining */
     run r = {0};
     llama2_reward_model *critic = NULL;
     bool ok =

@@ -458,7 +458,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"fine-tuning on the best: learning rate", "2e-5", "as above", ""},
         {"fine-tuned from", "not stated (\"similar to SFT\")", "docs/loop.md", ""},
         {"samples chosen over", "V1 .. V3: the version before; then all", "docs/loop.md", ""},
-        {"PPO batch / minibatch", "512 / 64", "short answers, small model", ""},
+        {"PPO batch / minibatch", "512 / 64", "fewer, surer steps", ""},
         {"PPO iterations", "200 .. 400", "time", ""},
         {"PPO learning rate", "1e-6", "as above", ""},
         {"PPO beta", "0.01", "fewer, larger steps: held nearer to where they begin", ""},
