@@ -31,10 +31,14 @@ bool step_pretrain(loop *l)
         if (!ok) break;
         json_t *line = run_metrics(&m);
         if (r.step % every == 0 || r.step + 1 == steps) {
-            ok = held_out_loss(p, &p->held_out_loss);
+            app_defer(&p->app, true); /* the step is done, but not yet written down */
+            r.torn = true;
+            ok = app_try(&p->app, held_out_loss(p, &p->held_out_loss) ? 0 : -1, "held-out loss");
+            r.torn = !ok;
             app_put(line, "held_out_loss", p->held_out_loss);
         }
-        ok = run_log(&r, line) && ok && run_step(&r, r.step + 1 < steps);
+        ok = ok ? run_log(&r, line) && run_step(&r, r.step + 1 < steps) : (json_decref(line), false);
+        app_defer(&p->app, false);
         snprintf(note, sizeof note, "loss %.3f", m.loss);
         progress_update(&r.bar, (uint64_t)m.total_tokens, note);
     }
