@@ -1,6 +1,7 @@
 #include "train/gatt.h"
 #include "base/alloc.h"
 #include "infer/generate.h"
+#include "infer/stops.h"
 #include "model/model.h"
 #include "tokenizer/chat.h"
 #include <inttypes.h>
@@ -315,11 +316,11 @@ static void put(void *user, const char *text, size_t length)
 }
 
 /* Without the token that ended it, and those that the tokenizer does not have: they are no text. */
-static void decode(const llama2_tokenizer *tok, const l2_gatt_exchange *turn, sink *to)
+static void decode(const llama2_tokenizer *tok, const l2_gatt_exchange *turn, uint32_t flags, sink *to)
 {
     l2_decode_state state;
     int32_t n = turn->n_tokens - (turn->ended_by == LLAMA2_END_EOS);
-    l2_decode_begin(&state, 0);
+    l2_decode_begin(&state, flags);
     for (int32_t i = 0; i < n; i++)
         if (turn->tokens[i] < tok->n_pieces) l2_decode_step(tok, &state, turn->tokens[i], put, to);
     l2_decode_end(&state, put, to);
@@ -339,9 +340,18 @@ static llama2_status find_markers(const llama2_gatt *g, const l2_gatt_text *answ
     return status == LLAMA2_E_INJECTION ? LLAMA2_OK : status;
 }
 
+/* Where the text ends that a stop string ended: before it. */
+static size_t before_stop(llama2_stops *stops, const char *text, size_t length)
+{
+    int32_t which;
+    l2_stops_reset(stops);
+    size_t end = l2_stops_find(stops, text, length, &which);
+    return which >= 0 ? end - stops->stops[which].length : length;
+}
+
 /* Sample s of the rollouts as the answer of a dialogue. */
 static llama2_status keep_answer(const llama2_gatt *g, int32_t d, const llama2_rollouts *r, int32_t s, int64_t context,
-                                 uint8_t *state)
+                                 uint32_t flags, llama2_stops *stops, uint8_t *state)
 {
     l2_gatt_exchange *turn = turn_of(g, d, g->n_done);
     const int32_t *tokens = r->tokens + r->offsets[s] + r->prompt_lengths[s];
@@ -351,10 +361,11 @@ static llama2_status keep_answer(const llama2_gatt *g, int32_t d, const llama2_r
     turn->ended_by = r->ended_by[s];
     L2_TRY(l2_alloc(g->ctx, (size_t)turn->n_tokens, sizeof *tokens, &turn->tokens));
     memcpy(turn->tokens, tokens, (size_t)turn->n_tokens * sizeof *tokens);
-    decode(g->tokenizer, turn, &text);
+    decode(g->tokenizer, turn, flags, &text);
     L2_TRY(l2_alloc(g->ctx, text.length + 1, 1, &turn->answer.text));
     text = (sink){turn->answer.text, 0};
-    decode(g->tokenizer, turn, &text);
+    decode(g->tokenizer, turn, flags, &text);
+    if (turn->ended_by == LLAMA2_END_STOP) text.length = before_stop(stops, text.text, text.length);
     text.text[text.length] = 0;
     turn->answer.length = text.length;
     L2_TRY(find_markers(g, &turn->answer, state));
@@ -399,9 +410,11 @@ llama2_status l2_gatt_turn(llama2_gatt *g, llama2_model *policy, const llama2_ro
     llama2_status status = LLAMA2_OK;
     int32_t context = policy->config.max_seq_len;
     llama2_rollouts *rollouts = NULL;
+    llama2_stops *stops = NULL;
     uint8_t *states = NULL;
     rows r = {.n = 0};
     L2_TRY(check_turn(g, policy, o));
+    if (o->n_stops > 0) L2_CHECK(l2_stops_new(g->ctx, o->stops, o->stop_lengths, o->n_stops, &stops));
     L2_CHECK(begin_rows(g, &r));
     L2_CHECK(l2_alloc(g->ctx, (size_t)g->n_dialogues, 1, &states));
     memcpy(states, g->states, (size_t)g->n_dialogues);
@@ -419,7 +432,7 @@ llama2_status l2_gatt_turn(llama2_gatt *g, llama2_model *policy, const llama2_ro
         L2_CHECK(l2_rollout(policy, &prompts, o, r.ids, &rollouts));
     }
     for (int32_t s = 0; s < r.n; s++)
-        L2_CHECK(keep_answer(g, r.dialogues[s], rollouts, s, context, &states[r.dialogues[s]]));
+        L2_CHECK(keep_answer(g, r.dialogues[s], rollouts, s, context, o->decode_flags, stops, &states[r.dialogues[s]]));
     memcpy(g->states, states, (size_t)g->n_dialogues);
     g->temperature = o->sampling->temperature;
     g->n_done++;
@@ -428,6 +441,7 @@ done:
     if (status < 0) {
         for (int32_t s = 0; s < r.n; s++) free_answer(g, turn_of(g, r.dialogues[s], g->n_done));
     }
+    l2_stops_release(stops);
     l2_rollouts_free(rollouts);
     l2_free(g->ctx, states);
     free_rows(g, &r);

@@ -291,6 +291,42 @@ START_TEST(a_dropped_dialogue_changes_no_other)
 }
 END_TEST
 
+/* The text up to the stop string is what the dialogue goes on from; the tokens stay as they were sampled. */
+START_TEST(a_stop_string_is_no_part_of_the_answer)
+{
+    world plain, w;
+    begin(&plain, 1);
+    create(&plain);
+    ck_ok(llama2_gatt_turn(plain.gatt, plain.model, &plain.rollout, NULL));
+    begin(&w, 1);
+    create(&w);
+    llama2_gatt_answer whole = answer_of(&plain, 0, 0);
+    ck_assert_uint_gt(whole.length, 3);
+    const char *stops[] = {whole.text + whole.length - 2};
+    const size_t lengths[] = {1};
+    size_t expected = (size_t)((const char *)memchr(whole.text, *stops[0], whole.length) - whole.text);
+    w.rollout.tokenizer = w.tok;
+    w.rollout.stops = stops;
+    w.rollout.stop_lengths = lengths;
+    w.rollout.n_stops = 1;
+    all_turns(&w);
+    llama2_gatt_answer cut = answer_of(&w, 0, 0);
+    ck_assert_int_eq(cut.ended_by, LLAMA2_END_STOP);
+    ck_assert_uint_eq(cut.length, expected);
+    ck_assert_mem_eq(cut.text, whole.text, expected);
+    ck_assert(cut.text[expected] == 0);
+    llama2_rollouts *examples; /* whose prompts have the answers as they were cut */
+    ck_ok(llama2_gatt_examples(w.gatt, &examples));
+    llama2_rollouts_view v = view_of(examples);
+    int32_t ids[ROOM];
+    ck_assert_int_eq(v.prompt_lengths[0], (int32_t)expected_prompt(&w, 0, n_turns[0] - 1, 1, ids));
+    ck_assert_mem_eq(v.tokens, ids, (size_t)v.prompt_lengths[0] * sizeof *ids);
+    llama2_rollouts_free(examples);
+    end(&w);
+    end(&plain);
+}
+END_TEST
+
 START_TEST(the_same_bits_for_any_number_of_threads)
 {
     static int32_t first[4 * CONTEXT];
@@ -514,7 +550,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("train/gatt");
     ADD_CASE(suite, "examples", the_instruction_is_said_once_and_the_last_answer_learnt,
              an_example_for_each_answer_where_asked, answers_of_the_host_stay, a_dropped_dialogue_changes_no_other,
-             the_same_bits_for_any_number_of_threads);
+             the_same_bits_for_any_number_of_threads, a_stop_string_is_no_part_of_the_answer);
     ADD_CASE(suite, "dialogues that end", a_full_context_closes_a_dialogue,
              an_example_that_does_not_fit_closes_a_dialogue, an_answer_with_markers_closes_a_dialogue);
     ADD_CASE(suite, "refusals", dialogues_that_can_not_be, turns_that_can_not_be, handles_are_freed_in_any_order);
