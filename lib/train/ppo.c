@@ -141,12 +141,11 @@ static double sum_loss(const minibatch *b, const double *loss)
     return sum;
 }
 
-static void count_values(const minibatch *b, double loss, double lr, totals *sums)
+static void count_values(const minibatch *b, double loss, totals *sums)
 {
     for (int64_t i = 0; i < b->n_targets; i++) sums->value_clipped += b->value_clipped[b->targets[i]];
     sums->value_loss += loss;
     sums->value_tokens += b->n_targets;
-    sums->value_lr = lr;
 }
 
 static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double temperature, totals *sums)
@@ -166,6 +165,7 @@ static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double te
     L2_TRY(l2_trainer_end(policy, status));
     L2_TRY(l2_trainer_update(policy, &step));
     sums->policy_lr = step.lr;
+    if (head) sums->value_lr = step.lr * policy->options.value_head_lr_ratio;
     if (step.skipped) return LLAMA2_OK;
     for (int64_t i = 0; i < b->n_targets; i++) {
         int64_t t = b->targets[i];
@@ -178,7 +178,7 @@ static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double te
     sums->policy_tokens += b->n_targets;
     sums->policy_norm += step.grad_norm;
     sums->policy_steps++;
-    if (head) count_values(b, of_values, step.lr * policy->options.value_head_lr_ratio, sums);
+    if (head) count_values(b, of_values, sums);
     return LLAMA2_OK;
 }
 
@@ -194,7 +194,7 @@ static llama2_status step_critic(llama2_trainer *critic, minibatch *b, totals *s
     L2_TRY(l2_trainer_update(critic, &step));
     sums->value_lr = step.lr;
     if (step.skipped) return LLAMA2_OK;
-    count_values(b, loss, step.lr, sums);
+    count_values(b, loss, sums);
     sums->value_norm += step.grad_norm;
     sums->value_steps++;
     return LLAMA2_OK;

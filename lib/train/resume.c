@@ -103,6 +103,11 @@ static llama2_status write_trainer(llama2_checkpoint *checkpoint, const char *na
     L2_TRY(write_arena(w, model->dtype, o->v, t->n_elements));
     l2_tensor rest = not_in_folder(t);
     L2_TRY(write_arena(w, model->dtype, rest.data, rest.shape[0]));
+    const llama2_reward_model *head = t->options.value_head;
+    if (head) {
+        L2_TRY(l2_state_f64(w, head->shift));
+        L2_TRY(l2_state_f64(w, head->scale));
+    }
     return l2_state_end(w);
 }
 
@@ -224,7 +229,8 @@ static llama2_status read_head(l2_cursor *c, const llama2_trainer *t, trainer_he
                        " of dtype %" PRId32,
                        c->name, h->n_elements, h->dtype, t->n_elements, model->dtype);
     }
-    size_t bytes = (size_t)(2 * t->n_elements + not_in_folder(t).shape[0]) * l2_dtype_size(model->dtype);
+    size_t bytes = (size_t)(2 * t->n_elements + not_in_folder(t).shape[0]) * l2_dtype_size(model->dtype) +
+                   (t->options.value_head ? 2 * sizeof(double) : 0);
     if (h->bad_in_a_row > INT32_MAX || h->updates < 0 || h->step < 0 || c->size - c->at != bytes) {
         return l2_fail(LLAMA2_E_FORMAT,
                        "checkpoint: the state of trainer \"%s\" has %zu bytes where %zu belong, or a negative count",
@@ -262,6 +268,11 @@ static llama2_status restore(llama2_trainer *t, const trainer_head *h, const lla
     L2_TRY(read_arena(c, model->dtype, t->optimizer->v, t->n_elements));
     l2_tensor rest = not_in_folder(t);
     L2_TRY(read_arena(c, model->dtype, rest.data, rest.shape[0]));
+    llama2_reward_model *head = t->options.value_head;
+    if (head) {
+        L2_TRY(l2_cursor_f64(c, &head->shift));
+        L2_TRY(l2_cursor_f64(c, &head->scale));
+    }
     t->optimizer->updates = h->updates;
     t->step = h->step;
     t->total_tokens = h->total_tokens;
