@@ -174,6 +174,7 @@ llama2_status l2_comparisons_create(const llama2_preferences *p, const llama2_to
         return l2_fail(LLAMA2_E_INVALID, "comparisons: max_tokens is %" PRId64 ", less than 0", o->max_tokens);
     L2_CHECK(new_comparisons(p->ctx, o, &c));
     for (int64_t i = 0; i < n; i++) {
+        L2_CHECK(l2_context_check(p->ctx));
         const llama2_preference *r = NULL;
         int64_t index = indices ? indices[i] : first + i;
         L2_CHECK(l2_preferences_at(p, index, &r));

@@ -1,5 +1,6 @@
 #include "train/distill.h"
 #include "infer/generate.h"
+#include "model/forward.h"
 #include "train/scores.h"
 #include <inttypes.h>
 #include <math.h>
@@ -82,6 +83,7 @@ llama2_status l2_distill(llama2_model *policy, const llama2_reward_model *safety
                        prompts->n_sequences, preprompted->n_sequences);
     }
     L2_TRY(l2_rollout_check(policy, preprompted, options)); /* before the other one takes its time */
+    L2_TRY(l2_batch_check(safety->model, prompts));
     L2_CHECK(l2_rollout(policy, prompts, options, NULL, &before));
     sampling.sample_id += (uint64_t)before->n_samples;
     behind.sampling = &sampling;

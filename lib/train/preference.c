@@ -78,7 +78,7 @@ static llama2_status check_range(int32_t value, int32_t first, int32_t last, con
                    first, last);
 }
 
-static llama2_status check_record(const llama2_preference *r)
+llama2_status l2_preference_check(const llama2_preference *r)
 {
     L2_TRY(check_range(r->kind, LLAMA2_KIND_HELPFUL, LLAMA2_KIND_SAFETY, "kind"));
     L2_TRY(check_range(r->chosen, -1, 1, "chosen"));
@@ -250,7 +250,7 @@ static llama2_status reserve(llama2_preferences *p)
 llama2_status l2_preferences_add(llama2_preferences *p, const llama2_preference *record)
 {
     int64_t *slot = NULL;
-    L2_TRY(check_record(record));
+    L2_TRY(l2_preference_check(record));
     L2_TRY(reserve(p));
     if (record->id && *record->id) {
         slot = slot_of(p, record->id);
@@ -306,7 +306,7 @@ llama2_status l2_preferences_annotate(llama2_preferences *p, int64_t index, cons
     if (a->annotator) record.annotator = a->annotator;
     if (a->batch) record.batch = a->batch;
     if (a->guideline) record.guideline = a->guideline;
-    L2_TRY(check_record(&record));
+    L2_TRY(l2_preference_check(&record));
     L2_TRY(copy_record(p->ctx, &record, &now));
     l2_free(p->ctx, p->records[index]);
     p->records[index] = now;

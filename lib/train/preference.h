@@ -23,6 +23,8 @@ int32_t l2_preference_bin(const llama2_preference *record);
 
 llama2_status l2_preferences_create(llama2_context *ctx, llama2_preferences **out);
 void l2_preferences_free(llama2_preferences *preferences);
+/* What l2_preferences_add refuses whatever the collection holds. */
+llama2_status l2_preference_check(const llama2_preference *record);
 llama2_status l2_preferences_add(llama2_preferences *preferences, const llama2_preference *record);
 /* Drops the records from n on. */
 void l2_preferences_truncate(llama2_preferences *preferences, int64_t n);

@@ -46,8 +46,19 @@ static int32_t report(void *user, const llama2_rollout_event *event)
     return r->options->progress(r->options->user, &both);
 }
 
-static llama2_status check(const side *s, const llama2_preferences_sample_options *o)
+static llama2_sampling sampling_of(const side *s, const llama2_preferences_sample_options *o)
 {
+    return (llama2_sampling){.struct_size = sizeof(llama2_sampling),
+                             .top_k = o->top_k,
+                             .temperature = s->temperature,
+                             .top_p = o->top_p,
+                             .seed = o->seed,
+                             .sample_id = s->first_id};
+}
+
+static llama2_status check(const side *s, int32_t n, const llama2_preferences_sample_options *o)
+{
+    llama2_sampling sampling = sampling_of(s, o);
     int32_t vocabulary = s->model->config.vocab_size, room = s->model->config.max_seq_len;
     if (s->tokenizer->n_pieces > vocabulary)
         return l2_fail(LLAMA2_E_MISMATCH,
@@ -59,10 +70,12 @@ static llama2_status check(const side *s, const llama2_preferences_sample_option
                        "llama2_preferences_sample: max_new_tokens is %" PRId32 ", expected 1 .. %" PRId32
                        ": the model's context less one",
                        o->max_new_tokens, room - 1);
-    if (o->first_sample_id >= other_model)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_preferences_sample: first_sample_id is %" PRIu64 ", not below 2^63",
-                       o->first_sample_id);
-    return LLAMA2_OK;
+    if (o->first_sample_id > other_model - (uint64_t)n)
+        return l2_fail(LLAMA2_E_INVALID,
+                       "llama2_preferences_sample: first_sample_id is %" PRIu64 ", of %" PRId32
+                       " dialogues the last one not below 2^63",
+                       o->first_sample_id, n);
+    return l2_sampling_check(&sampling, vocabulary, 0);
 }
 
 /* The dialogues as the prompts of a model. */
@@ -96,12 +109,7 @@ static llama2_status encode_prompts(side *s, const llama2_chat *dialogues, int32
 static llama2_status sample(side *s, const llama2_preferences_sample_options *o, reporting *reports)
 {
     llama2_batch prompts;
-    llama2_sampling sampling = {.struct_size = sizeof sampling,
-                                .top_k = o->top_k,
-                                .temperature = s->temperature,
-                                .top_p = o->top_p,
-                                .seed = o->seed,
-                                .sample_id = s->first_id};
+    llama2_sampling sampling = sampling_of(s, o);
     llama2_rollout_options ro = {
         .struct_size = sizeof ro, .samples_per_prompt = 1, .max_new_tokens = o->max_new_tokens, .sampling = &sampling};
     if (o->progress) {
@@ -110,7 +118,6 @@ static llama2_status sample(side *s, const llama2_preferences_sample_options *o,
     }
     L2_TRY(l2_packer_batch(s->prompts, &prompts));
     L2_TRY(l2_batch_check(s->model, &prompts));
-    L2_TRY(l2_sampling_check(&sampling, s->model->config.vocab_size, 0));
     L2_TRY(l2_model_enter(s->model, 0));
     llama2_status status = l2_generate(s->model, &prompts, &ro, NULL, &s->rollouts);
     l2_model_leave(s->model, 0);
@@ -172,6 +179,39 @@ static void name_record(const llama2_preference *r, uint64_t seed, uint64_t samp
     snprintf(id, 17, "%016" PRIx64, h);
 }
 
+/* The record of dialogue i, but for responses and id. */
+static llama2_preference record_of(const llama2_chat *dialogue, int32_t i, const char *const *models,
+                                   const double *temperatures, const llama2_preferences_sample_options *o)
+{
+    return (llama2_preference){.struct_size = sizeof(llama2_preference),
+                               .n_messages = dialogue->n_messages,
+                               .roles = dialogue->roles,
+                               .texts = dialogue->texts,
+                               .lengths = dialogue->lengths,
+                               .models = models,
+                               .temperatures = temperatures,
+                               .kind = o->kinds ? o->kinds[i] : LLAMA2_KIND_HELPFUL,
+                               .chosen = -1,
+                               .rating = -1,
+                               .batch = o->batch,
+                               .guideline = o->guideline};
+}
+
+/* What a record would be refused for is said before anything is sampled. */
+static llama2_status check_records(const side sides[2], const llama2_chat *dialogues, int32_t n,
+                                   const llama2_preferences_sample_options *o)
+{
+    const char *const models[] = {sides[0].name, sides[1].name}, *const none[] = {"", ""};
+    const double temperatures[] = {sides[0].temperature, sides[1].temperature};
+    for (int32_t i = 0; i < n; i++) {
+        llama2_preference r = record_of(&dialogues[i], i, models, temperatures, o);
+        r.responses = none;
+        llama2_status status = l2_preference_check(&r);
+        if (status < 0) return l2_fail_in(status, "llama2_preferences_sample: dialogue %" PRId32, i);
+    }
+    return LLAMA2_OK;
+}
+
 static llama2_status add_record(llama2_preferences *p, side sides[2], const llama2_chat *dialogue, int32_t i,
                                 const llama2_preferences_sample_options *o)
 {
@@ -191,20 +231,9 @@ static llama2_status add_record(llama2_preferences *p, side sides[2], const llam
         models[k] = s->name;
         temperatures[k] = s->temperature;
     }
-    llama2_preference r = {.struct_size = sizeof r,
-                           .n_messages = dialogue->n_messages,
-                           .roles = dialogue->roles,
-                           .texts = dialogue->texts,
-                           .lengths = dialogue->lengths,
-                           .responses = responses,
-                           .response_lengths = lengths,
-                           .models = models,
-                           .temperatures = temperatures,
-                           .kind = o->kinds ? o->kinds[i] : LLAMA2_KIND_HELPFUL,
-                           .chosen = -1,
-                           .rating = -1,
-                           .batch = o->batch,
-                           .guideline = o->guideline};
+    llama2_preference r = record_of(dialogue, i, models, temperatures, o);
+    r.responses = responses;
+    r.response_lengths = lengths;
     name_record(&r, o->seed, sample_id, id);
     r.id = id;
     return l2_preferences_add(p, &r);
@@ -254,7 +283,8 @@ llama2_status l2_preferences_sample(llama2_preferences *p, llama2_model *a, llam
                       .first_id = o->first_sample_id + other_model}};
     L2_CHECK(l2_alloc(ctx, (size_t)n, sizeof *full, &full));
     L2_CHECK(read_dialogues(dialogues, n, full));
-    for (int k = 0; k < 2; k++) L2_CHECK(check(&sides[k], o));
+    for (int k = 0; k < 2; k++) L2_CHECK(check(&sides[k], n, o));
+    L2_CHECK(check_records(sides, full, n, o));
     for (int k = 0; k < 2; k++)
         L2_CHECK(encode_prompts(&sides[k], full, n, sides[k].model->config.max_seq_len - o->max_new_tokens));
     for (int k = 0; k < 2; k++) {

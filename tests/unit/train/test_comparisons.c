@@ -106,11 +106,14 @@ START_TEST(pairs_are_what_was_chosen)
     ck_ok(llama2_comparisons_pairs(c, NULL, 6, 2, &pairs));
     ck_fails(llama2_comparisons_pairs(c, NULL, 7, 2, &pairs), LLAMA2_E_INVALID);
     ck_fails(llama2_comparisons_pairs(c, NULL, 0, 0, &pairs), LLAMA2_E_INVALID);
+    ck_fails(llama2_comparisons_pairs(c, NULL, INT64_MAX, 2, &pairs), LLAMA2_E_INVALID);
+    ck_fails(llama2_comparisons_pairs(c, NULL, -1, 2, &pairs), LLAMA2_E_INVALID);
     llama2_comparisons_free(c);
     ck_ok(llama2_comparisons_create(f.p, f.tokenizer, order, 0, 3, NULL, &counts, &c)); /* some records, by index */
     ck_assert(counts.n_pairs == 2 && counts.n_unsafe == 1);
     llama2_comparisons_free(c);
     ck_fails(llama2_comparisons_create(f.p, f.tokenizer, NULL, 5, 7, NULL, &counts, &c), LLAMA2_E_INVALID);
+    ck_fails(llama2_comparisons_create(f.p, f.tokenizer, NULL, INT64_MAX, 2, NULL, &counts, &c), LLAMA2_E_INVALID);
     ck_assert_ptr_null(c);
     o.margin = 3;
     ck_fails(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, &o, &counts, &c), LLAMA2_E_INVALID);

@@ -295,6 +295,13 @@ START_TEST(the_same_bits_for_any_number_of_threads)
 }
 END_TEST
 
+static int32_t nothing_is_sampled(void *user, const llama2_rollout_event *event)
+{
+    (void)user;
+    ck_abort_msg("%lld tokens sampled", (long long)event->tokens);
+    return 1;
+}
+
 START_TEST(what_can_not_be_distilled)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -311,6 +318,16 @@ START_TEST(what_can_not_be_distilled)
     ck_fails(llama2_distill(model, safety, &p.bare, &fewer, &o, &before, &after, keep, NULL), LLAMA2_E_MISMATCH);
     ck_assert(!before && !after);
     ck_fails(llama2_distill(model, safety, &none, &none, &o, NULL, &after, keep, NULL), LLAMA2_E_INVALID);
+    llama2_config tiny = small_config(0);
+    tiny.vocab_size = 3; /* of a safety model that knows no token of the prompts: told before anything is sampled */
+    llama2_model *other;
+    ck_ok(llama2_model_create(ctx, &tiny, NULL, &other));
+    llama2_reward_model *foreign = small_reward_model(ctx, other, LLAMA2_HEAD_NORMAL);
+    o.progress = nothing_is_sampled;
+    ck_fails(llama2_distill(model, foreign, &p.bare, &p.preprompted, &o, NULL, &after, keep, NULL), LLAMA2_E_INVALID);
+    o.progress = NULL;
+    llama2_reward_model_free(foreign);
+    llama2_model_free(other);
     static int32_t many[160];
     static const int64_t offsets[] = {0, 160};
     llama2_batch longest = {.struct_size = sizeof longest,

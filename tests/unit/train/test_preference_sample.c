@@ -198,8 +198,21 @@ START_TEST(failures_add_nothing)
         ck_assert_int_eq(llama2_preferences_count(p), 0);                                                              \
         o = small_options();                                                                                           \
     } while (0)
-    o.temperature_b = -1;
-    SAMPLE(LLAMA2_E_INVALID);
+    /* what can be told is told before anything is sampled */
+#define TOLD(field, value)                                                                                             \
+    do {                                                                                                               \
+        o.field = value;                                                                                               \
+        o.progress = on_progress;                                                                                      \
+        o.user = &w;                                                                                                   \
+        SAMPLE(LLAMA2_E_INVALID);                                                                                      \
+        ck_assert_int_eq(w.samples, 0);                                                                                \
+    } while (0)
+    static const int32_t kinds[DIALOGUES] = {[DIALOGUES - 1] = 7};
+    TOLD(temperature_b, -1);
+    TOLD(kinds, kinds);
+    TOLD(guideline, "\xFF");
+    TOLD(model_b, "\xFF");
+    TOLD(first_sample_id, ((uint64_t)1 << 63) - DIALOGUES + 1);
     o.top_p = 2;
     SAMPLE(LLAMA2_E_INVALID);
     o.max_new_tokens = 160;
