@@ -207,6 +207,8 @@ static const char *add_demonstrations(records *all, const json_t *line)
     if (instruction) {
         size_t i;
         json_t *instance;
+        if (json_array_size(json_object_get(line, "instances")) == 0)
+            return "an \"instruction\" without \"instances\", which hold its inputs and outputs";
         json_array_foreach(json_object_get(line, "instances"), i, instance)
         {
             const char *input = string_at(instance, "input"), *output = string_at(instance, "output");
@@ -357,8 +359,8 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
         const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
                             : kind == RECORD_COMPARISON  ? add_comparison(all, line)
-                             : kind == RECORD_TURNS       ? add_turns(all, line)
-                                                          : records_add_prompt(all, line);
+                            : kind == RECORD_TURNS       ? add_turns(all, line)
+                                                         : records_add_prompt(all, line);
         json_decref(line);
         if (wrong) {
             status = jsonl_fail(reader, "%s", wrong);

@@ -118,6 +118,13 @@ START_TEST(dialogues_under_an_instruction)
 }
 END_TEST
 
+START_TEST(an_instruction_without_instances_is_an_error)
+{
+    ck_assert(!read_lines("{\"instruction\": \"a\", \"output\": \"b\"}\n", RECORD_DEMONSTRATION));
+    ck_assert_msg(strstr(error, "instances") != NULL, "%s", error);
+}
+END_TEST
+
 START_TEST(earliest_turn_is_lost_first)
 {
     int32_t tokens[ROOM];
@@ -241,6 +248,7 @@ Suite *test_suite(void)
     tcase_add_test(tests, weights_of_answers);
     tcase_add_test(tests, only_the_last_answer_where_a_line_says_so);
     tcase_add_test(tests, dialogues_under_an_instruction);
+    tcase_add_test(tests, an_instruction_without_instances_is_an_error);
     tcase_add_test(tests, earliest_turn_is_lost_first);
     tcase_add_test(tests, comparisons);
     tcase_add_test(tests, annotated_comparisons);
