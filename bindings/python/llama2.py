@@ -233,6 +233,10 @@ class llama2_gatt(Structure):
     pass
 
 
+class llama2_mixture(Structure):
+    pass
+
+
 class llama2_shards(Structure):
     pass
 
@@ -254,10 +258,6 @@ class llama2_stops(Structure):
 
 
 class llama2_shard_writer(Structure):
-    pass
-
-
-class llama2_mixture(Structure):
     pass
 
 

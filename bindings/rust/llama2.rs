@@ -215,6 +215,11 @@ pub struct llama2_gatt {
 }
 
 #[repr(C)]
+pub struct llama2_mixture {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
 pub struct llama2_shards {
     _private: [u8; 0],
 }
@@ -241,11 +246,6 @@ pub struct llama2_stops {
 
 #[repr(C)]
 pub struct llama2_shard_writer {
-    _private: [u8; 0],
-}
-
-#[repr(C)]
-pub struct llama2_mixture {
     _private: [u8; 0],
 }
 

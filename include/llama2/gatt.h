@@ -18,7 +18,7 @@
  * - In the examples the instruction is the system message (the paper speaks of the "final system message"), which in
  *   Llama 2's format is a part of the first user's message; or, by an option, joined to that message as in sampling.
  * - The paper has whole dialogues, and samples one answer to each. Here any of the earlier answers may be the host's
- * and stay as they are; the others are sampled turn by turn, which needs the user's messages alone.
+ *   and stay as they are; the others are sampled turn by turn, which needs the user's messages alone.
  * - "Less verbose" instructions, half of them in the paper ("Figure: Napoleon." for "Always act as Napoleon from now"),
  *   are for the examples alone: what is sampled under the long form is learnt under the short one. See
  *   kept_instructions. The instructions are the host's text.
@@ -108,7 +108,8 @@ LLAMA2_API int32_t llama2_gatt_turns_left(const llama2_gatt *gatt);
 typedef struct llama2_gatt_answer {
     uint32_t struct_size;
     int32_t state;    /* of the dialogue, LLAMA2_GATT_* */
-    const char *text; /* UTF-8, `length` bytes and a NUL; as sampled, with white space at its ends; NULL: not there yet.
+    const char *text; /* UTF-8, `length` bytes and a NUL; as sampled, with white space at its ends, without the stop
+                         string that ended it; NULL: not there yet.
                          Valid until the handle is freed */
     size_t length;
     int32_t sampled;  /* 0: it is the host's */
@@ -124,9 +125,10 @@ LLAMA2_API llama2_status llama2_gatt_drop(llama2_gatt *gatt, int32_t dialogue);
 
 /*
  * The examples as rollouts of one sample a prompt, in the order of the dialogues that are open, and of their turns with
- * every_turn. The prompt is the dialogue up to the answer, with the instruction in its first turn only; the response
- * has the tokens as they were sampled. LOGPROBS are not there: the prompt is another. Errors: STATE while turns are
- * left, or when no dialogue is open. Since 0.1.
+ * every_turn; a dialogue that was closed gives none, nor for its earlier answers. The prompt is the dialogue up to the
+ * answer, with the instruction in its first turn only; the response has the tokens as they were sampled, those of a
+ * stop string too. LOGPROBS are not there: the prompt is another. Errors: STATE while turns are left, or when no
+ * dialogue is open. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_gatt_examples(const llama2_gatt *gatt, llama2_rollouts **out);
 

@@ -3,8 +3,9 @@
  * sources mixed by weight" of SFT). The host says how many items each source has and fetches them itself; nothing here
  * knows what an item is.
  *
- * Draw number p = 0, 1, 2, ... is a pure function of the seed, the recipe, the sources and p, in constant time: a data
- * loop resumes from one number, and any part of the sequence can be had without what comes before it.
+ * Draw number p = 0, 1, 2, ... is a pure function of the seed, the recipe, the sources and p, in time that grows
+ * with the logarithm of the number of sources: a data loop resumes from one number, and any part of the sequence can be
+ * had without what comes before it.
  */
 #ifndef LLAMA2_MIXTURE_H
 #define LLAMA2_MIXTURE_H
@@ -14,8 +15,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef struct llama2_mixture llama2_mixture;
 
 /* What a source is to the paper's recipes: one's own annotators' comparisons, or open data. */
 enum {

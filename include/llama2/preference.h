@@ -97,7 +97,8 @@ LLAMA2_API void llama2_annotation_init(llama2_annotation *annotation, size_t siz
 LLAMA2_API llama2_status llama2_preferences_annotate(llama2_preferences *preferences, int64_t index,
                                                      const llama2_annotation *annotation);
 
-/* Everything in the collection as one file, written atomically and checked by checksums when read. Since 0.1. */
+/* Everything in the collection as one file, written atomically and checked by checksums when read. Errors: IO,
+ * NOT_FOUND; of a file FORMAT, TRUNCATED, CORRUPT, UNSUPPORTED (of a newer version), LIMIT. Since 0.1. */
 LLAMA2_API llama2_status llama2_preferences_save(const llama2_preferences *preferences, const char *path);
 LLAMA2_API llama2_status llama2_preferences_load(llama2_context *ctx, const char *path, llama2_preferences **out);
 
@@ -155,12 +156,12 @@ typedef struct llama2_preferences_sample_options {
     int32_t top_k;                       /* default 0: all */
     int32_t reserved;                    /* 0 */
     uint64_t seed;                       /* default 0 */
-    uint64_t first_sample_id;            /* dialogue i has the id first_sample_id + i, below 2^63: what is sampled, and
-                                            which response stands first, depends on seed, id and models alone; default
-                                            0 */
-    const char *model_a, *model_b;       /* versions, for the records; NULL (default): not known */
-    const char *batch, *guideline;       /* for the records; NULL (default): not known */
-    const int32_t *kinds;                /* one a dialogue, LLAMA2_KIND_*; NULL (default): all HELPFUL */
+    uint64_t first_sample_id;      /* dialogue i has the id first_sample_id + i, all below 2^63: what is sampled, and
+                                      which response stands first, depends on seed, id and models alone; default
+                                      0 */
+    const char *model_a, *model_b; /* versions, for the records; NULL (default): not known */
+    const char *batch, *guideline; /* for the records; NULL (default): not known */
+    const int32_t *kinds;          /* one a dialogue, LLAMA2_KIND_*; NULL (default): all HELPFUL */
     const llama2_tokenizer *tokenizer_b; /* of b where it has another one; NULL (default): that of a */
     llama2_rollout_fn progress;          /* NULL: none; two responses a dialogue */
     void *user;
@@ -173,12 +174,14 @@ LLAMA2_API void llama2_preferences_sample_options_init(llama2_preferences_sample
  * user's message (loss_weights and date are not used), and adds n records without a choice, in the order of the
  * dialogues. Which response stands first is drawn for each dialogue, so that the place tells nothing of the model.
  * Responses lose white space at both ends; two may be equal. The id of a record is 16 hexadecimal digits, a hash of
- * seed, sample id, batch and all that was sampled. A dialogue that leaves no room for max_new_tokens is read without
+ * seed, sample id, batch and all that was sampled, so the same call twice into one collection is refused for its ids. A
+ * dialogue that leaves no room for max_new_tokens is read without
  * its earliest turns; the record has them all.
  *
  * The same bits for any number of threads. On failure nothing is added. Errors: CONTEXT when the last turn of a
  * dialogue alone leaves no room; MISMATCH when a tokenizer has more pieces than its model; those of
- * llama2_chat_encode and llama2_preferences_add. Since 0.1.
+ * llama2_chat_encode, llama2_preferences_add and llama2_rollout. What can be told is told before the first response is
+ * sampled. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_preferences_sample(llama2_preferences *preferences, llama2_model *a, llama2_model *b,
                                                    const llama2_tokenizer *tokenizer,

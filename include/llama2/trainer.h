@@ -36,7 +36,9 @@ typedef struct llama2_trainer_options {
     llama2_reward_model
         *value_head;            /* on the trunk of the model (llama2_reward_model_create_shared), trained along by
                                    llama2_ppo_update and llama2_trainer_backward_values: kept alive, one gradient,
-                                   one norm, one update; in checkpoints part of the trainer. NULL (default): none */
+                                   one norm, one update, in which it decays like the model's matrices whichever call
+                                   added the gradients; in checkpoints part of the trainer. MISMATCH for a head of
+                                   another trunk, or in a trainer for a reward model. NULL (default): none */
     double value_head_lr_ratio; /* its learning rate, as a multiple of the model's; default 1 */
 } llama2_trainer_options;
 

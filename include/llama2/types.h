@@ -110,6 +110,7 @@ typedef struct llama2_pool llama2_pool;
 typedef struct llama2_preferences llama2_preferences;
 typedef struct llama2_comparisons llama2_comparisons;
 typedef struct llama2_gatt llama2_gatt;
+typedef struct llama2_mixture llama2_mixture;
 typedef struct llama2_shards llama2_shards;
 typedef struct llama2_checkpoint llama2_checkpoint;
 

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-_Static_assert(sizeof(llama2_scored_pairs) == 48, "ABI");
+_Static_assert(sizeof(void *) != 8 || sizeof(llama2_scored_pairs) == 48, "ABI");
 _Static_assert(sizeof(llama2_reward_card) == 232, "ABI");
 
 static llama2_status read_pairs(const llama2_scored_pairs *pairs, llama2_scored_pairs *full, const char *call)

@@ -109,7 +109,7 @@ llama2_status l2_trainer_begin(llama2_trainer *trainer, const llama2_batch *batc
                        head_kind == L2_HEAD_LM
                            ? "the trainer is for a reward model: this call needs one made by llama2_trainer_create"
                            : "the trainer is for a language model: this call needs one made by "
-                             "llama2_trainer_create_for_reward");
+                             "llama2_trainer_create_for_reward, or one with a value_head in its options");
     }
     L2_TRY(l2_batch_check(trainer->model, batch));
     return l2_model_enter(trainer->model, 1);

@@ -226,7 +226,7 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
 /*
  * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in
  * registers. Meanwhile the next 16 rows, which follow in memory, are fetched in the order of their addresses: one stream is what memory is
-fastest at, 16 short ones are more than the hardware follows.
+ * fastest at, 16 short ones are more than the hardware follows.
  */
 
 /* One block of k; with `add` to what is in c. `ahead`: what is fetched meanwhile. */
