@@ -33,7 +33,7 @@ static double flops(product p)
 
 static float *numbers(int64_t n)
 {
-    float *p = aligned_alloc(64, ((size_t)n * sizeof *p + 63) / 64 * 64);
+    float *p = roof_memory((size_t)n * sizeof *p);
     if (!p) exit(1);
     uint32_t state = 1;
     for (int64_t i = 0; i < n; i++) {
@@ -91,7 +91,7 @@ int main(void)
     double peak = 0;
     for (int32_t threads = 1; threads <= most; threads = threads < most && 2 * threads > most ? most : 2 * threads) {
         llama2_context *ctx = context(threads, LLAMA2_GEMM_BUILTIN);
-        peak = roof_flops(ctx);
+        peak = roof_flops(ctx, 0.02);
         double read = roof_read(ctx, w, sizeof *w * MEMORY);
         printf("%s: %.0f GFLOP/s, memory %.1f GB/s\n", llama2_context_describe(ctx), peak * 1e-9, read * 1e-9);
         squares(ctx, llama2_context_describe(ctx), peak, x, w, y);

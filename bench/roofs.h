@@ -1,6 +1,7 @@
 /*
  * The machine's roofs, measured in the same run as what is compared with them: fused multiply-adds in fp32 with all
- * vector units busy, and reading memory. Both on the context's threads.
+ * vector units busy, and reading memory. Both on the context's threads, and over as long a time as what is held against
+ * them: no processor keeps up what it does in its best milliseconds.
  */
 #ifndef BENCH_ROOFS_H
 #define BENCH_ROOFS_H
@@ -11,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -46,7 +48,7 @@ static inline double best_time(void (*run)(void *), void *arg, double time)
     return best;
 }
 
-enum { ROOF_CHAINS = 10, ROOF_STEPS = 10000, ROOF_TASKS = 32 };
+enum { ROOF_CHAINS = 10, ROOF_STEPS = 10000, ROOF_TASKS = 32, ROOF_STREAMS = 4 };
 
 #if defined(__x86_64__)
 
@@ -98,6 +100,7 @@ static inline double roof_chains_scalar(void)
 typedef struct roof_job {
     llama2_context *ctx;
     double (*chains)(void);
+    int repeats;
     const uint64_t *memory;
     size_t words;
     volatile double sink[ROOF_TASKS];
@@ -107,22 +110,26 @@ static inline void roof_chains_task(void *arg, int32_t task, int32_t worker)
 {
     roof_job *job = arg;
     (void)worker;
-    job->sink[task] = job->chains();
+    for (int i = 0; i < job->repeats; i++) job->sink[task] = job->chains();
 }
 
 static inline void roof_read_task(void *arg, int32_t task, int32_t worker)
 {
     roof_job *job = arg;
     (void)worker;
-    size_t share = job->words / ROOF_TASKS;
-    const uint64_t *p = job->memory + share * (size_t)task;
-    uint64_t sum[32] = {0};
-    for (size_t i = 0; i + 32 <= share; i += 32) {
-        __builtin_prefetch(p + i + 512);
-        for (int j = 0; j < 32; j++) sum[j] += p[i + (size_t)j];
+    size_t length = job->words / (ROOF_TASKS * ROOF_STREAMS);
+    const uint64_t *p = job->memory + length * ROOF_STREAMS * (size_t)task;
+    uint64_t sum[ROOF_STREAMS][8] = {{0}}; /* of a line each */
+    for (size_t i = 0; i + 8 <= length; i += 8) {
+        for (int s = 0; s < ROOF_STREAMS; s++) {
+            const uint64_t *line = p + (size_t)s * length + i;
+            __builtin_prefetch(line + 128, 0, 2);
+            for (int j = 0; j < 8; j++) sum[s][j] += line[j];
+        }
     }
-    for (int j = 1; j < 32; j++) sum[0] += sum[j];
-    job->sink[task] = (double)sum[0];
+    uint64_t all = 0;
+    for (int i = 0; i < ROOF_STREAMS * 8; i++) all += sum[i / 8][i % 8];
+    job->sink[task] = (double)all;
 }
 
 static inline void roof_run_chains(void *arg)
@@ -134,16 +141,19 @@ static inline void roof_run_read(void *arg)
     l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_read_task, arg);
 }
 
-/* Floating-point operations a second, a multiply-add being two, with the context's instruction set. */
-static inline double roof_flops(llama2_context *ctx)
+/* Floating-point operations a second, a multiply-add being two, with the context's instruction set; the best of runs
+ * that take `stretch` seconds each, or a quarter of a second. */
+static inline double roof_flops(llama2_context *ctx, double stretch)
 {
-    roof_job job = {.ctx = ctx, .chains = roof_chains_scalar};
+    roof_job job = {.ctx = ctx, .chains = roof_chains_scalar, .repeats = 1};
     double lanes = 1;
 #if defined(__x86_64__)
     if (ctx->kernels_f32 == &l2_kernels_avx512) job.chains = roof_chains_avx512, lanes = 16;
     if (ctx->kernels_f32 == &l2_kernels_avx2) job.chains = roof_chains_avx2, lanes = 8;
 #endif
-    return 2 * lanes * ROOF_CHAINS * (double)ROOF_STEPS * ROOF_TASKS / best_time(roof_run_chains, &job, 0.3);
+    job.repeats = 1 + (int)(fmin(stretch, 0.25) / best_time(roof_run_chains, &job, 0.02));
+    double work = 2 * lanes * ROOF_CHAINS * (double)ROOF_STEPS * ROOF_TASKS * job.repeats;
+    return work / best_time(roof_run_chains, &job, 0.3);
 }
 
 /* Bytes a second, over memory far larger than the caches that the caller has filled. */
@@ -151,6 +161,18 @@ static inline double roof_read(llama2_context *ctx, const void *memory, size_t b
 {
     roof_job job = {.ctx = ctx, .memory = memory, .words = bytes / 8};
     return (double)bytes / best_time(roof_run_read, &job, 0.5);
+}
+
+/* Memory as the library's own: in huge pages where the system has them. NULL: there is not so much. */
+static inline void *roof_memory(size_t bytes)
+{
+    const size_t page = (size_t)2 << 20;
+    bytes = (bytes + page - 1) / page * page;
+    void *p = aligned_alloc(page, bytes);
+#if defined(MADV_HUGEPAGE)
+    if (p) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+    return p;
 }
 
 #endif

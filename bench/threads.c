@@ -71,7 +71,7 @@ static void close_side(side *s)
 
 static double multiply_adds(side *s)
 {
-    return 1e9 / roof_flops(s->ctx);
+    return 1e9 / roof_flops(s->ctx, 0);
 }
 
 static double reading(side *s)

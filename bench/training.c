@@ -33,7 +33,7 @@ static void measure(llama2_context *ctx, const bench_shape *s, int32_t n_sequenc
     for (int round = -1; round < ROUNDS; round++) {
         llama2_step_metrics metrics = {.struct_size = sizeof metrics};
         double t[4];
-        peak = fmax(peak, roof_flops(ctx));
+        peak = fmax(peak, roof_flops(ctx, 0.25));
         for (int i = 0; i < ((double)n * all_weights(s) < 1e10 ? 8 : 1); i++) {
             t[0] = seconds_of(ctx);
             must(llama2_model_logprobs(model, &batch, 1, logprobs, NULL));
@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 {
     llama2_context *ctx = bench_context(argc > 1 ? atoi(argv[1]) : 0);
     const char *which = argc > 2 ? argv[2] : "";
-    printf("%s: %.0f GFLOP/s\n", llama2_context_describe(ctx), roof_flops(ctx) * 1e-9);
+    printf("%s: %.0f GFLOP/s\n", llama2_context_describe(ctx), roof_flops(ctx, 0.25) * 1e-9);
     if (!*which || strcmp(which, "tiny") == 0) measure(ctx, &bench_tiny, 32, 64);
     if (!*which || strcmp(which, "15m") == 0) measure(ctx, &bench_15m, 8, 256);
     if (!*which || strcmp(which, "110m") == 0) measure(ctx, &bench_110m, 4, 256);

@@ -68,10 +68,10 @@ static bool fastest(bench *b, bench_case run, double *seconds)
 static bool measure(bench *b, const char *name, bench_case run, double flops, double bytes, double units,
                     const char *unit)
 {
-    double rates[MOST_ROUNDS], shares[MOST_ROUNDS], seconds, least = INFINITY, allowed = INFINITY;
-    if (!run(b, &seconds)) return false; /* warm */
+    double rates[MOST_ROUNDS], shares[MOST_ROUNDS], warm, seconds, least = INFINITY, allowed = INFINITY;
+    if (!run(b, &warm) || !run(b, &warm)) return false;
     for (int64_t i = 0; i < b->rounds; i++) {
-        double arithmetic = flops > 0 ? flops / roof_flops(b->ctx) : 0,
+        double arithmetic = flops > 0 ? flops / roof_flops(b->ctx, warm) : 0,
                reading = bytes > 0 ? bytes / roof_read(b->ctx, b->memory, MEMORY) : 0;
         if (!fastest(b, run, &seconds)) return false;
         rates[i] = units / seconds;
@@ -227,7 +227,7 @@ static bool run_engine(bench *b, int32_t gemm, const char *name)
     o.gemm = gemm;
     if (llama2_context_create(&o, &b->ctx) < 0) return false;
     printf("%s%s%s\n  roofs: %.0f GFLOP/s of multiply-adds, %.1f GB/s of reading\n", llama2_context_describe(b->ctx),
-           *name ? ", " : "", name, 1e-9 * roof_flops(b->ctx), 1e-9 * roof_read(b->ctx, b->memory, MEMORY));
+           *name ? ", " : "", name, 1e-9 * roof_flops(b->ctx, 0), 1e-9 * roof_read(b->ctx, b->memory, MEMORY));
     bool ok = true;
     for (int64_t size = 512; ok && size <= (b->quick ? 512 : 2048); size *= 2) {
         char label[64];
@@ -320,7 +320,7 @@ int main(int argc, char **argv)
     if (!is_one_of(b.engine, "builtin", "cblas", "all"))
         return args_usage(&program, "--engine %s: expected builtin, cblas or all", b.engine);
     if (b.quick) b.size = strcmp(b.size, "both") == 0 ? "15m" : b.size, b.rounds = 3, b.batch = 2, b.length = 256;
-    b.memory = aligned_alloc(64, MEMORY);
+    b.memory = roof_memory(MEMORY);
     if (!b.memory) return args_error(&program, "out of memory");
     for (size_t i = 0; i < MEMORY / sizeof(float); i++) ((float *)b.memory)[i] = (float)(i % 1021) / 1021 - 0.5f;
     bool ok = true;
