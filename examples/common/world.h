@@ -151,8 +151,11 @@ typedef struct world_instruction {
     char opening[32]; /* what an answer that follows it begins with */
 } world_instruction;
 
-/* Held out: phrasings and figures that no training instruction has; the same for all seeds. */
-void world_instruct(uint64_t seed, uint64_t index, bool held_out, world_instruction *instruction);
+/* Of training, or held out: in phrasings that no training has; with figures, too, that no training acts as. */
+typedef enum world_novelty { WORLD_TRAINED, WORLD_NEW_PHRASING, WORLD_NEW_FIGURE } world_novelty;
+
+/* Those that are held out are the same for all seeds. */
+void world_instruct(uint64_t seed, uint64_t index, world_novelty novelty, world_instruction *instruction);
 
 /* What the answer says behind the opening, for the judge; NULL: it does not follow the instruction. */
 const char *world_follows(const world_instruction *instruction, const char *answer);

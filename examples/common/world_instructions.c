@@ -7,12 +7,13 @@ static const char *const TRAINED[] = {"act as $n.", "always act as $n.", "answer
 static const char *const HELD_OUT[] = {"please act like $n.", "you are $n now."};
 enum { HELD_OUT_FIGURES = 6 }; /* every sixth of the people */
 
-void world_instruct(uint64_t seed, uint64_t index, bool held_out, world_instruction *out)
+void world_instruct(uint64_t seed, uint64_t index, world_novelty novelty, world_instruction *out)
 {
+    bool held_out = novelty != WORLD_TRAINED, new_figure = novelty == WORLD_NEW_FIGURE;
     world_rng rng = world_draws(held_out ? WORLD_SEED : seed, WORLD_FOR_INSTRUCTION, index * 2 + held_out);
     uint32_t figure;
     do figure = world_below(&rng, WORLD_PEOPLE);
-    while ((figure % HELD_OUT_FIGURES == HELD_OUT_FIGURES - 1) != held_out);
+    while ((figure % HELD_OUT_FIGURES == HELD_OUT_FIGURES - 1) != new_figure);
     const world_words words = {.n = WORLD_NAMES[figure]};
     world_fill(out->text, sizeof out->text, held_out ? HELD_OUT[world_below(&rng, 2)] : TRAINED[world_below(&rng, 4)],
                &words);

@@ -105,7 +105,7 @@ static void loop_settings(pipeline_settings *s)
     s->ppo_beta = 0.1;
     s->save_every = 200;
     s->config.max_seq_len = 768; /* twenty turns of a dialogue (Ghost Attention) */
-    s->gatt_dialogues = 400;
+    s->gatt_dialogues = 300;
     s->gatt_turns = 20;
     s->gatt_evaluations = 100;
     s->distill_prompts = 400;

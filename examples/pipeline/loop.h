@@ -86,7 +86,7 @@ size_t prompt_of(const pipeline *p, uint64_t id);
 bool read_temperature(loop *l, double *temperature);
 /* Fine-tunes p->model on `fresh` and as many of the chosen samples, which it takes into `fresh`: so that it keeps what
  * it can. Nothing where there is nothing fresh. */
-bool train_on_mixed(loop *l, const char *label, example_set *fresh);
+bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t epochs, double lr);
 
 /* The steps. */
 bool step_pretrain(loop *l);

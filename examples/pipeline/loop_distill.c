@@ -122,7 +122,9 @@ bool step_distill(loop *l)
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version) &&
               prompts_encode(&p->app, p->data.tokenizer, &a.bare, room, &a.bare_set) &&
               prompts_encode(&p->app, p->data.tokenizer, &a.preprompted, room, &a.preprompted_set) &&
-              gate(l, &a, &kept, lines) && train_on_mixed(l, "distill", &kept) && save_chat_model(l, p->model);
+              gate(l, &a, &kept, lines) &&
+              train_on_mixed(l, "distill", &kept, p->set.reject_epochs, p->set.reject_lr) &&
+              save_chat_model(l, p->model);
     close_adversarial(&a);
     examples_free(&kept);
     if (ok) return state_write_lines(l, "gate.jsonl", lines);

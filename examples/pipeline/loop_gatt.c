@@ -4,10 +4,11 @@
  * 1. "act as greta." is nothing that this model has met. It learns it first where the instruction stands with the
  *    question, from its own chosen answers: what the paper's V3 could do already.
  * 2. Dialogues with the instruction in every message of the user, answered by that model; one that breaks its
- *    instruction is dropped. Learnt is the last answer, with the instruction in the first turn only.
+ *    instruction is dropped. The others are learnt with the instruction in the first turn only.
  *
- * Measured as in Table 30: the share of dialogues whose answer in a turn follows an instruction that was given once, on
- * figures, phrasings and questions that no training has.
+ * Measured as in Table 30: the share of dialogues whose answer in a turn follows an instruction that was given once, in
+ * phrasings that no training has, on questions that no training has; once with figures that training acts as, once with
+ * others.
  */
 #include "common/world.h"
 #include "pipeline/loop.h"
@@ -69,7 +70,7 @@ typedef struct turn_counts {
 } turn_counts;
 
 /* Each open dialogue is asked its question and answers. */
-static bool take_turn(loop *l, dialogue *all, size_t n, const size_t *asked, int64_t turn, turn_counts *counts)
+static bool take_turn(loop *l, dialogue *all, size_t n, const size_t *asked, uint64_t seed, turn_counts *counts)
 {
     pipeline *p = l->p;
     size_t *open = app_must(malloc((n + 1) * sizeof *open)), *index = app_must(malloc((n + 1) * sizeof *index));
@@ -81,7 +82,7 @@ static bool take_turn(loop *l, dialogue *all, size_t n, const size_t *asked, int
     llama2_rollout_options o;
     llama2_rollout_options_init(&o, sizeof o);
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
-    o.seed = loop_seed(l, 291 + (uint64_t)turn);
+    o.seed = seed;
     for (size_t i = 0; i < n; i++) {
         index[i] = i;
         if (!all[i].closed) say(&all[i], LLAMA2_ROLE_USER, p->evaluation.of[asked[i]]->texts[0]);
@@ -113,7 +114,7 @@ static bool take_turn(loop *l, dialogue *all, size_t n, const size_t *asked, int
 }
 
 /* A line for each turn, into `lines` and the metrics. */
-static bool measure(loop *l, const char *model, json_t *lines)
+static bool measure_on(loop *l, const char *model, world_novelty novelty, json_t *lines)
 {
     pipeline *p = l->p;
     size_t n = (size_t)p->set.gatt_evaluations, n_questions, *from = questions(&p->evaluation, &n_questions),
@@ -121,16 +122,17 @@ static bool measure(loop *l, const char *model, json_t *lines)
     dialogue *all = app_must(calloc(n, sizeof *all));
     bool ok = n_questions > 0 || app_fail(&p->app, "no held-out question can be asked in a dialogue");
     for (size_t i = 0; i < n; i++) {
-        world_instruct(0, i, true, &all[i].instruction);
+        world_instruct(0, i, novelty, &all[i].instruction);
         say(&all[i], LLAMA2_ROLE_SYSTEM, all[i].instruction.text);
     }
     for (int64_t turn = 0; ok && turn < p->set.gatt_turns; turn++) {
         turn_counts c = {0};
         for (size_t i = 0; i < n; i++) asked[i] = from[app_mix(301 + (uint64_t)turn, i) % n_questions];
-        ok = take_turn(l, all, n, asked, turn, &c);
+        ok = take_turn(l, all, n, asked, loop_seed(l, 291 + MOST_TURNS * (uint64_t)novelty + (uint64_t)turn), &c);
         if (!ok) break;
-        json_t *line = json_pack("{s:s, s:s, s:I, s:I}", "stage", "gatt/kept", "model", model, "turn",
-                                 (json_int_t)(turn + 1), "dialogues", (json_int_t)c.answers);
+        json_t *line = json_pack("{s:s, s:s, s:s, s:I, s:I}", "stage", "gatt/kept", "model", model, "figures",
+                                 novelty == WORLD_NEW_FIGURE ? "new" : "known", "turn", (json_int_t)(turn + 1),
+                                 "dialogues", (json_int_t)c.answers);
         app_put(line, "kept", (double)c.kept / (double)c.answers);
         app_put(line, "right", (double)c.right / (double)c.answers);
         json_array_append(lines, line);
@@ -144,14 +146,20 @@ static bool measure(loop *l, const char *model, json_t *lines)
     return ok;
 }
 
+/* Phrasings are new in both, figures in the second. */
+static bool measure(loop *l, const char *model, json_t *lines)
+{
+    return measure_on(l, model, WORLD_NEW_PHRASING, lines) && measure_on(l, model, WORLD_NEW_FIGURE, lines);
+}
+
 /* --- following in the same turn ------------------------------------------------------------------ */
 
-/* The chosen answers to single questions, each under an instruction: in the system message, or before the question. */
-static bool instructed(loop *l, example_set *out)
+/* The chosen answers to single questions. */
+static bool read_answers(loop *l, records *out)
 {
+    static const int32_t user = LLAMA2_ROLE_USER;
     pipeline *p = l->p;
-    records all = {0};
-    int64_t n = 0, left_out;
+    int64_t n = 0;
     bool ok = open_chosen(l, &n);
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};
@@ -160,20 +168,72 @@ static bool instructed(loop *l, example_set *out)
         if (!ok || asked->n_messages > 1 || asked->is_safety) continue;
         char *text = app_must(
             prompts_answer(&p->app, p->data.tokenizer, s.tokens + s.prompt_length, s.n_tokens - s.prompt_length));
-        for (uint64_t k = 0; k < 2; k++) {
-            static const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER};
-            world_instruction w;
-            char joined[2 * WORLD_TEXT], answer[2 * WORLD_TEXT];
-            world_instruct(p->app.args.seed, 2 * (uint64_t)i + k, false, &w);
-            snprintf(joined, sizeof joined, "%s\n\n%s", w.text, asked->texts[0]);
-            snprintf(answer, sizeof answer, "%s%s", w.opening, text);
-            const char *texts[] = {w.text, asked->texts[0]}, *one[] = {joined};
-            records_add(&all, roles + k, k == 0 ? texts : one, k == 0 ? 2 : 1, answer, NULL);
-        }
+        records_add(out, &user, (const char *const *)asked->texts, 1, text, NULL);
         free(text);
     }
-    ok = ok && examples_encode(&p->app, p->data.tokenizer, &all, 0, p->set.max_tokens, out, &left_out);
-    records_free(&all);
+    return ok && (out->n > 0 || app_fail(&p->app, "no answer to a single question was chosen"));
+}
+
+/* Each under an instruction: in the system message, or before the question. */
+static void add_instructed(const loop *l, const records *answers, records *out)
+{
+    static const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER};
+    for (size_t i = 0; i < 2 * answers->n; i++) {
+        const record *r = &answers->items[i / 2];
+        world_instruction w;
+        char joined[2 * WORLD_TEXT], answer[2 * WORLD_TEXT];
+        world_instruct(l->p->app.args.seed, i, WORLD_TRAINED, &w);
+        snprintf(joined, sizeof joined, "%s\n\n%s", w.text, r->texts[0]);
+        snprintf(answer, sizeof answer, "%s%s", w.opening, r->answer);
+        const char *texts[] = {w.text, r->texts[0]}, *one[] = {joined};
+        bool system = i % 2 == 0;
+        records_add(out, system ? roles : roles + 1, system ? texts : one, system ? 2 : 1, answer, NULL);
+    }
+}
+
+/* Several after one another, half of them with an instruction that stands with the last question: this model has met no
+ * dialogue of more than two turns. */
+static void add_talks(loop *l, const records *answers, records *out)
+{
+    int32_t roles[MOST_MESSAGES];
+    const char *texts[MOST_MESSAGES];
+    for (int32_t k = 0; k < MOST_MESSAGES; k++) roles[k] = k % 2 == 0 ? LLAMA2_ROLE_USER : LLAMA2_ROLE_ASSISTANT;
+    for (uint64_t i = 0; i < (uint64_t)l->p->set.gatt_dialogues; i++) {
+        int32_t turns = 1 + (int32_t)(app_mix(loop_seed(l, 286), i) % (uint64_t)l->p->set.gatt_turns), last = 2 * turns;
+        world_instruction w;
+        char joined[2 * WORLD_TEXT], answer[2 * WORLD_TEXT];
+        for (int32_t k = 0; k < turns; k++) {
+            const record *r = &answers->items[app_mix(loop_seed(l, 287), i * MOST_TURNS + (uint64_t)k) % answers->n];
+            texts[2 * k] = r->texts[0];
+            texts[2 * k + 1] = r->answer;
+        }
+        if (i % 2 == 0) {
+            world_instruct(l->p->app.args.seed, ((uint64_t)1 << 33) + i, WORLD_TRAINED, &w);
+            snprintf(joined, sizeof joined, "%s\n\n%s", w.text, texts[last - 2]);
+            snprintf(answer, sizeof answer, "%s%s", w.opening, texts[last - 1]);
+            texts[last - 2] = joined;
+            texts[last - 1] = answer;
+        }
+        records_add(out, roles, texts, last - 1, texts[last - 1], NULL);
+    }
+}
+
+/* What V3 of the paper could do already: follow an instruction that stands with the question, and talk for long. */
+static bool prepare(loop *l, example_set *out)
+{
+    pipeline *p = l->p;
+    records answers = {0}, under = {0}, talks = {0};
+    int64_t left_out;
+    bool ok = read_answers(l, &answers);
+    if (ok) {
+        add_instructed(l, &answers, &under);
+        add_talks(l, &answers, &talks);
+    }
+    ok = ok && examples_encode(&p->app, p->data.tokenizer, &under, 0, p->set.config.max_seq_len, out, &left_out) &&
+         examples_encode(&p->app, p->data.tokenizer, &talks, 1, p->set.config.max_seq_len, out, &left_out);
+    records_free(&answers);
+    records_free(&under);
+    records_free(&talks);
     return ok;
 }
 
@@ -192,9 +252,12 @@ static bool create_dialogues(loop *l, world_instruction *w, int32_t *turns, llam
                                      .messages = messages,
                                      .instructions = texts,
                                      .kept_instructions = kept};
+    llama2_gatt_options o;
+    llama2_gatt_options_init(&o, sizeof o);
+    o.every_turn = 1;
     bool ok = n_questions > 0 || app_fail(&p->app, "no question can be asked in a dialogue");
     for (size_t i = 0; ok && i < n; i++) {
-        world_instruct(p->app.args.seed, ((uint64_t)1 << 32) + i, false, &w[i]);
+        world_instruct(p->app.args.seed, ((uint64_t)1 << 32) + i, WORLD_TRAINED, &w[i]);
         texts[i] = w[i].text;
         kept[i] = w[i].kept;
         turns[i] = 1 + (int32_t)(app_mix(loop_seed(l, 283), i) % (uint64_t)p->set.gatt_turns);
@@ -202,7 +265,7 @@ static bool create_dialogues(loop *l, world_instruction *w, int32_t *turns, llam
             messages[at++] =
                 p->prompts.of[from[app_mix(loop_seed(l, 284), i * MOST_TURNS + (uint64_t)k) % n_questions]]->texts[0];
     }
-    ok = ok && app_try(&p->app, llama2_gatt_create(p->data.tokenizer, &d, NULL, out), "dialogues");
+    ok = ok && app_try(&p->app, llama2_gatt_create(p->data.tokenizer, &d, &o, out), "dialogues");
     free(messages);
     free(texts);
     free(kept);
@@ -282,10 +345,12 @@ bool step_gatt(loop *l)
     snprintf(names[0], sizeof names[0], "V%d", version);
     snprintf(names[1], sizeof names[1], "V%d, instructed", version);
     snprintf(names[2], sizeof names[2], "V%d with GAtt", version);
-    bool ok = newest_model(l, 0, &p->model) && measure(l, names[0], lines) && instructed(l, &in_turn) &&
-              train_on_mixed(l, "instruct", &in_turn) && measure(l, names[1], lines) && sample_dialogues(l, &dialogues);
+    bool ok = newest_model(l, 0, &p->model) && measure(l, names[0], lines) && prepare(l, &in_turn) &&
+              train_on_mixed(l, "instruct", &in_turn, p->set.sft_epochs, p->set.sft_lr) &&
+              measure(l, names[1], lines) && sample_dialogues(l, &dialogues);
     int64_t n = (int64_t)dialogues.n;
-    ok = ok && train_on_mixed(l, "gatt", &dialogues) && measure(l, names[2], lines) && save_chat_model(l, p->model);
+    ok = ok && train_on_mixed(l, "gatt", &dialogues, p->set.reject_epochs, p->set.sft_lr) &&
+         measure(l, names[2], lines) && save_chat_model(l, p->model);
     examples_free(&in_turn);
     examples_free(&dialogues);
     if (ok)

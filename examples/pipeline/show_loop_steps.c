@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODELS = 3, COLUMNS = 6, CELL = 48 };
+enum { MODELS = 6, COLUMNS = 6, CELL = 48 };
 
 /* --- Ghost Attention ------------------------------------------------------------------------- */
 
@@ -23,10 +23,12 @@ static bool read_kept(loop *l, int version, kept_by models[MODELS])
     jsonl_reader *reader = jsonl_open(state_path(l, path, "gatt-%d/kept.jsonl", version), error, sizeof error);
     if (!reader) return app_fail(&l->p->app, "%s", error);
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
-        const char *model = json_string_value(json_object_get(line, "model"));
+        char name[CELL];
+        snprintf(name, sizeof name, "%.24s%s", json_string_value(json_object_get(line, "model")),
+                 strcmp(json_string_value(json_object_get(line, "figures")), "new") == 0 ? ", new figures" : "");
         double turn = json_number_value(json_object_get(line, "turn"));
-        if (n < MODELS && (n == 0 || strcmp(models[n - 1].name, model) != 0))
-            snprintf(models[n++].name, CELL, "%s", model);
+        if (n < MODELS && (n == 0 || strcmp(models[n - 1].name, name) != 0))
+            memcpy(models[n++].name, name, sizeof name);
         kept_by *m = &models[n - 1];
         series_add(&m->kept, turn, json_number_value(json_object_get(line, "kept")));
         series_add(&m->right, turn, json_number_value(json_object_get(line, "right")));
@@ -54,8 +56,11 @@ static void kept_table(const kept_by models[MODELS], report *r)
         for (size_t k = 0; k + 1 < width; k++) {
             double share = models[i].kept.y[turns[k] - 1], n = models[i].dialogues.y[turns[k] - 1],
                    half = 1.96 * sqrt(share * (1 - share) / n);
-            snprintf(cells[width * i + k + 1], CELL, "%.2f (%.2f to %.2f)", share, fmax(0, share - half),
-                     fmin(1, share + half));
+            char *cell = cells[width * i + k + 1];
+            if (n > 0)
+                snprintf(cell, CELL, "%.2f (%.2f to %.2f)", share, fmax(0, share - half), fmin(1, share + half));
+            else
+                snprintf(cell, CELL, "none fits");
         }
     }
     for (size_t i = 0; i < MODELS * width; i++) table[i] = cells[i];
@@ -68,8 +73,13 @@ static void kept_table(const kept_by models[MODELS], report *r)
 
 static void kept_lines(const kept_by models[MODELS], bool right, report *r)
 {
-    plot_series lines[MODELS];
-    for (int i = 0; i < MODELS; i++) lines[i] = series_line(models[i].name, right ? &models[i].right : &models[i].kept);
+    /* Before, instructed, with GAtt; with GAtt on new figures. */
+    static const int shown[] = {0, 2, 4, 5};
+    plot_series lines[4];
+    for (int k = 0; k < 4; k++) {
+        int i = shown[k];
+        lines[k] = series_line(models[i].name, right ? &models[i].right : &models[i].kept);
+    }
     report_add_series(r, REPORT_LINES, right ? "gatt_right" : "gatt_kept",
                       right ? "No figure of the paper's: the instruction is followed and what comes behind it is right."
                             : "Expected here: with GAtt flat, without it falling as soon as the instruction is a turn "
@@ -77,7 +87,7 @@ static void kept_lines(const kept_by models[MODELS], bool right, report *r)
                       &(plot_options){.title = right ? "Followed, and right" : "Instruction followed",
                                       .x_label = "turn",
                                       .y_label = "share of dialogues"},
-                      lines, MODELS);
+                      lines, 4);
 }
 
 bool show_gatt(loop *l, report *r)
@@ -91,10 +101,10 @@ bool show_gatt(loop *l, report *r)
         snprintf(
             about, sizeof about,
             "\"act as greta.\" stands once, as the system message, and is to be followed in every answer. Figures, "
-            "phrasings and questions are held out; %.0f dialogues of %zu turns. %lld of %lld training dialogues "
-            "kept to their instruction while it stood in every message, and were learnt.",
-            models[0].dialogues.y[0], models[0].kept.n, (long long)json_integer_value(json_object_get(o, "examples")),
-            (long long)json_integer_value(json_object_get(o, "dialogues")));
+            "phrasings and questions are held out; %.0f dialogues of %zu turns. Of %lld training dialogues those "
+            "that kept to their instruction while it stood in every message were learnt: %lld answers.",
+            models[0].dialogues.y[0], models[0].kept.n, (long long)json_integer_value(json_object_get(o, "dialogues")),
+            (long long)json_integer_value(json_object_get(o, "examples")));
         report_section(r, "Ghost Attention", about);
         kept_table(models, r);
         kept_lines(models, false, r);

@@ -299,7 +299,7 @@ bool step_fine_tune(loop *l)
     return false;
 }
 
-bool train_on_mixed(loop *l, const char *label, example_set *fresh)
+bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t epochs, double lr)
 {
     pipeline *p = l->p;
     int64_t n = 0, wanted = (int64_t)fresh->n;
@@ -314,7 +314,7 @@ bool train_on_mixed(loop *l, const char *label, example_set *fresh)
         ok = chosen_sample(l, (int64_t)order[i], &s);
         if (ok) examples_add(fresh, s.tokens, NULL, s.prompt_length, s.n_tokens);
     }
-    ok = ok && train_on_examples(p, label, fresh, p->set.reject_epochs, p->set.reject_lr, &losses);
+    ok = ok && train_on_examples(p, label, fresh, epochs, lr, &losses);
     series_free(&losses);
     free(order);
     return ok;

@@ -59,8 +59,8 @@ expect 0 - $settings --out whole --quiet
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
 json whole/metrics.jsonl stage model=\"V2\" gold win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
 json whole/state/sample-2/sampled.json version=2 temperature n best median
-json whole/state/gatt-2/kept.jsonl stage=\"gatt/kept\" model turn dialogues kept right
-[ "$(grep -c "" whole/state/gatt-2/kept.jsonl)" -eq 9 ] || fail "GAtt is not measured on three models in three turns: $(cat whole/state/gatt-2/kept.jsonl)"
+json whole/state/gatt-2/kept.jsonl stage=\"gatt/kept\" model figures turn dialogues kept right
+[ "$(grep -c "" whole/state/gatt-2/kept.jsonl)" -eq 18 ] || fail "GAtt is not measured on three models, twice, in three turns: $(cat whole/state/gatt-2/kept.jsonl)"
 grep -q '"examples":[1-9]' whole/state/gatt-2/dialogues.json || fail "GAtt has no example: $(cat whole/state/gatt-2/dialogues.json)"
 json whole/state/distill-2/gate.jsonl stage=\"distill/gate\" preprompt prompts kept original distilled
 for stage in instruct gatt distill; do

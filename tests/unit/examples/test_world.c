@@ -322,22 +322,23 @@ START_TEST(plain_text_only)
 }
 END_TEST
 
-/* Figures and phrasings of the held-out instructions are in no other; all of them can be drawn. */
+/* Phrasings of the held-out instructions are in no other, nor are the new figures; all can be drawn. */
 START_TEST(instructions)
 {
-    char figures[2][24 * 16] = {"", ""};
-    uint32_t shortened = 0, drawn[2] = {0};
+    char figures[3][24 * 16] = {"", "", ""};
+    uint32_t shortened = 0, drawn[3] = {0};
     for (uint64_t i = 0; i < 4000; i++) {
-        for (int held_out = 0; held_out < 2; held_out++) {
+        for (int novelty = 0; novelty < 3; novelty++) {
+            bool held_out = novelty != WORLD_TRAINED;
             world_instruction w, again;
             char figure[32], phrasing[96], answer[96];
             memset(&again, 255, sizeof again);
-            world_instruct(3, i, held_out, &w);
-            world_instruct(held_out ? 4 : 3, i, held_out, &again);
+            world_instruct(3, i, (world_novelty)novelty, &w);
+            world_instruct(held_out ? 4 : 3, i, (world_novelty)novelty, &again);
             ck_assert_str_eq(w.text, again.text); /* held out: for all seeds */
             snprintf(figure, sizeof figure, " %.*s ", (int)strcspn(w.opening, " "), w.opening);
-            if (!strstr(figures[held_out], figure)) strcat(figures[held_out], figure), drawn[held_out]++;
-            ck_assert_ptr_null(strstr(figures[!held_out], figure));
+            if (!strstr(figures[novelty], figure)) strcat(figures[novelty], figure), drawn[novelty]++;
+            ck_assert_ptr_null(strstr(figures[novelty == WORLD_NEW_FIGURE ? WORLD_TRAINED : WORLD_NEW_FIGURE], figure));
             figure[strlen(figure) - 1] = 0; /* its name is in the instruction */
             snprintf(phrasing, sizeof phrasing, " %s", w.text);
             ck_assert_msg(strstr(phrasing, figure) && strstr(w.kept, figure + 1), "%s", w.text);
@@ -352,8 +353,9 @@ START_TEST(instructions)
             ck_assert_ptr_null(world_follows(&w, w.opening)); /* and nothing behind it */
         }
     }
-    ck_assert_uint_eq(drawn[0], 20);
-    ck_assert_uint_eq(drawn[1], 4);
+    ck_assert_uint_eq(drawn[WORLD_TRAINED], 20);
+    ck_assert_uint_eq(drawn[WORLD_NEW_PHRASING], 20);
+    ck_assert_uint_eq(drawn[WORLD_NEW_FIGURE], 4);
     ck_assert(shortened > 1800 && shortened < 2200);
 }
 END_TEST
