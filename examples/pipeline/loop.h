@@ -84,9 +84,9 @@ bool chosen_sample(loop *l, int64_t i, llama2_pool_sample *out);
 size_t prompt_of(const pipeline *p, uint64_t id);
 /* The temperature that the present version samples at. */
 bool read_temperature(loop *l, double *temperature);
-/* Fine-tunes p->model on `fresh` and as many of the chosen samples, which it takes into `fresh`: so that it keeps what
- * it can. Nothing where there is nothing fresh. */
-bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t epochs, double lr);
+/* Fine-tunes p->model on `fresh` and at most so many of the chosen samples, which it takes into `fresh`: so that it
+ * keeps what it can. Nothing where there is nothing fresh. */
+bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most, int64_t epochs, double lr);
 
 /* The steps. */
 bool step_pretrain(loop *l);

@@ -123,7 +123,7 @@ bool step_distill(loop *l)
               prompts_encode(&p->app, p->data.tokenizer, &a.bare, room, &a.bare_set) &&
               prompts_encode(&p->app, p->data.tokenizer, &a.preprompted, room, &a.preprompted_set) &&
               gate(l, &a, &kept, lines) &&
-              train_on_mixed(l, "distill", &kept, p->set.reject_epochs, p->set.reject_lr) &&
+              train_on_mixed(l, "distill", &kept, INT64_MAX, p->set.reject_epochs, p->set.reject_lr) &&
               save_chat_model(l, p->model);
     close_adversarial(&a);
     examples_free(&kept);

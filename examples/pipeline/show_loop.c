@@ -464,8 +464,8 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"PPO learning rate", "1e-6", "as above", ""},
         {"PPO beta", "0.01", "fewer, larger steps: held nearer to where they begin", ""},
         {"GAtt: dialogues, turns, learnt of each", "not stated, not stated, the last answer", "docs/loop.md", ""},
-        {"GAtt and distillation: mixed with", "not stated (GAtt: fine-tuned after V3)",
-         "as many of the version's chosen samples, so that nothing is forgotten", ""},
+        {"GAtt; distillation: mixed with", "not stated", "the version's chosen samples: so that nothing is forgotten",
+         ""},
         {"distillation: prompts", "not stated", "as many as there are different ones, at most 400", ""},
     };
     enum { ROWS = sizeof rows / sizeof *rows };
@@ -490,7 +490,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     snprintf(q++->here, CELL, "%g", s->ppo_lr);
     snprintf(q++->here, CELL, "%g", s->ppo_beta);
     snprintf(q++->here, CELL, "%lld, 1 .. %lld, all answers", (long long)s->gatt_dialogues, (long long)s->gatt_turns);
-    snprintf(q++->here, CELL, "equal parts");
+    snprintf(q++->here, CELL, "as many; all");
     snprintf(q++->here, CELL, "%lld", (long long)s->distill_prompts);
     for (size_t i = 0; i < ROWS; i++) {
         table[4 * i] = rows[i].name;

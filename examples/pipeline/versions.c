@@ -299,17 +299,17 @@ bool step_fine_tune(loop *l)
     return false;
 }
 
-bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t epochs, double lr)
+bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most, int64_t epochs, double lr)
 {
     pipeline *p = l->p;
-    int64_t n = 0, wanted = (int64_t)fresh->n;
+    int64_t n = 0;
     series losses = {0};
-    if (wanted == 0) return true;
+    if (fresh->n == 0) return true;
     bool ok = p->pool
                   ? app_try(&p->app, llama2_pool_count(p->pool, first_chosen(l), l->steps[l->at].version, &n), "pool")
                   : open_chosen(l, &n);
     size_t *order = app_shuffled((size_t)n, loop_seed(l, 281));
-    for (int64_t i = 0; ok && i < n && i < wanted; i++) {
+    for (int64_t i = 0; ok && i < n && i < most; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};
         ok = chosen_sample(l, (int64_t)order[i], &s);
         if (ok) examples_add(fresh, s.tokens, NULL, s.prompt_length, s.n_tokens);
