@@ -142,6 +142,28 @@ double world_judge(const world_prompt *prompt, const char *answer, size_t length
 void world_annotate(uint64_t seed, uint64_t index, const world_prompt *prompt, const char *first, const char *second,
                     world_label *label);
 
+/* --- instructions ---------------------------------------------------------------------------- */
+
+/* "act as greta.", to be kept to in every answer of a dialogue: "greta says: gladly, ...". For Ghost Attention. */
+typedef struct world_instruction {
+    char text[64];    /* as it stands in the message */
+    char kept[64];    /* what a training example says: the same, or, half of them, "figure: greta." */
+    char opening[32]; /* what an answer that follows it begins with */
+} world_instruction;
+
+/* Of training, or held out: in phrasings that no training has; with figures, too, that no training acts as. */
+typedef enum world_novelty { WORLD_TRAINED, WORLD_NEW_PHRASING, WORLD_NEW_FIGURE } world_novelty;
+
+/* Those that are held out are the same for all seeds. */
+void world_instruct(uint64_t seed, uint64_t index, world_novelty novelty, world_instruction *instruction);
+
+/* What the answer says behind the opening, for the judge; NULL: it does not follow the instruction. */
+const char *world_follows(const world_instruction *instruction, const char *answer);
+
+/* A safety preprompt for context distillation, in the world's words: a general one, or the answer template for requests
+ * that must be refused, the one category of risk here. */
+const char *world_preprompt(bool illicit, uint64_t index);
+
 /* --- text ------------------------------------------------------------------------------------ */
 
 /* The dialogue in the chat format, without BOS and EOS: "[INST] ... [/INST] answer". Returns the length. */
@@ -154,7 +176,8 @@ const char *world_kind_name(world_kind kind);
 const char *world_style_name(world_style style);
 const char *world_degree_name(world_degree degree);
 
-/* FNV-1a over the first 2,000 items of every generator with WORLD_SEED: changes if the world does. */
+/* FNV-1a over the first 2,000 items of every generator of prompts, answers and labels with WORLD_SEED: changes if the
+ * world does. */
 uint64_t world_hash(void);
 
 /* tokenizer.model of the world's text, made by examples/world/make_tokenizer.sh. */

@@ -38,7 +38,8 @@ typedef enum world_purpose {
     WORLD_FOR_STYLE,
     WORLD_FOR_ANSWER,
     WORLD_FOR_PAIR,
-    WORLD_FOR_LABEL
+    WORLD_FOR_LABEL,
+    WORLD_FOR_INSTRUCTION
 } world_purpose;
 
 typedef struct world_rng {

@@ -104,6 +104,11 @@ static void loop_settings(pipeline_settings *s)
     s->ppo_minibatch = 128;
     s->ppo_beta = 0.1;
     s->save_every = 200;
+    s->config.max_seq_len = 768; /* twenty turns of a dialogue (Ghost Attention) */
+    s->gatt_dialogues = 300;
+    s->gatt_turns = 20;
+    s->gatt_evaluations = 100;
+    s->distill_prompts = 400;
 }
 
 /* To see in seconds that it runs, and goes on after a stop; it learns nothing. */
@@ -128,6 +133,10 @@ static void tiny_settings(pipeline_settings *s)
     s->ppo_minibatch = 4;
     s->max_new_tokens = 12;
     s->save_every = 5;
+    s->gatt_dialogues = 6;
+    s->gatt_turns = 3;
+    s->gatt_evaluations = 2;
+    s->distill_prompts = 16;
 }
 
 bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_settings *s)

@@ -12,11 +12,12 @@ static loop_step *add(loop *l, bool (*work)(loop *l), const char *name, int vers
     return s;
 }
 
-/* Versions by rejection sampling, on top of the last one PPO: as the paper's V1 .. V4 and V5. */
+/* Versions by rejection sampling, on top of the last one PPO: as the paper's V1 .. V4 and V5. Ghost Attention after V3,
+ * or the last one where there are fewer; context distillation before PPO. */
 static void plan(loop *l)
 {
     static const char *const names[] = {"SFT-v1", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9"};
-    int last = (int)l->iterations;
+    int last = (int)l->iterations, gatt = l->gatt = last < 3 ? last : 3;
     add(l, step_pretrain, "pretrain", 0)->goes_on = true;
     add(l, step_sft, "sft", 0)->makes_chat_model = true;
     add(l, step_evaluate, "evaluate", 0)->evaluates = names[0];
@@ -26,8 +27,15 @@ static void plan(loop *l)
         add(l, step_tune, "tune", v);
         add(l, step_sample, "sample", v);
         add(l, step_fine_tune, "fine-tune", v)->makes_chat_model = true;
-        add(l, step_evaluate, "evaluate", v)->evaluates = v < last ? names[v] : "before PPO";
+        add(l, step_evaluate, "evaluate", v)->evaluates = v < last   ? names[v]
+                                                          : v > gatt ? "before distillation"
+                                                                     : "before GAtt";
+        if (v != gatt) continue;
+        add(l, step_gatt, "gatt", v)->makes_chat_model = true;
+        add(l, step_evaluate, "evaluate-gatt", v)->evaluates = v < last ? "V3 with GAtt" : "before distillation";
     }
+    add(l, step_distill, "distill", last)->makes_chat_model = true;
+    add(l, step_evaluate, "evaluate-distill", last)->evaluates = "before PPO";
     loop_step *ppo = add(l, step_ppo, "ppo", last);
     ppo->makes_chat_model = ppo->goes_on = true;
     add(l, step_evaluate, "evaluate-ppo", last)->evaluates = names[last];

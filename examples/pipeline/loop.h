@@ -7,9 +7,10 @@
 #ifndef EXAMPLES_LOOP_H
 #define EXAMPLES_LOOP_H
 
+#include "common/report.h"
 #include "pipeline/pipeline.h"
 
-enum { LOOP_VERSIONS = 9, LOOP_STEPS = 6 + 6 * LOOP_VERSIONS };
+enum { LOOP_VERSIONS = 9, LOOP_STEPS = 9 + 6 * LOOP_VERSIONS };
 
 typedef struct loop loop;
 
@@ -29,6 +30,7 @@ struct loop {
     bool resume, last_version, from_sft, tiny;
     loop_step steps[LOOP_STEPS];
     int n_steps, n_done, at; /* at: the step that runs */
+    int gatt;                /* the version that Ghost Attention follows */
 };
 
 bool run_loop(loop *l);
@@ -74,6 +76,18 @@ bool save_chat_model(loop *l, const llama2_model *model);
 bool load_rewards(loop *l, int version);
 bool load_sft(loop *l, llama2_model **out);
 
+/* versions.c: what the present version was fine-tuned on: how many samples, and number i; the pool is opened into
+ * p->pool. */
+bool open_chosen(loop *l, int64_t *n);
+bool chosen_sample(loop *l, int64_t i, llama2_pool_sample *out);
+/* The place of a prompt among p->prompts. */
+size_t prompt_of(const pipeline *p, uint64_t id);
+/* The temperature that the present version samples at. */
+bool read_temperature(loop *l, double *temperature);
+/* Fine-tunes p->model on `fresh` and at most so many of the chosen samples, which it takes into `fresh`: so that it
+ * keeps what it can. Nothing where there is nothing fresh. */
+bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most, int64_t epochs, double lr);
+
 /* The steps. */
 bool step_pretrain(loop *l);
 bool step_sft(loop *l);
@@ -82,10 +96,16 @@ bool step_rewards(loop *l);
 bool step_tune(loop *l);
 bool step_sample(loop *l);
 bool step_fine_tune(loop *l);
+bool step_gatt(loop *l);
+bool step_distill(loop *l);
 bool step_ppo(loop *l);
 bool step_evaluate(loop *l);
 
 /* show_loop.c */
 bool write_loop_report(loop *l);
+
+/* show_loop_steps.c; before, after: as judged by the last reward models. */
+bool show_gatt(loop *l, report *r);
+bool show_distill(loop *l, const judged *before, const judged *after, report *r);
 
 #endif

@@ -26,8 +26,10 @@ typedef struct pipeline_settings {
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
     /* Of the loop: prompts to choose a temperature on; prompts that a version samples on and the one before has not;
-     * steps between checkpoints. */
+     * steps between checkpoints; dialogues of Ghost Attention, of at most how many turns, and dialogues to measure it
+     * on; prompts to distil. */
     int64_t tune_prompts, reject_shift, save_every;
+    int64_t gatt_dialogues, gatt_turns, gatt_evaluations, distill_prompts;
 } pipeline_settings;
 
 /* What a judge who knows the right answers says of one. */

@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_SAMPLES = 12, CELL = 48, MOST_SHOWN = LOOP_VERSIONS + 2 };
+enum { SHOWN_SAMPLES = 12, CELL = 48, MOST_SHOWN = LOOP_VERSIONS + 4 };
 
-/* The evaluated models in their order: the first is SFT-v1, the last but one is before PPO. */
+/* The evaluated models in their order: the first is SFT-v1, the last ones are before distillation, before
+ * PPO, and after it. */
 typedef struct versions {
     judged all[MOST_SHOWN];
     const char *names[MOST_SHOWN];
@@ -462,7 +463,10 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"PPO iterations", "200 .. 400", "time", ""},
         {"PPO learning rate", "1e-6", "as above", ""},
         {"PPO beta", "0.01", "fewer, larger steps: held nearer to where they begin", ""},
-        {"GAtt, context distillation", "after V3, before the end", "not part of this run", ""},
+        {"GAtt: dialogues, turns, learnt of each", "not stated, not stated, the last answer", "docs/loop.md", ""},
+        {"GAtt; distillation: mixed with", "not stated", "the version's chosen samples: so that nothing is forgotten",
+         ""},
+        {"distillation: prompts", "not stated", "as many as there are different ones, at most 400", ""},
     };
     enum { ROWS = sizeof rows / sizeof *rows };
     const char *columns[] = {"setting", "here", "in the paper", "why"}, *table[4 * ROWS];
@@ -485,7 +489,9 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     snprintf(q++->here, CELL, "%lld", (long long)s->ppo_iterations);
     snprintf(q++->here, CELL, "%g", s->ppo_lr);
     snprintf(q++->here, CELL, "%g", s->ppo_beta);
-    snprintf(q++->here, CELL, "neither");
+    snprintf(q++->here, CELL, "%lld, 1 .. %lld, all answers", (long long)s->gatt_dialogues, (long long)s->gatt_turns);
+    snprintf(q++->here, CELL, "as many; all");
+    snprintf(q++->here, CELL, "%lld", (long long)s->distill_prompts);
     for (size_t i = 0; i < ROWS; i++) {
         table[4 * i] = rows[i].name;
         table[4 * i + 1] = rows[i].here;
@@ -563,7 +569,8 @@ static bool show_all(loop *l, const versions *v, report *r)
         r, "Preferences and reward models",
         "For each version the annotator compares answers of the newest model with those of the one before, and "
         "both reward models are trained again from the newest model on all comparisons so far.");
-    ok = ok && show_accuracies(l, r) && show_comparisons(l, r) && show_ppo(l, r) && show_pretraining(l, r);
+    ok = ok && show_accuracies(l, r) && show_comparisons(l, r) && show_gatt(l, r) &&
+         show_distill(l, &v->all[v->n - 3], &v->all[v->n - 2], r) && show_ppo(l, r) && show_pretraining(l, r);
     show_samples(p, v, r);
     show_departures(p, l, r);
     show_time(l, r);

@@ -121,7 +121,7 @@ bool step_tune(loop *l)
 
 /* --- the pool -------------------------------------------------------------------------------- */
 
-static size_t prompt_of(const pipeline *p, uint64_t id)
+size_t prompt_of(const pipeline *p, uint64_t id)
 {
     size_t i = 0;
     while (i < p->prompts.tokens.n && p->prompts.of[i]->id != id) i++;
@@ -187,7 +187,7 @@ static bool earlier_samples(loop *l, llama2_pool *to)
     return ok;
 }
 
-static bool read_temperature(loop *l, double *temperature)
+bool read_temperature(loop *l, double *temperature)
 {
     char path[4096];
     json_t *tuned = state_read_json(l, state_path(l, path, "tune-%d/temperature.json", l->steps[l->at].version));
@@ -240,19 +240,35 @@ bool step_sample(loop *l)
 
 /* The best sample of each prompt over all versions, as the paper does since V4; or over the last one alone, as before.
  */
-static bool choose_samples(loop *l, example_set *chosen, json_t *by_version, double *gold_score)
+static int32_t first_chosen(const loop *l)
+{
+    return l->last_version ? l->steps[l->at].version : 1;
+}
+
+bool open_chosen(loop *l, int64_t *n)
 {
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    int32_t first = l->last_version ? version : 1;
+    return app_try(&p->app, llama2_pool_load(p->app.ctx, state_path(l, path, "sample-%d/pool", version), &p->pool),
+                   "pool") &&
+           app_try(&p->app, llama2_pool_count(p->pool, first_chosen(l), version, n), "pool");
+}
+
+bool chosen_sample(loop *l, int64_t i, llama2_pool_sample *out)
+{
+    return app_try(&l->p->app, llama2_pool_best(l->p->pool, first_chosen(l), l->steps[l->at].version, i, out), "pool");
+}
+
+static bool choose_samples(loop *l, example_set *chosen, json_t *by_version, double *gold_score)
+{
+    pipeline *p = l->p;
+    int version = l->steps[l->at].version;
     int64_t n = 0, from[LOOP_VERSIONS + 1] = {0};
-    bool ok = app_try(&p->app, llama2_pool_load(p->app.ctx, state_path(l, path, "sample-%d/pool", version), &p->pool),
-                      "pool") &&
-              app_try(&p->app, llama2_pool_count(p->pool, first, version, &n), "pool");
+    bool ok = open_chosen(l, &n);
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};
-        ok = app_try(&p->app, llama2_pool_best(p->pool, first, version, i, &s), "pool");
+        ok = chosen_sample(l, i, &s);
         if (!ok) break;
         examples_add(chosen, s.tokens, NULL, s.prompt_length, s.n_tokens);
         *gold_score +=
@@ -281,6 +297,27 @@ bool step_fine_tune(loop *l)
                                 json_pack("{s:o, s:f}", "by_version", by_version, "gold", gold_score));
     json_decref(by_version);
     return false;
+}
+
+bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most, int64_t epochs, double lr)
+{
+    pipeline *p = l->p;
+    int64_t n = 0;
+    series losses = {0};
+    if (fresh->n == 0) return true;
+    bool ok = p->pool
+                  ? app_try(&p->app, llama2_pool_count(p->pool, first_chosen(l), l->steps[l->at].version, &n), "pool")
+                  : open_chosen(l, &n);
+    size_t *order = app_shuffled((size_t)n, loop_seed(l, 281));
+    for (int64_t i = 0; ok && i < n && i < most; i++) {
+        llama2_pool_sample s = {.struct_size = sizeof s};
+        ok = chosen_sample(l, (int64_t)order[i], &s);
+        if (ok) examples_add(fresh, s.tokens, NULL, s.prompt_length, s.n_tokens);
+    }
+    ok = ok && train_on_examples(p, label, fresh, epochs, lr, &losses);
+    series_free(&losses);
+    free(order);
+    return ok;
 }
 
 bool step_sft(loop *l)

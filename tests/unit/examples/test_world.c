@@ -322,11 +322,49 @@ START_TEST(plain_text_only)
 }
 END_TEST
 
+/* Phrasings of the held-out instructions are in no other, nor are the new figures; all can be drawn. */
+START_TEST(instructions)
+{
+    char figures[3][24 * 16] = {"", "", ""};
+    uint32_t shortened = 0, drawn[3] = {0};
+    for (uint64_t i = 0; i < 4000; i++) {
+        for (int novelty = 0; novelty < 3; novelty++) {
+            bool held_out = novelty != WORLD_TRAINED;
+            world_instruction w, again;
+            char figure[32], phrasing[96], answer[96];
+            memset(&again, 255, sizeof again);
+            world_instruct(3, i, (world_novelty)novelty, &w);
+            world_instruct(held_out ? 4 : 3, i, (world_novelty)novelty, &again);
+            ck_assert_str_eq(w.text, again.text); /* held out: for all seeds */
+            snprintf(figure, sizeof figure, " %.*s ", (int)strcspn(w.opening, " "), w.opening);
+            if (!strstr(figures[novelty], figure)) strcat(figures[novelty], figure), drawn[novelty]++;
+            ck_assert_ptr_null(strstr(figures[novelty == WORLD_NEW_FIGURE ? WORLD_TRAINED : WORLD_NEW_FIGURE], figure));
+            figure[strlen(figure) - 1] = 0; /* its name is in the instruction */
+            snprintf(phrasing, sizeof phrasing, " %s", w.text);
+            ck_assert_msg(strstr(phrasing, figure) && strstr(w.kept, figure + 1), "%s", w.text);
+            bool known = strncmp(w.text, "act as ", 7) == 0 || strncmp(w.text, "always act as ", 14) == 0 ||
+                         strncmp(w.text, "answer as ", 10) == 0 || strncmp(w.text, "be ", 3) == 0;
+            ck_assert_msg(known != held_out, "%s", w.text);
+            shortened += strcmp(w.text, w.kept) != 0;
+            ck_assert(!held_out || strcmp(w.text, w.kept) == 0);
+            snprintf(answer, sizeof answer, " %sgladly, ben has a cat.", w.opening);
+            ck_assert_str_eq(world_follows(&w, answer), "gladly, ben has a cat.");
+            ck_assert_ptr_null(world_follows(&w, "gladly, ben has a cat."));
+            ck_assert_ptr_null(world_follows(&w, w.opening)); /* and nothing behind it */
+        }
+    }
+    ck_assert_uint_eq(drawn[WORLD_TRAINED], 20);
+    ck_assert_uint_eq(drawn[WORLD_NEW_PHRASING], 20);
+    ck_assert_uint_eq(drawn[WORLD_NEW_FIGURE], 4);
+    ck_assert(shortened > 1800 && shortened < 2200);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("world");
     ADD_CASE(suite, "generators", frozen, held_out_is_unheard, evaluation_prompts, demonstration_shares, pure_functions,
-             plain_text_only);
+             plain_text_only, instructions);
     ADD_CASE(suite, "judge", scores_of_styles, tricks);
     ADD_CASE(suite, "annotator", labels);
     return suite;
