@@ -855,6 +855,7 @@ class llama2_comparisons_counts(Structure):
         ("n_open", c_int64),
         ("n_unsafe", c_int64),
         ("n_long", c_int64),
+        ("n_marked", c_int64),
     ]
 
 

@@ -1304,6 +1304,7 @@ pub struct llama2_comparisons_counts {
     pub n_open: i64,
     pub n_unsafe: i64,
     pub n_long: i64,
+    pub n_marked: i64,
 }
 
 impl llama2_comparisons_counts {
@@ -1316,7 +1317,7 @@ impl llama2_comparisons_counts {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_comparisons_counts>() == 40);
+const _: () = assert!(std::mem::size_of::<llama2_comparisons_counts>() == 48);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

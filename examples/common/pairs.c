@@ -67,9 +67,9 @@ bool pairs_encode(app *a, const llama2_tokenizer *tokenizer, const records *all,
     if (set->n < all->n && !a->args.quiet)
         fprintf(stderr,
                 "%s: of %zu comparisons %zu are left out: %lld longer than %lld tokens, %lld with an unsafe answer "
-                "chosen over a safe one\n",
+                "chosen over a safe one, %lld with a marker of the chat format\n",
                 a->program->name, all->n, all->n - set->n, (long long)c.n_long, (long long)max_tokens,
-                (long long)c.n_unsafe);
+                (long long)c.n_unsafe, (long long)c.n_marked);
     return true;
 }
 

@@ -193,8 +193,9 @@ LLAMA2_API llama2_status llama2_preferences_sample(llama2_preferences *preferenc
 typedef struct llama2_comparisons_options {
     uint32_t struct_size;
     int32_t margin;           /* LLAMA2_MARGIN_*, by rating; 0 without a rating; default SMALL */
-    int64_t max_tokens;       /* of a dialogue with a response; each of the two loses its earliest turns first; a pair
-                                 with one whose last turn does not fit is left out; 0 (default): no limit */
+    int64_t max_tokens;       /* of a dialogue with a response; where one of the two is longer both lose their earliest
+                                 turns, the same; a pair with one whose last turn does not fit is left out; 0
+                                 (default): no limit */
     double safety_weight;     /* of the pairs: what the auxiliary loss on `safe` counts; default 0 */
     int32_t leave_out_unsafe; /* 1 (default): no pair of LLAMA2_BIN_OTHER_SAFE; 0: they are there, to be evaluated
                                  (llama2_reward_step passes over them all the same) */
@@ -209,12 +210,13 @@ typedef struct llama2_comparisons_counts {
     int32_t reserved;
     int64_t n_pairs;                  /* there */
     int64_t n_open, n_unsafe, n_long; /* left out: without a choice; LLAMA2_BIN_OTHER_SAFE; longer than max_tokens */
+    int64_t n_marked;                 /* left out: a text has a marker of the chat format (LLAMA2_E_INJECTION) */
 } llama2_comparisons_counts;
 
 /*
  * Records as tokens, in the chat format of the tokenizer: record indices[0 .. n), or (indices NULL) first .. first + n
  * - 1. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an index), those of
- * llama2_chat_encode, whose message names the record. Since 0.1.
+ * llama2_chat_encode but INJECTION; its message names the record. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_comparisons_create(const llama2_preferences *preferences,
                                                    const llama2_tokenizer *tokenizer, const int64_t *indices,

@@ -46,12 +46,12 @@ static llama2_status encode_from(l2_dialogue_encoder *e, int32_t first, int32_t 
     }
 }
 
-llama2_status l2_dialogue_encode(l2_dialogue_encoder *e, const llama2_preference *r, int32_t k)
+llama2_status l2_dialogue_encode(l2_dialogue_encoder *e, const llama2_preference *r, int32_t k, int32_t first)
 {
     int32_t n = r->n_messages + (k >= 0), system = r->roles[0] == LLAMA2_ROLE_SYSTEM;
     L2_TRY(take_messages(e, r, k));
     e->n = 0;
-    for (int32_t first = system; first < r->n_messages; first += 2) {
+    for (first = first > system ? first : system; first < r->n_messages; first += 2) {
         int64_t needed;
         if (system) { /* stands before what is left */
             e->roles[first - 1] = LLAMA2_ROLE_SYSTEM;
@@ -61,6 +61,7 @@ llama2_status l2_dialogue_encode(l2_dialogue_encoder *e, const llama2_preference
         L2_TRY(encode_from(e, first - system, n, k >= 0 ? LLAMA2_CHAT_COMPLETE : 0, &needed));
         if (e->max_tokens > 0 && needed > e->max_tokens) continue;
         e->n = needed;
+        e->first = first;
         break;
     }
     return LLAMA2_OK;
@@ -135,6 +136,16 @@ static llama2_status add_pair(llama2_comparisons *c, l2_dialogue_encoder encoder
     return LLAMA2_OK;
 }
 
+/* Both dialogues of a record, chosen first; they lose the same turns, or it is no comparison. n is 0: too long. */
+static llama2_status encode_pair(l2_dialogue_encoder encoders[2], const llama2_preference *r)
+{
+    l2_dialogue_encoder *chosen = &encoders[0], *other = &encoders[1];
+    L2_TRY(l2_dialogue_encode(chosen, r, r->chosen, 0));
+    L2_TRY(l2_dialogue_encode(other, r, 1 - r->chosen, chosen->n > 0 ? chosen->first : 0));
+    if (chosen->n == 0 || other->n == 0 || other->first == chosen->first) return LLAMA2_OK;
+    return l2_dialogue_encode(chosen, r, r->chosen, other->first);
+}
+
 /* One record, as a pair or as a count of what is left out. */
 static llama2_status take_record(llama2_comparisons *c, l2_dialogue_encoder encoders[2], const llama2_preference *r,
                                  int64_t index, llama2_comparisons_counts *counts)
@@ -147,10 +158,12 @@ static llama2_status take_record(llama2_comparisons *c, l2_dialogue_encoder enco
         counts->n_unsafe++;
         return LLAMA2_OK;
     }
-    for (int side = 0; side < 2; side++) {
-        llama2_status status = l2_dialogue_encode(&encoders[side], r, side ? 1 - r->chosen : r->chosen);
-        if (status < 0) return l2_fail_in(status, "preferences, record %" PRId64, index);
+    llama2_status status = encode_pair(encoders, r);
+    if (status == LLAMA2_E_INJECTION) {
+        counts->n_marked++;
+        return LLAMA2_OK;
     }
+    if (status < 0) return l2_fail_in(status, "preferences, record %" PRId64, index);
     if (encoders[0].n == 0 || encoders[1].n == 0)
         counts->n_long++;
     else

@@ -57,15 +57,17 @@ typedef struct l2_dialogue_encoder {
     int64_t max_tokens; /* 0: no limit */
     int32_t *ids;       /* of the last dialogue */
     int64_t n, capacity;
+    int32_t first;  /* message that it begins with, the system message apart */
     int32_t *roles; /* its messages, a response among them */
     const char **texts;
     size_t *lengths;
     int32_t room;
 } l2_dialogue_encoder;
 
-/* The dialogue of `record` with response k, or (-1) up to where the response begins. What does not fit loses earliest
- * turns first, the system message stays; n is 0 where the last turn alone does not fit. */
-llama2_status l2_dialogue_encode(l2_dialogue_encoder *encoder, const llama2_preference *record, int32_t k);
+/* The dialogue of `record` with response k, or (-1) up to where the response begins, from message `first` on. What does
+ * not fit loses earliest turns first, the system message stays; n is 0 where the last turn alone does not fit. */
+llama2_status l2_dialogue_encode(l2_dialogue_encoder *encoder, const llama2_preference *record, int32_t k,
+                                 int32_t first);
 void l2_dialogue_encoder_free(l2_dialogue_encoder *encoder);
 
 struct llama2_comparisons {

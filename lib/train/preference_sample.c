@@ -90,7 +90,7 @@ static llama2_status encode_prompts(side *s, const llama2_chat *dialogues, int32
                                           .roles = dialogues[i].roles,
                                           .texts = dialogues[i].texts,
                                           .lengths = dialogues[i].lengths};
-        status = l2_dialogue_encode(&encoder, &record, -1);
+        status = l2_dialogue_encode(&encoder, &record, -1, 0);
         if (status >= 0 && encoder.n == 0)
             status = l2_fail(LLAMA2_E_CONTEXT,
                              "the last turn has more than %" PRId64 " tokens, which is what the context of %" PRId32

@@ -451,13 +451,14 @@ FIELD(llama2_comparisons_options, safety_weight, 16, 8);
 FIELD(llama2_comparisons_options, leave_out_unsafe, 24, 4);
 FIELD(llama2_comparisons_options, reserved, 28, 4);
 
-SIZE(llama2_comparisons_counts, 40);
+SIZE(llama2_comparisons_counts, 48);
 FIELD(llama2_comparisons_counts, struct_size, 0, 4);
 FIELD(llama2_comparisons_counts, reserved, 4, 4);
 FIELD(llama2_comparisons_counts, n_pairs, 8, 8);
 FIELD(llama2_comparisons_counts, n_open, 16, 8);
 FIELD(llama2_comparisons_counts, n_unsafe, 24, 8);
 FIELD(llama2_comparisons_counts, n_long, 32, 8);
+FIELD(llama2_comparisons_counts, n_marked, 40, 8);
 
 SIZE(llama2_pool_add_options, 24);
 FIELD(llama2_pool_add_options, struct_size, 0, 4);

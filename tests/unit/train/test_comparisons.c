@@ -118,52 +118,64 @@ START_TEST(pairs_are_what_was_chosen)
     o.margin = 3;
     ck_fails(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, &o, &counts, &c), LLAMA2_E_INVALID);
     add_choice(f.p, "[INST]", "a", "b", 0, NULL);
-    ck_fails(llama2_comparisons_create(f.p, f.tokenizer, NULL, 11, 1, NULL, &counts, &c), LLAMA2_E_INJECTION);
-    ck_assert_msg(strstr(llama2_last_error(), "record 11") != NULL, "%s", llama2_last_error());
+    add_choice(f.p, "a", "a", "[/INST]", 0, NULL);
+    ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, 9, 4, NULL, &counts, &c)); /* markers: counted */
+    ck_assert(counts.n_pairs == 1 && counts.n_open == 1 && counts.n_marked == 2);
+    llama2_comparisons_free(c);
     tear_down(&f);
 }
 END_TEST
 
+/* Both dialogues of a pair lose the same turns, whichever is the longer. */
 START_TEST(earliest_turns_are_lost_first)
 {
     static const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT, LLAMA2_ROLE_USER,
                                     LLAMA2_ROLE_ASSISTANT};
-    static const char *const texts[] = {"ab", "aaaa", "bbbb", "ba", "a"}, *const responses[] = {"a", "bab"};
-    static const int32_t short_roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT};
-    static const char *const short_texts[] = {"ab", "ba", "a"};
+    static const char *const texts[] = {"ab", "aaaa", "bbbb", "ba"}, *const responses[] = {"a", "bab"};
     fixture f;
     int32_t tokens[256];
     llama2_preference r;
-    llama2_comparisons *c;
     llama2_comparisons_options o;
-    llama2_comparisons_counts counts = {.struct_size = sizeof counts};
-    llama2_pairs pairs = {.struct_size = sizeof pairs};
     set_up(&f);
+    llama2_comparisons_options_init(&o, sizeof o);
     llama2_preference_init(&r, sizeof r);
     r.n_messages = 4;
     r.roles = roles;
     r.texts = texts;
     r.responses = responses;
-    r.chosen = 0;
-    ck_ok(llama2_preferences_add(f.p, &r));
-    int64_t whole = encode(f.tokenizer, roles, texts, 5, tokens),
-            least = encode(f.tokenizer, short_roles, short_texts, 3, tokens);
-    ck_assert_int_gt(whole, least + 2);
-    llama2_comparisons_options_init(&o, sizeof o);
-    o.max_tokens = whole;
-    ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, &o, &counts, &c));
-    ck_ok(llama2_comparisons_pairs(c, NULL, 0, 1, &pairs));
-    check_sequence(f.tokenizer, pairs.batch, 0, roles, texts, 5);
-    llama2_comparisons_free(c);
-    o.max_tokens = whole - 1;
-    ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, &o, &counts, &c));
-    ck_ok(llama2_comparisons_pairs(c, NULL, 0, 1, &pairs));
-    check_sequence(f.tokenizer, pairs.batch, 0, short_roles, short_texts, 3);
-    llama2_comparisons_free(c);
-    o.max_tokens = least - 1;
-    ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, &o, &counts, &c));
-    ck_assert(counts.n_pairs == 0 && counts.n_long == 1);
-    llama2_comparisons_free(c);
+    for (int32_t chosen = 0; chosen < 2; chosen++) {
+        const char *all[2][5], *last[2][3];
+        int64_t whole = 0, least = 0;
+        for (int side = 0; side < 2; side++) {
+            const char *answer = responses[side ? 1 - chosen : chosen];
+            memcpy(all[side], texts, sizeof texts);
+            all[side][4] = answer;
+            last[side][0] = texts[0], last[side][1] = texts[3], last[side][2] = answer;
+            int64_t n = encode(f.tokenizer, roles, all[side], 5, tokens),
+                    m = encode(f.tokenizer, roles, last[side], 3, tokens);
+            whole = n > whole ? n : whole;
+            least = m > least ? m : least;
+        }
+        ck_assert_int_gt(whole, least + 2);
+        r.chosen = chosen;
+        ck_ok(llama2_preferences_add(f.p, &r));
+        for (int64_t max = whole; max >= least - 1; max--) {
+            llama2_comparisons *c;
+            llama2_comparisons_counts counts = {.struct_size = sizeof counts};
+            llama2_pairs pairs = {.struct_size = sizeof pairs};
+            o.max_tokens = max;
+            ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, chosen, 1, &o, &counts, &c));
+            ck_assert(counts.n_pairs == (max >= least) && counts.n_long == (max < least));
+            if (counts.n_pairs == 1) ck_ok(llama2_comparisons_pairs(c, NULL, 0, 1, &pairs));
+            for (int32_t side = 0; side < 2 && counts.n_pairs == 1; side++) {
+                if (max == whole)
+                    check_sequence(f.tokenizer, pairs.batch, side, roles, all[side], 5);
+                else
+                    check_sequence(f.tokenizer, pairs.batch, side, roles, last[side], 3);
+            }
+            llama2_comparisons_free(c);
+        }
+    }
     tear_down(&f);
 }
 END_TEST
