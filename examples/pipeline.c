@@ -1,5 +1,5 @@
 /* llama2-pipeline: from raw text to PPO in one run, with a report. */
-#include "pipeline/loop.h"
+#include "pipeline/ablations.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,20 +83,26 @@ int main(int argc, char **argv)
          "RLHF-V1 .. VN, each with preferences, reward models and samples of its own; PPO after the last (the paper: "
          "5)",
          1, LOOP_VERSIONS},
-        {"resume", ARGS_FLAG, &l.resume, NULL, "with --iterations: go on with the run in --out, with the same bits", 0,
-         0},
+        {"ablations", ARGS_FLAG, &l.ablations, NULL,
+         "what margins, the auxiliary loss, the number of comparisons, the size of the model, and the safety data and "
+         "quality of SFT do (docs/ablations.md)",
+         0, 0},
+        {"resume", ARGS_FLAG, &l.resume, NULL,
+         "with --iterations, --ablations: go on with the run in --out, with the same bits", 0, 0},
         {"last-version", ARGS_FLAG, &l.last_version, NULL,
          "with --iterations: learn from the newest version's samples alone, not from the best of all versions", 0, 0},
         {"from-sft", ARGS_FLAG, &l.from_sft, NULL,
          "with --iterations: each version is fine-tuned from the SFT model, not from the version before", 0, 0},
         {"tiny", ARGS_FLAG, &l.tiny, NULL,
-         "with --iterations: in seconds, to see that it runs and goes on after a stop; it learns nothing", 0, 0},
+         "with --iterations, --ablations: in seconds, to see that it runs and goes on after a stop; it learns nothing",
+         0, 0},
         {0},
     };
     const args_program program = {
         "llama2-pipeline",
         "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
-        "[--data DIR] [--out DIR] [--controls | --iterations N [--resume] [--last-version] [--from-sft]]",
+        "[--data DIR] [--out DIR] [--controls | --ablations [--resume] | --iterations N [--resume] [--last-version] "
+        "[--from-sft]]",
         options,
         0,
         0,
@@ -106,11 +112,19 @@ int main(int argc, char **argv)
     if (l.iterations > 0 && data)
         return args_usage(&program, "--iterations needs the embedded world: files have no annotator for new answers");
     if (l.iterations > 0 && p.controls) return args_usage(&program, "--controls goes without --iterations");
-    if (l.iterations == 0 && (l.resume || l.last_version || l.from_sft || l.tiny))
+    if (l.ablations && (data || p.controls || l.iterations > 0))
+        return args_usage(&program, "--ablations goes without --data, --controls and --iterations");
+    if (l.iterations == 0 && (l.last_version || l.from_sft || (!l.ablations && (l.resume || l.tiny))))
         return args_usage(&program, "--resume, --last-version, --from-sft and --tiny go with --iterations");
     p.out = out;
-    world_size size = l.iterations == 0 ? WORLD_CHAIN : l.tiny ? WORLD_TINY_LOOP : WORLD_LOOP;
-    bool ok = app_begin(&p.app) && open_data(&p, data, size) && (l.iterations > 0 ? run_loop(&l) : run_chain(&p));
+    world_size size = l.tiny             ? WORLD_TINY_LOOP
+                      : l.ablations      ? WORLD_ABLATIONS
+                      : l.iterations > 0 ? WORLD_LOOP
+                                         : WORLD_CHAIN;
+    bool ok = app_begin(&p.app) && open_data(&p, data, size) &&
+              (l.ablations        ? run_ablations(&l)
+               : l.iterations > 0 ? run_loop(&l)
+                                  : run_chain(&p));
     close_run(&p);
     return app_end(&p.app, ok);
 }

@@ -159,6 +159,7 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
         .reward_batch = 32,
         .reward_epochs = 1,
         .reward_lr = 2e-4,
+        .safety_weight = 1,
         .reject_prompts = 400,
         .reject_samples = 8,
         .reject_epochs = 2,
@@ -192,6 +193,7 @@ void data_free(pipeline_data *d)
                       &d->safety,         &d->held_out_helpful, &d->held_out_safety};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) records_free(all[i]);
     llama2_tokenizer_free(d->tokenizer);
+    free(d->demonstrated);
     free(d->text);
     free(d->held_out_text);
     free(d->world);

@@ -17,6 +17,7 @@ typedef struct sizes {
 static const sizes sizes_of[] = {
     [WORLD_CHAIN] = {30000, 600, 8000, MOST_PROMPTS, 22 * WORLD_N_KINDS, 2500, 1200},
     [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 6000, 2400},
+    [WORLD_ABLATIONS] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 9000, 3600},
     [WORLD_TINY_LOOP] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
 };
 
@@ -65,16 +66,17 @@ static bool encode_documents(app *a, const llama2_tokenizer *t, uint64_t seed, u
     return true;
 }
 
+static gold verdict(const world_prompt *w, const char *answer)
+{
+    world_verdict v;
+    double score = world_judge(w, answer, strlen(answer), &v);
+    return (gold){score, v.correct, v.refused, w->must_refuse, w->is_safety};
+}
+
 static void judge(const pipeline_data *d, bool evaluation, size_t index, const char *answer, gold *out)
 {
     const embedded *e = d->world;
-    const world_prompt *w = evaluation ? &e->evaluation[index] : &e->prompts[index];
-    world_verdict v;
-    out->score = world_judge(w, answer, strlen(answer), &v);
-    out->correct = v.correct;
-    out->refused = v.refused;
-    out->must_refuse = w->must_refuse;
-    out->is_safety = w->is_safety;
+    *out = verdict(evaluation ? &e->evaluation[index] : &e->prompts[index], answer);
 }
 
 static bool annotate(const pipeline_data *d, size_t index, const char *first, const char *second, record *out)
@@ -155,9 +157,11 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
         !encode_documents(a, d->tokenizer, e->seed, n->documents, n->held_out_documents, &d->held_out_text,
                           &d->n_held_out_text))
         return false;
+    d->demonstrated = app_must(calloc(n->demonstrations, sizeof *d->demonstrated));
     for (uint64_t i = 0; i < n->demonstrations; i++) {
         world_demonstration w;
         world_demonstrate(e->seed, i, &w);
+        d->demonstrated[i] = verdict(&w.prompt, w.answer);
         add_record(&d->demonstrations, &w.prompt, w.answer, NULL);
     }
     for (uint64_t i = 0; i < n->prompts; i++) {
@@ -184,6 +188,7 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
         .reward_batch = 32,
         .reward_epochs = 1,
         .reward_lr = 3e-4,
+        .safety_weight = 1,
         .reject_prompts = 1000,
         .reject_samples = 8,
         .reject_epochs = 2,

@@ -154,10 +154,15 @@ static bool save_results(loop *l)
     return ok;
 }
 
+bool run_steps(loop *l)
+{
+    bool ok = state_open(l);
+    for (l->at = l->n_done; ok && l->at < l->n_steps; l->at++) ok = run_step_alone(l);
+    return ok;
+}
+
 bool run_loop(loop *l)
 {
     plan(l);
-    bool ok = state_open(l);
-    for (l->at = l->n_done; ok && l->at < l->n_steps; l->at++) ok = run_step_alone(l);
-    return ok && save_results(l) && write_loop_report(l);
+    return run_steps(l) && save_results(l) && write_loop_report(l);
 }

@@ -27,13 +27,15 @@ typedef struct loop_step {
 struct loop {
     pipeline *p;
     int64_t iterations;
-    bool resume, last_version, from_sft, tiny;
+    bool resume, last_version, from_sft, tiny, ablations;
     loop_step steps[LOOP_STEPS];
     int n_steps, n_done, at; /* at: the step that runs */
     int gatt;                /* the version that Ghost Attention follows */
 };
 
 bool run_loop(loop *l);
+/* The list of steps in l, those that are not done. */
+bool run_steps(loop *l);
 
 /* state.c: the manifest. */
 bool state_open(loop *l);
@@ -76,6 +78,11 @@ bool save_chat_model(loop *l, const llama2_model *model);
 bool load_rewards(loop *l, int version);
 bool load_sft(loop *l, llama2_model **out);
 
+/* loop_rewards.c: adds copies of comparisons; those that versions first .. last collected, of helpfulness (which 0) or
+ * safety, prefix "" or "held-out-". */
+void copy_records(records *to, const records *from);
+bool read_collected(loop *l, const char *prefix, int which, int first, int last, records *out);
+
 /* versions.c: what the present version was fine-tuned on: how many samples, and number i; the pool is opened into
  * p->pool. */
 bool open_chosen(loop *l, int64_t *n);
@@ -103,6 +110,10 @@ bool step_evaluate(loop *l);
 
 /* show_loop.c */
 bool write_loop_report(loop *l);
+/* metrics.jsonl of all steps, one after the other. */
+bool write_metrics(loop *l);
+/* By kind of step; the last section, since it is what differs between two runs of the same seed. */
+void show_time(const loop *l, report *r);
 
 /* show_loop_steps.c; before, after: as judged by the last reward models. */
 bool show_gatt(loop *l, report *r);

@@ -5,8 +5,7 @@
 
 static const char *const names[] = {"helpful", "safety"};
 
-/* A copy, since more are read behind them. */
-static void copy_records(records *to, const records *from)
+void copy_records(records *to, const records *from)
 {
     for (size_t i = 0; i < from->n; i++) {
         const record *r = &from->items[i];
@@ -17,8 +16,7 @@ static void copy_records(records *to, const records *from)
     }
 }
 
-/* Those of versions first .. last. */
-static bool read_collected(loop *l, const char *prefix, int which, int first, int last, records *out)
+bool read_collected(loop *l, const char *prefix, int which, int first, int last, records *out)
 {
     char path[4096], error[1024];
     for (int v = first; v <= last; v++)

@@ -18,7 +18,7 @@ typedef struct pipeline_settings {
     double sft_lr;
     int64_t sampled_pairs; /* comparisons of the model's own answers, over both kinds; in the loop, of each version */
     int64_t pairs, reward_batch, reward_epochs; /* most comparisons for each reward model */
-    double reward_lr;
+    double reward_lr, safety_weight;            /* safety_weight: of the safety model's auxiliary loss */
     int64_t reject_prompts, reject_samples, reject_epochs;
     double reject_lr, reject_temperature;
     int64_t ppo_iterations, ppo_batch, ppo_minibatch;
@@ -44,8 +44,9 @@ typedef struct pipeline_data {
     int32_t *text, *held_out_text; /* tokens to pretrain on */
     int64_t n_text, n_held_out_text;
     records demonstrations;
-    records prompts;                                            /* to sample from */
-    records evaluation;                                         /* prompts that no training sees */
+    gold *demonstrated; /* what the judge says of each demonstration; NULL: there is none */
+    records prompts;    /* to sample from */
+    records evaluation; /* prompts that no training sees */
     records helpful, safety, held_out_helpful, held_out_safety; /* comparisons that are there already */
     void *world;                                                /* of the embedded world */
     /* The judge of answers to prompts[i] or evaluation[i]; NULL: there is none. */
@@ -56,7 +57,7 @@ typedef struct pipeline_data {
 } pipeline_data;
 
 /* How much of the embedded world, and the settings that go with it. */
-typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_TINY_LOOP } world_size;
+typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_ABLATIONS, WORLD_TINY_LOOP } world_size;
 
 bool data_from_world(app *a, world_size size, pipeline_data *data, pipeline_settings *settings);
 bool data_from_files(app *a, const char *folder, pipeline_data *data, pipeline_settings *settings);

@@ -18,7 +18,7 @@ bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pai
         for (size_t first = 0; ok && first < n; first += batch_size) {
             size_t now = first + batch_size < n ? batch_size : n - first;
             llama2_reward_metrics m = {.struct_size = sizeof m};
-            ok = pairs_batch(&p->app, pairs, order + first, 0, now, which == 1 ? 1 : 0) &&
+            ok = pairs_batch(&p->app, pairs, order + first, 0, now, which == 1 ? p->set.safety_weight : 0) &&
                  llama2_reward_step(t, &pairs->pairs, &m) >= 0;
             if (!ok) break;
             if (losses) {

@@ -502,8 +502,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     report_add_table(r, "settings", NULL, columns, 4, table, ROWS);
 }
 
-/* By kind of step; the last section, since it is what differs between two runs of the same seed. */
-static void show_time(const loop *l, report *r)
+void show_time(const loop *l, report *r)
 {
     const char *columns[] = {"step", "times", "seconds"}, *table[3 * LOOP_STEPS];
     char kinds[LOOP_STEPS][32], cells[LOOP_STEPS][2][CELL];
@@ -531,8 +530,7 @@ static void show_time(const loop *l, report *r)
     report_add_table(r, "seconds", NULL, columns, 3, table, (size_t)n);
 }
 
-/* metrics.jsonl of all steps, one after the other. */
-static bool write_metrics(loop *l)
+bool write_metrics(loop *l)
 {
     char path[4096], error[4300], *all = app_must(calloc(1, 1));
     size_t size = 0;

@@ -76,7 +76,7 @@ json_t *state_read_json(loop *l, const char *path)
     return value;
 }
 
-/* The first line: what the steps depend on. */
+/* The first line: what the steps depend on; without iterations: those of the ablations. */
 static json_t *head(const loop *l)
 {
     return json_pack("{s:s, s:I, s:I, s:b, s:b, s:b}", "library", llama2_version(), "seed",

@@ -1,0 +1,77 @@
+/* The list of arms, and of the steps. */
+#include "pipeline/ablations.h"
+
+#include <math.h>
+
+const reward_arm reward_arms[N_REWARD_ARMS] = {
+    {"margin-none", MARGINS, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false},
+    {"margin-small", MARGINS, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, true},
+    {"margin-large", MARGINS, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false},
+    {"auxiliary-off", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false},
+    {"auxiliary-on", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 1, 1, false, 0, true},
+    /* All pairs on the large trunk: margin-small. */
+    {"pairs-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, false, 0, false},
+    {"pairs-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 0, false},
+    {"pairs-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, false, 0, false},
+    {"small-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, true, 0, false},
+    {"small-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, true, 0, false},
+    {"small-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, true, 0, false},
+    {"small-all", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 1, true, 0, false},
+    {"shuffled-1", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 1, false},
+    {"shuffled-2", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 2, false},
+    {"shuffled-3", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 3, false},
+    {"shuffled-4", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 4, false},
+};
+
+const sft_arm sft_arms[N_SFT_ARMS] = {
+    {"share-0", SAFETY_SHARE, REFUSALS, 0},     {"share-10", SAFETY_SHARE, REFUSALS, 0.1},
+    {"share-25", SAFETY_SHARE, REFUSALS, 0.25}, {"share-50", SAFETY_SHARE, REFUSALS, 0.5},
+    {"share-100", SAFETY_SHARE, REFUSALS, 1},   {"few-good", QUALITY, FEW_GOOD, 0},
+    {"few-mixed", QUALITY, FEW_MIXED, 0},       {"many-poor", QUALITY, MANY_POOR, 0},
+    {"many-mixed", QUALITY, MANY_MIXED, 0},
+};
+
+static loop_step *add(loop *l, bool (*work)(loop *l), const char *name, int version)
+{
+    loop_step *s = &l->steps[l->n_steps++];
+    *s = (loop_step){.version = version, .run = work};
+    snprintf(s->name, sizeof s->name, "%s", name);
+    return s;
+}
+
+static void plan(loop *l)
+{
+    add(l, step_pretrain, "pretrain", 0)->goes_on = true;
+    add(l, step_sft, "sft", 0)->makes_chat_model = true;
+    add(l, step_collect, "collect-1", 1);
+    add(l, step_small_pretrain, "small-pretrain", 0)->goes_on = true;
+    add(l, step_small_sft, "small-sft", 0);
+    for (int i = 0; i < N_REWARD_ARMS; i++) add(l, step_reward_arm, reward_arms[i].name, i);
+    for (int i = 0; i < N_SFT_ARMS; i++) add(l, step_sft_arm, sft_arms[i].name, i)->evaluates = sft_arms[i].name;
+}
+
+rate share_rate(double share, double n)
+{
+    const double z = 1.96;
+    double middle = (share + z * z / (2 * n)) / (1 + z * z / n),
+           half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n));
+    return (rate){share, middle - half, middle + half};
+}
+
+bool ablation_result(loop *l, ablation of, const char *arm, json_t *line)
+{
+    static const char *const names[N_ABLATIONS] = {"margin",   "auxiliary loss", "pairs and size",
+                                                   "shuffled", "safety share",   "quality"};
+    json_object_set_new(line, "stage", json_string("ablation"));
+    json_object_set_new(line, "ablation", json_string(names[of]));
+    json_object_set_new(line, "arm", json_string(arm));
+    json_incref(line);
+    bool ok = jsonl_append(l->p->metrics, line) || app_fail(&l->p->app, "metrics.jsonl could not be written");
+    return state_write_json(l, "result.json", line) && ok;
+}
+
+bool run_ablations(loop *l)
+{
+    plan(l);
+    return run_steps(l) && write_ablations_report(l);
+}

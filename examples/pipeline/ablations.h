@@ -1,0 +1,60 @@
+/*
+ * llama2-pipeline --ablations: what the parts of the recipe do, each alone, in the embedded world: the margin of the
+ * ranking loss (tables 8 and 28 of the paper), the safety auxiliary loss (table 29), the number of comparisons and the
+ * size of the model (figure 6), preferences that say nothing, the safety data of SFT (figures 15 and 33), the quality
+ * of its demonstrations (section 3.1). A list of steps as of the loop, an arm a step, so it stops and goes on as the
+ * loop.
+ */
+#ifndef EXAMPLES_ABLATIONS_H
+#define EXAMPLES_ABLATIONS_H
+
+#include "pipeline/loop.h"
+
+typedef enum ablation { MARGINS, AUXILIARY, SCALING, SHUFFLED, SAFETY_SHARE, QUALITY, N_ABLATIONS } ablation;
+
+/* A reward model: all arms of a kind have the same pairs, order and steps but for what the arm changes. */
+typedef struct reward_arm {
+    const char *name; /* of its step */
+    ablation of;
+    int which; /* 0 helpfulness, 1 safety */
+    int32_t margin;
+    double auxiliary; /* weight of the auxiliary loss */
+    double share;     /* of the pairs: the first ones of the order */
+    bool small;       /* on the small trunk */
+    int coin;         /* 1 ..: a coin says which answer is better */
+    bool judges;      /* kept, to score the answers of the SFT arms */
+} reward_arm;
+
+/* What is learnt from: REFUSALS, all demonstrations of requests that are not to be refused, and a share of the refusals
+ * of those that are; the others: by the judge's score of the answer. */
+typedef enum demonstrations { REFUSALS, FEW_GOOD, FEW_MIXED, MANY_POOR, MANY_MIXED } demonstrations;
+
+typedef struct sft_arm {
+    const char *name;
+    ablation of;
+    demonstrations from;
+    double share;
+} sft_arm;
+
+enum { N_REWARD_ARMS = 16, N_SFT_ARMS = 9 };
+extern const reward_arm reward_arms[N_REWARD_ARMS];
+extern const sft_arm sft_arms[N_SFT_ARMS];
+
+bool run_ablations(loop *l);
+
+/* The steps; the version of a step is its arm. They leave result.json. */
+bool step_small_pretrain(loop *l);
+bool step_small_sft(loop *l);
+bool step_reward_arm(loop *l); /* and pairs.json: of each held-out pair whether it is ranked right (a tie: 0.5), and
+                                  its rating */
+bool step_sft_arm(loop *l);    /* and scores.json: of the answers to prompts about safety, by the safety model */
+
+/* A share of n with its 95 % interval (Wilson's). */
+rate share_rate(double share, double n);
+/* A line of metrics.jsonl, and the result.json of the present step; takes the reference over. */
+bool ablation_result(loop *l, ablation of, const char *arm, json_t *line);
+
+/* show_ablations.c */
+bool write_ablations_report(loop *l);
+
+#endif

@@ -1,0 +1,202 @@
+/* Arms that are a fine-tuning of the pretrained model (sections 3.1 and 4.2.3), by what it learns from; their answers
+ * to the held-out prompts are judged by the gold judge and by the reward models of the first arms. */
+#include "pipeline/ablations.h"
+
+#include <stdlib.h>
+
+enum { EPOCHS = 2 };            /* the paper's */
+enum { FEWER = 8 };             /* few: one for so many poor ones */
+static const double GOOD = 0.8; /* right, in one whole sentence, not rude */
+
+/* Source 0, and source 1, of which the items from n on are. */
+typedef struct sources {
+    example_set examples;
+    int64_t n[2];
+} sources;
+
+static bool add_source(pipeline *p, const size_t *index, size_t n, int which, sources *out)
+{
+    records some = {0};
+    int64_t left_out;
+    size_t before = out->examples.n;
+    for (size_t i = 0; i < n; i++) {
+        const record *r = &p->data.demonstrations.items[index[i]];
+        records_add(&some, r->roles, (const char *const *)r->texts, r->n_messages, r->answer, NULL);
+    }
+    bool ok =
+        n == 0 || examples_encode(&p->app, p->data.tokenizer, &some, 0, p->set.max_tokens, &out->examples, &left_out);
+    out->n[which] = (int64_t)(out->examples.n - before);
+    records_free(&some);
+    return ok;
+}
+
+/* *draws: examples to learn in all. Arms of quality learn as many each, those of the safety share as often each. */
+static bool choose(pipeline *p, const sft_arm *arm, sources *out, int64_t *draws)
+{
+    size_t all = p->data.demonstrations.n, n[2] = {0, 0}, poor = 0;
+    size_t *index[2] = {app_must(malloc((all + 1) * sizeof *index[0])), app_must(malloc((all + 1) * sizeof *index[1]))};
+    for (size_t i = 0; i < all; i++) poor += p->data.demonstrated[i].score < GOOD - 1e-9;
+    size_t few = poor / FEWER;
+    for (size_t i = 0; i < all; i++) {
+        const gold *g = &p->data.demonstrated[i];
+        bool good = g->score >= GOOD - 1e-9, taken = false;
+        int which = arm->from == REFUSALS && g->must_refuse ? 1 : 0;
+        switch (arm->from) {
+        case REFUSALS: taken = !g->must_refuse || g->refused; break;
+        case FEW_GOOD: taken = good && n[0] < few; break;
+        case FEW_MIXED: taken = n[0] < few; break;
+        case MANY_POOR: taken = !good; break;
+        case MANY_MIXED: taken = true; break;
+        }
+        if (taken) index[which][n[which]++] = i;
+    }
+    n[1] = (size_t)((double)n[1] * arm->share + 0.5);
+    bool ok = add_source(p, index[0], n[0], 0, out) && add_source(p, index[1], n[1], 1, out);
+    *draws = EPOCHS * (arm->from == REFUSALS ? (int64_t)out->examples.n : (int64_t)poor);
+    free(index[0]);
+    free(index[1]);
+    return ok;
+}
+
+/* Both sources as one, each item once an epoch. */
+static bool train(pipeline *p, const char *label, const sources *s, int64_t draws)
+{
+    enum { MOST = 256 };
+    int64_t batch = p->set.sft_batch < MOST ? p->set.sft_batch : MOST, items[MOST];
+    int32_t of[MOST];
+    size_t index[MOST];
+    llama2_mixture_options o;
+    llama2_mixture *mixture = NULL;
+    llama2_packer *packer = NULL;
+    progress bar;
+    llama2_mixture_options_init(&o, sizeof o);
+    o.seed = p->app.args.seed + 17;
+    llama2_trainer *t = new_trainer(p, p->model, NULL, p->set.sft_lr, (draws + batch - 1) / batch);
+    bool ok = t && llama2_mixture_create(p->app.ctx, 2, s->n, NULL, NULL, &o, &mixture) >= 0 &&
+              llama2_packer_create(p->app.ctx, NULL, &packer) >= 0;
+    progress_start(&bar, label, "examples", (uint64_t)draws, 0, p->app.args.quiet);
+    for (int64_t done = 0; ok && done < draws; done += batch) {
+        int64_t now = done + batch < draws ? batch : draws - done;
+        llama2_batch b;
+        llama2_step_metrics m = {.struct_size = sizeof m};
+        ok = llama2_mixture_draw(mixture, (uint64_t)done, now, of, items) >= 0;
+        for (int64_t i = 0; ok && i < now; i++) index[i] = (size_t)(items[i] + (of[i] == 1 ? s->n[0] : 0));
+        ok = ok && examples_batch(&p->app, &s->examples, index, (size_t)now, packer, &b) &&
+             llama2_sft_step(t, &b, &m) >= 0;
+        if (!ok) break;
+        log_step(p, label, m.step, m.loss, m.lr, m.grad_norm, m.total_tokens);
+        progress_update(&bar, (uint64_t)(done + now), "");
+    }
+    progress_finish(&bar, "");
+    llama2_packer_free(packer);
+    llama2_mixture_free(mixture);
+    llama2_trainer_free(t);
+    return app_try(&p->app, ok ? 0 : -1, label);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Mean with its interval; of scores by a reward model also where the lowest twentieth ends. */
+static void put_figure(json_t *line, const char *name, double *values, size_t n, bool share, bool tail)
+{
+    rate x;
+    char key[64];
+    mean_interval(values, n, &x.mean, &x.low, &x.high);
+    if (share) x = share_rate(x.mean, (double)n);
+    app_put(line, name, x.mean);
+    snprintf(key, sizeof key, "%s_low", name);
+    app_put(line, key, x.low);
+    snprintf(key, sizeof key, "%s_high", name);
+    app_put(line, key, x.high);
+    if (!tail) return;
+    qsort(values, n, sizeof *values, by_value);
+    snprintf(key, sizeof key, "%s_tail", name);
+    app_put(line, key, values[n / 20]);
+}
+
+enum { GOLD, RIGHT, REFUSED, FALSELY, FALSELY_HOW_TO, SAFETY_SCORE, HELPFUL_SCORE, N_FIGURES };
+
+/* The figures of an arm, over the prompts that each is of. */
+static json_t *figures(pipeline *p, const judged *j)
+{
+    static const char *const names[N_FIGURES] = {"gold",         "correct", "refusals", "false_refusals",
+                                                 "false_how_to", "safety",  "helpful"};
+    json_t *line = json_object();
+    double *values[N_FIGURES];
+    size_t n[N_FIGURES] = {0};
+    for (int k = 0; k < N_FIGURES; k++) values[k] = app_must(calloc(j->o.n + 1, sizeof *values[k]));
+    for (size_t i = 0; i < j->o.n; i++) {
+        gold g;
+        judge_answer(p, &p->evaluation, i, j->o.answers[i], &g);
+        values[GOLD][n[GOLD]++] = g.score;
+        values[RIGHT][n[RIGHT]++] = g.correct;
+        if (g.must_refuse) values[REFUSED][n[REFUSED]++] = g.refused;
+        if (!g.is_safety) values[FALSELY][n[FALSELY]++] = g.refused;
+        if (g.is_safety && !g.must_refuse) values[FALSELY_HOW_TO][n[FALSELY_HOW_TO]++] = g.refused;
+        if (g.is_safety)
+            values[SAFETY_SCORE][n[SAFETY_SCORE]++] = j->safety[i];
+        else
+            values[HELPFUL_SCORE][n[HELPFUL_SCORE]++] = j->helpful[i];
+    }
+    for (int k = 0; k < N_FIGURES; k++) {
+        put_figure(line, names[k], values[k], n[k], k >= RIGHT && k <= FALSELY_HOW_TO, k >= SAFETY_SCORE);
+        free(values[k]);
+    }
+    return line;
+}
+
+static bool write_scores(loop *l, const judged *j)
+{
+    json_t *scores = json_array();
+    for (size_t i = 0; i < j->o.n; i++)
+        if (l->p->evaluation.of[i]->is_safety) json_array_append_new(scores, json_real(j->safety[i]));
+    return state_write_json(l, "scores.json", json_pack("{s:o}", "safety", scores));
+}
+
+static bool load_judges(loop *l)
+{
+    char path[4096];
+    for (int i = 0; i < N_REWARD_ARMS; i++) {
+        const reward_arm *arm = &reward_arms[i];
+        if (arm->judges && !app_try(&l->p->app,
+                                    llama2_reward_model_load(l->p->app.ctx, state_path(l, path, "%s/model", arm->name),
+                                                             NULL, &l->p->rewards[arm->which]),
+                                    "reward model"))
+            return false;
+    }
+    return true;
+}
+
+bool step_sft_arm(loop *l)
+{
+    pipeline *p = l->p;
+    const loop_step *step = &l->steps[l->at];
+    const sft_arm *arm = &sft_arms[step->version];
+    char path[4096];
+    sources s = {.n = {0, 0}};
+    judged j = {.reward = NULL};
+    llama2_rollouts *answers = NULL;
+    int64_t draws = 0;
+    bool ok =
+        app_try(&p->app, llama2_model_load(p->app.ctx, state_path(l, path, "pretrain/model"), NULL, &p->model),
+                "model") &&
+        choose(p, arm, &s, &draws) && train(p, arm->name, &s, draws) && load_judges(l) &&
+        evaluation_answers(p, p->model, &answers) &&
+        app_try(&p->app, llama2_rollouts_save(answers, state_path(l, path, "%s/answers", step->name)), "saving") &&
+        judge_step(l, step, &j);
+    if (ok) {
+        json_t *line = figures(p, &j);
+        json_object_set_new(line, "examples", json_integer((json_int_t)s.n[0]));
+        json_object_set_new(line, "safety_examples", json_integer((json_int_t)s.n[1]));
+        json_object_set_new(line, "learnt", json_integer((json_int_t)draws));
+        ok = ablation_result(l, arm->of, arm->name, line) && write_scores(l, &j);
+    }
+    llama2_rollouts_free(answers);
+    judged_free(&j);
+    examples_free(&s.examples);
+    return ok;
+}

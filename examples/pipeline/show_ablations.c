@@ -1,0 +1,169 @@
+/* The report of the ablations. */
+#include "pipeline/show_ablations.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+void put(cells *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (c->n < MOST_CELLS) vsnprintf(c->text[c->n++], CELL, format, args);
+    va_end(args);
+}
+
+void put_percent(cells *c, rate x)
+{
+    if (isfinite(x.mean))
+        put(c, "%.1f (%.1f to %.1f)", 100 * x.mean, 100 * x.low, 100 * x.high);
+    else
+        put(c, "none");
+}
+
+void show_cells(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
+                const cells *c)
+{
+    const char *table[MOST_CELLS];
+    for (size_t i = 0; i < c->n; i++) table[i] = c->text[i];
+    report_add_table(r, name, title, columns, n_columns, table, c->n / n_columns);
+}
+
+const json_t *result_of(const results *all, const char *arm)
+{
+    for (int i = 0; i < N_REWARD_ARMS; i++)
+        if (strcmp(reward_arms[i].name, arm) == 0) return all->reward[i];
+    for (int i = 0; i < N_SFT_ARMS; i++)
+        if (strcmp(sft_arms[i].name, arm) == 0) return all->sft[i];
+    return NULL;
+}
+
+static const json_t *find(const json_t *o, const char *path)
+{
+    char key[64];
+    while (o && *path) {
+        size_t n = strcspn(path, "/");
+        snprintf(key, sizeof key, "%.*s", (int)n, path);
+        o = json_object_get(o, key);
+        path += n + (path[n] == '/');
+    }
+    return o;
+}
+
+double number_in(const json_t *o, const char *path)
+{
+    const json_t *value = find(o, path);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+rate accuracy_in(const json_t *o, const char *path)
+{
+    const json_t *group = path ? find(o, path) : o, *interval = json_object_get(group, "accuracy_interval");
+    return (rate){number_in(group, "accuracy"), json_number_value(json_array_get(interval, 0)),
+                  json_number_value(json_array_get(interval, 1))};
+}
+
+rate score_in(const json_t *o, const char *name)
+{
+    char low[64], high[64];
+    snprintf(low, sizeof low, "%s_low", name);
+    snprintf(high, sizeof high, "%s_high", name);
+    return (rate){number_in(o, name), number_in(o, low), number_in(o, high)};
+}
+
+rate difference(rate a, rate b)
+{
+    double mean = a.mean - b.mean;
+    return (rate){mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low)};
+}
+
+rate paired_difference(results *all, const char *a, const char *b, int rating)
+{
+    char path[4096];
+    json_t *one = state_read_json(all->l, state_path(all->l, path, "%s/pairs.json", a)),
+           *other = state_read_json(all->l, state_path(all->l, path, "%s/pairs.json", b));
+    const json_t *right = json_object_get(one, "right"), *right_too = json_object_get(other, "right");
+    size_t n = json_array_size(right), used = 0;
+    double *gain = app_must(calloc(n + 1, sizeof *gain));
+    rate d = {NAN, NAN, NAN};
+    for (size_t i = 0; i < n; i++)
+        if (rating < 0 || json_integer_value(json_array_get(json_object_get(one, "ratings"), i)) == rating)
+            gain[used++] =
+                json_number_value(json_array_get(right, i)) - json_number_value(json_array_get(right_too, i));
+    if (used > 0) mean_interval(gain, used, &d.mean, &d.low, &d.high);
+    if (!one || !other) all->failed = true;
+    free(gain);
+    json_decref(one);
+    json_decref(other);
+    return d;
+}
+
+void add_trend(results *all, const char *what, const char *paper, const char *unit, rate gain)
+{
+    double k = strcmp(unit, "points") == 0 ? 100 : 1;
+    put(&all->trends, "%s", what);
+    put(&all->trends, "%s", paper);
+    put(&all->trends, "%+.2f (%+.2f to %+.2f) %s", k * gain.mean, k * gain.low, k * gain.high, unit);
+    put(&all->trends, "%s", gain.low > 0 ? "yes" : gain.high < 0 ? "no: the reverse" : "not beyond the interval");
+}
+
+static bool read_results(results *all)
+{
+    char path[4096];
+    bool ok = true;
+    for (int i = 0; ok && i < N_REWARD_ARMS; i++)
+        ok =
+            (all->reward[i] = state_read_json(all->l, state_path(all->l, path, "%s/result.json", reward_arms[i].name)));
+    for (int i = 0; ok && i < N_SFT_ARMS; i++)
+        ok = (all->sft[i] = state_read_json(all->l, state_path(all->l, path, "%s/result.json", sft_arms[i].name)));
+    return ok;
+}
+
+static void show_figures(results *all)
+{
+    const json_t *small = result_of(all, "margin-small"), *with = result_of(all, "auxiliary-on"),
+                 *without = result_of(all, "auxiliary-off"), *none = result_of(all, "share-0"),
+                 *full = result_of(all, "share-100");
+    show_figure(all->r, "accuracy", number_in(small, "accuracy"), "accuracy of the helpfulness model", "%.0f pairs",
+                number_in(small, "trained_on"));
+    show_figure(all->r, "unsafe_recall", number_in(with, "safety/unsafe_recall"), "of unsafe answers found",
+                "%.2f without the auxiliary loss", number_in(without, "safety/unsafe_recall"));
+    show_figure(all->r, "safety", number_in(full, "safety"), "mean safety score with all safety data", "%.2f with none",
+                number_in(none, "safety"));
+}
+
+bool write_ablations_report(loop *l)
+{
+    static const char *const columns[] = {"the paper's trend", "in the paper", "here", "holds"};
+    pipeline *p = l->p;
+    app *a = &p->app;
+    char subtitle[256], error[512];
+    results *all = app_must(calloc(1, sizeof *all));
+    snprintf(subtitle, sizeof subtitle, "%s, seed %llu; libllama2 %s (%s)", p->data.name,
+             (unsigned long long)a->args.seed, llama2_version(), llama2_context_describe(a->ctx));
+    all->l = l;
+    all->r = app_must(report_create("Ablations", subtitle));
+    a->doing = "report";
+    bool ok = read_results(all);
+    if (ok) {
+        show_figures(all);
+        show_margins(all);
+        show_auxiliary(all);
+        show_scaling(all);
+        show_shuffled(all);
+        show_safety_share(all);
+        show_quality(all);
+        report_section(all->r, "What holds",
+                       "Of one seed: the intervals are over held-out pairs and prompts, not over trainings.");
+        show_cells(all->r, "trends", NULL, columns, 4, &all->trends);
+        show_time(l, all->r);
+    }
+    ok = ok && !all->failed && write_metrics(l) &&
+         (report_write(all->r, p->out, error, sizeof error) || app_fail(a, "%s", error));
+    for (int i = 0; i < N_REWARD_ARMS; i++) json_decref(all->reward[i]);
+    for (int i = 0; i < N_SFT_ARMS; i++) json_decref(all->sft[i]);
+    report_free(all->r);
+    free(all);
+    if (ok) printf("report: %s/report.html\n", p->out);
+    return ok;
+}

@@ -1,0 +1,50 @@
+/* What the report of the ablations is put together from: results of the arms, tables, and what holds of the paper. */
+#ifndef EXAMPLES_SHOW_ABLATIONS_H
+#define EXAMPLES_SHOW_ABLATIONS_H
+
+#include "pipeline/ablations.h"
+#include "pipeline/show.h"
+
+enum { CELL = 96, MOST_CELLS = 160 };
+
+/* The cells of a table, one after the other. */
+typedef struct cells {
+    char text[MOST_CELLS][CELL];
+    size_t n;
+} cells;
+
+typedef struct results {
+    loop *l;
+    report *r;
+    json_t *reward[N_REWARD_ARMS], *sft[N_SFT_ARMS]; /* result.json */
+    cells trends;                                    /* rows of four: what, the paper, here, does it hold */
+    bool failed;
+} results;
+
+__attribute__((format(printf, 2, 3))) void put(cells *c, const char *format, ...);
+void put_percent(cells *c, rate x); /* with its interval */
+void show_cells(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
+                const cells *c);
+
+/* By the name of the step. */
+const json_t *result_of(const results *all, const char *arm);
+double number_in(const json_t *o, const char *path); /* "safety/auc"; NAN: there is none */
+rate accuracy_in(const json_t *o, const char *path); /* of a card or a group of it; NULL: of the card */
+rate score_in(const json_t *o, const char *name);    /* name, name_low, name_high */
+/* a - b: as of two that are independent (Newcombe 1998); of two arms on the same held-out pairs, of a rating (-1: all).
+ */
+rate difference(rate a, rate b);
+rate paired_difference(results *all, const char *a, const char *b, int rating);
+
+/* A row of what holds: yes if `gain` lies above 0 with its whole interval. */
+void add_trend(results *all, const char *what, const char *paper, const char *unit, rate gain);
+
+/* show_ablations_rewards.c, show_ablations_sft.c: a section for each ablation. */
+void show_margins(results *all);
+void show_auxiliary(results *all);
+void show_scaling(results *all);
+void show_shuffled(results *all);
+void show_safety_share(results *all);
+void show_quality(results *all);
+
+#endif

@@ -1,0 +1,212 @@
+/* The report of the ablations: those of reward models. */
+#include "pipeline/show_ablations.h"
+
+#include <math.h>
+
+enum { RATINGS = 4 };
+static const char *const rating_keys[RATINGS] = {"by_rating/significantly_better", "by_rating/better",
+                                                 "by_rating/slightly_better", "by_rating/negligibly_better"};
+static const char *const rating_names[RATINGS] = {"significantly", "better", "slightly", "negligibly"};
+
+/* Whiskers of n groups. */
+typedef struct bars {
+    double y[8], low[8], high[8];
+    size_t n;
+} bars;
+
+static void add_bar(bars *b, rate x)
+{
+    b->y[b->n] = x.mean, b->low[b->n] = x.low, b->high[b->n] = x.high;
+    b->n++;
+}
+
+static plot_series bar_series(const char *name, const bars *b)
+{
+    return (plot_series){.name = name, .y = b->y, .low = b->low, .high = b->high, .count = b->n};
+}
+
+/* --- margins --------------------------------------------------------------------------------- */
+
+void show_margins(results *all)
+{
+    static const char *const arms[] = {"margin-none", "margin-small", "margin-large"},
+                             *const names[] = {"none", "small", "large"},
+                             *const columns[] = {"margin", "significantly", "better", "slightly", "negligibly", "all"};
+    static const double paper[3][RATINGS + 1] = {
+        {79.1, 66.9, 59.8, 54.5, 62.5}, {80.4, 67.3, 60.4, 55.0, 63.0}, {80.7, 67.5, 60.5, 54.3, 62.9}};
+    cells table = {.n = 0}, gains = {.n = 0};
+    bars b[3] = {{.n = 0}};
+    plot_series shown[3];
+    rate falls = {INFINITY, 0, 0};
+    report_section(all->r, "Margins of the ranking loss",
+                   "Three helpfulness models from the same pairs, order and steps; accuracy on held-out pairs by how "
+                   "much better the annotator called the chosen answer. Intervals are of 95 %. Expected: falling from "
+                   "left to right for all; margins help on the left, where a large one may hurt on the right; the "
+                   "differences smaller than the intervals.");
+    for (int i = 0; i < 3; i++) {
+        const json_t *o = result_of(all, arms[i]);
+        put(&table, "%s", names[i]);
+        for (int k = 0; k < RATINGS; k++) {
+            rate x = accuracy_in(o, rating_keys[k]);
+            put_percent(&table, x);
+            add_bar(&b[i], x);
+        }
+        put_percent(&table, accuracy_in(o, NULL));
+        put(&table, "%s, the paper", names[i]);
+        for (int k = 0; k <= RATINGS; k++) put(&table, "%.1f", paper[i][k]);
+        shown[i] = bar_series(names[i], &b[i]);
+        for (int k = 0; k + 1 < RATINGS; k++) {
+            rate d = difference(accuracy_in(o, rating_keys[k]), accuracy_in(o, rating_keys[k + 1]));
+            if (d.mean < falls.mean) falls = d;
+        }
+        if (i == 0) continue;
+        put(&gains, "%s against none", names[i]);
+        for (int k = 0; k < RATINGS; k++) put_percent(&gains, paired_difference(all, arms[i], arms[0], k));
+        put_percent(&gains, paired_difference(all, arms[i], arms[0], -1));
+    }
+    show_cells(all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28)", columns, 6, &table);
+    show_cells(all->r, "margin_gains", "Paired differences, in points", columns, 6, &gains);
+    report_add_bars(all->r, "margins_by_rating",
+                    "The paper (tables 8 and 28): about 80 % for significantly better, 55 % for negligibly better.",
+                    &(plot_options){.title = "Accuracy by rating", .y_label = "accuracy"}, rating_names, shown, 3);
+    add_trend(all, "accuracy falls from each rating to the next, with every margin: the smallest fall",
+              "by 5 to 13 points (table 28)", "points", falls);
+    add_trend(all, "a small margin helps overall", "+0.5 points (table 28)", "points",
+              paired_difference(all, arms[1], arms[0], -1));
+    add_trend(all, "a large margin helps on significantly better pairs", "+1.6 points (table 28)", "points",
+              paired_difference(all, arms[2], arms[0], 0));
+    add_trend(all, "a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
+              "points", paired_difference(all, arms[1], arms[2], 3));
+}
+
+/* --- auxiliary loss ---------------------------------------------------------------------------- */
+
+void show_auxiliary(results *all)
+{
+    static const char *const arms[] = {"auxiliary-off", "auxiliary-on"}, *const names[] = {"without", "with"},
+                             *const groups[] = {"accuracy", "recall of unsafe"},
+                             *const columns[] = {"auxiliary loss", "accuracy",        "only chosen safe",
+                                                 "both safe",      "both unsafe",     "recall of unsafe",
+                                                 "precision",      "area under curve"};
+    static const double paper[2][5] = {{63.7, 93.0, 56.0, 59.5, 73.0}, {64.5, 94.3, 56.9, 59.9, 90.4}};
+    cells table = {.n = 0};
+    bars b[2] = {{.n = 0}};
+    plot_series shown[2];
+    rate recall[2];
+    report_section(all->r, "The safety auxiliary loss",
+                   "Two safety models from the same pairs, order and steps. Recall: of the held-out answers labelled "
+                   "unsafe, those whose score has a sigmoid below 0.5. Expected: the recall rises much, since without "
+                   "the loss nothing says where 0 is; the accuracy a little.");
+    for (int i = 0; i < 2; i++) {
+        const json_t *o = result_of(all, arms[i]);
+        recall[i] = share_rate(number_in(o, "safety/unsafe_recall"), number_in(o, "safety/unsafe"));
+        put(&table, "%s", names[i]);
+        put_percent(&table, accuracy_in(o, NULL));
+        put_percent(&table, accuracy_in(o, "by_safety/chosen_safe"));
+        put_percent(&table, accuracy_in(o, "by_safety/both_safe"));
+        put_percent(&table, accuracy_in(o, "by_safety/both_unsafe"));
+        put_percent(&table, recall[i]);
+        put(&table, "%.1f", 100 * number_in(o, "safety/unsafe_precision"));
+        put(&table, "%.3f", number_in(o, "safety/auc"));
+        put(&table, "%s, the paper", names[i]);
+        for (int k = 0; k < 5; k++) put(&table, "%.1f", paper[i][k]);
+        put(&table, "-");
+        put(&table, "-");
+        add_bar(&b[i], accuracy_in(o, NULL));
+        add_bar(&b[i], recall[i]);
+        shown[i] = bar_series(names[i], &b[i]);
+    }
+    show_cells(all->r, "auxiliary", "In %, by the labels of the pair, and the paper's (table 29)", columns, 8, &table);
+    report_add_bars(all->r, "auxiliary_recall",
+                    "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
+                    &(plot_options){.title = "With and without the auxiliary loss", .y_label = "share"}, groups, shown,
+                    2);
+    add_trend(all, "the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)", "points",
+              difference(recall[1], recall[0]));
+    add_trend(all, "the auxiliary loss makes the ranking better", "+0.8 points (table 29)", "points",
+              paired_difference(all, arms[1], arms[0], -1));
+}
+
+/* --- number of pairs, size ---------------------------------------------------------------------- */
+
+void show_scaling(results *all)
+{
+    static const char *const arms[2][4] = {{"small-eighth", "small-quarter", "small-half", "small-all"},
+                                           {"pairs-eighth", "pairs-quarter", "pairs-half", "margin-small"}},
+                             *const names[] = {"small trunk", "large trunk"},
+                             *const columns[] = {"trunk", "its parameters", "pairs", "accuracy",
+                                                 "on significantly better pairs"};
+    cells table = {.n = 0};
+    bars b[2] = {{.n = 0}};
+    double pairs[2][4];
+    plot_series shown[2];
+    report_section(all->r, "More pairs, a larger model",
+                   "The first eighth, quarter, half and all of the pairs, in one epoch each; a trunk that was "
+                   "pretrained and fine-tuned on the same text with half the width and half the layers. Expected: more "
+                   "pairs help in each step, and the larger trunk is ahead of the small one, the more so with more "
+                   "pairs.");
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 4; k++) {
+            const json_t *o = result_of(all, arms[i][k]);
+            pairs[i][k] = number_in(o, "trained_on");
+            put(&table, "%s", names[i]);
+            put(&table, "%.0f", number_in(o, "parameters"));
+            put(&table, "%.0f", pairs[i][k]);
+            put_percent(&table, accuracy_in(o, NULL));
+            put_percent(&table, accuracy_in(o, rating_keys[0]));
+            add_bar(&b[i], accuracy_in(o, NULL));
+        }
+        shown[i] = bar_series(names[i], &b[i]);
+        shown[i].x = pairs[i];
+    }
+    show_cells(all->r, "scaling", "Accuracy of the helpfulness model on held-out pairs, in %", columns, 5, &table);
+    report_add_series(
+        all->r, REPORT_LINES, "scaling_accuracy",
+        "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
+        &(plot_options){
+            .title = "Accuracy against the number of pairs", .x_label = "pairs", .y_label = "accuracy", .log_x = true},
+        shown, 2);
+    add_trend(all, "all pairs are better than an eighth of them", "rising (fig. 6)", "points",
+              paired_difference(all, "margin-small", "pairs-eighth", -1));
+    add_trend(all, "all pairs are better than half of them: no plateau", "rising still (fig. 6)", "points",
+              paired_difference(all, "margin-small", "pairs-half", -1));
+    add_trend(all, "the larger trunk is better, on all pairs", "rising with size (fig. 6)", "points",
+              paired_difference(all, "margin-small", "small-all", -1));
+    add_trend(all, "the larger trunk is better, on an eighth of them", "rising with size (fig. 6)", "points",
+              paired_difference(all, "pairs-eighth", "small-eighth", -1));
+}
+
+/* --- shuffled ---------------------------------------------------------------------------------- */
+
+void show_shuffled(results *all)
+{
+    static const char *const arms[] = {"shuffled-1", "shuffled-2", "shuffled-3", "shuffled-4", "pairs-quarter"},
+                             *const names[] = {"coin 1", "coin 2", "coin 3", "coin 4", "the annotator"},
+                             *const columns[] = {"who says which is better", "accuracy"};
+    cells table = {.n = 0};
+    bars b = {.n = 0};
+    double sum = 0, squares = 0;
+    report_section(all->r, "Shuffled preferences",
+                   "As with a quarter of the pairs, but a coin says which answer is better. Expected: one half on "
+                   "average over coins; each alone further away than its interval allows, since a model that learnt "
+                   "any direction is right or wrong on many pairs at once.");
+    for (int i = 0; i < 5; i++) {
+        rate x = accuracy_in(result_of(all, arms[i]), NULL);
+        put(&table, "%s", names[i]);
+        put_percent(&table, x);
+        add_bar(&b, x);
+        if (i < 4) sum += x.mean;
+    }
+    for (int i = 0; i < 4; i++) squares += (b.y[i] - sum / 4) * (b.y[i] - sum / 4);
+    double half = 3.182 * sqrt(squares / 3 / 4); /* Student's t, 3 degrees of freedom */
+    put(&table, "mean of the coins");
+    put_percent(&table, (rate){sum / 4, sum / 4 - half, sum / 4 + half});
+    show_cells(all->r, "shuffled", "Accuracy on held-out pairs, in %", columns, 2, &table);
+    plot_series shown[] = {bar_series("accuracy", &b)};
+    report_add_bars(all->r, "shuffled_accuracy", "No figure of the paper's: a control.",
+                    &(plot_options){.title = "Coins against the annotator", .y_label = "accuracy"}, names, shown, 1);
+    put(&all->trends, "preferences of a coin teach nothing");
+    put(&all->trends, "a control: 50 %%");
+    put(&all->trends, "%.1f (%.1f to %.1f) %%", 100 * sum / 4, 100 * (sum / 4 - half), 100 * (sum / 4 + half));
+    put(&all->trends, "%s", fabs(sum / 4 - 0.5) <= half ? "yes" : "no");
+}

@@ -1,0 +1,155 @@
+/* The report of the ablations: those of SFT. */
+#include "pipeline/show_ablations.h"
+
+#include <stdlib.h>
+
+enum { SHARES = 5, QUALITIES = 4 };
+
+static void put_score(cells *c, rate x)
+{
+    put(c, "%.3f (%.3f to %.3f)", x.mean, x.low, x.high);
+}
+
+/* A line over the shares, with or without a band. */
+typedef struct curve {
+    double y[SHARES], low[SHARES], high[SHARES];
+} curve;
+
+static plot_series curve_series(const char *name, const double *x, const curve *c)
+{
+    return (plot_series){.name = name, .x = x, .y = c->y, .low = c->low, .high = c->high, .count = SHARES};
+}
+
+static void show_histogram(results *all, const char *const *arms)
+{
+    static const int shown_of[] = {0, 1, 2, 4};
+    series scores[4] = {{0}};
+    plot_series shown[4];
+    char path[4096];
+    for (int k = 0; k < 4; k++) {
+        size_t i;
+        json_t *value, *o = state_read_json(all->l, state_path(all->l, path, "%s/scores.json", arms[shown_of[k]]));
+        if (!o) all->failed = true;
+        json_array_foreach(json_object_get(o, "safety"), i, value)
+            series_add(&scores[k], (double)i, json_number_value(value));
+        json_decref(o);
+        shown[k] = (plot_series){.name = arms[shown_of[k]], .y = scores[k].y, .count = scores[k].n};
+    }
+    report_add_series(all->r, REPORT_HISTOGRAM, "safety_share_scores",
+                      "The paper (fig. 15): the left tail, the most unsafe answers, becomes thinner with more safety "
+                      "data.",
+                      &(plot_options){.title = "Safety scores of the answers to prompts about safety",
+                                      .x_label = "score",
+                                      .y_label = "share"},
+                      shown, 4);
+    for (int k = 0; k < 4; k++) series_free(&scores[k]);
+}
+
+void show_safety_share(results *all)
+{
+    static const char *const arms[SHARES] = {"share-0", "share-10", "share-25", "share-50", "share-100"},
+                             *const columns[] = {"safety data, %",         "examples",
+                                                 "mean safety score",      "its 5th percentile",
+                                                 "mean helpfulness score", "unsafe refused",
+                                                 "how-to refused",         "others refused"},
+                             *const keys[] = {"safety", "helpful", "refusals", "false_how_to", "false_refusals"};
+    static const double x[SHARES] = {0, 10, 25, 50, 100};
+    cells table = {.n = 0};
+    curve curves[5], tail;
+    rate ends[5][2];
+    report_section(all->r, "Safety data in SFT",
+                   "The pretrained model learns all demonstrations of requests that are not to be refused, and a share "
+                   "of the refusals of those that are, twice each. Scores by the reward models above: the safety "
+                   "model's on prompts about safety, the helpfulness model's on the others. How-to: harmless acts, "
+                   "asked for in the words of the unsafe ones. Expected: the safety score and its 5th percentile rise, "
+                   "most with the first tenth; helpfulness stays; false refusals rise, where the prompt looks unsafe.");
+    for (int i = 0; i < SHARES; i++) {
+        const json_t *o = result_of(all, arms[i]);
+        put(&table, "%.0f", x[i]);
+        put(&table, "%.0f + %.0f", number_in(o, "examples"), number_in(o, "safety_examples"));
+        tail.y[i] = tail.low[i] = tail.high[i] = number_in(o, "safety_tail");
+        for (int k = 0; k < 5; k++) {
+            rate q = score_in(o, keys[k]);
+            curves[k].y[i] = q.mean, curves[k].low[i] = q.low, curves[k].high[i] = q.high;
+            if (i == 0 || i == SHARES - 1) ends[k][i > 0] = q;
+            put_score(&table, q);
+            if (k == 0) put(&table, "%.3f", tail.y[i]);
+        }
+    }
+    show_cells(all->r, "safety_share", "On held-out prompts, by the share of the refusals that is learnt", columns, 8,
+               &table);
+    plot_series scores[] = {curve_series("safety, mean", x, &curves[0]),
+                            curve_series("safety, 5th percentile", x, &tail),
+                            curve_series("helpfulness, mean", x, &curves[1])};
+    report_add_series(all->r, REPORT_LINES, "safety_share_curves",
+                      "The paper (fig. 15): with more safety data the mean safety score rises and the mean helpfulness "
+                      "score stays.",
+                      &(plot_options){.title = "Scores against the share of safety data",
+                                      .x_label = "safety data, %",
+                                      .y_label = "score"},
+                      scores, 3);
+    show_histogram(all, arms);
+    plot_series refusals[] = {curve_series("unsafe", x, &curves[2]), curve_series("how-to", x, &curves[3]),
+                              curve_series("others", x, &curves[4])};
+    report_add_series(all->r, REPORT_LINES, "safety_share_refusals",
+                      "The paper (fig. 33): false refusals rise with safety data, to some 0.05 % of helpful prompts, "
+                      "and from some 15 to some 27 % of borderline ones.",
+                      &(plot_options){.title = "Refusals against the share of safety data",
+                                      .x_label = "safety data, %",
+                                      .y_label = "share of the prompts"},
+                      refusals, 3);
+    add_trend(all, "safety data raises the mean safety score: all against none", "rising (fig. 15)", "",
+              difference(ends[0][1], ends[0][0]));
+    put(&all->trends, "the left tail becomes thinner: 5th percentile, all against none");
+    put(&all->trends, "thinner (fig. 15)");
+    put(&all->trends, "%+.2f", tail.y[SHARES - 1] - tail.y[0]);
+    put(&all->trends, "%s", tail.y[SHARES - 1] > tail.y[0] ? "yes, without an interval" : "no");
+    rate helpful = difference(ends[1][1], ends[1][0]);
+    put(&all->trends, "helpfulness stays: all against none");
+    put(&all->trends, "stays (fig. 15)");
+    put(&all->trends, "%+.2f (%+.2f to %+.2f)", helpful.mean, helpful.low, helpful.high);
+    put(&all->trends, "%s", helpful.low <= 0 && helpful.high >= 0 ? "yes, within the interval" : "no");
+    add_trend(all, "false refusals of what looks unsafe rise: all against none", "some 15 to some 27 % (fig. 33)",
+              "points", difference(ends[3][1], ends[3][0]));
+    add_trend(all, "false refusals of the other prompts rise, by little", "to some 0.05 % (fig. 33)", "points",
+              difference(ends[4][1], ends[4][0]));
+}
+
+void show_quality(results *all)
+{
+    static const char *const arms[QUALITIES] = {"few-good", "few-mixed", "many-poor", "many-mixed"},
+                             *const names[QUALITIES] = {"few good", "few mixed", "many poor", "many mixed"},
+                             *const columns[] = {"demonstrations", "different ones", "learnt in all", "gold score",
+                                                 "right",          "unsafe refused", "false refusals"};
+    cells table = {.n = 0};
+    rate gold_of[QUALITIES];
+    double y[QUALITIES], low[QUALITIES], high[QUALITIES];
+    report_section(all->r, "Few good demonstrations against many poor ones",
+                   "The pretrained model learns the same number of examples in as many steps: of few good ones (right, "
+                   "one whole sentence, not rude), as few of all, eight times as many poor ones (all others), or all "
+                   "there are. Expected: few good ones beat many poor ones by far, and many mixed ones too.");
+    for (int i = 0; i < QUALITIES; i++) {
+        const json_t *o = result_of(all, arms[i]);
+        gold_of[i] = score_in(o, "gold");
+        y[i] = gold_of[i].mean, low[i] = gold_of[i].low, high[i] = gold_of[i].high;
+        put(&table, "%s", names[i]);
+        put(&table, "%.0f", number_in(o, "examples"));
+        put(&table, "%.0f", number_in(o, "learnt"));
+        put_score(&table, gold_of[i]);
+        put_score(&table, score_in(o, "correct"));
+        put_score(&table, score_in(o, "refusals"));
+        put_score(&table, score_in(o, "false_refusals"));
+    }
+    show_cells(all->r, "quality", "Answers to held-out prompts, by the gold judge", columns, 7, &table);
+    plot_series bars[] = {{.name = "gold score", .y = y, .low = low, .high = high, .count = QUALITIES}};
+    report_add_bars(all->r, "quality_gold",
+                    "The paper (3.1, \"Quality Is All You Need\"): fewer but better examples of one's own improved "
+                    "results notably over millions of third-party ones. It has no figure of it.",
+                    &(plot_options){.title = "Gold score by what SFT learnt from"}, names, bars, 1);
+    add_trend(all, "few good demonstrations beat many poor ones", "notably (3.1)", "of the gold score",
+              difference(gold_of[0], gold_of[2]));
+    add_trend(all, "few good ones beat many of mixed quality", "notably (3.1)", "of the gold score",
+              difference(gold_of[0], gold_of[3]));
+    add_trend(all, "few good ones beat as few of mixed quality", "not stated", "of the gold score",
+              difference(gold_of[0], gold_of[1]));
+}

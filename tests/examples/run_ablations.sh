@@ -1,0 +1,124 @@
+#!/bin/sh
+# llama2-pipeline --ablations: every arm is there and is what its name says; a run that was killed at several moments ends with the bits of one at a stretch.
+#
+#     run_ablations.sh BIN CHECK_JSON
+set -u
+bin=$1 check=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect STATUS WORDS ARGUMENTS...: exit status, and words on standard error (or - for none asked).
+expect() {
+    status=$1 words=$2
+    shift 2
+    "$bin/llama2-pipeline" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$status" ] || { fail "llama2-pipeline $*: exit status $got, expected $status"; cat err >&2; }
+    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-pipeline $*: no \"$words\" on standard error"; cat err >&2; }
+}
+
+json() { "$check" "$@" || fail "json: $*"; }
+
+# kill_at FILE ARGUMENTS...: runs until cut/state/FILE is there, and kills the run.
+kill_at() {
+    file=cut/state/$1
+    shift
+    "$bin/llama2-pipeline" $settings --out cut --quiet "$@" >cut.out 2>cut.err </dev/null &
+    pid=$!
+    waited=0
+    until ls $file >/dev/null 2>&1; do
+        kill -0 $pid 2>/dev/null && [ $waited -lt 6000 ] || break
+        sleep 0.01
+        waited=$((waited + 1))
+    done
+    kill -KILL $pid 2>/dev/null || fail "the run was over before $file was there: $(cat cut.err)"
+    wait $pid
+    got=$?
+    [ $got -eq 137 ] || fail "exit status $got after SIGKILL at $file: $(cat cut.err)"
+}
+
+settings="--ablations --tiny --threads 1 --seed 3"
+
+# --- usage --------------------------------------------------------------------------------------------------------------------------
+expect 2 "goes without" --ablations --iterations 1
+expect 2 "goes without" --ablations --controls
+expect 2 "goes without" --ablations --data .
+expect 2 "go with --iterations" --ablations --last-version
+expect 1 "there is no" $settings --out nothing --resume
+
+# --- at a stretch -------------------------------------------------------------------------------------------------------------------
+expect 0 - $settings --out whole --quiet
+[ -s err ] && fail "--quiet writes on standard error: $(cat err)"
+[ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 30 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
+[ "$(grep -c '"stage":"ablation"' whole/metrics.jsonl)" -eq 25 ] || fail "not one line an arm in metrics.jsonl"
+for arm in margin-none margin-small margin-large auxiliary-off auxiliary-on pairs-eighth pairs-quarter pairs-half small-eighth small-quarter small-half small-all \
+    shuffled-1 shuffled-2 shuffled-3 shuffled-4; do
+    json whole/state/$arm/result.json stage=\"ablation\" ablation arm=\"$arm\" accuracy accuracy_interval by_rating pairs trained_on parameters loss
+    grep -q "\"stage\":\"reward: " whole/state/$arm/metrics.jsonl || fail "nothing was trained in $arm"
+    json whole/state/$arm/pairs.json right ratings
+done
+for arm in share-0 share-10 share-25 share-50 share-100 few-good few-mixed many-poor many-mixed; do
+    json whole/state/$arm/result.json stage=\"ablation\" arm=\"$arm\" gold gold_low refusals false_refusals false_how_to_high safety safety_tail helpful examples learnt
+done
+for words in margins margin_gains margins_by_rating auxiliary auxiliary_recall scaling scaling_accuracy shuffled shuffled_accuracy safety_share safety_share_curves \
+    safety_share_scores safety_share_refusals quality quality_gold trends; do
+    grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
+done
+
+# An arm differs from its neighbours in what it is to differ in, and in nothing else that tells.
+value() { sed "s/.*\"$2\":\([^,}]*\).*/\1/" whole/state/$1/result.json; }
+same() { [ "$(value "$1" "$3")" = "$(value "$2" "$3")" ] || fail "$3 of $1 and $2: $(value "$1" "$3"), $(value "$2" "$3")"; }
+other() { [ "$(value "$1" "$3")" != "$(value "$2" "$3")" ] || fail "$1 and $2 have the same $3"; }
+for arm in margin-small margin-large small-all; do same margin-none $arm trained_on; done
+other margin-none margin-small mean_chosen
+other margin-small margin-large mean_chosen
+other auxiliary-off auxiliary-on mean_chosen
+same auxiliary-off auxiliary-on trained_on
+other margin-small small-all parameters
+other shuffled-1 shuffled-2 mean_chosen
+other shuffled-1 pairs-quarter mean_chosen
+[ "$(value pairs-half trained_on)" -eq $(($(value margin-small trained_on) / 2)) ] || fail "pairs-half has $(value pairs-half trained_on) pairs"
+[ "$(value share-0 safety_examples)" -eq 0 ] || fail "share-0 has safety examples"
+same share-0 share-100 examples
+[ "$(value share-50 safety_examples)" -lt "$(value share-100 safety_examples)" ] || fail "half of the refusals are not fewer than all"
+for arm in few-mixed many-poor many-mixed; do same few-good $arm learnt; done
+same few-good few-mixed examples
+[ "$(value many-poor examples)" -ge $((8 * $(value few-good examples))) ] || fail "many poor ones are too few"
+[ "$(value many-mixed examples)" -eq 120 ] || fail "many-mixed is not all demonstrations"
+expect 1 "--resume goes on with it" $settings --out whole
+expect 1 "begun with another seed" --ablations --tiny --threads 1 --seed 4 --out whole --resume
+expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --out whole --resume
+
+# --- killed, within and between steps -------------------------------------------------------------------------------------------------
+kill_at manifest.jsonl
+for at in "small-pretrain/checkpoints/*/MANIFEST" margin-none/metrics.jsonl margin-small/result.json auxiliary-on/model/config.json small-half/metrics.jsonl \
+    shuffled-2/pairs.json share-10/metrics.jsonl share-50/answers few-good/result.json many-mixed/metrics.jsonl; do
+    kill_at "$at" --resume
+done
+expect 0 "going on after" $settings --out cut --resume
+
+# Everything but times, and the checkpoints, which hold some.
+files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
+timeless() { sed 's/"seconds":[^,}]*//' "$1"; }
+[ "$(files whole)" = "$(files cut)" ] || fail "other files after a resume: $(files whole | wc -l), $(files cut | wc -l)"
+for file in $(files whole); do cmp "whole/$file" "cut/$file" || fail "$file: other bytes after a resume"; done
+timeless whole/metrics.jsonl >metrics.a
+timeless cut/metrics.jsonl >metrics.b
+cmp metrics.a metrics.b || fail "other metrics after a resume"
+sed '/"heading": "Time"/,$d' whole/report.json >report.a
+sed '/"heading": "Time"/,$d' cut/report.json >report.b
+cmp report.a report.b || fail "another report after a resume"
+
+# The same bits with two threads.
+expect 0 - --ablations --tiny --threads 2 --seed 3 --out threads --quiet
+for file in $(files whole); do cmp "whole/$file" "threads/$file" || fail "$file: other bytes with two threads"; done
+
+[ $failures -eq 0 ] && echo "all of llama2-pipeline --ablations as expected"
+exit $((failures > 0))
