@@ -56,11 +56,23 @@ double number_in(const json_t *o, const char *path)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+static rate share_in(const json_t *o, const char *path, const char *name)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s_interval", name);
+    const json_t *group = path ? find(o, path) : o, *interval = json_object_get(group, key);
+    return (rate){number_in(group, name), json_number_value(json_array_get(interval, 0)),
+                  json_number_value(json_array_get(interval, 1))};
+}
+
 rate accuracy_in(const json_t *o, const char *path)
 {
-    const json_t *group = path ? find(o, path) : o, *interval = json_object_get(group, "accuracy_interval");
-    return (rate){number_in(group, "accuracy"), json_number_value(json_array_get(interval, 0)),
-                  json_number_value(json_array_get(interval, 1))};
+    return share_in(o, path, "accuracy");
+}
+
+rate longer_in(const json_t *o, const char *path)
+{
+    return share_in(o, path, "longer_wins");
 }
 
 rate score_in(const json_t *o, const char *name)

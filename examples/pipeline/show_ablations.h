@@ -30,6 +30,7 @@ void show_cells(report *r, const char *name, const char *title, const char *cons
 const json_t *result_of(const results *all, const char *arm);
 double number_in(const json_t *o, const char *path); /* "safety/auc"; NAN: there is none */
 rate accuracy_in(const json_t *o, const char *path); /* of a card or a group of it; NULL: of the card */
+rate longer_in(const json_t *o, const char *path);   /* the same of the rule that the longer answer wins */
 rate score_in(const json_t *o, const char *name);    /* name, name_low, name_high */
 /* a - b: as of two that are independent (Newcombe 1998); of two arms on the same held-out pairs, of a rating (-1: all).
  */

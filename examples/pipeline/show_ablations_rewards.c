@@ -64,6 +64,9 @@ void show_margins(results *all)
         for (int k = 0; k < RATINGS; k++) put_percent(&gains, paired_difference(all, arms[i], arms[0], k));
         put_percent(&gains, paired_difference(all, arms[i], arms[0], -1));
     }
+    put(&table, "\"longer wins\"");
+    for (int k = 0; k < RATINGS; k++) put_percent(&table, longer_in(result_of(all, arms[0]), rating_keys[k]));
+    put_percent(&table, longer_in(result_of(all, arms[0]), NULL));
     show_cells(all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28)", columns, 6, &table);
     show_cells(all->r, "margin_gains", "Paired differences, in points", columns, 6, &gains);
     report_add_bars(all->r, "margins_by_rating",
@@ -83,46 +86,55 @@ void show_margins(results *all)
 
 void show_auxiliary(results *all)
 {
+    enum { GROUPS = 4, COLUMNS = 9 };
     static const char *const arms[] = {"auxiliary-off", "auxiliary-on"}, *const names[] = {"without", "with"},
-                             *const groups[] = {"accuracy", "recall of unsafe"},
-                             *const columns[] = {"auxiliary loss", "accuracy",        "only chosen safe",
-                                                 "both safe",      "both unsafe",     "recall of unsafe",
-                                                 "precision",      "area under curve"};
-    static const double paper[2][5] = {{63.7, 93.0, 56.0, 59.5, 73.0}, {64.5, 94.3, 56.9, 59.9, 90.4}};
+                             *const paths[GROUPS] = {NULL, "by_safety/chosen_safe", "by_safety/both_safe",
+                                                     "by_safety/both_unsafe"},
+                             *const groups[] = {"accuracy", "recall of unsafe", "called right"},
+                             *const columns[COLUMNS] = {"auxiliary loss", "accuracy",     "only chosen safe",
+                                                        "both safe",      "both unsafe",  "recall of unsafe",
+                                                        "precision",      "called right", "area under curve"};
+    static const double paper[2][GROUPS + 1] = {{63.7, 93.0, 56.0, 59.5, 73.0}, {64.5, 94.3, 56.9, 59.9, 90.4}};
     cells table = {.n = 0};
     bars b[2] = {{.n = 0}};
     plot_series shown[2];
-    rate recall[2];
+    rate recall[2], called[2];
     report_section(all->r, "The safety auxiliary loss",
-                   "Two safety models from the same pairs, order and steps. Recall: of the held-out answers labelled "
-                   "unsafe, those whose score has a sigmoid below 0.5. Expected: the recall rises much, since without "
-                   "the loss nothing says where 0 is; the accuracy a little.");
+                   "Two safety models from the same pairs, order and steps. An answer is called unsafe where the "
+                   "sigmoid of its score is below 0.5: recall is the share of the held-out answers labelled unsafe "
+                   "that are called so; called right, the share of all labelled ones. Expected: the recall rises much, "
+                   "since without the loss nothing says where 0 is; the accuracy a little.");
     for (int i = 0; i < 2; i++) {
         const json_t *o = result_of(all, arms[i]);
         recall[i] = share_rate(number_in(o, "safety/unsafe_recall"), number_in(o, "safety/unsafe"));
+        called[i] = share_rate(number_in(o, "safety/accuracy"), number_in(o, "safety/responses"));
         put(&table, "%s", names[i]);
-        put_percent(&table, accuracy_in(o, NULL));
-        put_percent(&table, accuracy_in(o, "by_safety/chosen_safe"));
-        put_percent(&table, accuracy_in(o, "by_safety/both_safe"));
-        put_percent(&table, accuracy_in(o, "by_safety/both_unsafe"));
+        for (int k = 0; k < GROUPS; k++) put_percent(&table, accuracy_in(o, paths[k]));
         put_percent(&table, recall[i]);
         put(&table, "%.1f", 100 * number_in(o, "safety/unsafe_precision"));
+        put_percent(&table, called[i]);
         put(&table, "%.3f", number_in(o, "safety/auc"));
         put(&table, "%s, the paper", names[i]);
-        for (int k = 0; k < 5; k++) put(&table, "%.1f", paper[i][k]);
-        put(&table, "-");
-        put(&table, "-");
+        for (int k = 0; k <= GROUPS; k++) put(&table, "%.1f", paper[i][k]);
+        for (int k = GROUPS + 2; k < COLUMNS; k++) put(&table, "not stated");
         add_bar(&b[i], accuracy_in(o, NULL));
         add_bar(&b[i], recall[i]);
+        add_bar(&b[i], called[i]);
         shown[i] = bar_series(names[i], &b[i]);
     }
-    show_cells(all->r, "auxiliary", "In %, by the labels of the pair, and the paper's (table 29)", columns, 8, &table);
+    put(&table, "\"longer wins\"");
+    for (int k = 0; k < GROUPS; k++) put_percent(&table, longer_in(result_of(all, arms[0]), paths[k]));
+    for (int k = GROUPS + 1; k < COLUMNS; k++) put(&table, "-");
+    show_cells(all->r, "auxiliary", "In %, by the labels of the pair, and the paper's (table 29)", columns, COLUMNS,
+               &table);
     report_add_bars(all->r, "auxiliary_recall",
                     "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
                     &(plot_options){.title = "With and without the auxiliary loss", .y_label = "share"}, groups, shown,
                     2);
     add_trend(all, "the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)", "points",
               difference(recall[1], recall[0]));
+    add_trend(all, "the auxiliary loss tells safe from unsafe answers", "not stated", "points",
+              difference(called[1], called[0]));
     add_trend(all, "the auxiliary loss makes the ranking better", "+0.8 points (table 29)", "points",
               paired_difference(all, arms[1], arms[0], -1));
 }
