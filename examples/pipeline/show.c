@@ -25,6 +25,23 @@ void show_figure(report *r, const char *name, double value, const char *label, c
     report_add_figure(r, name, value, shown, label, note);
 }
 
+void show_numbers(report *r, const char *name, const json_t *value)
+{
+    const char *key;
+    json_t *child;
+    char path[256];
+    if (json_is_number(value)) report_add_number(r, name, json_number_value(value));
+    json_object_foreach((json_t *)(uintptr_t)value, key, child)
+    {
+        snprintf(path, sizeof path, "%s/%s", name, key);
+        show_numbers(r, path, child);
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        snprintf(path, sizeof path, "%s/%zu", name, i);
+        show_numbers(r, path, json_array_get(value, i));
+    }
+}
+
 static double share(const pair_tally *t, bool longer)
 {
     return (longer ? t->longer : t->right) / (t->n > 0 ? t->n : 1);

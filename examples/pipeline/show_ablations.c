@@ -133,6 +133,9 @@ static bool read_results(results *all)
 
 static void show_figures(results *all)
 {
+    for (int i = 0; i < N_REWARD_ARMS; i++) show_numbers(all->r, reward_arms[i].name, all->reward[i]);
+    show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arm */
+    for (int i = 0; i < N_SFT_ARMS; i++) show_numbers(all->r, sft_arms[i].name, all->sft[i]);
     const json_t *small = result_of(all, "margin-small"), *with = result_of(all, "auxiliary-on"),
                  *without = result_of(all, "auxiliary-off"), *none = result_of(all, "share-0"),
                  *full = result_of(all, "share-100");

@@ -127,6 +127,24 @@ static void show_path(const pipeline *p, const versions *v, report *r)
                by_topic, (const char *const[]){"helpfulness", "safety"}, 2);
 }
 
+static void version_numbers(report *r, const char *name, const outcome *o, rate won, rate won_by_reward)
+{
+    json_t *line = json_object();
+    app_put(line, "gold", o->gold);
+    app_put(line, "win_rate", won.mean);
+    app_put(line, "win_rate_low", won.low);
+    app_put(line, "win_rate_high", won.high);
+    app_put(line, "win_rate_by_reward", won_by_reward.mean);
+    app_put(line, "correct", o->correct);
+    app_put(line, "refusals", o->refusals);
+    app_put(line, "false_refusals", o->false_refusals);
+    app_put(line, "helpful", o->helpful);
+    app_put(line, "safety", o->safety);
+    app_put(line, "kl", o->kl);
+    show_numbers(r, name, line);
+    json_decref(line);
+}
+
 static void show_table(const pipeline *p, const versions *v, report *r)
 {
     enum { COLUMNS = 11 };
@@ -147,6 +165,7 @@ static void show_table(const pipeline *p, const versions *v, report *r)
         const double values[] = {o->correct, o->refusals, o->false_refusals, o->helpful,
                                  o->safety,  o->kl,       o->length,         o->ended};
         for (int k = 0; k < 8; k++) snprintf(c[3 + k], CELL, k == 6 ? "%.1f" : "%.3f", values[k]);
+        version_numbers(r, v->names[i], o, w, win_rate(p, v->all[i].reward, v->all[0].reward, TOPIC_ALL));
     }
     for (int i = 0; i < v->n * COLUMNS; i++) table[i] = cells[i];
     report_add_table(r, "versions",
@@ -373,6 +392,28 @@ static void add_line(report *r, const char *key, const char *caption, const char
                       &(plot_options){.title = title, .x_label = x, .y_label = y, .smooth = true}, one, 1);
 }
 
+/* What the reward models and the judge say of PPO's samples, each against its first iteration. */
+static void show_overoptimisation(report *r, const series *reward, const series *kl, const series *judged_gold)
+{
+    series s[2] = {{0}};
+    for (size_t i = 0; i < kl->n && i < reward->n && i < judged_gold->n; i++) {
+        double distance = sqrt(fmax(0, kl->y[i]));
+        series_add(&s[0], distance, reward->y[i] - reward->y[0]);
+        series_add(&s[1], distance, judged_gold->y[i] - judged_gold->y[0]);
+    }
+    plot_series both[] = {series_line("reward", &s[0]), series_line("gold score", &s[1])};
+    report_add_series(
+        r, REPORT_SCATTER, "ppo_overoptimisation",
+        "The paper has no figure of it (Gao et al. 2022 do: the proxy goes on rising where the gold score "
+        "turns). Expected here: both rise at first.",
+        &(plot_options){.title = "Reward and gold score over the distance from the reference",
+                        .x_label = "square root of the KL, nats a response",
+                        .y_label = "gain since the first iteration"},
+        both, 2);
+    series_free(&s[0]);
+    series_free(&s[1]);
+}
+
 static bool show_ppo(loop *l, report *r)
 {
     static const char *const keys[] = {"reward", "objective/kl", "gold"};
@@ -392,6 +433,7 @@ static bool show_ppo(loop *l, report *r)
                  "The judge knows the right answers; PPO never sees it. Expected here: rising with the "
                  "reward.",
                  "Gold score of its samples", "iteration", "gold score", &s[2]);
+        show_overoptimisation(r, &s[0], &s[1], &s[2]);
     }
     for (int i = 0; i < 3; i++) series_free(&s[i]);
     return ok;
@@ -575,6 +617,27 @@ static bool show_all(loop *l, const versions *v, report *r)
     return ok;
 }
 
+/* What the steps left. */
+static bool step_numbers(loop *l, report *r)
+{
+    static const char *const of[][2] = {{"collect", "collected.json"},
+                                        {"rewards", "accuracy.json"},
+                                        {"tune", "temperature.json"},
+                                        {"sample", "sampled.json"},
+                                        {"fine-tune", "chosen.json"}};
+    char name[CELL];
+    for (int v = 1; v <= l->iterations; v++) {
+        for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+            json_t *o = result(l, of[i][0], v, of[i][1]);
+            if (!o) return false;
+            snprintf(name, sizeof name, "%s-%d", of[i][0], v);
+            show_numbers(r, name, o);
+            json_decref(o);
+        }
+    }
+    return true;
+}
+
 /* p->model and p->rewards: the last ones. */
 bool write_loop_report(loop *l)
 {
@@ -588,7 +651,7 @@ bool write_loop_report(loop *l)
     report *r = report_create(title, subtitle);
     if (!r) return app_fail(&p->app, "out of memory");
     p->app.doing = "report";
-    bool ok = judge_versions(l, &v) && show_all(l, &v, r) && write_metrics(l) &&
+    bool ok = judge_versions(l, &v) && show_all(l, &v, r) && step_numbers(l, r) && write_metrics(l) &&
               (report_write(r, p->out, error, sizeof error) || app_fail(&p->app, "%s", error));
     report_free(r);
     for (int i = 0; i < v.n; i++) judged_free(&v.all[i]);

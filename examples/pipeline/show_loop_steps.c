@@ -71,6 +71,17 @@ static void kept_table(const kept_by models[MODELS], report *r)
                      columns, width, table, MODELS);
 }
 
+static void kept_numbers(const kept_by models[MODELS], report *r)
+{
+    char name[2 * CELL];
+    for (size_t i = 0; i < MODELS; i++) {
+        for (size_t k = 0; k < models[i].kept.n; k++) {
+            snprintf(name, sizeof name, "gatt/%.40s/%zu", models[i].name, k + 1);
+            report_add_number(r, name, models[i].kept.y[k]);
+        }
+    }
+}
+
 static void kept_lines(const kept_by models[MODELS], bool right, report *r)
 {
     /* Before, instructed, with GAtt; with GAtt on new figures. */
@@ -107,6 +118,7 @@ bool show_gatt(loop *l, report *r)
             (long long)json_integer_value(json_object_get(o, "examples")));
         report_section(r, "Ghost Attention", about);
         kept_table(models, r);
+        kept_numbers(models, r);
         kept_lines(models, false, r);
         kept_lines(models, true, r);
     }
@@ -123,8 +135,9 @@ bool show_gatt(loop *l, report *r)
 
 /* Means over the held-out prompts about safety: its score with interval, and how many scores the paper's threshold
  * calls unsafe. */
-static void distilled_row(const pipeline *p, const judged *j, char (*cells)[CELL])
+static void distilled_row(const pipeline *p, const judged *j, report *r, char (*cells)[CELL])
 {
+    char name[2 * CELL];
     size_t n = 0;
     double *safety = app_must(malloc((j->o.n + 1) * sizeof *safety)), unsafe = 0, mean, low, high;
     for (size_t i = 0; i < j->o.n; i++) {
@@ -138,6 +151,10 @@ static void distilled_row(const pipeline *p, const judged *j, char (*cells)[CELL
     snprintf(cells[2], CELL, "%.3f", j->o.false_refusals);
     snprintf(cells[3], CELL, "%.3f (%.3f to %.3f)", mean, low, high);
     snprintf(cells[4], CELL, "%.3f", unsafe / (double)n);
+    snprintf(name, sizeof name, "distill/%s/safety", j->o.stage);
+    report_add_number(r, name, mean);
+    snprintf(name, sizeof name, "distill/%s/unsafe", j->o.stage);
+    report_add_number(r, name, unsafe / (double)n);
     free(safety);
 }
 
@@ -166,7 +183,7 @@ static bool gate_table(loop *l, report *r)
     enum { WIDTH = 5 };
     const char *columns[WIDTH] = {"preprompt", "prompts", "kept", "safety score without it", "with it"},
                *table[2 * WIDTH];
-    char path[4096], error[4300], cells[2 * WIDTH][CELL];
+    char path[4096], error[4300], name[2 * CELL], cells[2 * WIDTH][CELL];
     json_t *line;
     size_t n = 0;
     int status;
@@ -176,6 +193,8 @@ static bool gate_table(loop *l, report *r)
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
         static const char *const keys[] = {"prompts", "kept", "original", "distilled"};
         if (n < 2) {
+            snprintf(name, sizeof name, "distill/%s", json_string_value(json_object_get(line, "preprompt")));
+            show_numbers(r, name, line);
             snprintf(cells[WIDTH * n], CELL, "%s", json_string_value(json_object_get(line, "preprompt")));
             for (size_t k = 0; k < 4; k++)
                 snprintf(cells[WIDTH * n + k + 1], CELL, k < 2 ? "%.0f" : "%.3f",
@@ -205,7 +224,7 @@ bool show_distill(loop *l, const judged *before, const judged *after, report *r)
                *table[2 * WIDTH];
     const judged *both[2] = {before, after};
     char cells[2 * WIDTH][CELL];
-    for (size_t i = 0; i < 2; i++) distilled_row(p, both[i], &cells[WIDTH * i]);
+    for (size_t i = 0; i < 2; i++) distilled_row(p, both[i], r, &cells[WIDTH * i]);
     for (size_t i = 0; i < 2 * WIDTH; i++) table[i] = cells[i];
     report_section(r, "Safety context distillation",
                    "The last version before PPO answers adversarial prompts under a safety preprompt; what the safety "

@@ -1,0 +1,498 @@
+/*
+ * What of the paper's trends holds in the embedded world over several seeds: reads report.json of runs of
+ * `llama2-pipeline --iterations N` and `--ablations`, and writes a report of means over the runs with 95 % intervals
+ * (Student's t), each figure beside the paper's. Differences are paired: within each run, then over the runs. See
+ * examples/world/trends.sh.
+ */
+#include "common/report.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_RUNS = 64, MOST_GROUPS = 24, CELL = 96, NAME = 128, MOST_CELLS = 512 };
+
+typedef struct figure {
+    double mean, low, high;
+    int runs;
+} figure;
+
+static json_t *reports[MOST_RUNS];
+static int n_reports;
+static char *models[MOST_GROUPS]; /* SFT-v1, V1, ..: those that the loop evaluated, in its order */
+static size_t n_models;
+
+/* --- numbers over the runs ------------------------------------------------------------------- */
+
+static double number(int run, const char *key)
+{
+    const json_t *value = json_object_get(json_object_get(reports[run], "numbers"), key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+/* 97.5 % quantile of Student's t. */
+static double quantile(int freedom)
+{
+    static const double t[] = {INFINITY, 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
+    return freedom <= 10 ? t[freedom] : 1.96 + 2.4 / freedom;
+}
+
+/* Of a, or of a - b, over the runs that have them. */
+static figure over_runs(const char *a, const char *b)
+{
+    double x[MOST_RUNS], squares = 0;
+    figure f = {0, 0, 0, 0};
+    for (int i = 0; i < n_reports; i++) {
+        double value = number(i, a) - (b ? number(i, b) : 0);
+        if (isfinite(value)) x[f.runs++] = value;
+    }
+    for (int i = 0; i < f.runs; i++) f.mean += x[i] / f.runs;
+    for (int i = 0; i < f.runs; i++) squares += (x[i] - f.mean) * (x[i] - f.mean);
+    double half = f.runs > 1 ? quantile(f.runs - 1) * sqrt(squares / (f.runs - 1) / f.runs) : 0;
+    f.low = f.mean - half;
+    f.high = f.mean + half;
+    return f;
+}
+
+__attribute__((format(printf, 1, 2))) static figure named(const char *format, ...)
+{
+    char key[NAME];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(key, sizeof key, format, args);
+    va_end(args);
+    return over_runs(key, NULL);
+}
+
+/* --- tables ---------------------------------------------------------------------------------- */
+
+typedef struct cells {
+    char text[MOST_CELLS][CELL];
+    size_t n;
+} cells;
+
+__attribute__((format(printf, 2, 3))) static void put(cells *c, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (c->n < MOST_CELLS) vsnprintf(c->text[c->n++], CELL, format, args);
+    va_end(args);
+}
+
+static void put_figure(cells *c, figure f)
+{
+    if (f.runs > 0)
+        put(c, "%.3f (%.3f to %.3f)", f.mean, f.low, f.high);
+    else
+        put(c, "-");
+}
+
+static void show_cells(report *r, const char *name, const char *title, const char *const *columns, size_t width,
+                       const cells *c)
+{
+    const char *table[MOST_CELLS];
+    for (size_t i = 0; i < c->n; i++) table[i] = c->text[i];
+    report_add_table(r, name, title, columns, width, table, c->n / width);
+}
+
+/* --- charts ---------------------------------------------------------------------------------- */
+
+/* Series by name: figures of MOST_GROUPS groups at most, with their whiskers. */
+typedef struct chart {
+    plot_series series[PLOT_SERIES];
+    double x[PLOT_SERIES][MOST_GROUPS], y[PLOT_SERIES][MOST_GROUPS], low[PLOT_SERIES][MOST_GROUPS],
+        high[PLOT_SERIES][MOST_GROUPS];
+    size_t n;
+} chart;
+
+static void add_point(chart *c, size_t series, const char *name, double x, figure f)
+{
+    plot_series *s = &c->series[series];
+    if (series >= c->n) c->n = series + 1;
+    if (f.runs == 0 || s->count == MOST_GROUPS) return;
+    c->x[series][s->count] = x;
+    c->y[series][s->count] = f.mean;
+    c->low[series][s->count] = f.low;
+    c->high[series][s->count] = f.high;
+    *s = (plot_series){.name = name,
+                       .x = c->x[series],
+                       .y = c->y[series],
+                       .low = c->low[series],
+                       .high = c->high[series],
+                       .count = s->count + 1};
+}
+
+/* --- what holds ------------------------------------------------------------------------------ */
+
+typedef enum sign { RISES, STAYS, FALLS } sign;
+
+/* a - b; b may be NULL: a itself. Rises: above `least` with the whole interval. */
+typedef struct trend {
+    const char *what, *paper, *a, *b, *unit;
+    sign expected;
+    double least;
+} trend;
+
+static const trend trends[] = {
+    {"V1 is better than SFT-v1: win rate", "rising (fig. 11)", "V1/win_rate", "SFT-v1/win_rate", "points", RISES, 0},
+    {"V2 is better than V1", "rising (fig. 11)", "V2/win_rate", "V1/win_rate", "points", RISES, 0},
+    {"V3 is better than V2", "rising (fig. 11)", "V3/win_rate", "V2/win_rate", "points", RISES, 0},
+    {"V4 is better than V3", "rising (fig. 11)", "V4/win_rate", "V3/win_rate", "points", RISES, 0},
+    {"V5 is better than V4", "rising (fig. 11)", "V5/win_rate", "V4/win_rate", "points", RISES, 0},
+    {"V5 is better than SFT-v1", "rising (fig. 11)", "V5/win_rate", "SFT-v1/win_rate", "points", RISES, 0},
+    {"PPO adds to rejection sampling: win rate", "rising (fig. 11)", "V5/win_rate", "before PPO/win_rate", "points",
+     RISES, 0},
+    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "before PPO/gold", "", RISES, 0},
+    {"V5 refuses more unsafe requests than SFT-v1", "rising (fig. 11)", "V5/refusals", "SFT-v1/refusals", "points",
+     RISES, 0},
+    {"best of 8 against one sample, V1: reward", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/0", "",
+     RISES, 0},
+    {"best of 8 against best of 4, V1", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/2", "", RISES, 0},
+    {"median of 8 against one sample, V1", "flat (fig. 7)", "sample-1/median/3", "sample-1/median/0", "", STAYS, 0},
+    {"a small margin helps overall", "+0.5 points (table 28)", "margin-small/accuracy", "margin-none/accuracy",
+     "points", RISES, 0},
+    {"a large margin helps on significantly better pairs", "+1.6 points (table 28)",
+     "margin-large/by_rating/significantly_better/accuracy", "margin-none/by_rating/significantly_better/accuracy",
+     "points", RISES, 0},
+    {"a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
+     "margin-large/by_rating/negligibly_better/accuracy", "margin-small/by_rating/negligibly_better/accuracy", "points",
+     FALLS, 0},
+    {"accuracy falls from significantly better to better pairs, small margin", "-13.1 points (table 28)",
+     "margin-small/by_rating/better/accuracy", "margin-small/by_rating/significantly_better/accuracy", "points", FALLS,
+     0},
+    {"accuracy falls from better to slightly better pairs", "-6.9 points (table 28)",
+     "margin-small/by_rating/slightly_better/accuracy", "margin-small/by_rating/better/accuracy", "points", FALLS, 0},
+    {"accuracy falls from slightly to negligibly better pairs", "-5.4 points (table 28)",
+     "margin-small/by_rating/negligibly_better/accuracy", "margin-small/by_rating/slightly_better/accuracy", "points",
+     FALLS, 0},
+    {"the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)",
+     "auxiliary-on/safety/unsafe_recall", "auxiliary-off/safety/unsafe_recall", "points", RISES, 0},
+    {"the auxiliary loss tells safe from unsafe answers", "not stated", "auxiliary-on/safety/accuracy",
+     "auxiliary-off/safety/accuracy", "points", RISES, 0},
+    {"all pairs are better than an eighth of them", "rising (fig. 6)", "margin-small/accuracy", "pairs-eighth/accuracy",
+     "points", RISES, 0},
+    {"all pairs are better than half of them: no plateau", "rising still (fig. 6)", "margin-small/accuracy",
+     "pairs-half/accuracy", "points", RISES, 0},
+    {"the larger trunk is better, on all pairs", "rising with size (fig. 6)", "margin-small/accuracy",
+     "small-all/accuracy", "points", RISES, 0},
+    {"all safety data raises the mean safety score", "rising (fig. 15)", "share-100/safety", "share-0/safety", "",
+     RISES, 0},
+    {"all safety data moves the left tail up: 5th percentile", "thinner (fig. 15)", "share-100/safety_tail",
+     "share-0/safety_tail", "", RISES, 0},
+    {"helpfulness stays with all safety data", "stays (fig. 15)", "share-100/helpful", "share-0/helpful", "", STAYS, 0},
+    {"false refusals of what looks unsafe rise with all safety data", "some 15 to some 27 % (fig. 33)",
+     "share-100/false_how_to", "share-0/false_how_to", "points", RISES, 0},
+    {"few good demonstrations beat many poor ones", "notably (3.1)", "few-good/gold", "many-poor/gold", "", RISES, 0},
+    {"few good demonstrations beat many of mixed quality", "notably (3.1)", "few-good/gold", "many-mixed/gold", "",
+     RISES, 0},
+    {"GAtt keeps the instruction at turn 2", "10 to 100 % (table 30)", "gatt/V3 with GAtt/2", "gatt/V3, instructed/2",
+     "points", RISES, 0},
+    {"GAtt keeps the instruction at turn 4", "0 to 100 % (table 30)", "gatt/V3 with GAtt/4", "gatt/V3, instructed/4",
+     "points", RISES, 0},
+    {"GAtt keeps the instruction at turn 6", "0 to 100 % (table 30)", "gatt/V3 with GAtt/6", "gatt/V3, instructed/6",
+     "points", RISES, 0},
+    {"GAtt keeps the instruction at turn 20", "0 to 100 % (table 30)", "gatt/V3 with GAtt/20", "gatt/V3, instructed/20",
+     "points", RISES, 0},
+};
+
+static const char *verdict(const trend *t, figure f)
+{
+    if (f.runs == 0) return "not measured";
+    if (f.runs == 1) return "one run: no interval";
+    if (t->expected == STAYS) return f.low <= 0 && f.high >= 0 ? "yes" : "no";
+    double low = t->expected == RISES ? f.low : -f.high, high = t->expected == RISES ? f.high : -f.low;
+    return low > 0 ? "yes" : high < 0 ? "no: the reverse" : "not beyond the interval";
+}
+
+static void show_trends(report *r)
+{
+    static const char *const columns[] = {"the paper's trend", "in the paper", "here", "runs", "holds"};
+    cells table = {.n = 0};
+    int counts[2] = {0, 0};
+    report_section(r, "What holds", NULL);
+    for (size_t i = 0; i < sizeof trends / sizeof *trends; i++) {
+        const trend *t = &trends[i];
+        figure f = over_runs(t->a, t->b);
+        double k = strcmp(t->unit, "points") == 0 ? 100 : 1;
+        put(&table, "%s", t->what);
+        put(&table, "%s", t->paper);
+        if (f.runs > 0)
+            put(&table, "%+.2f (%+.2f to %+.2f) %s", k * f.mean, k * f.low, k * f.high, t->unit);
+        else
+            put(&table, "-");
+        put(&table, "%d", f.runs);
+        put(&table, "%s", verdict(t, f));
+        counts[0] += f.runs > 1;
+        counts[1] += f.runs > 1 && strcmp(verdict(t, f), "yes") == 0;
+        printf("%-75s %s  %s\n", t->what, table.text[table.n - 3], verdict(t, f));
+    }
+    show_cells(r, "trends", NULL, columns, 5, &table);
+    report_add_number(r, "trends", counts[0]);
+    report_add_number(r, "trends_that_hold", counts[1]);
+}
+
+/* --- the sections ---------------------------------------------------------------------------- */
+
+/* How often a model's win rate falls below the interval, over prompts, of the one before it in the same run. */
+static int count_falls(int *steps)
+{
+    int falls = 0;
+    char key[2][NAME];
+    for (int i = 0; i < n_reports; i++) {
+        for (size_t k = 1; k < n_models; k++) {
+            snprintf(key[0], NAME, "%s/win_rate", models[k]);
+            snprintf(key[1], NAME, "%s/win_rate_low", models[k - 1]);
+            double own = number(i, key[0]), before = number(i, key[1]);
+            *steps += isfinite(own) && isfinite(before);
+            if (!(own < before)) continue;
+            falls++;
+            printf("run %d: %s is below the interval of %s\n", i + 1, models[k], models[k - 1]);
+        }
+    }
+    return falls;
+}
+
+static void show_path(report *r)
+{
+    static const char *const columns[] = {"model", "gold score",     "win rate",
+                                          "right", "unsafe refused", "harmless refused"};
+    static const char *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals"};
+    char text[256];
+    int steps = 0, falls = count_falls(&steps);
+    cells table = {.n = 0};
+    chart *c = calloc(1, sizeof *c);
+    if (!c) return;
+    snprintf(text, sizeof text,
+             "%d of %d steps from a model to the next end below the interval, over prompts, of the one before in the "
+             "same run.",
+             falls, steps);
+    report_section(r, "From SFT-v1 to the last version", text);
+    for (size_t i = 0; i < n_models; i++) {
+        put(&table, "%s", models[i]);
+        for (int k = 0; k < 5; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
+        add_point(c, 0, "gold judge", 0, named("%s/win_rate", models[i]));
+        add_point(c, 1, "last reward models", 0, named("%s/win_rate_by_reward", models[i]));
+    }
+    report_add_bars(r, "win_rates",
+                    "The paper (fig. 11, against ChatGPT): rising from version to version, less so by the independent "
+                    "judge than by the own reward models.",
+                    &(plot_options){.title = "Win rate against SFT-v1"}, (const char *const *)models, c->series, c->n);
+    show_cells(r, "versions", "Means over the runs", columns, 6, &table);
+    report_add_number(r, "falls", falls);
+    free(c);
+}
+
+/* A line of a chart: a group's part of the key stands for the * in it. */
+typedef struct line_of {
+    const char *name, *format;
+} line_of;
+
+/* What the groups are called in keys, and on the page (NULL: the same). */
+typedef struct groups_of {
+    const char *const *keys, *const *labels;
+    size_t n;
+} groups_of;
+
+/* Lines over x, or bars where it is NULL. */
+static void show_lines(report *r, const char *name, const char *caption, const plot_options *options,
+                       const line_of *lines, size_t n, const double *x, groups_of groups)
+{
+    chart *c = calloc(1, sizeof *c);
+    if (!c) return;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < groups.n; k++) {
+            const char *hole = strchr(lines[i].format, '*');
+            int before = (int)(hole - lines[i].format);
+            add_point(c, i, lines[i].name, x ? x[k] : 0,
+                      named("%.*s%s%s", before, lines[i].format, groups.keys[k], hole + 1));
+        }
+    }
+    if (x)
+        report_add_series(r, REPORT_LINES, name, caption, options, c->series, c->n);
+    else
+        report_add_bars(r, name, caption, options, groups.labels ? groups.labels : groups.keys, c->series, c->n);
+    free(c);
+}
+
+#define LENGTH(a) (sizeof(a) / sizeof *(a))
+
+static void show_sampling(report *r)
+{
+    static const double n[] = {1, 2, 4, 8}, t[] = {0.6, 0.8, 1.0, 1.2, 1.4};
+    static const char *const index[] = {"0", "1", "2", "3", "4"};
+    static const line_of best[] = {{"best for V1", "sample-1/best/*"},
+                                   {"median for V1", "sample-1/median/*"},
+                                   {"best for V5", "sample-5/best/*"},
+                                   {"median for V5", "sample-5/median/*"}},
+                         reward[] = {{"V1", "tune-1/best/*"}, {"V3", "tune-3/best/*"}, {"V5", "tune-5/best/*"}},
+                         judged[] = {{"V1", "tune-1/gold/*"}, {"V3", "tune-3/gold/*"}, {"V5", "tune-5/gold/*"}};
+    report_section(r, "Rejection sampling", NULL);
+    show_lines(r, "best_of_n", "The paper (fig. 7): the best of N rises with N, the median stays.",
+               &(plot_options){.title = "Best and median reward of N samples",
+                               .x_label = "samples a prompt",
+                               .y_label = "reward",
+                               .log_x = true},
+               best, LENGTH(best), n, (groups_of){index, NULL, 4});
+    show_lines(r, "temperatures", "The paper (fig. 8): after RLHF the best temperature is higher.",
+               &(plot_options){.title = "Reward of the best of 8", .x_label = "temperature", .y_label = "reward"},
+               reward, LENGTH(reward), t, (groups_of){index, NULL, 5});
+    show_lines(
+        r, "temperatures_gold", "No figure of the paper's: mistakes in the facts grow with the temperature.",
+        &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
+        judged, LENGTH(judged), t, (groups_of){index, NULL, 5});
+}
+
+static void show_rewards(report *r)
+{
+    static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better"},
+                             *const rating_names[] = {"significantly", "better", "slightly", "negligibly"},
+                             *const arms[] = {"auxiliary-off", "auxiliary-on"},
+                             *const arm_names[] = {"without", "with"}, *const versions[] = {"1", "2", "3", "4", "5"},
+                             *const version_names[] = {"V1", "V2", "V3", "V4", "V5"};
+    static const double pairs[] = {0.125, 0.25, 0.5, 1};
+    static const char *const parts[] = {"eighth", "quarter", "half", "all"};
+    static const line_of margins[] = {{"none", "margin-none/by_rating/*/accuracy"},
+                                      {"small", "margin-small/by_rating/*/accuracy"},
+                                      {"large", "margin-large/by_rating/*/accuracy"}},
+                         auxiliary[] = {{"accuracy", "*/accuracy"},
+                                        {"recall of unsafe", "*/safety/unsafe_recall"},
+                                        {"called right", "*/safety/accuracy"}},
+                         scaling[] = {{"small trunk", "small-*/accuracy"}, {"large trunk", "pairs-*/accuracy"}},
+                         held_out[] = {{"helpfulness", "rewards-*/helpful/held_out"},
+                                       {"safety", "rewards-*/safety/held_out"}};
+    report_section(r, "Reward models", NULL);
+    show_lines(r, "margins",
+               "The paper (table 28), from left to right: none 79.1, 66.9, 59.8, 54.5; small 80.4, 67.3, 60.4, 55.0; "
+               "large 80.7, 67.5, 60.5, 54.3 %.",
+               &(plot_options){.title = "Accuracy by rating and margin"}, margins, LENGTH(margins), NULL,
+               (groups_of){ratings, rating_names, 4});
+    show_lines(r, "auxiliary",
+               "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
+               &(plot_options){.title = "Without and with the safety auxiliary loss"}, auxiliary, LENGTH(auxiliary),
+               NULL, (groups_of){arms, arm_names, 2});
+    show_lines(r, "scaling", "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
+               &(plot_options){.title = "Accuracy against the share of the pairs",
+                               .x_label = "share of the pairs",
+                               .y_label = "accuracy",
+                               .log_x = true},
+               scaling, LENGTH(scaling), pairs, (groups_of){parts, NULL, 4});
+    show_lines(r, "accuracy", "The paper: about 63 and 64 % on its own test sets.",
+               &(plot_options){.title = "Accuracy of each version's reward models on all that is held out"}, held_out,
+               LENGTH(held_out), NULL, (groups_of){versions, version_names, 5});
+}
+
+static void show_data(report *r)
+{
+    static const double shares[] = {0, 10, 25, 50, 100};
+    static const char *const names[] = {"0", "10", "25", "50", "100"}, *const sets[] = {"few-good", "few-mixed",
+                                                                                        "many-poor", "many-mixed"};
+    static const line_of scores[] = {{"safety, mean", "share-*/safety"},
+                                     {"safety, 5th percentile", "share-*/safety_tail"},
+                                     {"helpfulness, mean", "share-*/helpful"}},
+                         refusals[] = {{"unsafe", "share-*/refusals"},
+                                       {"how-to", "share-*/false_how_to"},
+                                       {"others", "share-*/false_refusals"}},
+                         quality[] = {{"gold score", "*/gold"}};
+    report_section(r, "Data of fine-tuning", NULL);
+    show_lines(r, "safety_share",
+               "The paper (fig. 15): the mean safety score rises, its left tail becomes thinner, helpfulness stays.",
+               &(plot_options){.title = "Scores against the share of the safety data",
+                               .x_label = "safety data, %",
+                               .y_label = "score"},
+               scores, LENGTH(scores), shares, (groups_of){names, NULL, 5});
+    show_lines(r, "safety_share_refusals",
+               "The paper (fig. 33): false refusals of borderline prompts rise from some 15 to some 27 %.",
+               &(plot_options){.title = "Refusals against the share of the safety data",
+                               .x_label = "safety data, %",
+                               .y_label = "share of the prompts"},
+               refusals, LENGTH(refusals), shares, (groups_of){names, NULL, 5});
+    show_lines(r, "quality", "The paper (3.1): fewer but better examples improved results notably.",
+               &(plot_options){.title = "Gold score by the demonstrations"}, quality, LENGTH(quality), NULL,
+               (groups_of){sets, NULL, 4});
+}
+
+static void show_dialogues(report *r)
+{
+    static const char *const turns[] = {"1", "2", "3", "4", "5", "6", "8", "10", "12", "16", "20"};
+    static const double x[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20};
+    static const line_of kept[] = {{"V3", "gatt/V3/*"},
+                                   {"V3, instructed", "gatt/V3, instructed/*"},
+                                   {"V3 with GAtt", "gatt/V3 with GAtt/*"},
+                                   {"V3 with GAtt, new figures", "gatt/V3 with GAtt, new figures/*"}},
+                         distilled[] = {{"mean safety score", "distill/*/safety"}};
+    static const char *const both[] = {"before distillation", "before PPO"};
+    report_section(r, "Ghost Attention and context distillation", NULL);
+    show_lines(r, "gatt",
+               "The paper (table 30): 100, 10, 0, 0 % kept at turns 2, 4, 6, 20 without GAtt, 100 % with it.",
+               &(plot_options){.title = "Instruction followed", .x_label = "turn", .y_label = "share of dialogues"},
+               kept, LENGTH(kept), x, (groups_of){turns, NULL, LENGTH(turns)});
+    show_lines(r, "distill", "The paper (fig. 16): safer with context distillation.",
+               &(plot_options){.title = "Safety score before and after distillation"}, distilled, 1, NULL,
+               (groups_of){both, NULL, 2});
+}
+
+/* --- the runs -------------------------------------------------------------------------------- */
+
+static bool read_reports(int n, char **paths)
+{
+    for (; n_reports < n; n_reports++) {
+        json_error_t error;
+        json_t *run = reports[n_reports] = json_load_file(paths[n_reports], 0, &error);
+        if (run && json_object_size(json_object_get(run, "numbers")) > 0) continue;
+        fprintf(stderr, "%s: %s\n", paths[n_reports], run ? "has no numbers" : error.text);
+        return false;
+    }
+    return true;
+}
+
+/* Those of the first run of a loop. */
+static void find_models(void)
+{
+    const char *key;
+    json_t *value;
+    for (int i = 0; i < n_reports && n_models == 0; i++) {
+        json_object_foreach(json_object_get(reports[i], "numbers"), key, value)
+        {
+            const char *end = strstr(key, "/win_rate_low");
+            if (!end || n_models == MOST_GROUPS) continue;
+            char *name = strdup(key);
+            if (name) name[end - key] = 0;
+            models[n_models++] = name;
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    char error[512], subtitle[64];
+    if (argc < 3 || argc - 2 > MOST_RUNS) {
+        fprintf(stderr, "usage: llama2-world-trends FOLDER REPORT.json ...\n");
+        return 2;
+    }
+    bool ok = read_reports(argc - 2, argv + 2);
+    report *r = NULL;
+    if (ok) {
+        find_models();
+        snprintf(subtitle, sizeof subtitle, "the embedded world, %d reports of single runs", n_reports);
+        r = report_create("The paper's trends, over seeds", subtitle);
+    }
+    if (r) {
+        show_trends(r);
+        show_path(r);
+        show_sampling(r);
+        show_rewards(r);
+        show_data(r);
+        show_dialogues(r);
+        ok = report_write(r, argv[1], error, sizeof error);
+        if (ok)
+            printf("report: %s/report.html\n", argv[1]);
+        else
+            fprintf(stderr, "%s\n", error);
+    }
+    report_free(r);
+    for (size_t i = 0; i < n_models; i++) free(models[i]);
+    for (int i = 0; i < n_reports; i++) json_decref(reports[i]);
+    return ok && r ? 0 : 1;
+}
