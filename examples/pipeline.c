@@ -93,6 +93,8 @@ int main(int argc, char **argv)
          "with --iterations: learn from the newest version's samples alone, not from the best of all versions", 0, 0},
         {"from-sft", ARGS_FLAG, &l.from_sft, NULL,
          "with --iterations: each version is fine-tuned from the SFT model, not from the version before", 0, 0},
+        {"shuffled", ARGS_FLAG, &l.shuffled, NULL,
+         "with --iterations: a control: the reward models learn which answer is better from a coin", 0, 0},
         {"tiny", ARGS_FLAG, &l.tiny, NULL,
          "with --iterations, --ablations: in seconds, to see that it runs and goes on after a stop; it learns nothing",
          0, 0},
@@ -102,7 +104,7 @@ int main(int argc, char **argv)
         "llama2-pipeline",
         "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
         "[--data DIR] [--out DIR] [--controls | --ablations [--resume] | --iterations N [--resume] [--last-version] "
-        "[--from-sft]]",
+        "[--from-sft] [--shuffled]]",
         options,
         0,
         0,
@@ -114,8 +116,8 @@ int main(int argc, char **argv)
     if (l.iterations > 0 && p.controls) return args_usage(&program, "--controls goes without --iterations");
     if (l.ablations && (data || p.controls || l.iterations > 0))
         return args_usage(&program, "--ablations goes without --data, --controls and --iterations");
-    if (l.iterations == 0 && (l.last_version || l.from_sft || (!l.ablations && (l.resume || l.tiny))))
-        return args_usage(&program, "--resume, --last-version, --from-sft and --tiny go with --iterations");
+    if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && (l.resume || l.tiny))))
+        return args_usage(&program, "--resume, --last-version, --from-sft, --shuffled and --tiny go with --iterations");
     p.out = out;
     world_size size = l.tiny             ? WORLD_TINY_LOOP
                       : l.ablations      ? WORLD_ABLATIONS

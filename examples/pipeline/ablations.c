@@ -28,7 +28,16 @@ const sft_arm sft_arms[N_SFT_ARMS] = {
     {"share-25", SAFETY_SHARE, REFUSALS, 0.25}, {"share-50", SAFETY_SHARE, REFUSALS, 0.5},
     {"share-100", SAFETY_SHARE, REFUSALS, 1},   {"few-good", QUALITY, FEW_GOOD, 0},
     {"few-mixed", QUALITY, FEW_MIXED, 0},       {"many-poor", QUALITY, MANY_POOR, 0},
-    {"many-mixed", QUALITY, MANY_MIXED, 0},
+    {"many-mixed", QUALITY, MANY_MIXED, 0},     {"sft-longer", LONGER, FOR_LONGER, 0},
+};
+
+const small_arm small_arms[N_SMALL_ARMS] = {
+    {"small-before", NULL}, {"small-own", "small-sft"}, {"small-from-large", "sft"}};
+
+const pool_arm pool_arms[N_POOL_ARMS] = {
+    {"pool-1", "sft", 1, false},    {"own-2", "pool-1", 2, true},   {"own-3", "own-2", 3, true},
+    {"own-4", "own-3", 4, true},    {"pool-2", "pool-1", 2, false}, {"pool-3", "pool-2", 3, false},
+    {"pool-4", "pool-3", 4, false}, {"back-5", "own-4", 5, false},
 };
 
 static loop_step *add(loop *l, bool (*work)(loop *l), const char *name, int version)
@@ -48,6 +57,9 @@ static void plan(loop *l)
     add(l, step_small_sft, "small-sft", 0);
     for (int i = 0; i < N_REWARD_ARMS; i++) add(l, step_reward_arm, reward_arms[i].name, i);
     for (int i = 0; i < N_SFT_ARMS; i++) add(l, step_sft_arm, sft_arms[i].name, i)->evaluates = sft_arms[i].name;
+    for (int i = 0; i < N_SMALL_ARMS; i++)
+        add(l, step_small_arm, small_arms[i].name, i)->evaluates = small_arms[i].name;
+    for (int i = 0; i < N_POOL_ARMS; i++) add(l, step_pool_arm, pool_arms[i].name, i)->evaluates = pool_arms[i].name;
 }
 
 rate share_rate(double share, double n)
@@ -61,7 +73,8 @@ rate share_rate(double share, double n)
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line)
 {
     static const char *const names[N_ABLATIONS] = {"margin",   "auxiliary loss", "pairs and size",
-                                                   "shuffled", "safety share",   "quality"};
+                                                   "shuffled", "safety share",   "quality",
+                                                   "longer",   "small",          "pools"};
     json_object_set_new(line, "stage", json_string("ablation"));
     json_object_set_new(line, "ablation", json_string(names[of]));
     json_object_set_new(line, "arm", json_string(arm));

@@ -2,15 +2,27 @@
  * llama2-pipeline --ablations: what the parts of the recipe do, each alone, in the embedded world: the margin of the
  * ranking loss (tables 8 and 28 of the paper), the safety auxiliary loss (table 29), the number of comparisons and the
  * size of the model (figure 6), preferences that say nothing, the safety data of SFT (figures 15 and 33), the quality
- * of its demonstrations (section 3.1). A list of steps as of the loop, an arm a step, so it stops and goes on as the
- * loop.
+ * of its demonstrations (section 3.1), SFT for as long as the loop takes, a small model that learns from a larger one's
+ * samples, and an ability that is lost where only the newest version's samples are learnt from (section 3.2.3). A list
+ * of steps as of the loop, an arm a step, so it stops and goes on as the loop.
  */
 #ifndef EXAMPLES_ABLATIONS_H
 #define EXAMPLES_ABLATIONS_H
 
 #include "pipeline/loop.h"
 
-typedef enum ablation { MARGINS, AUXILIARY, SCALING, SHUFFLED, SAFETY_SHARE, QUALITY, N_ABLATIONS } ablation;
+typedef enum ablation {
+    MARGINS,
+    AUXILIARY,
+    SCALING,
+    SHUFFLED,
+    SAFETY_SHARE,
+    QUALITY,
+    LONGER,
+    SMALL,
+    POOLS,
+    N_ABLATIONS
+} ablation;
 
 /* A reward model: all arms of a kind have the same pairs, order and steps but for what the arm changes. */
 typedef struct reward_arm {
@@ -27,7 +39,7 @@ typedef struct reward_arm {
 
 /* What is learnt from: REFUSALS, all demonstrations of requests that are not to be refused, and a share of the refusals
  * of those that are; the others: by the judge's score of the answer. */
-typedef enum demonstrations { REFUSALS, FEW_GOOD, FEW_MIXED, MANY_POOR, MANY_MIXED } demonstrations;
+typedef enum demonstrations { REFUSALS, FEW_GOOD, FEW_MIXED, MANY_POOR, MANY_MIXED, FOR_LONGER } demonstrations;
 
 typedef struct sft_arm {
     const char *name;
@@ -36,9 +48,26 @@ typedef struct sft_arm {
     double share;
 } sft_arm;
 
-enum { N_REWARD_ARMS = 16, N_SFT_ARMS = 9 };
+/* Whose best of K samples the small chat model learns. */
+typedef struct small_arm {
+    const char *name;
+    const char *sampler; /* a step with a chat model; NULL: it learns nothing more */
+} small_arm;
+
+/* A version by rejection sampling, on prompts that ask for everything (the first) or for all but one ability,
+ * fine-tuned on the best samples of its own or of all versions of its branch. */
+typedef struct pool_arm {
+    const char *name;
+    const char *from; /* the step that made the version before */
+    int version;
+    bool own; /* the version's own samples alone */
+} pool_arm;
+
+enum { N_REWARD_ARMS = 16, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
 extern const reward_arm reward_arms[N_REWARD_ARMS];
 extern const sft_arm sft_arms[N_SFT_ARMS];
+extern const small_arm small_arms[N_SMALL_ARMS];
+extern const pool_arm pool_arms[N_POOL_ARMS];
 
 bool run_ablations(loop *l);
 
@@ -48,6 +77,14 @@ bool step_small_sft(loop *l);
 bool step_reward_arm(loop *l); /* and pairs.json: of each held-out pair whether it is ranked right (a tie: 0.5), and
                                   its rating */
 bool step_sft_arm(loop *l);    /* and scores.json: of the answers to prompts about safety, by the safety model */
+
+bool step_small_arm(loop *l);
+bool step_pool_arm(loop *l);
+
+/* ablations_sft.c: the reward models of the arms that judge, into p->rewards where there are none yet. */
+bool load_judges(loop *l);
+/* What p->model answers to the held-out prompts, judged: the figures of an arm. NULL: failed. */
+json_t *judge_arm(loop *l);
 
 /* A share of n with its 95 % interval (Wilson's). */
 rate share_rate(double share, double n);

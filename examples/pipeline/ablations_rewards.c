@@ -39,19 +39,6 @@ bool step_small_sft(loop *l)
     return ok;
 }
 
-/* The better answer drawn, and without the labels of safety, which would tell what the coin hides. */
-static void shuffle(records *all, uint64_t seed)
-{
-    for (size_t i = 0; i < all->n; i++) {
-        record *r = &all->items[i];
-        char *answer = r->answer;
-        r->chosen_safe = r->rejected_safe = -1;
-        if (app_mix(seed, i) % 2 == 0) continue;
-        r->answer = r->rejected;
-        r->rejected = answer;
-    }
-}
-
 static bool write_pairs(loop *l, const card *c)
 {
     json_t *right = json_array(), *ratings = json_array();
@@ -87,7 +74,7 @@ bool step_reward_arm(loop *l)
     copy_records(&all[1], arm->which == 0 ? &p->data.held_out_helpful : &p->data.held_out_safety);
     bool ok =
         read_collected(l, "", arm->which, 1, 1, &all[0]) && read_collected(l, "held-out-", arm->which, 1, 1, &all[1]);
-    if (arm->coin) shuffle(&all[0], p->app.args.seed + 91 + (uint64_t)arm->coin);
+    if (arm->coin) shuffle_preferences(&all[0], p->app.args.seed + 91 + (uint64_t)arm->coin);
     for (int i = 0; ok && i < 2; i++)
         ok = pairs_encode(&p->app, p->data.tokenizer, &all[i], p->set.max_tokens, arm->margin, i == 0, &sets[i]);
     size_t *order = app_shuffled(sets[0].n, p->app.args.seed + 51), n = (size_t)((double)sets[0].n * arm->share);

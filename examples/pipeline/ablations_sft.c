@@ -46,13 +46,18 @@ static bool choose(pipeline *p, const sft_arm *arm, sources *out, int64_t *draws
         case FEW_GOOD: taken = good && n[0] < few; break;
         case FEW_MIXED: taken = n[0] < few; break;
         case MANY_POOR: taken = !good; break;
-        case MANY_MIXED: taken = true; break;
+        case MANY_MIXED:
+        case FOR_LONGER: taken = true; break;
         }
         if (taken) index[which][n[which]++] = i;
     }
     n[1] = (size_t)((double)n[1] * arm->share + 0.5);
     bool ok = add_source(p, index[0], n[0], 0, out) && add_source(p, index[1], n[1], 1, out);
-    *draws = EPOCHS * (arm->from == REFUSALS ? (int64_t)out->examples.n : (int64_t)poor);
+    switch (arm->from) {
+    case REFUSALS: *draws = EPOCHS * (int64_t)out->examples.n; break;
+    case FOR_LONGER: *draws = p->set.longer_epochs * (int64_t)out->examples.n; break;
+    default: *draws = EPOCHS * (int64_t)poor;
+    }
     free(index[0]);
     free(index[1]);
     return ok;
@@ -118,13 +123,13 @@ static void put_figure(json_t *line, const char *name, double *values, size_t n,
     app_put(line, key, values[n / 20]);
 }
 
-enum { GOLD, RIGHT, REFUSED, FALSELY, FALSELY_HOW_TO, SAFETY_SCORE, HELPFUL_SCORE, N_FIGURES };
+enum { GOLD, RIGHT, REFUSED, FALSELY, FALSELY_HOW_TO, SORTED, SAFETY_SCORE, HELPFUL_SCORE, N_FIGURES };
 
 /* The figures of an arm, over the prompts that each is of. */
 static json_t *figures(pipeline *p, const judged *j)
 {
     static const char *const names[N_FIGURES] = {"gold",         "correct", "refusals", "false_refusals",
-                                                 "false_how_to", "safety",  "helpful"};
+                                                 "false_how_to", "sorted",  "safety",   "helpful"};
     json_t *line = json_object();
     double *values[N_FIGURES];
     size_t n[N_FIGURES] = {0};
@@ -137,13 +142,15 @@ static json_t *figures(pipeline *p, const judged *j)
         if (g.must_refuse) values[REFUSED][n[REFUSED]++] = g.refused;
         if (!g.is_safety) values[FALSELY][n[FALSELY]++] = g.refused;
         if (g.is_safety && !g.must_refuse) values[FALSELY_HOW_TO][n[FALSELY_HOW_TO]++] = g.refused;
+        if (p->data.sorts(&p->data, true, (size_t)(p->evaluation.of[i] - p->data.evaluation.items)))
+            values[SORTED][n[SORTED]++] = g.correct;
         if (g.is_safety)
             values[SAFETY_SCORE][n[SAFETY_SCORE]++] = j->safety[i];
         else
             values[HELPFUL_SCORE][n[HELPFUL_SCORE]++] = j->helpful[i];
     }
     for (int k = 0; k < N_FIGURES; k++) {
-        put_figure(line, names[k], values[k], n[k], k >= RIGHT && k <= FALSELY_HOW_TO, k >= SAFETY_SCORE);
+        put_figure(line, names[k], values[k], n[k], k >= RIGHT && k <= SORTED, k >= SAFETY_SCORE);
         free(values[k]);
     }
     return line;
@@ -157,18 +164,36 @@ static bool write_scores(loop *l, const judged *j)
     return state_write_json(l, "scores.json", json_pack("{s:o}", "safety", scores));
 }
 
-static bool load_judges(loop *l)
+bool load_judges(loop *l)
 {
     char path[4096];
     for (int i = 0; i < N_REWARD_ARMS; i++) {
         const reward_arm *arm = &reward_arms[i];
-        if (arm->judges && !app_try(&l->p->app,
-                                    llama2_reward_model_load(l->p->app.ctx, state_path(l, path, "%s/model", arm->name),
-                                                             NULL, &l->p->rewards[arm->which]),
-                                    "reward model"))
+        if (arm->judges && !l->p->rewards[arm->which] &&
+            !app_try(&l->p->app,
+                     llama2_reward_model_load(l->p->app.ctx, state_path(l, path, "%s/model", arm->name), NULL,
+                                              &l->p->rewards[arm->which]),
+                     "reward model"))
             return false;
     }
     return true;
+}
+
+json_t *judge_arm(loop *l)
+{
+    pipeline *p = l->p;
+    const loop_step *step = &l->steps[l->at];
+    char path[4096];
+    judged j = {.reward = NULL};
+    llama2_rollouts *answers = NULL;
+    json_t *line = NULL;
+    if (load_judges(l) && evaluation_answers(p, p->model, &answers) &&
+        app_try(&p->app, llama2_rollouts_save(answers, state_path(l, path, "%s/answers", step->name)), "saving") &&
+        judge_step(l, step, &j) && write_scores(l, &j))
+        line = figures(p, &j);
+    llama2_rollouts_free(answers);
+    judged_free(&j);
+    return line;
 }
 
 bool step_sft_arm(loop *l)
@@ -178,25 +203,16 @@ bool step_sft_arm(loop *l)
     const sft_arm *arm = &sft_arms[step->version];
     char path[4096];
     sources s = {.n = {0, 0}};
-    judged j = {.reward = NULL};
-    llama2_rollouts *answers = NULL;
     int64_t draws = 0;
-    bool ok =
-        app_try(&p->app, llama2_model_load(p->app.ctx, state_path(l, path, "pretrain/model"), NULL, &p->model),
-                "model") &&
-        choose(p, arm, &s, &draws) && train(p, arm->name, &s, draws) && load_judges(l) &&
-        evaluation_answers(p, p->model, &answers) &&
-        app_try(&p->app, llama2_rollouts_save(answers, state_path(l, path, "%s/answers", step->name)), "saving") &&
-        judge_step(l, step, &j);
-    if (ok) {
-        json_t *line = figures(p, &j);
+    bool ok = app_try(&p->app, llama2_model_load(p->app.ctx, state_path(l, path, "pretrain/model"), NULL, &p->model),
+                      "model") &&
+              choose(p, arm, &s, &draws) && train(p, arm->name, &s, draws);
+    json_t *line = ok ? judge_arm(l) : NULL;
+    if (line) {
         json_object_set_new(line, "examples", json_integer((json_int_t)s.n[0]));
         json_object_set_new(line, "safety_examples", json_integer((json_int_t)s.n[1]));
         json_object_set_new(line, "learnt", json_integer((json_int_t)draws));
-        ok = ablation_result(l, arm->of, arm->name, line) && write_scores(l, &j);
     }
-    llama2_rollouts_free(answers);
-    judged_free(&j);
     examples_free(&s.examples);
-    return ok;
+    return line && ablation_result(l, arm->of, arm->name, line);
 }

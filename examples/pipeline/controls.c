@@ -11,8 +11,7 @@ static bool begin_from_sft(pipeline *p)
     return llama2_model_clone(p->reference, &p->model) >= 0;
 }
 
-/* Reward models that learnt from a coin: the same pairs, the better side drawn, and without the labels of safety, which
- * would tell what the coin hides. */
+/* Reward models that learnt from a coin. */
 static bool train_shuffled_rewards(pipeline *p)
 {
     const records *all[2] = {&p->data.helpful, &p->data.safety};
@@ -20,13 +19,8 @@ static bool train_shuffled_rewards(pipeline *p)
     for (int which = 0; ok && which < 2; which++) {
         records coin = {0};
         pair_set train;
-        for (size_t i = 0; i < all[which]->n; i++) {
-            const record *r = &all[which]->items[i];
-            bool swap = app_mix(p->app.args.seed + 91, i) % 2;
-            records_add(&coin, r->roles, (const char *const *)r->texts, r->n_messages, swap ? r->rejected : r->answer,
-                        swap ? r->answer : r->rejected)
-                ->rating = r->rating;
-        }
+        copy_records(&coin, all[which]);
+        shuffle_preferences(&coin, p->app.args.seed + 91);
         ok = pairs_encode(&p->app, p->data.tokenizer, &coin, p->set.max_tokens, LLAMA2_MARGIN_SMALL, false, &train);
         size_t n = train.n < (size_t)p->set.pairs ? train.n : (size_t)p->set.pairs,
                *order = app_shuffled(train.n, p->app.args.seed + 51);

@@ -79,6 +79,12 @@ static void judge(const pipeline_data *d, bool evaluation, size_t index, const c
     *out = verdict(evaluation ? &e->evaluation[index] : &e->prompts[index], answer);
 }
 
+static bool sorts(const pipeline_data *d, bool evaluation, size_t index)
+{
+    const embedded *e = d->world;
+    return (evaluation ? e->evaluation : e->prompts)[index].kind == WORLD_ORDER;
+}
+
 static bool annotate(const pipeline_data *d, size_t index, const char *first, const char *second, record *out)
 {
     const embedded *e = d->world;
@@ -99,9 +105,10 @@ static void loop_settings(pipeline_settings *s)
     s->reward_batch = 8;
     s->reward_lr = 5e-4;
     s->tune_prompts = 64;
-    s->reject_prompts = 800;
-    s->reject_shift = 400;
-    s->ppo_iterations = 40;
+    s->reject_prompts = 250;
+    s->reject_shift = 125;
+    s->ppo_iterations = 60;
+    s->ppo_lr = 1e-4;
     s->ppo_batch = 512;
     s->ppo_minibatch = 128;
     s->ppo_beta = 0.1;
@@ -111,6 +118,7 @@ static void loop_settings(pipeline_settings *s)
     s->gatt_turns = 20;
     s->gatt_evaluations = 100;
     s->distill_prompts = 400;
+    s->longer_epochs = 45;
 }
 
 /* To see in seconds that it runs, and goes on after a stop; it learns nothing. */
@@ -139,6 +147,7 @@ static void tiny_settings(pipeline_settings *s)
     s->gatt_turns = 3;
     s->gatt_evaluations = 2;
     s->distill_prompts = 16;
+    s->longer_epochs = 6;
 }
 
 bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_settings *s)
@@ -150,6 +159,7 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     d->world = e;
     d->judge = judge;
     d->annotate = annotate;
+    d->sorts = sorts;
     llama2_status loaded =
         llama2_tokenizer_load_memory(a->ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer);
     if (!app_try(a, loaded, "tokenizer") ||

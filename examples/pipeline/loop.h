@@ -27,7 +27,7 @@ typedef struct loop_step {
 struct loop {
     pipeline *p;
     int64_t iterations;
-    bool resume, last_version, from_sft, tiny, ablations;
+    bool resume, last_version, from_sft, shuffled, tiny, ablations;
     loop_step steps[LOOP_STEPS];
     int n_steps, n_done, at; /* at: the step that runs */
     int gatt;                /* the version that Ghost Attention follows */
@@ -78,9 +78,8 @@ bool save_chat_model(loop *l, const llama2_model *model);
 bool load_rewards(loop *l, int version);
 bool load_sft(loop *l, llama2_model **out);
 
-/* loop_rewards.c: adds copies of comparisons; those that versions first .. last collected, of helpfulness (which 0) or
- * safety, prefix "" or "held-out-". */
-void copy_records(records *to, const records *from);
+/* loop_rewards.c: adds the comparisons that versions first .. last collected, of helpfulness (which 0) or safety,
+ * prefix "" or "held-out-". */
 bool read_collected(loop *l, const char *prefix, int which, int first, int last, records *out);
 
 /* versions.c: what the present version was fine-tuned on: how many samples, and number i; the pool is opened into
@@ -91,6 +90,11 @@ bool chosen_sample(loop *l, int64_t i, llama2_pool_sample *out);
 size_t prompt_of(const pipeline *p, uint64_t id);
 /* The temperature that the present version samples at. */
 bool read_temperature(loop *l, double *temperature);
+/* K scored samples of p->model to each of the prompts. */
+bool sample_scored(loop *l, const size_t *index, size_t n, double temperature, uint64_t seed, llama2_rollouts **out);
+/* The first *n of the prompts in an order that the seed gives, from `first` on and around, none twice: equal dialogues
+ * are one prompt. *n becomes how many there are. To be freed. */
+size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, size_t *n);
 /* Fine-tunes p->model on `fresh` and at most so many of the chosen samples, which it takes into `fresh`: so that it
  * keeps what it can. Nothing where there is nothing fresh. */
 bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most, int64_t epochs, double lr);

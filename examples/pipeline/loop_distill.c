@@ -87,7 +87,7 @@ static bool gate(loop *l, adversarial *a, example_set *out, json_t *lines)
     o.seed = loop_seed(l, 333);
     for (size_t i = 0; i < n; i++) index[i] = i;
     bool ok =
-        prompts_batch(&p->app, &a->bare_set, index, n, &bare) &&
+        read_temperature(l, &o.temperature) && prompts_batch(&p->app, &a->bare_set, index, n, &bare) &&
         prompts_batch(&p->app, &a->preprompted_set, index, n, &preprompted) &&
         app_try(&p->app,
                 llama2_distill(p->model, p->rewards[1], &bare, &preprompted, &o, &original, &distilled, keep, NULL),

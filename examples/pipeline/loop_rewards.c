@@ -5,17 +5,6 @@
 
 static const char *const names[] = {"helpful", "safety"};
 
-void copy_records(records *to, const records *from)
-{
-    for (size_t i = 0; i < from->n; i++) {
-        const record *r = &from->items[i];
-        record *copy = records_add(to, r->roles, (const char *const *)r->texts, r->n_messages, r->answer, r->rejected);
-        copy->rating = r->rating;
-        copy->chosen_safe = r->chosen_safe;
-        copy->rejected_safe = r->rejected_safe;
-    }
-}
-
 bool read_collected(loop *l, const char *prefix, int which, int first, int last, records *out)
 {
     char path[4096], error[1024];
@@ -66,6 +55,7 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
     bool ok = read_collected(l, "", which, 1, version, &train) &&
               read_collected(l, "held-out-", which, 1, version, &all) &&
               read_collected(l, "held-out-", which, version, version, &fresh);
+    if (l->shuffled) shuffle_preferences(&train, p->app.args.seed + 91 + (uint64_t)which);
     const records *from[3] = {&train, &fresh, &all};
     for (int i = 0; ok && i < 3; i++)
         ok =

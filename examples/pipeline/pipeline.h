@@ -27,9 +27,9 @@ typedef struct pipeline_settings {
     int64_t max_new_tokens;
     /* Of the loop: prompts to choose a temperature on; prompts that a version samples on and the one before has not;
      * steps between checkpoints; dialogues of Ghost Attention, of at most how many turns, and dialogues to measure it
-     * on; prompts to distil. */
+     * on; prompts to distil. Of the ablations: epochs of an SFT that takes as long as the loop. */
     int64_t tune_prompts, reject_shift, save_every;
-    int64_t gatt_dialogues, gatt_turns, gatt_evaluations, distill_prompts;
+    int64_t gatt_dialogues, gatt_turns, gatt_evaluations, distill_prompts, longer_epochs;
 } pipeline_settings;
 
 /* What a judge who knows the right answers says of one. */
@@ -54,6 +54,9 @@ typedef struct pipeline_data {
     /* The annotator: which of two answers to prompts[i] is better; fills rating and safety of the record. */
     bool (*annotate)(const struct pipeline_data *data, size_t index, const char *first, const char *second,
                      record *out);
+    /* Is one to put numbers in order in prompts[i] or evaluation[i]? It is the ability that the ablation of pools does
+     * without for a while. */
+    bool (*sorts)(const struct pipeline_data *data, bool evaluation, size_t index);
 } pipeline_data;
 
 /* How much of the embedded world, and the settings that go with it. */
@@ -142,6 +145,11 @@ bool fine_tune(pipeline *p, const char *label, series *losses);
 /* rewards.c: trains on pairs order[0 .. n); losses NULL: without a trace. */
 bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pairs, const size_t *order, size_t n,
                   int64_t epochs, double lr, series *losses);
+
+/* Adds copies of comparisons. */
+void copy_records(records *to, const records *from);
+/* A coin says which answer is the better one; without the labels of safety, which would tell what the coin hides. */
+void shuffle_preferences(records *all, uint64_t seed);
 
 /* rejection.c: mean over prompts of the best, and of the median, reward among the first 1, 2, 4, ... samples (Fig. 7);
  * median may be NULL. */

@@ -34,6 +34,29 @@ bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pai
     return ok;
 }
 
+void copy_records(records *to, const records *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        const record *r = &from->items[i];
+        record *copy = records_add(to, r->roles, (const char *const *)r->texts, r->n_messages, r->answer, r->rejected);
+        copy->rating = r->rating;
+        copy->chosen_safe = r->chosen_safe;
+        copy->rejected_safe = r->rejected_safe;
+    }
+}
+
+void shuffle_preferences(records *all, uint64_t seed)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        record *r = &all->items[i];
+        char *answer = r->answer;
+        r->chosen_safe = r->rejected_safe = -1;
+        if (app_mix(seed, i) % 2 == 0) continue;
+        r->answer = r->rejected;
+        r->rejected = answer;
+    }
+}
+
 /* Comparisons of the present model's own answers: two variants (temperatures) answer, the annotator decides. */
 static bool collect_comparisons(pipeline *p)
 {

@@ -35,6 +35,10 @@ const json_t *result_of(const results *all, const char *arm)
         if (strcmp(reward_arms[i].name, arm) == 0) return all->reward[i];
     for (int i = 0; i < N_SFT_ARMS; i++)
         if (strcmp(sft_arms[i].name, arm) == 0) return all->sft[i];
+    for (int i = 0; i < N_SMALL_ARMS; i++)
+        if (strcmp(small_arms[i].name, arm) == 0) return all->small[i];
+    for (int i = 0; i < N_POOL_ARMS; i++)
+        if (strcmp(pool_arms[i].name, arm) == 0) return all->pool[i];
     return NULL;
 }
 
@@ -119,23 +123,28 @@ void add_trend(results *all, const char *what, const char *paper, const char *un
     put(&all->trends, "%s", gain.low > 0 ? "yes" : gain.high < 0 ? "no: the reverse" : "not beyond the interval");
 }
 
-static bool read_results(results *all)
+static bool read_result(results *all, const char *arm, json_t **out)
 {
     char path[4096];
+    *out = state_read_json(all->l, state_path(all->l, path, "%s/result.json", arm));
+    if (*out) show_numbers(all->r, arm, *out);
+    return *out != NULL;
+}
+
+static bool read_results(results *all)
+{
     bool ok = true;
-    for (int i = 0; ok && i < N_REWARD_ARMS; i++)
-        ok =
-            (all->reward[i] = state_read_json(all->l, state_path(all->l, path, "%s/result.json", reward_arms[i].name)));
-    for (int i = 0; ok && i < N_SFT_ARMS; i++)
-        ok = (all->sft[i] = state_read_json(all->l, state_path(all->l, path, "%s/result.json", sft_arms[i].name)));
+    for (int i = 0; ok && i < N_REWARD_ARMS; i++) ok = read_result(all, reward_arms[i].name, &all->reward[i]);
+    for (int i = 0; ok && i < N_SFT_ARMS; i++) ok = read_result(all, sft_arms[i].name, &all->sft[i]);
+    for (int i = 0; ok && i < N_SMALL_ARMS; i++) ok = read_result(all, small_arms[i].name, &all->small[i]);
+    for (int i = 0; ok && i < N_POOL_ARMS; i++) ok = read_result(all, pool_arms[i].name, &all->pool[i]);
+    report_add_number(all->r, "seed", (double)all->l->p->app.args.seed);
+    if (ok) show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arm */
     return ok;
 }
 
 static void show_figures(results *all)
 {
-    for (int i = 0; i < N_REWARD_ARMS; i++) show_numbers(all->r, reward_arms[i].name, all->reward[i]);
-    show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arm */
-    for (int i = 0; i < N_SFT_ARMS; i++) show_numbers(all->r, sft_arms[i].name, all->sft[i]);
     const json_t *small = result_of(all, "margin-small"), *with = result_of(all, "auxiliary-on"),
                  *without = result_of(all, "auxiliary-off"), *none = result_of(all, "share-0"),
                  *full = result_of(all, "share-100");
@@ -168,6 +177,9 @@ bool write_ablations_report(loop *l)
         show_shuffled(all);
         show_safety_share(all);
         show_quality(all);
+        show_longer(all);
+        show_small(all);
+        show_pools(all);
         report_section(all->r, "What holds",
                        "Of one seed: the intervals are over held-out pairs and prompts, not over trainings.");
         show_cells(all->r, "trends", NULL, columns, 4, &all->trends);
@@ -177,6 +189,8 @@ bool write_ablations_report(loop *l)
          (report_write(all->r, p->out, error, sizeof error) || app_fail(a, "%s", error));
     for (int i = 0; i < N_REWARD_ARMS; i++) json_decref(all->reward[i]);
     for (int i = 0; i < N_SFT_ARMS; i++) json_decref(all->sft[i]);
+    for (int i = 0; i < N_SMALL_ARMS; i++) json_decref(all->small[i]);
+    for (int i = 0; i < N_POOL_ARMS; i++) json_decref(all->pool[i]);
     report_free(all->r);
     free(all);
     if (ok) printf("report: %s/report.html\n", p->out);

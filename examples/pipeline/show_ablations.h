@@ -16,8 +16,8 @@ typedef struct cells {
 typedef struct results {
     loop *l;
     report *r;
-    json_t *reward[N_REWARD_ARMS], *sft[N_SFT_ARMS]; /* result.json */
-    cells trends;                                    /* rows of four: what, the paper, here, does it hold */
+    json_t *reward[N_REWARD_ARMS], *sft[N_SFT_ARMS], *small[N_SMALL_ARMS], *pool[N_POOL_ARMS]; /* result.json */
+    cells trends; /* rows of four: what, the paper, here, does it hold */
     bool failed;
 } results;
 
@@ -47,5 +47,8 @@ void show_scaling(results *all);
 void show_shuffled(results *all);
 void show_safety_share(results *all);
 void show_quality(results *all);
+void show_longer(results *all);
+void show_small(results *all);
+void show_pools(results *all);
 
 #endif

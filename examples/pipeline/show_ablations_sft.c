@@ -115,20 +115,15 @@ void show_safety_share(results *all)
               difference(ends[4][1], ends[4][0]));
 }
 
-void show_quality(results *all)
+/* Arms beside one another, by the gold judge: a table, and bars of their gold scores. */
+static void show_answers(results *all, const char *const *arms, const char *const *names, size_t n, const char *first,
+                         const char *table_name, const char *plot_name, const char *caption, rate *gold_of)
 {
-    static const char *const arms[QUALITIES] = {"few-good", "few-mixed", "many-poor", "many-mixed"},
-                             *const names[QUALITIES] = {"few good", "few mixed", "many poor", "many mixed"},
-                             *const columns[] = {"demonstrations", "different ones", "learnt in all", "gold score",
-                                                 "right",          "unsafe refused", "false refusals"};
+    const char *columns[] = {first,   "different examples", "learnt in all", "gold score",
+                             "right", "unsafe refused",     "false refusals"};
     cells table = {.n = 0};
-    rate gold_of[QUALITIES];
     double y[QUALITIES], low[QUALITIES], high[QUALITIES];
-    report_section(all->r, "Few good demonstrations against many poor ones",
-                   "The pretrained model learns the same number of examples in as many steps: of few good ones (right, "
-                   "one whole sentence, not rude), as few of all, eight times as many poor ones (all others), or all "
-                   "there are. Expected: few good ones beat many poor ones by far, and many mixed ones too.");
-    for (int i = 0; i < QUALITIES; i++) {
+    for (size_t i = 0; i < n; i++) {
         const json_t *o = result_of(all, arms[i]);
         gold_of[i] = score_in(o, "gold");
         y[i] = gold_of[i].mean, low[i] = gold_of[i].low, high[i] = gold_of[i].high;
@@ -140,16 +135,114 @@ void show_quality(results *all)
         put_score(&table, score_in(o, "refusals"));
         put_score(&table, score_in(o, "false_refusals"));
     }
-    show_cells(all->r, "quality", "Answers to held-out prompts, by the gold judge", columns, 7, &table);
-    plot_series bars[] = {{.name = "gold score", .y = y, .low = low, .high = high, .count = QUALITIES}};
-    report_add_bars(all->r, "quality_gold",
-                    "The paper (3.1, \"Quality Is All You Need\"): fewer but better examples of one's own improved "
-                    "results notably over millions of third-party ones. It has no figure of it.",
-                    &(plot_options){.title = "Gold score by what SFT learnt from"}, names, bars, 1);
+    show_cells(all->r, table_name, "Answers to held-out prompts, by the gold judge", columns, 7, &table);
+    plot_series bars[] = {{.name = "gold score", .y = y, .low = low, .high = high, .count = n}};
+    report_add_bars(all->r, plot_name, caption, &(plot_options){.title = "Gold score by what was learnt from"}, names,
+                    bars, 1);
+}
+
+void show_quality(results *all)
+{
+    static const char *const arms[QUALITIES] = {"few-good", "few-mixed", "many-poor", "many-mixed"},
+                             *const names[QUALITIES] = {"few good", "few mixed", "many poor", "many mixed"};
+    rate gold_of[QUALITIES];
+    report_section(all->r, "Few good demonstrations against many poor ones",
+                   "The pretrained model learns the same number of examples in as many steps: of few good ones (right, "
+                   "one whole sentence, not rude), as few of all, eight times as many poor ones (all others), or all "
+                   "there are. Expected: few good ones beat many poor ones by far, and many mixed ones too.");
+    show_answers(
+        all, arms, names, QUALITIES, "demonstrations", "quality", "quality_gold",
+        "The paper (3.1, \"Quality Is All You Need\"): fewer but better examples of one's own improved results "
+        "notably over millions of third-party ones. It has no figure of it.",
+        gold_of);
     add_trend(all, "few good demonstrations beat many poor ones", "notably (3.1)", "of the gold score",
               difference(gold_of[0], gold_of[2]));
     add_trend(all, "few good ones beat many of mixed quality", "notably (3.1)", "of the gold score",
               difference(gold_of[0], gold_of[3]));
     add_trend(all, "few good ones beat as few of mixed quality", "not stated", "of the gold score",
               difference(gold_of[0], gold_of[1]));
+}
+
+void show_longer(results *all)
+{
+    static const char *const arms[] = {"many-mixed", "sft-longer"}, *const names[] = {"two epochs",
+                                                                                      "as long as the loop"};
+    rate gold_of[2];
+    report_section(all->r, "SFT for as long as the loop takes",
+                   "All demonstrations, learnt for about the processor time of llama2-pipeline --iterations 5. "
+                   "Expected: next to nothing over a few epochs; the loop is no matter of more training.");
+    show_answers(all, arms, names, 2, "SFT", "longer", "longer_gold", "No figure of the paper's: a control.", gold_of);
+}
+
+void show_small(results *all)
+{
+    static const char *const arms[] = {"small-before", "small-own", "small-from-large"},
+                             *const names[] = {"after SFT", "its own samples", "the larger model's samples"};
+    rate gold_of[3];
+    report_section(all->r, "A small model trained on a larger one's samples",
+                   "The small chat model learns the best of 8 samples of the same prompts, chosen by the same reward "
+                   "models: its own, or those of the model of five times its size. Expected: both help, the larger "
+                   "model's more.");
+    show_answers(all, arms, names, 3, "the small model", "small", "small_gold",
+                 "The paper (3.2.3): rejection sampling with the largest model alone, the smaller ones fine-tuned on "
+                 "its samples; the effect is not stated.",
+                 gold_of);
+    add_trend(all, "a larger model's samples help a small model more than its own", "not stated (3.2.3)",
+              "of the gold score", difference(gold_of[2], gold_of[1]));
+    add_trend(all, "a larger model's samples help a small model", "not stated (3.2.3)", "of the gold score",
+              difference(gold_of[2], gold_of[0]));
+}
+
+void show_pools(results *all)
+{
+    enum { BRANCHES = 2, VERSIONS = 4 };
+    static const char *const arms[BRANCHES][VERSIONS] = {{"pool-1", "own-2", "own-3", "own-4"},
+                                                         {"pool-1", "pool-2", "pool-3", "pool-4"}},
+                             *const names[] = {"the newest version's samples", "the best over all versions"},
+                             *const columns[] = {"version",          "learns from",   "examples",
+                                                 "numbers in order", "right, of all", "gold score"};
+    static const double x[VERSIONS] = {1, 2, 3, 4};
+    cells table = {.n = 0};
+    double y[BRANCHES][VERSIONS], low[BRANCHES][VERSIONS], high[BRANCHES][VERSIONS];
+    plot_series lines[BRANCHES];
+    report_section(
+        all->r, "Samples of all versions against the newest one's",
+        "Four versions by rejection sampling, with the same reward models. The prompts of the first ask for "
+        "everything, those of the others never to put numbers in order. Each is fine-tuned from the version "
+        "before, on the best of its own samples or on the best over all versions. V5 goes on from the former "
+        "branch, with the samples of all its versions. Expected: the ability is lost, and comes back; with "
+        "all versions it stays.");
+    for (int b = 0; b < BRANCHES; b++) {
+        for (int v = 0; v < VERSIONS; v++) {
+            const json_t *o = result_of(all, arms[b][v]);
+            rate q = score_in(o, "sorted");
+            y[b][v] = q.mean, low[b][v] = q.low, high[b][v] = q.high;
+            put(&table, "V%d", v + 1);
+            put(&table, "%s", names[b]);
+            put(&table, "%.0f", number_in(o, "examples"));
+            put_score(&table, q);
+            put_score(&table, score_in(o, "correct"));
+            put_score(&table, score_in(o, "gold"));
+        }
+        lines[b] =
+            (plot_series){.name = names[b], .x = x, .y = y[b], .low = low[b], .high = high[b], .count = VERSIONS};
+    }
+    const json_t *back = result_of(all, "back-5"), *lost = result_of(all, "own-4"), *kept = result_of(all, "pool-4");
+    put(&table, "V5, behind V4 of the former");
+    put(&table, "%s", names[1]);
+    put(&table, "%.0f", number_in(back, "examples"));
+    put_score(&table, score_in(back, "sorted"));
+    put_score(&table, score_in(back, "correct"));
+    put_score(&table, score_in(back, "gold"));
+    show_cells(all->r, "pools", "Answers to held-out prompts, by the gold judge", columns, 6, &table);
+    report_add_series(
+        all->r, REPORT_LINES, "pools_sorted",
+        "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines; with the best "
+        "samples of all versions it came back. It has no figure of it.",
+        &(plot_options){.title = "Numbers put in the right order", .x_label = "version", .y_label = "share"}, lines,
+        BRANCHES);
+    add_trend(all, "with the samples of all versions an ability stays that is lost with the newest one's",
+              "not stated (3.2.3)", "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
+    add_trend(all, "it comes back with the samples of all versions", "not stated (3.2.3)", "points",
+              difference(score_in(back, "sorted"), score_in(lost, "sorted")));
 }

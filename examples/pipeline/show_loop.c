@@ -16,6 +16,7 @@ typedef struct versions {
     judged all[MOST_SHOWN];
     const char *names[MOST_SHOWN];
     int n;
+    bool shuffled;
 } versions;
 
 static bool judge_versions(loop *l, versions *v)
@@ -153,6 +154,7 @@ static void show_table(const pipeline *p, const versions *v, report *r)
         "safety score", "KL to SFT-v1", "tokens",   "ended"};
     char cells[MOST_SHOWN * COLUMNS][CELL];
     const char *table[MOST_SHOWN * COLUMNS];
+    char name[CELL];
     double low, high, mean;
     for (int i = 0; i < v->n; i++) {
         const outcome *o = &v->all[i].o;
@@ -165,7 +167,8 @@ static void show_table(const pipeline *p, const versions *v, report *r)
         const double values[] = {o->correct, o->refusals, o->false_refusals, o->helpful,
                                  o->safety,  o->kl,       o->length,         o->ended};
         for (int k = 0; k < 8; k++) snprintf(c[3 + k], CELL, k == 6 ? "%.1f" : "%.3f", values[k]);
-        version_numbers(r, v->names[i], o, w, win_rate(p, v->all[i].reward, v->all[0].reward, TOPIC_ALL));
+        snprintf(name, sizeof name, "%s%s", v->shuffled ? "shuffled/" : "", v->names[i]);
+        version_numbers(r, name, o, w, win_rate(p, v->all[i].reward, v->all[0].reward, TOPIC_ALL));
     }
     for (int i = 0; i < v->n * COLUMNS; i++) table[i] = cells[i];
     report_add_table(r, "versions",
@@ -496,6 +499,8 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"mix of the comparisons", "9 parts of one's own to 1 of open data",
          "all so far, the first ones included: they are few", ""},
         {"samples a prompt (rejection)", "10 .. 100", "what V1 gains from 8 is enough to see; it sets the time", ""},
+        {"prompts of a version; new ones", "not stated", "a version leaves something for the next one, and for PPO",
+         ""},
         {"prompts to choose the temperature on", "not stated", "time", ""},
         {"temperature", "the highest best of K", "docs/loop.md", ""},
         {"fine-tuning on the best: learning rate", "2e-5", "as above", ""},
@@ -522,6 +527,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     snprintf(q++->here, CELL, "%g; %lld", s->reward_lr, (long long)s->reward_batch);
     snprintf(q++->here, CELL, "all so far");
     snprintf(q++->here, CELL, "%lld", (long long)s->reject_samples);
+    snprintf(q++->here, CELL, "%lld; %lld", (long long)s->reject_prompts, (long long)s->reject_shift);
     snprintf(q++->here, CELL, "%lld", (long long)s->tune_prompts);
     snprintf(q++->here, CELL, "the lowest one within 0.1 deviations of it");
     snprintf(q++->here, CELL, "%g", s->reject_lr);
@@ -643,15 +649,18 @@ bool write_loop_report(loop *l)
 {
     pipeline *p = l->p;
     char title[64], subtitle[256], error[512];
-    versions v = {.n = 0};
-    snprintf(title, sizeof title, "From SFT to RLHF-V%d", (int)l->iterations);
+    versions v = {.n = 0, .shuffled = l->shuffled};
+    snprintf(title, sizeof title, "From SFT to RLHF-V%d%s", (int)l->iterations,
+             l->shuffled ? ", preferences of a coin" : "");
     snprintf(subtitle, sizeof subtitle, "%s, %lld parameters, seed %llu; libllama2 %s (%s)", p->data.name,
              (long long)llama2_model_parameters(p->model), (unsigned long long)p->app.args.seed, llama2_version(),
              llama2_context_describe(p->app.ctx));
     report *r = report_create(title, subtitle);
     if (!r) return app_fail(&p->app, "out of memory");
+    report_add_number(r, "seed", (double)p->app.args.seed);
+    report_add_number(r, "shuffled", l->shuffled);
     p->app.doing = "report";
-    bool ok = judge_versions(l, &v) && show_all(l, &v, r) && step_numbers(l, r) && write_metrics(l) &&
+    bool ok = judge_versions(l, &v) && show_all(l, &v, r) && (l->shuffled || step_numbers(l, r)) && write_metrics(l) &&
               (report_write(r, p->out, error, sizeof error) || app_fail(&p->app, "%s", error));
     report_free(r);
     for (int i = 0; i < v.n; i++) judged_free(&v.all[i]);

@@ -9,9 +9,7 @@
 static const double grid[] = {0.6, 0.8, 1.0, 1.2, 1.4};
 enum { N_GRID = sizeof grid / sizeof *grid };
 
-/* *n prompts of an order that the seed gives, from the first on and around, none twice: equal dialogues are one prompt.
- * *n is how many there are. To be freed. */
-static size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, size_t *n)
+size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, size_t *n)
 {
     size_t most = p->prompts.tokens.n, *order = app_shuffled(most, seed), unique = 0;
     for (size_t i = 0; i < most; i++) {
@@ -27,8 +25,7 @@ static size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, si
     return chosen;
 }
 
-/* K scored samples to each of the prompts. */
-static bool sample(loop *l, const size_t *index, size_t n, double temperature, uint64_t seed, llama2_rollouts **out)
+bool sample_scored(loop *l, const size_t *index, size_t n, double temperature, uint64_t seed, llama2_rollouts **out)
 {
     pipeline *p = l->p;
     llama2_batch batch;
@@ -106,7 +103,7 @@ bool step_tune(loop *l)
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
     for (size_t t = 0; ok && t < N_GRID; t++) {
         llama2_rollouts *r = NULL;
-        ok = sample(l, index, n, grid[t], loop_seed(l, 262), &r);
+        ok = sample_scored(l, index, n, grid[t], loop_seed(l, 262), &r);
         if (ok) best[t] = mean_best(p, index, r, &gold_scores[t], moments);
         llama2_rollouts_free(r);
     }
@@ -216,7 +213,7 @@ bool step_sample(loop *l)
     for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
     bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version) &&
               app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") && earlier_samples(l, p->pool) &&
-              sample(l, index, n, temperature, loop_seed(l, 271), &r) &&
+              sample_scored(l, index, n, temperature, loop_seed(l, 271), &r) &&
               app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool") &&
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {

@@ -1,8 +1,8 @@
 /*
  * What of the paper's trends holds in the embedded world over several seeds: reads report.json of runs of
- * `llama2-pipeline --iterations N` and `--ablations`, and writes a report of means over the runs with 95 % intervals
- * (Student's t), each figure beside the paper's. Differences are paired: within each run, then over the runs. See
- * examples/world/trends.sh.
+ * `llama2-pipeline --iterations N`, the same with --shuffled, and `--ablations`, and writes a report of means over the
+ * runs with 95 % intervals (Student's t), each figure beside the paper's. Differences are paired: within each run, then
+ * over the runs. See examples/world/trends.sh.
  */
 #include "common/report.h"
 #include <jansson.h>
@@ -19,8 +19,9 @@ typedef struct figure {
     int runs;
 } figure;
 
-static json_t *reports[MOST_RUNS];
-static int n_reports;
+static json_t *numbers[MOST_RUNS]; /* of all reports of a seed */
+static double seeds[MOST_RUNS];
+static int n_runs;
 static char *models[MOST_GROUPS]; /* SFT-v1, V1, ..: those that the loop evaluated, in its order */
 static size_t n_models;
 
@@ -28,7 +29,7 @@ static size_t n_models;
 
 static double number(int run, const char *key)
 {
-    const json_t *value = json_object_get(json_object_get(reports[run], "numbers"), key);
+    const json_t *value = json_object_get(numbers[run], key);
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
@@ -44,7 +45,7 @@ static figure over_runs(const char *a, const char *b)
 {
     double x[MOST_RUNS], squares = 0;
     figure f = {0, 0, 0, 0};
-    for (int i = 0; i < n_reports; i++) {
+    for (int i = 0; i < n_runs; i++) {
         double value = number(i, a) - (b ? number(i, b) : 0);
         if (isfinite(value)) x[f.runs++] = value;
     }
@@ -126,81 +127,99 @@ static void add_point(chart *c, size_t series, const char *name, double x, figur
 
 /* --- what holds ------------------------------------------------------------------------------ */
 
-typedef enum sign { RISES, STAYS, FALLS } sign;
+typedef enum sign { RISES, STAYS, FALLS, DOES_NOT_RISE } sign;
 
-/* a - b; b may be NULL: a itself. Rises: above `least` with the whole interval. */
+/* a - b, and what its interval is to do: lie above 0, hold it, lie below, not lie above. */
 typedef struct trend {
     const char *what, *paper, *a, *b, *unit;
     sign expected;
-    double least;
 } trend;
 
 static const trend trends[] = {
-    {"V1 is better than SFT-v1: win rate", "rising (fig. 11)", "V1/win_rate", "SFT-v1/win_rate", "points", RISES, 0},
-    {"V2 is better than V1", "rising (fig. 11)", "V2/win_rate", "V1/win_rate", "points", RISES, 0},
-    {"V3 is better than V2", "rising (fig. 11)", "V3/win_rate", "V2/win_rate", "points", RISES, 0},
-    {"V4 is better than V3", "rising (fig. 11)", "V4/win_rate", "V3/win_rate", "points", RISES, 0},
-    {"V5 is better than V4", "rising (fig. 11)", "V5/win_rate", "V4/win_rate", "points", RISES, 0},
-    {"V5 is better than SFT-v1", "rising (fig. 11)", "V5/win_rate", "SFT-v1/win_rate", "points", RISES, 0},
+    {"V1 is better than SFT-v1: win rate", "rising (fig. 11)", "V1/win_rate", "SFT-v1/win_rate", "points", RISES},
+    {"V2 is better than V1", "rising (fig. 11)", "V2/win_rate", "V1/win_rate", "points", RISES},
+    {"V3 is better than V2", "rising (fig. 11)", "V3/win_rate", "V2/win_rate", "points", RISES},
+    {"V4 is better than V3", "rising (fig. 11)", "V4/win_rate", "V3/win_rate", "points", RISES},
+    {"V5 is better than V4", "rising (fig. 11)", "V5/win_rate", "V4/win_rate", "points", RISES},
+    {"V5 is better than SFT-v1", "rising (fig. 11)", "V5/win_rate", "SFT-v1/win_rate", "points", RISES},
     {"PPO adds to rejection sampling: win rate", "rising (fig. 11)", "V5/win_rate", "before PPO/win_rate", "points",
-     RISES, 0},
-    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "before PPO/gold", "", RISES, 0},
+     RISES},
+    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "before PPO/gold", "", RISES},
+    {"the loop beats SFT for as long: gold score", "a control", "V5/gold", "sft-longer/gold", "", RISES},
+    {"preferences of a coin bring nothing: V1 against SFT-v1, gold score", "a control", "shuffled/V1/gold",
+     "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
+    {"nor does V2 gain from a coin", "a control", "shuffled/V2/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
+    {"nor V3", "a control", "shuffled/V3/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
+    {"nor V4", "a control", "shuffled/V4/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
+    {"nor V5", "a control", "shuffled/V5/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
+    {"helpfulness scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/helpful", "SFT-v1/helpful", "", RISES},
+    {"safety scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/safety", "SFT-v1/safety", "", RISES},
+    {"context distillation raises the safety score", "rising (fig. 16)", "distill/before PPO/safety",
+     "distill/before distillation/safety", "", RISES},
+    {"a larger model's samples help a small one more than its own: gold score", "not stated (3.2.3)",
+     "small-from-large/gold", "small-own/gold", "", RISES},
+    {"a larger model's samples help a small one", "not stated (3.2.3)", "small-from-large/gold", "small-before/gold",
+     "", RISES},
+    {"an ability stays with the samples of all versions: share right, V4", "not stated (3.2.3)", "pool-4/sorted",
+     "own-4/sorted", "points", RISES},
+    {"an ability that was lost comes back with them: V5 against V4", "not stated (3.2.3)", "back-5/sorted",
+     "own-4/sorted", "points", RISES},
     {"V5 refuses more unsafe requests than SFT-v1", "rising (fig. 11)", "V5/refusals", "SFT-v1/refusals", "points",
-     RISES, 0},
+     RISES},
     {"best of 8 against one sample, V1: reward", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/0", "",
-     RISES, 0},
-    {"best of 8 against best of 4, V1", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/2", "", RISES, 0},
-    {"median of 8 against one sample, V1", "flat (fig. 7)", "sample-1/median/3", "sample-1/median/0", "", STAYS, 0},
+     RISES},
+    {"best of 8 against best of 4, V1", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/2", "", RISES},
+    {"median of 8 against one sample, V1", "flat (fig. 7)", "sample-1/median/3", "sample-1/median/0", "", STAYS},
     {"a small margin helps overall", "+0.5 points (table 28)", "margin-small/accuracy", "margin-none/accuracy",
-     "points", RISES, 0},
+     "points", RISES},
     {"a large margin helps on significantly better pairs", "+1.6 points (table 28)",
      "margin-large/by_rating/significantly_better/accuracy", "margin-none/by_rating/significantly_better/accuracy",
-     "points", RISES, 0},
+     "points", RISES},
     {"a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
      "margin-large/by_rating/negligibly_better/accuracy", "margin-small/by_rating/negligibly_better/accuracy", "points",
-     FALLS, 0},
+     FALLS},
     {"accuracy falls from significantly better to better pairs, small margin", "-13.1 points (table 28)",
-     "margin-small/by_rating/better/accuracy", "margin-small/by_rating/significantly_better/accuracy", "points", FALLS,
-     0},
+     "margin-small/by_rating/better/accuracy", "margin-small/by_rating/significantly_better/accuracy", "points", FALLS},
     {"accuracy falls from better to slightly better pairs", "-6.9 points (table 28)",
-     "margin-small/by_rating/slightly_better/accuracy", "margin-small/by_rating/better/accuracy", "points", FALLS, 0},
+     "margin-small/by_rating/slightly_better/accuracy", "margin-small/by_rating/better/accuracy", "points", FALLS},
     {"accuracy falls from slightly to negligibly better pairs", "-5.4 points (table 28)",
      "margin-small/by_rating/negligibly_better/accuracy", "margin-small/by_rating/slightly_better/accuracy", "points",
-     FALLS, 0},
+     FALLS},
     {"the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)",
-     "auxiliary-on/safety/unsafe_recall", "auxiliary-off/safety/unsafe_recall", "points", RISES, 0},
+     "auxiliary-on/safety/unsafe_recall", "auxiliary-off/safety/unsafe_recall", "points", RISES},
     {"the auxiliary loss tells safe from unsafe answers", "not stated", "auxiliary-on/safety/accuracy",
-     "auxiliary-off/safety/accuracy", "points", RISES, 0},
+     "auxiliary-off/safety/accuracy", "points", RISES},
     {"all pairs are better than an eighth of them", "rising (fig. 6)", "margin-small/accuracy", "pairs-eighth/accuracy",
-     "points", RISES, 0},
+     "points", RISES},
     {"all pairs are better than half of them: no plateau", "rising still (fig. 6)", "margin-small/accuracy",
-     "pairs-half/accuracy", "points", RISES, 0},
+     "pairs-half/accuracy", "points", RISES},
     {"the larger trunk is better, on all pairs", "rising with size (fig. 6)", "margin-small/accuracy",
-     "small-all/accuracy", "points", RISES, 0},
+     "small-all/accuracy", "points", RISES},
     {"all safety data raises the mean safety score", "rising (fig. 15)", "share-100/safety", "share-0/safety", "",
-     RISES, 0},
+     RISES},
     {"all safety data moves the left tail up: 5th percentile", "thinner (fig. 15)", "share-100/safety_tail",
-     "share-0/safety_tail", "", RISES, 0},
-    {"helpfulness stays with all safety data", "stays (fig. 15)", "share-100/helpful", "share-0/helpful", "", STAYS, 0},
+     "share-0/safety_tail", "", RISES},
+    {"helpfulness stays with all safety data", "stays (fig. 15)", "share-100/helpful", "share-0/helpful", "", STAYS},
     {"false refusals of what looks unsafe rise with all safety data", "some 15 to some 27 % (fig. 33)",
-     "share-100/false_how_to", "share-0/false_how_to", "points", RISES, 0},
-    {"few good demonstrations beat many poor ones", "notably (3.1)", "few-good/gold", "many-poor/gold", "", RISES, 0},
+     "share-100/false_how_to", "share-0/false_how_to", "points", RISES},
+    {"few good demonstrations beat many poor ones", "notably (3.1)", "few-good/gold", "many-poor/gold", "", RISES},
     {"few good demonstrations beat many of mixed quality", "notably (3.1)", "few-good/gold", "many-mixed/gold", "",
-     RISES, 0},
+     RISES},
     {"GAtt keeps the instruction at turn 2", "10 to 100 % (table 30)", "gatt/V3 with GAtt/2", "gatt/V3, instructed/2",
-     "points", RISES, 0},
+     "points", RISES},
     {"GAtt keeps the instruction at turn 4", "0 to 100 % (table 30)", "gatt/V3 with GAtt/4", "gatt/V3, instructed/4",
-     "points", RISES, 0},
+     "points", RISES},
     {"GAtt keeps the instruction at turn 6", "0 to 100 % (table 30)", "gatt/V3 with GAtt/6", "gatt/V3, instructed/6",
-     "points", RISES, 0},
+     "points", RISES},
     {"GAtt keeps the instruction at turn 20", "0 to 100 % (table 30)", "gatt/V3 with GAtt/20", "gatt/V3, instructed/20",
-     "points", RISES, 0},
+     "points", RISES},
 };
 
 static const char *verdict(const trend *t, figure f)
 {
     if (f.runs == 0) return "not measured";
     if (f.runs == 1) return "one run: no interval";
+    if (t->expected == DOES_NOT_RISE) return f.low <= 0 ? "yes" : "no";
     if (t->expected == STAYS) return f.low <= 0 && f.high >= 0 ? "yes" : "no";
     double low = t->expected == RISES ? f.low : -f.high, high = t->expected == RISES ? f.high : -f.low;
     return low > 0 ? "yes" : high < 0 ? "no: the reverse" : "not beyond the interval";
@@ -240,7 +259,7 @@ static int count_falls(int *steps)
 {
     int falls = 0;
     char key[2][NAME];
-    for (int i = 0; i < n_reports; i++) {
+    for (int i = 0; i < n_runs; i++) {
         for (size_t k = 1; k < n_models; k++) {
             snprintf(key[0], NAME, "%s/win_rate", models[k]);
             snprintf(key[1], NAME, "%s/win_rate_low", models[k - 1]);
@@ -248,7 +267,7 @@ static int count_falls(int *steps)
             *steps += isfinite(own) && isfinite(before);
             if (!(own < before)) continue;
             falls++;
-            printf("run %d: %s is below the interval of %s\n", i + 1, models[k], models[k - 1]);
+            printf("seed %.0f: %s is below the interval of %s\n", seeds[i], models[k], models[k - 1]);
         }
     }
     return falls;
@@ -394,7 +413,13 @@ static void show_data(report *r)
                          refusals[] = {{"unsafe", "share-*/refusals"},
                                        {"how-to", "share-*/false_how_to"},
                                        {"others", "share-*/false_refusals"}},
-                         quality[] = {{"gold score", "*/gold"}};
+                         quality[] = {{"gold score", "*/gold"}},
+                         pools[] = {{"the newest version's samples", "own-*/sorted"},
+                                    {"the best over all versions", "pool-*/sorted"}},
+                         small[] = {{"gold score", "small-*/gold"}};
+    static const double version_numbers[] = {1, 2, 3, 4};
+    static const char *const versions[] = {"1", "2", "3", "4"}, *const samples[] = {"before", "own", "from-large"},
+                             *const sampled_by[] = {"after SFT", "its own samples", "the larger one's"};
     report_section(r, "Data of fine-tuning", NULL);
     show_lines(r, "safety_share",
                "The paper (fig. 15): the mean safety score rises, its left tail becomes thinner, helpfulness stays.",
@@ -411,6 +436,14 @@ static void show_data(report *r)
     show_lines(r, "quality", "The paper (3.1): fewer but better examples improved results notably.",
                &(plot_options){.title = "Gold score by the demonstrations"}, quality, LENGTH(quality), NULL,
                (groups_of){sets, NULL, 4});
+    show_lines(r, "small", "The paper (3.2.3): its smaller models learn from the largest one's samples.",
+               &(plot_options){.title = "Gold score of a small model after the best of 8 samples"}, small, 1, NULL,
+               (groups_of){samples, sampled_by, 3});
+    show_lines(r, "pools",
+               "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines. The prompts of V2 "
+               "to V4 never ask to put numbers in order.",
+               &(plot_options){.title = "Numbers put in the right order", .x_label = "version", .y_label = "share"},
+               pools, LENGTH(pools), version_numbers, (groups_of){versions, NULL, 4});
 }
 
 static void show_dialogues(report *r)
@@ -435,16 +468,35 @@ static void show_dialogues(report *r)
 
 /* --- the runs -------------------------------------------------------------------------------- */
 
-static bool read_reports(int n, char **paths)
+/* The place of a seed; a new one where there is none. */
+static int run_of(double seed)
 {
-    for (; n_reports < n; n_reports++) {
-        json_error_t error;
-        json_t *run = reports[n_reports] = json_load_file(paths[n_reports], 0, &error);
-        if (run && json_object_size(json_object_get(run, "numbers")) > 0) continue;
-        fprintf(stderr, "%s: %s\n", paths[n_reports], run ? "has no numbers" : error.text);
-        return false;
+    int i = 0;
+    while (i < n_runs && seeds[i] != seed) i++;
+    if (i == n_runs && i < MOST_RUNS) {
+        seeds[n_runs] = seed;
+        numbers[n_runs++] = json_object();
     }
-    return true;
+    return i;
+}
+
+/* Of a run with preferences of a coin only what says so in its name: the others are those of the run proper. */
+static bool read_report(const char *path)
+{
+    const char *key, *coin = "shuffled/";
+    json_t *value;
+    json_error_t error;
+    json_t *page = json_load_file(path, 0, &error), *own = json_object_get(page, "numbers");
+    bool ok = json_is_number(json_object_get(own, "seed"));
+    int run = ok ? run_of(json_number_value(json_object_get(own, "seed"))) : 0;
+    bool shuffled = json_number_value(json_object_get(own, "shuffled")) > 0;
+    if (!ok) fprintf(stderr, "%s: %s\n", path, page ? "is no report of the loop or of the ablations" : error.text);
+    if (run == MOST_RUNS) fprintf(stderr, "more than %d seeds\n", MOST_RUNS);
+    ok = ok && run < MOST_RUNS;
+    json_object_foreach(own, key, value) if (ok && (!shuffled || strncmp(key, coin, strlen(coin)) == 0))
+        json_object_set(numbers[run], key, value);
+    json_decref(page);
+    return ok;
 }
 
 /* Those of the first run of a loop. */
@@ -452,11 +504,11 @@ static void find_models(void)
 {
     const char *key;
     json_t *value;
-    for (int i = 0; i < n_reports && n_models == 0; i++) {
-        json_object_foreach(json_object_get(reports[i], "numbers"), key, value)
+    for (int i = 0; i < n_runs && n_models == 0; i++) {
+        json_object_foreach(numbers[i], key, value)
         {
             const char *end = strstr(key, "/win_rate_low");
-            if (!end || n_models == MOST_GROUPS) continue;
+            if (!end || strncmp(key, "shuffled/", 9) == 0 || n_models == MOST_GROUPS) continue;
             char *name = strdup(key);
             if (name) name[end - key] = 0;
             models[n_models++] = name;
@@ -467,18 +519,20 @@ static void find_models(void)
 int main(int argc, char **argv)
 {
     char error[512], subtitle[64];
-    if (argc < 3 || argc - 2 > MOST_RUNS) {
+    report *r = NULL;
+    bool ok = argc > 2;
+    if (!ok) {
         fprintf(stderr, "usage: llama2-world-trends FOLDER REPORT.json ...\n");
         return 2;
     }
-    bool ok = read_reports(argc - 2, argv + 2);
-    report *r = NULL;
+    for (int i = 2; ok && i < argc; i++) ok = read_report(argv[i]);
     if (ok) {
         find_models();
-        snprintf(subtitle, sizeof subtitle, "the embedded world, %d reports of single runs", n_reports);
+        snprintf(subtitle, sizeof subtitle, "the embedded world, %d seeds", n_runs);
         r = report_create("The paper's trends, over seeds", subtitle);
+        ok = r != NULL;
     }
-    if (r) {
+    if (ok) {
         show_trends(r);
         show_path(r);
         show_sampling(r);
@@ -493,6 +547,6 @@ int main(int argc, char **argv)
     }
     report_free(r);
     for (size_t i = 0; i < n_models; i++) free(models[i]);
-    for (int i = 0; i < n_reports; i++) json_decref(reports[i]);
-    return ok && r ? 0 : 1;
+    for (int i = 0; i < n_runs; i++) json_decref(numbers[i]);
+    return ok ? 0 : 1;
 }

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# Runs `llama2-pipeline --iterations 5` and `--ablations` on the embedded world with seeds 1 .. N (default 4), one thread each and as many at once as there are
-# processors, and writes a report of what of the paper's trends holds over the seeds. Run examples/quickstart.sh first: it builds the programs. A run that was
-# stopped goes on.
+# Runs `llama2-pipeline --iterations 5`, the same with preferences of a coin, and `--ablations` on the embedded world with seeds 1 .. N (default 4), one thread
+# each and as many at once as there are processors, and writes a report of what of the paper's trends holds over the seeds. Run examples/quickstart.sh first: it
+# builds the programs. A run that was stopped goes on.
 #
 #   examples/world/trends.sh [N [FOLDER]]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 n=${1:-4}
 export folder=${2:-out/trends} bin=build/bin
-run() { # loop|ablations SEED
+run() { # loop|shuffled|ablations SEED
     local out=$folder/$1-$2 kind=--ablations
-    [ "$1" = ablations ] || kind="--iterations 5"
+    case $1 in
+        loop) kind="--iterations 5" ;;
+        shuffled) kind="--iterations 5 --shuffled" ;;
+    esac
     [ -e "$out/report.json" ] || $bin/llama2-pipeline $kind --threads 1 --quiet --seed "$2" --out "$out" $([ ! -e "$out/state/manifest.jsonl" ] || echo --resume)
 }
 export -f run
 mkdir -p "$folder"
-for seed in $(seq 1 "$n"); do printf '%s\n' "loop $seed" "ablations $seed"; done | xargs -P "$(nproc)" -L1 bash -euc 'run "$@"' run
-$bin/llama2-world-trends "$folder" "$folder"/{loop,ablations}-*/report.json
+for seed in $(seq 1 "$n"); do printf '%s\n' "loop $seed" "ablations $seed" "shuffled $seed"; done | xargs -P "$(nproc)" -L1 bash -euc 'run "$@"' run
+$bin/llama2-world-trends "$folder" "$folder"/{loop,ablations,shuffled}-*/report.json
