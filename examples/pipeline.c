@@ -103,8 +103,8 @@ int main(int argc, char **argv)
     const args_program program = {
         "llama2-pipeline",
         "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
-        "[--data DIR] [--out DIR] [--controls | --ablations [--resume] | --iterations N [--resume] [--last-version] "
-        "[--from-sft] [--shuffled]]",
+        "[--data DIR] [--out DIR] [--controls | --ablations [--resume] | --iterations N [--resume] [--model PATH] "
+        "[--last-version] [--from-sft] [--shuffled]]",
         options,
         0,
         0,
@@ -116,10 +116,13 @@ int main(int argc, char **argv)
     if (l.iterations > 0 && p.controls) return args_usage(&program, "--controls goes without --iterations");
     if (l.ablations && (data || p.controls || l.iterations > 0))
         return args_usage(&program, "--ablations goes without --data, --controls and --iterations");
+    if (p.app.args.model && l.iterations == 0)
+        return args_usage(&program, "--model goes with --iterations: the others pretrain a model of their own");
     if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && (l.resume || l.tiny))))
         return args_usage(&program, "--resume, --last-version, --from-sft, --shuffled and --tiny go with --iterations");
     p.out = out;
     world_size size = l.tiny             ? WORLD_TINY_LOOP
+                      : p.app.args.model ? WORLD_REAL_MODEL
                       : l.ablations      ? WORLD_ABLATIONS
                       : l.iterations > 0 ? WORLD_LOOP
                                          : WORLD_CHAIN;

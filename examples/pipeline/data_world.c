@@ -19,6 +19,7 @@ static const sizes sizes_of[] = {
     [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 6000, 2400},
     [WORLD_ABLATIONS] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 9000, 3600},
     [WORLD_TINY_LOOP] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
+    [WORLD_REAL_MODEL] = {0, 0, 1000, MOST_PROMPTS, 8 * WORLD_N_KINDS, 600, 300},
 };
 
 typedef struct embedded {
@@ -121,6 +122,55 @@ static void loop_settings(pipeline_settings *s)
     s->longer_epochs = 45;
 }
 
+/* A model a hundred times as large, that can talk already: fewer of everything, in the paper's smaller steps where two
+ * epochs of so little still teach something. Hours on two cores. */
+static void real_settings(pipeline_settings *s)
+{
+    s->sft_epochs = 2;
+    s->sft_batch = 16;
+    s->sft_lr = 5e-5;
+    s->sampled_pairs = 300;
+    s->reward_lr = 2e-5;
+    s->tune_prompts = 16;
+    s->reject_prompts = 64;
+    s->reject_samples = 4;
+    s->reject_shift = 32;
+    s->reject_lr = 2e-5;
+    s->ppo_iterations = 8;
+    s->ppo_batch = 64;
+    s->ppo_minibatch = 16;
+    s->ppo_lr = 5e-6;
+    s->critic_lr = 1e-5;
+    s->max_tokens = 320;
+    s->save_every = 50;
+    s->gatt_dialogues = 40;
+    s->gatt_turns = 6;
+    s->gatt_evaluations = 16;
+    s->distill_prompts = 64;
+}
+
+/* Those of a model folder or file. */
+static bool open_model(app *a, pipeline_data *d, pipeline_settings *s)
+{
+    llama2_model *model = NULL;
+    s->config.struct_size = sizeof s->config;
+    bool ok = app_load_to_read(a, a->args.model, &model, &d->tokenizer) &&
+              app_try(a, llama2_model_config(model, &s->config), "model");
+    llama2_model_free(model);
+    return ok;
+}
+
+static bool open_own(app *a, pipeline_data *d, uint64_t seed, const sizes *n)
+{
+    return app_try(a,
+                   llama2_tokenizer_load_memory(a->ctx, world_tokenizer_model, world_tokenizer_model_size, NULL,
+                                                &d->tokenizer),
+                   "tokenizer") &&
+           encode_documents(a, d->tokenizer, seed, 0, n->documents, &d->text, &d->n_text) &&
+           encode_documents(a, d->tokenizer, seed, n->documents, n->held_out_documents, &d->held_out_text,
+                            &d->n_held_out_text);
+}
+
 /* To see in seconds that it runs, and goes on after a stop; it learns nothing. */
 static void tiny_settings(pipeline_settings *s)
 {
@@ -160,13 +210,7 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     d->judge = judge;
     d->annotate = annotate;
     d->sorts = sorts;
-    llama2_status loaded =
-        llama2_tokenizer_load_memory(a->ctx, world_tokenizer_model, world_tokenizer_model_size, NULL, &d->tokenizer);
-    if (!app_try(a, loaded, "tokenizer") ||
-        !encode_documents(a, d->tokenizer, e->seed, 0, n->documents, &d->text, &d->n_text) ||
-        !encode_documents(a, d->tokenizer, e->seed, n->documents, n->held_out_documents, &d->held_out_text,
-                          &d->n_held_out_text))
-        return false;
+    if (!a->args.model && !open_own(a, d, e->seed, n)) return false;
     d->demonstrated = app_must(calloc(n->demonstrations, sizeof *d->demonstrated));
     for (uint64_t i = 0; i < n->demonstrations; i++) {
         world_demonstration w;
@@ -214,7 +258,6 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
         .max_new_tokens = 40,
     };
     llama2_config_init(&s->config, sizeof s->config);
-    s->config.vocab_size = llama2_tokenizer_vocab_size(d->tokenizer);
     s->config.dim = 128;
     s->config.n_layers = 4;
     s->config.n_heads = 4;
@@ -224,5 +267,8 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     s->config.max_seq_len = 192;
     if (size != WORLD_CHAIN) loop_settings(s);
     if (size == WORLD_TINY_LOOP) tiny_settings(s);
+    if (size == WORLD_REAL_MODEL) real_settings(s);
+    if (a->args.model) return open_model(a, d, s);
+    s->config.vocab_size = llama2_tokenizer_vocab_size(d->tokenizer);
     return true;
 }

@@ -18,7 +18,10 @@ static void plan(loop *l)
 {
     static const char *const names[] = {"SFT-v1", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9"};
     int last = (int)l->iterations, gatt = l->gatt = last < 3 ? last : 3;
-    add(l, step_pretrain, "pretrain", 0)->goes_on = true;
+    if (l->p->app.args.model)
+        add(l, step_take_model, "pretrain", 0);
+    else
+        add(l, step_pretrain, "pretrain", 0)->goes_on = true;
     add(l, step_sft, "sft", 0)->makes_chat_model = true;
     add(l, step_evaluate, "evaluate", 0)->evaluates = names[0];
     for (int v = 1; v <= last; v++) {
@@ -75,6 +78,15 @@ bool newest_model(loop *l, int back, llama2_model **out)
 bool load_sft(loop *l, llama2_model **out)
 {
     return load_model(l, "sft", out);
+}
+
+/* --model in place of a pretrained one; as fp32, whatever it is stored as. */
+bool step_take_model(loop *l)
+{
+    char path[4096];
+    app *a = &l->p->app;
+    return app_load(a, a->args.model, &l->p->model, NULL) &&
+           app_try(a, llama2_model_save(l->p->model, state_path(l, path, "pretrain/model"), LLAMA2_F32), "saving");
 }
 
 /* With its tokenizer: a folder that llama2-chat talks with. */

@@ -101,6 +101,7 @@ bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most
 
 /* The steps. */
 bool step_pretrain(loop *l);
+bool step_take_model(loop *l);
 bool step_sft(loop *l);
 bool step_collect(loop *l);
 bool step_rewards(loop *l);

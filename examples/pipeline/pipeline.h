@@ -60,8 +60,9 @@ typedef struct pipeline_data {
 } pipeline_data;
 
 /* How much of the embedded world, and the settings that go with it. */
-typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_ABLATIONS, WORLD_TINY_LOOP } world_size;
+typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_ABLATIONS, WORLD_TINY_LOOP, WORLD_REAL_MODEL } world_size;
 
+/* a->args.model: the tokenizer and the shape are those of this model, and there is no text to pretrain on. */
 bool data_from_world(app *a, world_size size, pipeline_data *data, pipeline_settings *settings);
 bool data_from_files(app *a, const char *folder, pipeline_data *data, pipeline_settings *settings);
 void data_free(pipeline_data *data);

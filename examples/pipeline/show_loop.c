@@ -444,6 +444,7 @@ static bool show_ppo(loop *l, report *r)
 
 static bool show_pretraining(loop *l, report *r)
 {
+    if (l->p->app.args.model) return true;
     series loss = {0}, held_out = {0};
     bool ok = read_metrics(l, "pretrain", "tokens", "loss", &loss) &&
               read_metrics(l, "pretrain", "tokens", "held_out_loss", &held_out);
@@ -491,7 +492,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"parameters", "7e9 .. 7e10", "minutes on two cores", ""},
         {"pretraining tokens", "2e12", "the world is small: its facts are learnt by then", ""},
         {"learning rates: pretraining, SFT", "3e-4, 2e-5", "a small model takes, and needs, larger steps", ""},
-        {"SFT epochs", "2", "8,000 short demonstrations in place of 27,540 long ones", ""},
+        {"SFT epochs", "2", "few short demonstrations in place of 27,540 long ones", ""},
         {"comparisons of a version", "about 1e5", "as many as time allows", ""},
         {"comparisons before any model", "about 1.5e6, open data", "an annotator who is a function", ""},
         {"reward learning rate; pairs a step", "1e-5; 512", "few pairs: with larger steps they teach style, not facts",
@@ -519,7 +520,10 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     const char *columns[] = {"setting", "here", "in the paper", "why"}, *table[4 * ROWS];
     struct row *q = rows;
     snprintf(q++->here, CELL, "%lld", (long long)llama2_model_parameters(p->model));
-    snprintf(q++->here, CELL, "%lld", (long long)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length));
+    if (p->app.args.model)
+        snprintf(q++->here, CELL, "none: it begins with a model that is there");
+    else
+        snprintf(q++->here, CELL, "%lld", (long long)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length));
     snprintf(q++->here, CELL, "%g, %g", s->pretrain_lr, s->sft_lr);
     snprintf(q++->here, CELL, "%lld", (long long)s->sft_epochs);
     snprintf(q++->here, CELL, "%lld", (long long)s->sampled_pairs);

@@ -117,5 +117,32 @@ cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another m
 expect 0 - $settings --out last --last-version --quiet
 cmp -s whole/model/model.safetensors last/model/model.safetensors && fail "--last-version changes nothing"
 
+# Preferences of a coin: other reward models, from the first version on, and the same held-out pairs.
+expect 0 - $settings --out coin --shuffled --quiet
+cmp -s whole/state/collect-1/helpful.jsonl coin/state/collect-1/helpful.jsonl || fail "--shuffled changes what is collected"
+cmp -s whole/state/rewards-1/helpful/model.safetensors coin/state/rewards-1/helpful/model.safetensors && fail "--shuffled changes no reward model"
+grep -q '"shuffled/V1/gold"' coin/report.json || fail "the numbers of --shuffled are not called so"
+expect 1 "begun with another seed" $settings --out coin --resume
+
+# --- a model that is there ----------------------------------------------------------------------------------------------------------------
+expect 2 "--model goes with --iterations" --model whole/model --out none
+expect 1 "no-model: cannot open" --iterations 1 --tiny --model no-model --out none
+expect 0 - --iterations 1 --tiny --threads 1 --seed 3 --model whole/model --out taken --quiet
+cmp whole/model/model.safetensors taken/state/pretrain/model/model.safetensors || fail "--model does not begin with the model"
+cmp -s whole/state/sft/model/model.safetensors taken/state/sft/model/model.safetensors && fail "--model changes nothing"
+expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --out taken --resume
+
+# --- several runs as one report -----------------------------------------------------------------------------------------------------------
+expect 0 - --iterations 2 --tiny --threads 1 --seed 4 --out other --quiet
+"$bin/llama2-world-trends" trends whole/report.json coin/report.json other/report.json >out 2>err || fail "llama2-world-trends: $(cat err)"
+grep -q "V1 is better than SFT-v1: win rate  *[-+][0-9.]* (" out || fail "no interval of two seeds: $(cat out)"
+grep -q "preferences of a coin bring nothing.*one run: no interval" out || fail "an interval of one run: $(cat out)"
+grep -q "2 seeds" trends/report.html || fail "two runs of a seed are not one: $(grep seeds trends/report.html)"
+for words in trends win_rates versions best_of_n temperatures accuracy gatt distill; do
+    grep -q "\"name\": \"$words\"" trends/report.json || fail "the report of several runs has no $words"
+done
+"$bin/llama2-world-trends" trends whole/state/manifest.jsonl >out 2>err && fail "a manifest is no report"
+grep -q "manifest.jsonl" err || fail "llama2-world-trends does not name the file: $(cat err)"
+
 [ $failures -eq 0 ] && echo "all of llama2-pipeline --iterations as expected"
 exit $((failures > 0))
