@@ -144,7 +144,7 @@ static bool run_step_alone(loop *l)
     if (p->metrics && !jsonl_finish(p->metrics)) ok = app_fail(a, "%s could not be written", path);
     p->metrics = NULL;
     forget(p);
-    if (!ok && app_interrupted() && !a->message[0])
+    if (!ok && app_interrupted() && !(s->goes_on && a->message[0]))
         app_fail(a, "interrupted in step %s; --resume begins it again", s->name);
     return ok && state_done(l, progress_now() - began);
 }
