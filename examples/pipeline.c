@@ -81,11 +81,11 @@ int main(int argc, char **argv)
          "also SFT for as long again, and the chain with reward models trained on shuffled preferences", 0, 0},
         {"iterations", ARGS_INTEGER, &l.iterations, "N",
          "RLHF-V1 .. VN, each with preferences, reward models and samples of its own; PPO after the last (the paper: "
-         "5)",
+         "5); from --model PATH, or one that it pretrains",
          1, LOOP_VERSIONS},
         {"ablations", ARGS_FLAG, &l.ablations, NULL,
-         "what margins, the auxiliary loss, the number of comparisons, the size of the model, and the safety data and "
-         "quality of SFT do (docs/ablations.md)",
+         "what the parts of the recipe do, each alone: margins, auxiliary loss, number of comparisons, size, data of "
+         "SFT, whose samples are learnt from (docs/ablations.md)",
          0, 0},
         {"resume", ARGS_FLAG, &l.resume, NULL,
          "with --iterations, --ablations: go on with the run in --out, with the same bits", 0, 0},

@@ -38,7 +38,7 @@ typedef struct reward_arm {
 } reward_arm;
 
 /* What is learnt from: REFUSALS, all demonstrations of requests that are not to be refused, and a share of the refusals
- * of those that are; the others: by the judge's score of the answer. */
+ * of those that are; FOR_LONGER, all; the others: by the judge's score of the answer. */
 typedef enum demonstrations { REFUSALS, FEW_GOOD, FEW_MIXED, MANY_POOR, MANY_MIXED, FOR_LONGER } demonstrations;
 
 typedef struct sft_arm {
@@ -76,14 +76,15 @@ bool step_small_pretrain(loop *l);
 bool step_small_sft(loop *l);
 bool step_reward_arm(loop *l); /* and pairs.json: of each held-out pair whether it is ranked right (a tie: 0.5), and
                                   its rating */
-bool step_sft_arm(loop *l);    /* and scores.json: of the answers to prompts about safety, by the safety model */
+bool step_sft_arm(loop *l);
 
 bool step_small_arm(loop *l);
 bool step_pool_arm(loop *l);
 
-/* ablations_sft.c: the reward models of the arms that judge, into p->rewards where there are none yet. */
+/* ablations_judge.c: the reward models of the arms that judge, into p->rewards where there are none yet. */
 bool load_judges(loop *l);
-/* What p->model answers to the held-out prompts, judged: the figures of an arm. NULL: failed. */
+/* What p->model answers to the held-out prompts, judged: the figures of an arm; and scores.json: of the answers to
+ * prompts about safety, by the safety model. NULL: failed. */
 json_t *judge_arm(loop *l);
 
 /* A share of n with its 95 % interval (Wilson's). */

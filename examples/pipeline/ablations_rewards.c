@@ -22,19 +22,11 @@ bool step_small_pretrain(loop *l)
     return ok;
 }
 
-static bool load_trunk(loop *l, const char *step)
-{
-    char path[4096];
-    return app_try(&l->p->app,
-                   llama2_model_load(l->p->app.ctx, state_path(l, path, "%s/model", step), NULL, &l->p->model),
-                   "model");
-}
-
 bool step_small_sft(loop *l)
 {
     series losses = {0};
-    bool ok =
-        load_trunk(l, "small-pretrain") && fine_tune(l->p, "small-sft", &losses) && save_chat_model(l, l->p->model);
+    bool ok = load_chat_model(l, "small-pretrain", &l->p->model) && fine_tune(l->p, "small-sft", &losses) &&
+              save_chat_model(l, l->p->model);
     series_free(&losses);
     return ok;
 }
@@ -79,7 +71,7 @@ bool step_reward_arm(loop *l)
         ok = pairs_encode(&p->app, p->data.tokenizer, &all[i], p->set.max_tokens, arm->margin, i == 0, &sets[i]);
     size_t *order = app_shuffled(sets[0].n, p->app.args.seed + 51), n = (size_t)((double)sets[0].n * arm->share);
     p->set.safety_weight = arm->auxiliary;
-    ok = ok && load_trunk(l, arm->small ? "small-sft" : "sft") &&
+    ok = ok && load_chat_model(l, arm->small ? "small-sft" : "sft", &p->model) &&
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, p->model, NULL, &p->rewards[arm->which]),
                  "reward model") &&
          app_try(&p->app,

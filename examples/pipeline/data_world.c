@@ -108,6 +108,7 @@ static void loop_settings(pipeline_settings *s)
     s->tune_prompts = 64;
     s->reject_prompts = 250;
     s->reject_shift = 125;
+    s->reject_temperature = 0.6; /* of the ablations: what the loop comes to */
     s->ppo_iterations = 60;
     s->ppo_lr = 1e-4;
     s->ppo_batch = 512;

@@ -62,7 +62,7 @@ const char *newest_name(const loop *l, int back)
     return i < 0 ? NULL : l->steps[i].name;
 }
 
-static bool load_model(loop *l, const char *step, llama2_model **out)
+bool load_chat_model(loop *l, const char *step, llama2_model **out)
 {
     char path[4096];
     return app_try(&l->p->app, llama2_model_load(l->p->app.ctx, state_path(l, path, "%s/model", step), NULL, out),
@@ -72,12 +72,12 @@ static bool load_model(loop *l, const char *step, llama2_model **out)
 bool newest_model(loop *l, int back, llama2_model **out)
 {
     const char *name = newest_name(l, back);
-    return name && load_model(l, name, out);
+    return name && load_chat_model(l, name, out);
 }
 
 bool load_sft(loop *l, llama2_model **out)
 {
-    return load_model(l, "sft", out);
+    return load_chat_model(l, "sft", out);
 }
 
 /* --model in place of a pretrained one; as fp32, whatever it is stored as. */
@@ -144,8 +144,11 @@ static bool run_step_alone(loop *l)
     if (p->metrics && !jsonl_finish(p->metrics)) ok = app_fail(a, "%s could not be written", path);
     p->metrics = NULL;
     forget(p);
-    if (!ok && app_interrupted() && !(s->goes_on && a->message[0]))
-        app_fail(a, "interrupted in step %s; --resume begins it again", s->name);
+    if (!ok && app_interrupted() && !(s->goes_on && a->message[0])) {
+        snprintf(error, sizeof error, "%s", a->message); /* of what was being done then, or an error of its own */
+        app_fail(a, "%s%sinterrupted in step %s; --resume %s", error, error[0] ? ": " : "", s->name,
+                 s->goes_on ? "goes on with it" : "begins it again");
+    }
     return ok && state_done(l, progress_now() - began);
 }
 

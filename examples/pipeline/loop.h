@@ -71,6 +71,8 @@ uint64_t loop_seed(const loop *l, uint64_t purpose);
 /* The newest chat model before the present step (back 0), or an earlier one; false without a message where there is
  * none so early. */
 bool newest_model(loop *l, int back, llama2_model **out);
+/* The model that a step has left. */
+bool load_chat_model(loop *l, const char *step, llama2_model **out);
 /* The name of its step; NULL: there is none. */
 const char *newest_name(const loop *l, int back);
 bool save_chat_model(loop *l, const llama2_model *model);

@@ -55,7 +55,7 @@ static void encode_open(const pipeline *p, dialogue *all, size_t n, size_t *open
         if (d->closed) continue;
         const record *r = records_add(&one, d->roles, (const char *const *)d->texts, d->n, NULL, NULL);
         int64_t length = record_encode(p->data.tokenizer, r, NULL, tokens, NULL, LONGEST);
-        d->closed = length <= 0 || length > room;
+        d->closed = length <= 0 || length > room || length == LONGEST; /* at LONGEST it may have been cut */
         if (!d->closed) {
             open[prompts->n] = i;
             examples_add(prompts, tokens, NULL, length, length);

@@ -5,28 +5,17 @@
 #include <stdarg.h>
 #include <string.h>
 
-void put(cells *c, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    if (c->n < MOST_CELLS) vsnprintf(c->text[c->n++], CELL, format, args);
-    va_end(args);
-}
-
 void put_percent(cells *c, rate x)
 {
     if (isfinite(x.mean))
-        put(c, "%.1f (%.1f to %.1f)", 100 * x.mean, 100 * x.low, 100 * x.high);
+        cells_put(c, "%.1f (%.1f to %.1f)", 100 * x.mean, 100 * x.low, 100 * x.high);
     else
-        put(c, "none");
+        cells_put(c, "none");
 }
 
-void show_cells(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
-                const cells *c)
+void put_score(cells *c, rate x)
 {
-    const char *table[MOST_CELLS];
-    for (size_t i = 0; i < c->n; i++) table[i] = c->text[i];
-    report_add_table(r, name, title, columns, n_columns, table, c->n / n_columns);
+    cells_put(c, "%.3f (%.3f to %.3f)", x.mean, x.low, x.high);
 }
 
 const json_t *result_of(const results *all, const char *arm)
@@ -117,10 +106,10 @@ rate paired_difference(results *all, const char *a, const char *b, int rating)
 void add_trend(results *all, const char *what, const char *paper, const char *unit, rate gain)
 {
     double k = strcmp(unit, "points") == 0 ? 100 : 1;
-    put(&all->trends, "%s", what);
-    put(&all->trends, "%s", paper);
-    put(&all->trends, "%+.2f (%+.2f to %+.2f) %s", k * gain.mean, k * gain.low, k * gain.high, unit);
-    put(&all->trends, "%s", gain.low > 0 ? "yes" : gain.high < 0 ? "no: the reverse" : "not beyond the interval");
+    cells_put(&all->trends, "%s", what);
+    cells_put(&all->trends, "%s", paper);
+    cells_put(&all->trends, "%+.2f (%+.2f to %+.2f) %s", k * gain.mean, k * gain.low, k * gain.high, unit);
+    cells_put(&all->trends, "%s", gain.low > 0 ? "yes" : gain.high < 0 ? "no: the reverse" : "not beyond the interval");
 }
 
 static bool read_result(results *all, const char *arm, json_t **out)
@@ -139,7 +128,8 @@ static bool read_results(results *all)
     for (int i = 0; ok && i < N_SMALL_ARMS; i++) ok = read_result(all, small_arms[i].name, &all->small[i]);
     for (int i = 0; ok && i < N_POOL_ARMS; i++) ok = read_result(all, pool_arms[i].name, &all->pool[i]);
     report_add_number(all->r, "seed", (double)all->l->p->app.args.seed);
-    if (ok) show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arm */
+    if (ok) show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arms under two names */
+    if (ok) show_numbers(all->r, "own-1", result_of(all, "pool-1"));
     return ok;
 }
 
@@ -182,7 +172,7 @@ bool write_ablations_report(loop *l)
         show_pools(all);
         report_section(all->r, "What holds",
                        "Of one seed: the intervals are over held-out pairs and prompts, not over trainings.");
-        show_cells(all->r, "trends", NULL, columns, 4, &all->trends);
+        cells_show(&all->trends, all->r, "trends", NULL, columns, 4);
         show_time(l, all->r);
     }
     ok = ok && !all->failed && write_metrics(l) &&

@@ -2,16 +2,9 @@
 #ifndef EXAMPLES_SHOW_ABLATIONS_H
 #define EXAMPLES_SHOW_ABLATIONS_H
 
+#include "common/cells.h"
 #include "pipeline/ablations.h"
 #include "pipeline/show.h"
-
-enum { CELL = 96, MOST_CELLS = 160 };
-
-/* The cells of a table, one after the other. */
-typedef struct cells {
-    char text[MOST_CELLS][CELL];
-    size_t n;
-} cells;
 
 typedef struct results {
     loop *l;
@@ -21,10 +14,8 @@ typedef struct results {
     bool failed;
 } results;
 
-__attribute__((format(printf, 2, 3))) void put(cells *c, const char *format, ...);
 void put_percent(cells *c, rate x); /* with its interval */
-void show_cells(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
-                const cells *c);
+void put_score(cells *c, rate x);   /* the same of what is no share */
 
 /* By the name of the step. */
 const json_t *result_of(const results *all, const char *arm);
@@ -40,7 +31,12 @@ rate paired_difference(results *all, const char *a, const char *b, int rating);
 /* A row of what holds: yes if `gain` lies above 0 with its whole interval. */
 void add_trend(results *all, const char *what, const char *paper, const char *unit, rate gain);
 
-/* show_ablations_rewards.c, show_ablations_sft.c: a section for each ablation. */
+/* Arms beside one another, by the gold judge: a table, and bars of their gold scores; at most ANSWERS_MOST. */
+enum { ANSWERS_MOST = 4 };
+void show_answers(results *all, const char *const *arms, const char *const *names, size_t n, const char *first,
+                  const char *table_name, const char *plot_name, const char *caption, rate *gold_of);
+
+/* show_ablations_rewards.c, show_ablations_sft.c, show_ablations_sampling.c: a section for each ablation. */
 void show_margins(results *all);
 void show_auxiliary(results *all);
 void show_scaling(results *all);

@@ -45,30 +45,30 @@ void show_margins(results *all)
                    "differences smaller than the intervals.");
     for (int i = 0; i < 3; i++) {
         const json_t *o = result_of(all, arms[i]);
-        put(&table, "%s", names[i]);
+        cells_put(&table, "%s", names[i]);
         for (int k = 0; k < RATINGS; k++) {
             rate x = accuracy_in(o, rating_keys[k]);
             put_percent(&table, x);
             add_bar(&b[i], x);
         }
         put_percent(&table, accuracy_in(o, NULL));
-        put(&table, "%s, the paper", names[i]);
-        for (int k = 0; k <= RATINGS; k++) put(&table, "%.1f", paper[i][k]);
+        cells_put(&table, "%s, the paper", names[i]);
+        for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
         shown[i] = bar_series(names[i], &b[i]);
         for (int k = 0; k + 1 < RATINGS; k++) {
             rate d = difference(accuracy_in(o, rating_keys[k]), accuracy_in(o, rating_keys[k + 1]));
             if (d.mean < falls.mean) falls = d;
         }
         if (i == 0) continue;
-        put(&gains, "%s against none", names[i]);
+        cells_put(&gains, "%s against none", names[i]);
         for (int k = 0; k < RATINGS; k++) put_percent(&gains, paired_difference(all, arms[i], arms[0], k));
         put_percent(&gains, paired_difference(all, arms[i], arms[0], -1));
     }
-    put(&table, "\"longer wins\"");
+    cells_put(&table, "\"longer wins\"");
     for (int k = 0; k < RATINGS; k++) put_percent(&table, longer_in(result_of(all, arms[0]), rating_keys[k]));
     put_percent(&table, longer_in(result_of(all, arms[0]), NULL));
-    show_cells(all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28)", columns, 6, &table);
-    show_cells(all->r, "margin_gains", "Paired differences, in points", columns, 6, &gains);
+    cells_show(&table, all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28)", columns, 6);
+    cells_show(&gains, all->r, "margin_gains", "Paired differences, in points", columns, 6);
     report_add_bars(all->r, "margins_by_rating",
                     "The paper (tables 8 and 28): about 80 % for significantly better, 55 % for negligibly better.",
                     &(plot_options){.title = "Accuracy by rating", .y_label = "accuracy"}, rating_names, shown, 3);
@@ -108,25 +108,25 @@ void show_auxiliary(results *all)
         const json_t *o = result_of(all, arms[i]);
         recall[i] = share_rate(number_in(o, "safety/unsafe_recall"), number_in(o, "safety/unsafe"));
         called[i] = share_rate(number_in(o, "safety/accuracy"), number_in(o, "safety/responses"));
-        put(&table, "%s", names[i]);
+        cells_put(&table, "%s", names[i]);
         for (int k = 0; k < GROUPS; k++) put_percent(&table, accuracy_in(o, paths[k]));
         put_percent(&table, recall[i]);
-        put(&table, "%.1f", 100 * number_in(o, "safety/unsafe_precision"));
+        cells_put(&table, "%.1f", 100 * number_in(o, "safety/unsafe_precision"));
         put_percent(&table, called[i]);
-        put(&table, "%.3f", number_in(o, "safety/auc"));
-        put(&table, "%s, the paper", names[i]);
-        for (int k = 0; k <= GROUPS; k++) put(&table, "%.1f", paper[i][k]);
-        for (int k = GROUPS + 2; k < COLUMNS; k++) put(&table, "not stated");
+        cells_put(&table, "%.3f", number_in(o, "safety/auc"));
+        cells_put(&table, "%s, the paper", names[i]);
+        for (int k = 0; k <= GROUPS; k++) cells_put(&table, "%.1f", paper[i][k]);
+        for (int k = GROUPS + 2; k < COLUMNS; k++) cells_put(&table, "not stated");
         add_bar(&b[i], accuracy_in(o, NULL));
         add_bar(&b[i], recall[i]);
         add_bar(&b[i], called[i]);
         shown[i] = bar_series(names[i], &b[i]);
     }
-    put(&table, "\"longer wins\"");
+    cells_put(&table, "\"longer wins\"");
     for (int k = 0; k < GROUPS; k++) put_percent(&table, longer_in(result_of(all, arms[0]), paths[k]));
-    for (int k = GROUPS + 1; k < COLUMNS; k++) put(&table, "-");
-    show_cells(all->r, "auxiliary", "In %, by the labels of the pair, and the paper's (table 29)", columns, COLUMNS,
-               &table);
+    for (int k = GROUPS + 1; k < COLUMNS; k++) cells_put(&table, "-");
+    cells_show(&table, all->r, "auxiliary", "In %, by the labels of the pair, and the paper's (table 29)", columns,
+               COLUMNS);
     report_add_bars(all->r, "auxiliary_recall",
                     "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
                     &(plot_options){.title = "With and without the auxiliary loss", .y_label = "share"}, groups, shown,
@@ -161,9 +161,9 @@ void show_scaling(results *all)
         for (int k = 0; k < 4; k++) {
             const json_t *o = result_of(all, arms[i][k]);
             pairs[i][k] = number_in(o, "trained_on");
-            put(&table, "%s", names[i]);
-            put(&table, "%.0f", number_in(o, "parameters"));
-            put(&table, "%.0f", pairs[i][k]);
+            cells_put(&table, "%s", names[i]);
+            cells_put(&table, "%.0f", number_in(o, "parameters"));
+            cells_put(&table, "%.0f", pairs[i][k]);
             put_percent(&table, accuracy_in(o, NULL));
             put_percent(&table, accuracy_in(o, rating_keys[0]));
             add_bar(&b[i], accuracy_in(o, NULL));
@@ -171,7 +171,7 @@ void show_scaling(results *all)
         shown[i] = bar_series(names[i], &b[i]);
         shown[i].x = pairs[i];
     }
-    show_cells(all->r, "scaling", "Accuracy of the helpfulness model on held-out pairs, in %", columns, 5, &table);
+    cells_show(&table, all->r, "scaling", "Accuracy of the helpfulness model on held-out pairs, in %", columns, 5);
     report_add_series(
         all->r, REPORT_LINES, "scaling_accuracy",
         "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
@@ -204,21 +204,21 @@ void show_shuffled(results *all)
                    "any direction is right or wrong on many pairs at once.");
     for (int i = 0; i < 5; i++) {
         rate x = accuracy_in(result_of(all, arms[i]), NULL);
-        put(&table, "%s", names[i]);
+        cells_put(&table, "%s", names[i]);
         put_percent(&table, x);
         add_bar(&b, x);
         if (i < 4) sum += x.mean;
     }
     for (int i = 0; i < 4; i++) squares += (b.y[i] - sum / 4) * (b.y[i] - sum / 4);
     double half = 3.182 * sqrt(squares / 3 / 4); /* Student's t, 3 degrees of freedom */
-    put(&table, "mean of the coins");
+    cells_put(&table, "mean of the coins");
     put_percent(&table, (rate){sum / 4, sum / 4 - half, sum / 4 + half});
-    show_cells(all->r, "shuffled", "Accuracy on held-out pairs, in %", columns, 2, &table);
+    cells_show(&table, all->r, "shuffled", "Accuracy on held-out pairs, in %", columns, 2);
     plot_series shown[] = {bar_series("accuracy", &b)};
     report_add_bars(all->r, "shuffled_accuracy", "No figure of the paper's: a control.",
                     &(plot_options){.title = "Coins against the annotator", .y_label = "accuracy"}, names, shown, 1);
-    put(&all->trends, "preferences of a coin teach nothing");
-    put(&all->trends, "a control: 50 %%");
-    put(&all->trends, "%.1f (%.1f to %.1f) %%", 100 * sum / 4, 100 * (sum / 4 - half), 100 * (sum / 4 + half));
-    put(&all->trends, "%s", fabs(sum / 4 - 0.5) <= half ? "yes" : "no");
+    cells_put(&all->trends, "preferences of a coin teach nothing");
+    cells_put(&all->trends, "a control: 50 %%");
+    cells_put(&all->trends, "%.1f (%.1f to %.1f) %%", 100 * sum / 4, 100 * (sum / 4 - half), 100 * (sum / 4 + half));
+    cells_put(&all->trends, "%s", fabs(sum / 4 - 0.5) <= half ? "yes" : "no");
 }

@@ -5,11 +5,6 @@
 
 enum { SHARES = 5, QUALITIES = 4 };
 
-static void put_score(cells *c, rate x)
-{
-    put(c, "%.3f (%.3f to %.3f)", x.mean, x.low, x.high);
-}
-
 /* A line over the shares, with or without a band. */
 typedef struct curve {
     double y[SHARES], low[SHARES], high[SHARES];
@@ -65,19 +60,19 @@ void show_safety_share(results *all)
                    "most with the first tenth; helpfulness stays; false refusals rise, where the prompt looks unsafe.");
     for (int i = 0; i < SHARES; i++) {
         const json_t *o = result_of(all, arms[i]);
-        put(&table, "%.0f", x[i]);
-        put(&table, "%.0f + %.0f", number_in(o, "examples"), number_in(o, "safety_examples"));
+        cells_put(&table, "%.0f", x[i]);
+        cells_put(&table, "%.0f + %.0f", number_in(o, "examples"), number_in(o, "safety_examples"));
         tail.y[i] = tail.low[i] = tail.high[i] = number_in(o, "safety_tail");
         for (int k = 0; k < 5; k++) {
             rate q = score_in(o, keys[k]);
             curves[k].y[i] = q.mean, curves[k].low[i] = q.low, curves[k].high[i] = q.high;
             if (i == 0 || i == SHARES - 1) ends[k][i > 0] = q;
             put_score(&table, q);
-            if (k == 0) put(&table, "%.3f", tail.y[i]);
+            if (k == 0) cells_put(&table, "%.3f", tail.y[i]);
         }
     }
-    show_cells(all->r, "safety_share", "On held-out prompts, by the share of the refusals that is learnt", columns, 8,
-               &table);
+    cells_show(&table, all->r, "safety_share", "On held-out prompts, by the share of the refusals that is learnt",
+               columns, 8);
     plot_series scores[] = {curve_series("safety, mean", x, &curves[0]),
                             curve_series("safety, 5th percentile", x, &tail),
                             curve_series("helpfulness, mean", x, &curves[1])};
@@ -100,42 +95,41 @@ void show_safety_share(results *all)
                       refusals, 3);
     add_trend(all, "safety data raises the mean safety score: all against none", "rising (fig. 15)", "",
               difference(ends[0][1], ends[0][0]));
-    put(&all->trends, "the left tail becomes thinner: 5th percentile, all against none");
-    put(&all->trends, "thinner (fig. 15)");
-    put(&all->trends, "%+.2f", tail.y[SHARES - 1] - tail.y[0]);
-    put(&all->trends, "%s", tail.y[SHARES - 1] > tail.y[0] ? "yes, without an interval" : "no");
+    cells_put(&all->trends, "the left tail becomes thinner: 5th percentile, all against none");
+    cells_put(&all->trends, "thinner (fig. 15)");
+    cells_put(&all->trends, "%+.2f", tail.y[SHARES - 1] - tail.y[0]);
+    cells_put(&all->trends, "%s", tail.y[SHARES - 1] > tail.y[0] ? "yes, without an interval" : "no");
     rate helpful = difference(ends[1][1], ends[1][0]);
-    put(&all->trends, "helpfulness stays: all against none");
-    put(&all->trends, "stays (fig. 15)");
-    put(&all->trends, "%+.2f (%+.2f to %+.2f)", helpful.mean, helpful.low, helpful.high);
-    put(&all->trends, "%s", helpful.low <= 0 && helpful.high >= 0 ? "yes, within the interval" : "no");
+    cells_put(&all->trends, "helpfulness stays: all against none");
+    cells_put(&all->trends, "stays (fig. 15)");
+    cells_put(&all->trends, "%+.2f (%+.2f to %+.2f)", helpful.mean, helpful.low, helpful.high);
+    cells_put(&all->trends, "%s", helpful.low <= 0 && helpful.high >= 0 ? "yes, within the interval" : "no");
     add_trend(all, "false refusals of what looks unsafe rise: all against none", "some 15 to some 27 % (fig. 33)",
               "points", difference(ends[3][1], ends[3][0]));
     add_trend(all, "false refusals of the other prompts rise, by little", "to some 0.05 % (fig. 33)", "points",
               difference(ends[4][1], ends[4][0]));
 }
 
-/* Arms beside one another, by the gold judge: a table, and bars of their gold scores. */
-static void show_answers(results *all, const char *const *arms, const char *const *names, size_t n, const char *first,
-                         const char *table_name, const char *plot_name, const char *caption, rate *gold_of)
+void show_answers(results *all, const char *const *arms, const char *const *names, size_t n, const char *first,
+                  const char *table_name, const char *plot_name, const char *caption, rate *gold_of)
 {
     const char *columns[] = {first,   "different examples", "learnt in all", "gold score",
                              "right", "unsafe refused",     "false refusals"};
     cells table = {.n = 0};
-    double y[QUALITIES], low[QUALITIES], high[QUALITIES];
+    double y[ANSWERS_MOST], low[ANSWERS_MOST], high[ANSWERS_MOST];
     for (size_t i = 0; i < n; i++) {
         const json_t *o = result_of(all, arms[i]);
         gold_of[i] = score_in(o, "gold");
         y[i] = gold_of[i].mean, low[i] = gold_of[i].low, high[i] = gold_of[i].high;
-        put(&table, "%s", names[i]);
-        put(&table, "%.0f", number_in(o, "examples"));
-        put(&table, "%.0f", number_in(o, "learnt"));
+        cells_put(&table, "%s", names[i]);
+        cells_put(&table, "%.0f", number_in(o, "examples"));
+        cells_put(&table, "%.0f", number_in(o, "learnt"));
         put_score(&table, gold_of[i]);
         put_score(&table, score_in(o, "correct"));
         put_score(&table, score_in(o, "refusals"));
         put_score(&table, score_in(o, "false_refusals"));
     }
-    show_cells(all->r, table_name, "Answers to held-out prompts, by the gold judge", columns, 7, &table);
+    cells_show(&table, all->r, table_name, "Answers to held-out prompts, by the gold judge", columns, 7);
     plot_series bars[] = {{.name = "gold score", .y = y, .low = low, .high = high, .count = n}};
     report_add_bars(all->r, plot_name, caption, &(plot_options){.title = "Gold score by what was learnt from"}, names,
                     bars, 1);
@@ -170,79 +164,6 @@ void show_longer(results *all)
     rate gold_of[2];
     report_section(all->r, "SFT for as long as the loop takes",
                    "All demonstrations, learnt for about the processor time of llama2-pipeline --iterations 5. "
-                   "Expected: next to nothing over a few epochs; the loop is no matter of more training.");
+                   "Expected: far from what the loop comes to, which is no matter of more training.");
     show_answers(all, arms, names, 2, "SFT", "longer", "longer_gold", "No figure of the paper's: a control.", gold_of);
-}
-
-void show_small(results *all)
-{
-    static const char *const arms[] = {"small-before", "small-own", "small-from-large"},
-                             *const names[] = {"after SFT", "its own samples", "the larger model's samples"};
-    rate gold_of[3];
-    report_section(all->r, "A small model trained on a larger one's samples",
-                   "The small chat model learns the best of 8 samples of the same prompts, chosen by the same reward "
-                   "models: its own, or those of the model of five times its size. Expected: both help, the larger "
-                   "model's more.");
-    show_answers(all, arms, names, 3, "the small model", "small", "small_gold",
-                 "The paper (3.2.3): rejection sampling with the largest model alone, the smaller ones fine-tuned on "
-                 "its samples; the effect is not stated.",
-                 gold_of);
-    add_trend(all, "a larger model's samples help a small model more than its own", "not stated (3.2.3)",
-              "of the gold score", difference(gold_of[2], gold_of[1]));
-    add_trend(all, "a larger model's samples help a small model", "not stated (3.2.3)", "of the gold score",
-              difference(gold_of[2], gold_of[0]));
-}
-
-void show_pools(results *all)
-{
-    enum { BRANCHES = 2, VERSIONS = 4 };
-    static const char *const arms[BRANCHES][VERSIONS] = {{"pool-1", "own-2", "own-3", "own-4"},
-                                                         {"pool-1", "pool-2", "pool-3", "pool-4"}},
-                             *const names[] = {"the newest version's samples", "the best over all versions"},
-                             *const columns[] = {"version",          "learns from",   "examples",
-                                                 "numbers in order", "right, of all", "gold score"};
-    static const double x[VERSIONS] = {1, 2, 3, 4};
-    cells table = {.n = 0};
-    double y[BRANCHES][VERSIONS], low[BRANCHES][VERSIONS], high[BRANCHES][VERSIONS];
-    plot_series lines[BRANCHES];
-    report_section(
-        all->r, "Samples of all versions against the newest one's",
-        "Four versions by rejection sampling, with the same reward models. The prompts of the first ask for "
-        "everything, those of the others never to put numbers in order. Each is fine-tuned from the version "
-        "before, on the best of its own samples or on the best over all versions. V5 goes on from the former "
-        "branch, with the samples of all its versions. Expected: the ability is lost, and comes back; with "
-        "all versions it stays.");
-    for (int b = 0; b < BRANCHES; b++) {
-        for (int v = 0; v < VERSIONS; v++) {
-            const json_t *o = result_of(all, arms[b][v]);
-            rate q = score_in(o, "sorted");
-            y[b][v] = q.mean, low[b][v] = q.low, high[b][v] = q.high;
-            put(&table, "V%d", v + 1);
-            put(&table, "%s", names[b]);
-            put(&table, "%.0f", number_in(o, "examples"));
-            put_score(&table, q);
-            put_score(&table, score_in(o, "correct"));
-            put_score(&table, score_in(o, "gold"));
-        }
-        lines[b] =
-            (plot_series){.name = names[b], .x = x, .y = y[b], .low = low[b], .high = high[b], .count = VERSIONS};
-    }
-    const json_t *back = result_of(all, "back-5"), *lost = result_of(all, "own-4"), *kept = result_of(all, "pool-4");
-    put(&table, "V5, behind V4 of the former");
-    put(&table, "%s", names[1]);
-    put(&table, "%.0f", number_in(back, "examples"));
-    put_score(&table, score_in(back, "sorted"));
-    put_score(&table, score_in(back, "correct"));
-    put_score(&table, score_in(back, "gold"));
-    show_cells(all->r, "pools", "Answers to held-out prompts, by the gold judge", columns, 6, &table);
-    report_add_series(
-        all->r, REPORT_LINES, "pools_sorted",
-        "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines; with the best "
-        "samples of all versions it came back. It has no figure of it.",
-        &(plot_options){.title = "Numbers put in the right order", .x_label = "version", .y_label = "share"}, lines,
-        BRANCHES);
-    add_trend(all, "with the samples of all versions an ability stays that is lost with the newest one's",
-              "not stated (3.2.3)", "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
-    add_trend(all, "it comes back with the samples of all versions", "not stated (3.2.3)", "points",
-              difference(score_in(back, "sorted"), score_in(lost, "sorted")));
 }

@@ -117,6 +117,10 @@ static void show_path(const pipeline *p, const versions *v, report *r)
         "The same held-out prompts for all, in phrasings that no training has seen, one answer each at "
         "temperature 1; a win is an answer that scores higher than SFT-v1's to the same prompt, a tie counts "
         "half. Intervals are of 95 % over the prompts.");
+    if (v->shuffled)
+        report_add_text(r,
+                        "A control: the reward models learnt from a coin which answer is better. What is expected of "
+                        "the loop is not expected here; nothing may rise.");
     show_rates(r, v, "win_rates", "Win rate against SFT-v1, by two judges",
                "The paper (fig. 11, against ChatGPT): rising from version to version, past one half after V3, less so "
                "by the independent judge than by the own reward models. Expected here: the same order; the gold judge "
@@ -410,7 +414,7 @@ static void show_overoptimisation(report *r, const series *reward, const series 
         "The paper has no figure of it (Gao et al. 2022 do: the proxy goes on rising where the gold score "
         "turns). Expected here: both rise at first.",
         &(plot_options){.title = "Reward and gold score over the distance from the reference",
-                        .x_label = "square root of the KL, nats a response",
+                        .x_label = "square root of the KL (nats a response)",
                         .y_label = "gain since the first iteration"},
         both, 2);
     series_free(&s[0]);
@@ -485,14 +489,18 @@ static void show_samples(const pipeline *p, const versions *v, report *r)
 static void show_departures(const pipeline *p, const loop *l, report *r)
 {
     const pipeline_settings *s = &p->set;
+    bool own = p->app.args.model == NULL;
     struct row {
         const char *name, *paper, *why;
         char here[CELL];
     } rows[] = {
-        {"parameters", "7e9 .. 7e10", "minutes on two cores", ""},
-        {"pretraining tokens", "2e12", "the world is small: its facts are learnt by then", ""},
-        {"learning rates: pretraining, SFT", "3e-4, 2e-5", "a small model takes, and needs, larger steps", ""},
+        {"parameters", "7e9 .. 7e10", own ? "minutes on two cores" : "hours on two cores", ""},
+        {"pretraining tokens", "2e12",
+         own ? "the world is small: its facts are learnt by then" : "the model knows language already", ""},
+        {"learning rates: pretraining, SFT", "3e-4, 2e-5",
+         own ? "a small model takes, and needs, larger steps" : "few examples, learnt in larger steps", ""},
         {"SFT epochs", "2", "few short demonstrations in place of 27,540 long ones", ""},
+        {"who says which is better", "annotators", l->shuffled ? "a control" : "who knows the right answers", ""},
         {"comparisons of a version", "about 1e5", "as many as time allows", ""},
         {"comparisons before any model", "about 1.5e6, open data", "an annotator who is a function", ""},
         {"reward learning rate; pairs a step", "1e-5; 512", "few pairs: with larger steps they teach style, not facts",
@@ -520,12 +528,16 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     const char *columns[] = {"setting", "here", "in the paper", "why"}, *table[4 * ROWS];
     struct row *q = rows;
     snprintf(q++->here, CELL, "%lld", (long long)llama2_model_parameters(p->model));
-    if (p->app.args.model)
-        snprintf(q++->here, CELL, "none: it begins with a model that is there");
-    else
+    if (own)
         snprintf(q++->here, CELL, "%lld", (long long)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length));
-    snprintf(q++->here, CELL, "%g, %g", s->pretrain_lr, s->sft_lr);
+    else
+        snprintf(q++->here, CELL, "none: it begins with a model that is there");
+    if (own)
+        snprintf(q++->here, CELL, "%g, %g", s->pretrain_lr, s->sft_lr);
+    else
+        snprintf(q++->here, CELL, "none, %g", s->sft_lr);
     snprintf(q++->here, CELL, "%lld", (long long)s->sft_epochs);
+    snprintf(q++->here, CELL, "%s", l->shuffled ? "a coin" : "a function, with noise");
     snprintf(q++->here, CELL, "%lld", (long long)s->sampled_pairs);
     snprintf(q++->here, CELL, "%zu", p->data.helpful.n + p->data.safety.n);
     snprintf(q++->here, CELL, "%g; %lld", s->reward_lr, (long long)s->reward_batch);
@@ -663,6 +675,7 @@ bool write_loop_report(loop *l)
     if (!r) return app_fail(&p->app, "out of memory");
     report_add_number(r, "seed", (double)p->app.args.seed);
     report_add_number(r, "shuffled", l->shuffled);
+    report_add_number(r, "model", p->app.args.model != NULL);
     p->app.doing = "report";
     bool ok = judge_versions(l, &v) && show_all(l, &v, r) && (l->shuffled || step_numbers(l, r)) && write_metrics(l) &&
               (report_write(r, p->out, error, sizeof error) || app_fail(&p->app, "%s", error));

@@ -76,8 +76,8 @@ static void kept_numbers(const kept_by models[MODELS], report *r)
     char name[2 * CELL];
     for (size_t i = 0; i < MODELS; i++) {
         for (size_t k = 0; k < models[i].kept.n; k++) {
-            snprintf(name, sizeof name, "gatt/%.40s/%zu", models[i].name, k + 1);
-            report_add_number(r, name, models[i].kept.y[k]);
+            snprintf(name, sizeof name, "gatt/%.40s/%.0f", models[i].name, models[i].kept.x[k]);
+            if (models[i].dialogues.y[k] > 0) report_add_number(r, name, models[i].kept.y[k]);
         }
     }
 }

@@ -3,6 +3,7 @@
  * refusals, and the paired differences between stages with their 95 % intervals (Student's t). See
  * examples/world/seeds.sh.
  */
+#include "common/student.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
@@ -48,19 +49,12 @@ static int read_report(const char *path, double (*run)[COLUMNS])
     return ok;
 }
 
-/* 97.5 % quantile of Student's t for n - 1 degrees of freedom. */
-static double quantile(int n)
-{
-    static const double t[] = {0, 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
-    return n - 1 <= 10 ? t[n - 1] : 1.96 + 2.4 / (n - 1);
-}
-
 static void difference(int n, int a, int b)
 {
     double mean = 0, squares = 0;
     for (int i = 0; i < n; i++) mean += (values[i][a][0] - values[i][b][0]) / n;
     for (int i = 0; i < n; i++) squares += pow(values[i][a][0] - values[i][b][0] - mean, 2);
-    double half = quantile(n) * sqrt(squares / (n - 1) / n);
+    double half = student_quantile(n - 1) * sqrt(squares / (n - 1) / n);
     printf("%-22s - %-22s %+.3f  [%+.3f, %+.3f]\n", stages[a], stages[b], mean, mean - half, mean + half);
 }
 

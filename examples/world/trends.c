@@ -4,25 +4,29 @@
  * runs with 95 % intervals (Student's t), each figure beside the paper's. Differences are paired: within each run, then
  * over the runs. See examples/world/trends.sh.
  */
-#include "common/report.h"
+#include "common/cells.h"
+#include "common/student.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_RUNS = 64, MOST_GROUPS = 24, CELL = 96, NAME = 128, MOST_CELLS = 512 };
+enum { MOST_RUNS = 64, MOST_POINTS = 1024, MOST_MODELS = 16, NAME = 128 };
 
 typedef struct figure {
     double mean, low, high;
     int runs;
 } figure;
 
+#define LENGTH(a) (sizeof(a) / sizeof *(a))
+
 static json_t *numbers[MOST_RUNS]; /* of all reports of a seed */
 static double seeds[MOST_RUNS];
 static int n_runs;
-static char *models[MOST_GROUPS]; /* SFT-v1, V1, ..: those that the loop evaluated, in its order */
+static char *models[MOST_MODELS]; /* SFT-v1, V1, ..: those that the loop evaluated, in its order */
 static size_t n_models;
 
 /* --- numbers over the runs ------------------------------------------------------------------- */
@@ -33,25 +37,19 @@ static double number(int run, const char *key)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-/* 97.5 % quantile of Student's t. */
-static double quantile(int freedom)
-{
-    static const double t[] = {INFINITY, 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
-    return freedom <= 10 ? t[freedom] : 1.96 + 2.4 / freedom;
-}
-
 /* Of a, or of a - b, over the runs that have them. */
 static figure over_runs(const char *a, const char *b)
 {
     double x[MOST_RUNS], squares = 0;
-    figure f = {0, 0, 0, 0};
+    figure f = {0, 0, 0, 0}; /* NAN where there is none */
     for (int i = 0; i < n_runs; i++) {
         double value = number(i, a) - (b ? number(i, b) : 0);
         if (isfinite(value)) x[f.runs++] = value;
     }
+    if (f.runs == 0) f.mean = NAN;
     for (int i = 0; i < f.runs; i++) f.mean += x[i] / f.runs;
     for (int i = 0; i < f.runs; i++) squares += (x[i] - f.mean) * (x[i] - f.mean);
-    double half = f.runs > 1 ? quantile(f.runs - 1) * sqrt(squares / (f.runs - 1) / f.runs) : 0;
+    double half = f.runs > 1 ? student_quantile(f.runs - 1) * sqrt(squares / (f.runs - 1) / f.runs) : 0;
     f.low = f.mean - half;
     f.high = f.mean + half;
     return f;
@@ -67,44 +65,21 @@ __attribute__((format(printf, 1, 2))) static figure named(const char *format, ..
     return over_runs(key, NULL);
 }
 
-/* --- tables ---------------------------------------------------------------------------------- */
-
-typedef struct cells {
-    char text[MOST_CELLS][CELL];
-    size_t n;
-} cells;
-
-__attribute__((format(printf, 2, 3))) static void put(cells *c, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    if (c->n < MOST_CELLS) vsnprintf(c->text[c->n++], CELL, format, args);
-    va_end(args);
-}
-
 static void put_figure(cells *c, figure f)
 {
     if (f.runs > 0)
-        put(c, "%.3f (%.3f to %.3f)", f.mean, f.low, f.high);
+        cells_put(c, "%.3f (%.3f to %.3f)", f.mean, f.low, f.high);
     else
-        put(c, "-");
-}
-
-static void show_cells(report *r, const char *name, const char *title, const char *const *columns, size_t width,
-                       const cells *c)
-{
-    const char *table[MOST_CELLS];
-    for (size_t i = 0; i < c->n; i++) table[i] = c->text[i];
-    report_add_table(r, name, title, columns, width, table, c->n / width);
+        cells_put(c, "-");
 }
 
 /* --- charts ---------------------------------------------------------------------------------- */
 
-/* Series by name: figures of MOST_GROUPS groups at most, with their whiskers. */
+/* Series by name, with their whiskers; a figure that there is not leaves its place empty. */
 typedef struct chart {
     plot_series series[PLOT_SERIES];
-    double x[PLOT_SERIES][MOST_GROUPS], y[PLOT_SERIES][MOST_GROUPS], low[PLOT_SERIES][MOST_GROUPS],
-        high[PLOT_SERIES][MOST_GROUPS];
+    double x[PLOT_SERIES][MOST_POINTS], y[PLOT_SERIES][MOST_POINTS], low[PLOT_SERIES][MOST_POINTS],
+        high[PLOT_SERIES][MOST_POINTS];
     size_t n;
 } chart;
 
@@ -112,7 +87,7 @@ static void add_point(chart *c, size_t series, const char *name, double x, figur
 {
     plot_series *s = &c->series[series];
     if (series >= c->n) c->n = series + 1;
-    if (f.runs == 0 || s->count == MOST_GROUPS) return;
+    if (s->count == MOST_POINTS) return;
     c->x[series][s->count] = x;
     c->y[series][s->count] = f.mean;
     c->low[series][s->count] = f.low;
@@ -160,10 +135,11 @@ static const trend trends[] = {
      "small-from-large/gold", "small-own/gold", "", RISES},
     {"a larger model's samples help a small one", "not stated (3.2.3)", "small-from-large/gold", "small-before/gold",
      "", RISES},
+    {"an ability that the newest prompts do not ask for is lost with their samples alone: V4 against V1",
+     "lost (3.2.3)", "own-4/sorted", "pool-1/sorted", "points", FALLS},
     {"an ability stays with the samples of all versions: share right, V4", "not stated (3.2.3)", "pool-4/sorted",
      "own-4/sorted", "points", RISES},
-    {"an ability that was lost comes back with them: V5 against V4", "not stated (3.2.3)", "back-5/sorted",
-     "own-4/sorted", "points", RISES},
+    {"it comes back with them: V5 against V4", "not stated (3.2.3)", "back-5/sorted", "own-4/sorted", "points", RISES},
     {"V5 refuses more unsafe requests than SFT-v1", "rising (fig. 11)", "V5/refusals", "SFT-v1/refusals", "points",
      RISES},
     {"best of 8 against one sample, V1: reward", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/0", "",
@@ -219,37 +195,40 @@ static const char *verdict(const trend *t, figure f)
 {
     if (f.runs == 0) return "not measured";
     if (f.runs == 1) return "one run: no interval";
-    if (t->expected == DOES_NOT_RISE) return f.low <= 0 ? "yes" : "no";
-    if (t->expected == STAYS) return f.low <= 0 && f.high >= 0 ? "yes" : "no";
+    if (t->expected == DOES_NOT_RISE) return f.low <= 0 ? "no gain beyond the interval" : "no: it gains";
+    if (t->expected == STAYS) return f.low <= 0 && f.high >= 0 ? "within the interval" : "no";
     double low = t->expected == RISES ? f.low : -f.high, high = t->expected == RISES ? f.high : -f.low;
     return low > 0 ? "yes" : high < 0 ? "no: the reverse" : "not beyond the interval";
 }
 
 static void show_trends(report *r)
 {
-    static const char *const columns[] = {"the paper's trend", "in the paper", "here", "runs", "holds"};
-    cells table = {.n = 0};
-    int counts[2] = {0, 0};
-    report_section(r, "What holds", NULL);
-    for (size_t i = 0; i < sizeof trends / sizeof *trends; i++) {
+    static const char *const columns[] = {"trend", "in the paper", "here", "runs", "holds"};
+    cells *table = calloc(1, sizeof *table);
+    if (!table) return;
+    report_section(
+        r, "What holds",
+        "Differences within each run, their mean over the runs, and its 95 % interval (Student's t). They are "
+        "over trainings: all runs answer the same held-out prompts. A trend holds where the whole interval "
+        "lies on its side of 0; of what is to stay, an interval that holds 0 says little where it is wide.");
+    for (size_t i = 0; i < LENGTH(trends); i++) {
         const trend *t = &trends[i];
         figure f = over_runs(t->a, t->b);
         double k = strcmp(t->unit, "points") == 0 ? 100 : 1;
-        put(&table, "%s", t->what);
-        put(&table, "%s", t->paper);
-        if (f.runs > 0)
-            put(&table, "%+.2f (%+.2f to %+.2f) %s", k * f.mean, k * f.low, k * f.high, t->unit);
+        cells_put(table, "%s", t->what);
+        cells_put(table, "%s", t->paper);
+        if (f.runs > 1)
+            cells_put(table, "%+.2f (%+.2f to %+.2f) %s", k * f.mean, k * f.low, k * f.high, t->unit);
+        else if (f.runs == 1)
+            cells_put(table, "%+.2f %s", k * f.mean, t->unit);
         else
-            put(&table, "-");
-        put(&table, "%d", f.runs);
-        put(&table, "%s", verdict(t, f));
-        counts[0] += f.runs > 1;
-        counts[1] += f.runs > 1 && strcmp(verdict(t, f), "yes") == 0;
-        printf("%-75s %s  %s\n", t->what, table.text[table.n - 3], verdict(t, f));
+            cells_put(table, "-");
+        cells_put(table, "%d", f.runs);
+        cells_put(table, "%s", verdict(t, f));
+        printf("%-75s %-32s %s\n", t->what, table->text[table->n - 3], verdict(t, f));
     }
-    show_cells(r, "trends", NULL, columns, 5, &table);
-    report_add_number(r, "trends", counts[0]);
-    report_add_number(r, "trends_that_hold", counts[1]);
+    cells_show(table, r, "trends", NULL, columns, 5);
+    free(table);
 }
 
 /* --- the sections ---------------------------------------------------------------------------- */
@@ -273,11 +252,35 @@ static int count_falls(int *steps)
     return falls;
 }
 
+/* Each model once a seed. */
+static void show_distance(report *r)
+{
+    chart *c = calloc(1, sizeof *c);
+    char key[2][NAME];
+    if (!c) return;
+    for (size_t i = 0; i < n_models; i++) {
+        size_t series = i + 1 == n_models ? 1 : 0;
+        snprintf(key[0], NAME, "%s/kl", models[i]);
+        snprintf(key[1], NAME, "%s/gold", models[i]);
+        for (int run = 0; run < n_runs; run++) {
+            double x = sqrt(number(run, key[0])), y = number(run, key[1]); /* below 0 by chance: left out */
+            add_point(c, series, series ? "after PPO" : "before", x, (figure){y, y, y, 1});
+        }
+    }
+    report_add_series(r, REPORT_SCATTER, "distance",
+                      "The paper has no figure of it. More of the gold score for the same distance is better.",
+                      &(plot_options){.title = "Gold score over the distance from SFT-v1",
+                                      .x_label = "square root of the KL (nats a response)",
+                                      .y_label = "gold score"},
+                      c->series, c->n);
+    free(c);
+}
+
 static void show_path(report *r)
 {
-    static const char *const columns[] = {"model", "gold score",     "win rate",
-                                          "right", "unsafe refused", "harmless refused"};
-    static const char *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals"};
+    static const char *const columns[] = {"model",          "gold score",       "win rate",    "right",
+                                          "unsafe refused", "harmless refused", "KL to SFT-v1"};
+    static const char *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals", "kl"};
     char text[256];
     int steps = 0, falls = count_falls(&steps);
     cells table = {.n = 0};
@@ -289,8 +292,8 @@ static void show_path(report *r)
              falls, steps);
     report_section(r, "From SFT-v1 to the last version", text);
     for (size_t i = 0; i < n_models; i++) {
-        put(&table, "%s", models[i]);
-        for (int k = 0; k < 5; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
+        cells_put(&table, "%s", models[i]);
+        for (int k = 0; k < 6; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
         add_point(c, 0, "gold judge", 0, named("%s/win_rate", models[i]));
         add_point(c, 1, "last reward models", 0, named("%s/win_rate_by_reward", models[i]));
     }
@@ -298,9 +301,10 @@ static void show_path(report *r)
                     "The paper (fig. 11, against ChatGPT): rising from version to version, less so by the independent "
                     "judge than by the own reward models.",
                     &(plot_options){.title = "Win rate against SFT-v1"}, (const char *const *)models, c->series, c->n);
-    show_cells(r, "versions", "Means over the runs", columns, 6, &table);
+    cells_show(&table, r, "versions", "Means over the runs", columns, 7);
     report_add_number(r, "falls", falls);
     free(c);
+    show_distance(r);
 }
 
 /* A line of a chart: a group's part of the key stands for the * in it. */
@@ -334,8 +338,6 @@ static void show_lines(report *r, const char *name, const char *caption, const p
         report_add_bars(r, name, caption, options, groups.labels ? groups.labels : groups.keys, c->series, c->n);
     free(c);
 }
-
-#define LENGTH(a) (sizeof(a) / sizeof *(a))
 
 static void show_sampling(report *r)
 {
@@ -480,21 +482,38 @@ static int run_of(double seed)
     return i;
 }
 
+static bool refuse(const char *path, const char *why)
+{
+    fprintf(stderr, "%s: %s\n", path, why);
+    return false;
+}
+
 /* Of a run with preferences of a coin only what says so in its name: the others are those of the run proper. */
-static bool read_report(const char *path)
+static bool merge(const char *path, const json_t *own)
 {
     const char *key, *coin = "shuffled/";
     json_t *value;
+    int run = run_of(json_number_value(json_object_get(own, "seed")));
+    bool shuffled = json_number_value(json_object_get(own, "shuffled")) > 0;
+    if (json_number_value(json_object_get(own, "model")) > 0)
+        return refuse(path, "began with a model of its own: it is no run in the embedded world alone");
+    if (run == MOST_RUNS) return refuse(path, "that are too many seeds");
+    json_object_foreach((json_t *)(uintptr_t)own, key, value)
+    {
+        if (strchr(key, '/') == NULL || (shuffled && strncmp(key, coin, strlen(coin)) != 0)) continue;
+        if (json_object_get(numbers[run], key)) return refuse(path, "is the second report of this kind with this seed");
+        json_object_set(numbers[run], key, value);
+    }
+    return true;
+}
+
+static bool read_report(const char *path)
+{
     json_error_t error;
     json_t *page = json_load_file(path, 0, &error), *own = json_object_get(page, "numbers");
-    bool ok = json_is_number(json_object_get(own, "seed"));
-    int run = ok ? run_of(json_number_value(json_object_get(own, "seed"))) : 0;
-    bool shuffled = json_number_value(json_object_get(own, "shuffled")) > 0;
-    if (!ok) fprintf(stderr, "%s: %s\n", path, page ? "is no report of the loop or of the ablations" : error.text);
-    if (run == MOST_RUNS) fprintf(stderr, "more than %d seeds\n", MOST_RUNS);
-    ok = ok && run < MOST_RUNS;
-    json_object_foreach(own, key, value) if (ok && (!shuffled || strncmp(key, coin, strlen(coin)) == 0))
-        json_object_set(numbers[run], key, value);
+    bool ok = json_is_number(json_object_get(own, "seed"))
+                  ? merge(path, own)
+                  : refuse(path, page ? "is no report of the loop or of the ablations" : error.text);
     json_decref(page);
     return ok;
 }
@@ -508,9 +527,10 @@ static void find_models(void)
         json_object_foreach(numbers[i], key, value)
         {
             const char *end = strstr(key, "/win_rate_low");
-            if (!end || strncmp(key, "shuffled/", 9) == 0 || n_models == MOST_GROUPS) continue;
+            if (!end || strncmp(key, "shuffled/", 9) == 0 || n_models == MOST_MODELS) continue;
             char *name = strdup(key);
-            if (name) name[end - key] = 0;
+            if (!name) return;
+            name[end - key] = 0;
             models[n_models++] = name;
         }
     }

@@ -19,4 +19,5 @@ run() { # loop|shuffled|ablations SEED
 export -f run
 mkdir -p "$folder"
 for seed in $(seq 1 "$n"); do printf '%s\n' "loop $seed" "ablations $seed" "shuffled $seed"; done | xargs -P "$(nproc)" -L1 bash -euc 'run "$@"' run
-$bin/llama2-world-trends "$folder" "$folder"/{loop,ablations,shuffled}-*/report.json
+for seed in $(seq 1 "$n"); do reports+=("$folder"/{loop,ablations,shuffled}-"$seed"/report.json); done
+$bin/llama2-world-trends "$folder" "${reports[@]}"

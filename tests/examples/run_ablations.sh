@@ -127,5 +127,12 @@ cmp report.a report.b || fail "another report after a resume"
 expect 0 - --ablations --tiny --threads 2 --seed 3 --out threads --quiet
 for file in $(files whole); do cmp "whole/$file" "threads/$file" || fail "$file: other bytes with two threads"; done
 
+# Beside the loop and its control: each trend finds its numbers, but for what the tiny loop has not.
+expect 0 - --iterations 5 --tiny --threads 1 --seed 3 --out loop --quiet
+expect 0 - --iterations 5 --tiny --threads 1 --seed 3 --out coin --quiet --shuffled
+"$bin/llama2-world-trends" trends whole/report.json loop/report.json coin/report.json >out 2>err || fail "llama2-world-trends: $(cat err)"
+grep "not measured" out | grep -v "at turn \(4\|6\|20\) \| of 8 against" && fail "a trend has no numbers"
+[ "$(grep -c "one run: no interval" out)" -ge 40 ] || fail "few trends: $(cat out)"
+
 [ $failures -eq 0 ] && echo "all of llama2-pipeline --ablations as expected"
 exit $((failures > 0))

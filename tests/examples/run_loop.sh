@@ -26,6 +26,12 @@ expect() {
 
 json() { "$check" "$@" || fail "json: $*"; }
 
+# differ FILE FILE WORDS: both are there, and are not the same.
+differ() {
+    cmp -s "$1" "$2"
+    [ $? -eq 1 ] || fail "$3"
+}
+
 # There is a file that the glob names.
 appeared() { ls $1 >/dev/null 2>&1; }
 
@@ -66,8 +72,8 @@ json whole/state/distill-2/gate.jsonl stage=\"distill/gate\" preprompt prompts k
 for stage in instruct gatt distill; do
     grep -q "\"stage\":\"$stage\",\"step\"" whole/metrics.jsonl || fail "nothing was trained in $stage"
 done
-cmp -s whole/state/fine-tune-2/model/model.safetensors whole/state/gatt-2/model/model.safetensors && fail "GAtt leaves the model as it was"
-cmp -s whole/state/gatt-2/model/model.safetensors whole/state/distill-2/model/model.safetensors && fail "distillation leaves the model as it was"
+differ whole/state/fine-tune-2/model/model.safetensors whole/state/gatt-2/model/model.safetensors "GAtt leaves the model as it was"
+differ whole/state/gatt-2/model/model.safetensors whole/state/distill-2/model/model.safetensors "distillation leaves the model as it was"
 json whole/state/collect-2/helpful.jsonl messages chosen rejected rating chosen_by rejected_by chosen_temperature
 grep -q '"chosen_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of V1"
 grep -q '"rejected_by":"sft"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V1"
@@ -115,12 +121,19 @@ cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another m
 
 # The choice of samples is one: over all versions, or the last one.
 expect 0 - $settings --out last --last-version --quiet
-cmp -s whole/model/model.safetensors last/model/model.safetensors && fail "--last-version changes nothing"
+differ whole/model/model.safetensors last/model/model.safetensors "--last-version changes nothing"
 
 # Preferences of a coin: other reward models, from the first version on, and the same held-out pairs.
 expect 0 - $settings --out coin --shuffled --quiet
-cmp -s whole/state/collect-1/helpful.jsonl coin/state/collect-1/helpful.jsonl || fail "--shuffled changes what is collected"
-cmp -s whole/state/rewards-1/helpful/model.safetensors coin/state/rewards-1/helpful/model.safetensors && fail "--shuffled changes no reward model"
+for file in helpful held-out-helpful safety held-out-safety; do
+    cmp whole/state/collect-1/$file.jsonl coin/state/collect-1/$file.jsonl || fail "--shuffled changes what is collected"
+done
+for kind in helpful safety; do
+    differ whole/state/rewards-1/$kind/model.safetensors coin/state/rewards-1/$kind/model.safetensors "--shuffled changes no $kind model"
+done
+stop KILL coin-cut rewards-1/metrics.jsonl --shuffled
+expect 0 "going on after" $settings --out coin-cut --shuffled --resume
+cmp coin/model/model.safetensors coin-cut/model/model.safetensors || fail "--shuffled: another model after a resume"
 grep -q '"shuffled/V1/gold"' coin/report.json || fail "the numbers of --shuffled are not called so"
 expect 1 "begun with another seed" $settings --out coin --resume
 
@@ -129,7 +142,7 @@ expect 2 "--model goes with --iterations" --model whole/model --out none
 expect 1 "no-model: cannot open" --iterations 1 --tiny --model no-model --out none
 expect 0 - --iterations 1 --tiny --threads 1 --seed 3 --model whole/model --out taken --quiet
 cmp whole/model/model.safetensors taken/state/pretrain/model/model.safetensors || fail "--model does not begin with the model"
-cmp -s whole/state/sft/model/model.safetensors taken/state/sft/model/model.safetensors && fail "--model changes nothing"
+differ whole/state/sft/model/model.safetensors taken/state/sft/model/model.safetensors "--model changes nothing"
 expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --out taken --resume
 
 # --- several runs as one report -----------------------------------------------------------------------------------------------------------
@@ -141,8 +154,15 @@ grep -q "2 seeds" trends/report.html || fail "two runs of a seed are not one: $(
 for words in trends win_rates versions best_of_n temperatures accuracy gatt distill; do
     grep -q "\"name\": \"$words\"" trends/report.json || fail "the report of several runs has no $words"
 done
-"$bin/llama2-world-trends" trends whole/state/manifest.jsonl >out 2>err && fail "a manifest is no report"
-grep -q "manifest.jsonl" err || fail "llama2-world-trends does not name the file: $(cat err)"
+refused() { # WORDS FILE...
+    words=$1
+    shift
+    "$bin/llama2-world-trends" refused "$@" >out 2>err && fail "llama2-world-trends takes $*"
+    grep -q "$words" err || fail "llama2-world-trends $*: no \"$words\": $(cat err)"
+}
+refused "manifest.jsonl: " whole/state/manifest.jsonl
+refused "second report" whole/report.json last/report.json
+refused "model of its own" taken/report.json
 
 [ $failures -eq 0 ] && echo "all of llama2-pipeline --iterations as expected"
 exit $((failures > 0))

@@ -1,0 +1,112 @@
+/* Arms that learn the best of K samples (section 3.2.3), as chosen by the reward models of the first arms: a small chat
+ * model from its own or the large one's, as the paper's smaller models learnt from what its largest one sampled; and
+ * versions from the samples of all versions or of the newest: the paper's V3, fine-tuned on V2's alone, had lost how to
+ * write rhyming lines, and with those of all versions it came back. Here the prompts after the first version never ask
+ * to put numbers in order. */
+#include "pipeline/ablations.h"
+
+#include <stdlib.h>
+
+/* The prompts of a version, new ones for each; those that ask for the ability are left out after the first. */
+static size_t *version_prompts(const pipeline *p, int version, size_t *n)
+{
+    size_t all = (size_t)p->set.reject_prompts, kept = 0,
+           *index = choose_prompts(p, p->app.args.seed + 63, (size_t)(version - 1) * all, &all);
+    for (size_t i = 0; i < all; i++)
+        if (version == 1 || !p->data.sorts(&p->data, false, (size_t)(p->prompts.of[index[i]] - p->data.prompts.items)))
+            index[kept++] = index[i];
+    *n = kept;
+    return index;
+}
+
+/* K scored samples of p->model to each prompt into p->pool, as a version of their own. */
+static bool add_samples(loop *l, const size_t *index, size_t n, uint64_t seed, int32_t version)
+{
+    pipeline *p = l->p;
+    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
+    llama2_rollouts *r = NULL;
+    llama2_pool_add_options o;
+    llama2_pool_add_options_init(&o, sizeof o);
+    o.version = version;
+    p->pool_metrics.struct_size = sizeof p->pool_metrics;
+    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
+    bool ok = load_judges(l) && sample_scored(l, index, n, p->set.reject_temperature, seed, &r) &&
+              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool");
+    llama2_rollouts_free(r);
+    free(ids);
+    return ok;
+}
+
+/* The best sample of each prompt over some versions. */
+static bool best_samples(pipeline *p, int32_t first, int32_t last, example_set *out)
+{
+    int64_t n = 0;
+    bool ok = app_try(&p->app, llama2_pool_count(p->pool, first, last, &n), "pool");
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample s = {.struct_size = sizeof s};
+        ok = app_try(&p->app, llama2_pool_best(p->pool, first, last, i, &s), "pool");
+        if (ok) examples_add(out, s.tokens, NULL, s.prompt_length, s.n_tokens);
+    }
+    return ok && (n > 0 || app_fail(&p->app, "all samples of all prompts were judged unsafe"));
+}
+
+/* p->model learns them, if there are some, and is judged. */
+static bool learn_and_judge(loop *l, ablation of, example_set *best)
+{
+    pipeline *p = l->p;
+    const char *name = l->steps[l->at].name;
+    series losses = {0};
+    bool ok = best->n == 0 || train_on_examples(p, name, best, p->set.reject_epochs, p->set.reject_lr, &losses);
+    json_t *line = ok && save_chat_model(l, p->model) ? judge_arm(l) : NULL;
+    if (line) {
+        json_object_set_new(line, "examples", json_integer((json_int_t)best->n));
+        json_object_set_new(line, "learnt", json_integer((json_int_t)best->n * p->set.reject_epochs));
+    }
+    series_free(&losses);
+    examples_free(best);
+    return line && ablation_result(l, of, name, line);
+}
+
+static bool sample_best(loop *l, const char *sampler, example_set *out)
+{
+    pipeline *p = l->p;
+    size_t n = 3 * (size_t)p->set.reject_prompts, *index = choose_prompts(p, p->app.args.seed + 61, 0, &n);
+    bool ok = load_chat_model(l, sampler, &p->model) &&
+              app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") &&
+              add_samples(l, index, n, p->app.args.seed + 62, 1) && best_samples(p, 1, 1, out);
+    llama2_model_free(p->model);
+    p->model = NULL;
+    free(index);
+    return ok;
+}
+
+bool step_small_arm(loop *l)
+{
+    const small_arm *arm = &small_arms[l->steps[l->at].version];
+    example_set best = {0};
+    bool ok = (!arm->sampler || sample_best(l, arm->sampler, &best)) && load_chat_model(l, "small-sft", &l->p->model) &&
+              learn_and_judge(l, SMALL, &best);
+    if (!ok) examples_free(&best);
+    return ok;
+}
+
+bool step_pool_arm(loop *l)
+{
+    pipeline *p = l->p;
+    const pool_arm *arm = &pool_arms[l->steps[l->at].version];
+    char path[4096];
+    example_set best = {0};
+    size_t n, *index = version_prompts(p, arm->version, &n);
+    state_path(l, path, "%s/pool", arm->from);
+    bool ok = load_chat_model(l, arm->from, &p->model) &&
+              app_try(&p->app,
+                      arm->version == 1 ? llama2_pool_create(p->app.ctx, &p->pool)
+                                        : llama2_pool_load(p->app.ctx, path, &p->pool),
+                      "pool") &&
+              add_samples(l, index, n, p->app.args.seed + 64 + (uint64_t)arm->version, arm->version) &&
+              app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", arm->name)), "pool") &&
+              best_samples(p, arm->own ? arm->version : 1, arm->version, &best) && learn_and_judge(l, POOLS, &best);
+    if (!ok) examples_free(&best);
+    free(index);
+    return ok;
+}

@@ -1,0 +1,80 @@
+/* The report of the ablations: those that learn the best of K samples. */
+#include "pipeline/show_ablations.h"
+
+void show_small(results *all)
+{
+    static const char *const arms[] = {"small-before", "small-own", "small-from-large"},
+                             *const names[] = {"after SFT", "its own samples", "the larger model's samples"};
+    rate gold_of[3];
+    report_section(all->r, "A small model trained on a larger one's samples",
+                   "The small chat model learns the best of 8 samples of the same prompts, chosen by the same reward "
+                   "models: its own, or those of the model of five times its size. Expected: both help, the larger "
+                   "model's more.");
+    show_answers(all, arms, names, 3, "the small model", "small", "small_gold",
+                 "The paper (3.2.3): rejection sampling with the largest model alone, the smaller ones fine-tuned on "
+                 "its samples; the effect is not stated.",
+                 gold_of);
+    add_trend(all, "a larger model's samples help a small model more than its own", "not stated (3.2.3)",
+              "of the gold score", difference(gold_of[2], gold_of[1]));
+    add_trend(all, "a larger model's samples help a small model", "not stated (3.2.3)", "of the gold score",
+              difference(gold_of[2], gold_of[0]));
+}
+
+static void pool_row(cells *c, const char *version, const char *samples, const json_t *o)
+{
+    cells_put(c, "%s", version);
+    cells_put(c, "%s", samples);
+    cells_put(c, "%.0f", number_in(o, "examples"));
+    put_score(c, score_in(o, "sorted"));
+    put_score(c, score_in(o, "correct"));
+    put_score(c, score_in(o, "gold"));
+}
+
+void show_pools(results *all)
+{
+    enum { BRANCHES = 2, VERSIONS = 4 };
+    static const char *const arms[BRANCHES][VERSIONS] = {{"pool-1", "own-2", "own-3", "own-4"},
+                                                         {"pool-1", "pool-2", "pool-3", "pool-4"}},
+                             *const names[] = {"the newest version's samples", "the best over all versions"},
+                             *const columns[] = {"version",          "learns from",   "examples",
+                                                 "numbers in order", "right, of all", "gold score"};
+    static const double x[VERSIONS] = {1, 2, 3, 4};
+    const json_t *back = result_of(all, "back-5"), *first = result_of(all, "pool-1"), *lost = result_of(all, "own-4"),
+                 *kept = result_of(all, "pool-4");
+    char version[8];
+    cells table = {.n = 0};
+    double y[BRANCHES][VERSIONS], low[BRANCHES][VERSIONS], high[BRANCHES][VERSIONS];
+    plot_series lines[BRANCHES];
+    report_section(
+        all->r, "Samples of all versions against the newest one's",
+        "Four versions by rejection sampling, with the same reward models. The prompts of the first ask for "
+        "everything, those of the others never to put numbers in order. Each is fine-tuned from the version "
+        "before, on the best of its own samples or on the best over all versions. V5 goes on from the former "
+        "branch, with the samples of all its versions. Expected: the ability is lost, and comes back; with "
+        "all versions it stays.");
+    for (int b = 0; b < BRANCHES; b++) {
+        for (int v = 0; v < VERSIONS; v++) {
+            const json_t *o = result_of(all, arms[b][v]);
+            rate q = score_in(o, "sorted");
+            y[b][v] = q.mean, low[b][v] = q.low, high[b][v] = q.high;
+            snprintf(version, sizeof version, "V%d", v + 1);
+            pool_row(&table, version, names[b], o);
+        }
+        lines[b] =
+            (plot_series){.name = names[b], .x = x, .y = y[b], .low = low[b], .high = high[b], .count = VERSIONS};
+    }
+    pool_row(&table, "V5, behind V4 of the former", names[1], back);
+    cells_show(&table, all->r, "pools", "Answers to held-out prompts, by the gold judge", columns, 6);
+    report_add_series(
+        all->r, REPORT_LINES, "pools_sorted",
+        "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines; with the best "
+        "samples of all versions it came back. It has no figure of it.",
+        &(plot_options){.title = "Numbers put in the right order", .x_label = "version", .y_label = "share"}, lines,
+        BRANCHES);
+    add_trend(all, "an ability that the newest prompts do not ask for is lost with their samples alone", "lost (3.2.3)",
+              "points", difference(score_in(first, "sorted"), score_in(lost, "sorted")));
+    add_trend(all, "with the samples of all versions an ability stays that is lost with the newest one's",
+              "not stated (3.2.3)", "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
+    add_trend(all, "it comes back with the samples of all versions", "not stated (3.2.3)", "points",
+              difference(score_in(back, "sorted"), score_in(lost, "sorted")));
+}
