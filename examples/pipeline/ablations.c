@@ -40,6 +40,8 @@ const pool_arm pool_arms[N_POOL_ARMS] = {
     {"pool-4", "pool-3", 4, false}, {"back-5", "own-4", 5, false},
 };
 
+const ppo_arm ppo_arms[N_PPO_ARMS] = {{"ppo-0", 0}, {"ppo-8", 8}, {"ppo-16", 16}, {"ppo-32", 32}};
+
 static loop_step *add(loop *l, bool (*work)(loop *l), const char *name, int version)
 {
     loop_step *s = &l->steps[l->n_steps++];
@@ -60,6 +62,7 @@ static void plan(loop *l)
     for (int i = 0; i < N_SMALL_ARMS; i++)
         add(l, step_small_arm, small_arms[i].name, i)->evaluates = small_arms[i].name;
     for (int i = 0; i < N_POOL_ARMS; i++) add(l, step_pool_arm, pool_arms[i].name, i)->evaluates = pool_arms[i].name;
+    for (int i = 0; i < N_PPO_ARMS; i++) add(l, step_ppo_arm, ppo_arms[i].name, i)->evaluates = ppo_arms[i].name;
 }
 
 rate share_rate(double share, double n)
@@ -72,9 +75,9 @@ rate share_rate(double share, double n)
 
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line)
 {
-    static const char *const names[N_ABLATIONS] = {"margin",   "auxiliary loss", "pairs and size",
-                                                   "shuffled", "safety share",   "quality",
-                                                   "longer",   "small",          "pools"};
+    static const char *const names[N_ABLATIONS] = {"margin",       "auxiliary loss", "pairs and size", "shuffled",
+                                                   "safety share", "quality",        "longer",         "small",
+                                                   "pools",        "distance"};
     json_object_set_new(line, "stage", json_string("ablation"));
     json_object_set_new(line, "ablation", json_string(names[of]));
     json_object_set_new(line, "arm", json_string(arm));

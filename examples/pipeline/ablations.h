@@ -21,6 +21,7 @@ typedef enum ablation {
     LONGER,
     SMALL,
     POOLS,
+    DISTANCE,
     N_ABLATIONS
 } ablation;
 
@@ -63,11 +64,17 @@ typedef struct pool_arm {
     bool own; /* the version's own samples alone */
 } pool_arm;
 
-enum { N_REWARD_ARMS = 16, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
+typedef struct ppo_arm {
+    const char *name;
+    int64_t iterations; /* 0: the SFT model as it is */
+} ppo_arm;
+
+enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 16, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
 extern const reward_arm reward_arms[N_REWARD_ARMS];
 extern const sft_arm sft_arms[N_SFT_ARMS];
 extern const small_arm small_arms[N_SMALL_ARMS];
 extern const pool_arm pool_arms[N_POOL_ARMS];
+extern const ppo_arm ppo_arms[N_PPO_ARMS];
 
 bool run_ablations(loop *l);
 
@@ -80,6 +87,7 @@ bool step_sft_arm(loop *l);
 
 bool step_small_arm(loop *l);
 bool step_pool_arm(loop *l);
+bool step_ppo_arm(loop *l);
 
 /* ablations_judge.c: the reward models of the arms that judge, into p->rewards where there are none yet. */
 bool load_judges(loop *l);

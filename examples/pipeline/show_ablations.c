@@ -28,6 +28,8 @@ const json_t *result_of(const results *all, const char *arm)
         if (strcmp(small_arms[i].name, arm) == 0) return all->small[i];
     for (int i = 0; i < N_POOL_ARMS; i++)
         if (strcmp(pool_arms[i].name, arm) == 0) return all->pool[i];
+    for (int i = 0; i < N_PPO_ARMS; i++)
+        if (strcmp(ppo_arms[i].name, arm) == 0) return all->ppo[i];
     return NULL;
 }
 
@@ -127,6 +129,7 @@ static bool read_results(results *all)
     for (int i = 0; ok && i < N_SFT_ARMS; i++) ok = read_result(all, sft_arms[i].name, &all->sft[i]);
     for (int i = 0; ok && i < N_SMALL_ARMS; i++) ok = read_result(all, small_arms[i].name, &all->small[i]);
     for (int i = 0; ok && i < N_POOL_ARMS; i++) ok = read_result(all, pool_arms[i].name, &all->pool[i]);
+    for (int i = 0; ok && i < N_PPO_ARMS; i++) ok = read_result(all, ppo_arms[i].name, &all->ppo[i]);
     report_add_number(all->r, "seed", (double)all->l->p->app.args.seed);
     if (ok) show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arms under two names */
     if (ok) show_numbers(all->r, "own-1", result_of(all, "pool-1"));
@@ -170,6 +173,7 @@ bool write_ablations_report(loop *l)
         show_longer(all);
         show_small(all);
         show_pools(all);
+        show_distance(all);
         report_section(all->r, "What holds",
                        "Of one seed: the intervals are over held-out pairs and prompts, not over trainings.");
         cells_show(&all->trends, all->r, "trends", NULL, columns, 4);
@@ -181,6 +185,7 @@ bool write_ablations_report(loop *l)
     for (int i = 0; i < N_SFT_ARMS; i++) json_decref(all->sft[i]);
     for (int i = 0; i < N_SMALL_ARMS; i++) json_decref(all->small[i]);
     for (int i = 0; i < N_POOL_ARMS; i++) json_decref(all->pool[i]);
+    for (int i = 0; i < N_PPO_ARMS; i++) json_decref(all->ppo[i]);
     report_free(all->r);
     free(all);
     if (ok) printf("report: %s/report.html\n", p->out);

@@ -9,8 +9,9 @@
 typedef struct results {
     loop *l;
     report *r;
-    json_t *reward[N_REWARD_ARMS], *sft[N_SFT_ARMS], *small[N_SMALL_ARMS], *pool[N_POOL_ARMS]; /* result.json */
-    cells trends; /* rows of four: what, the paper, here, does it hold */
+    json_t *reward[N_REWARD_ARMS], *sft[N_SFT_ARMS], *small[N_SMALL_ARMS], *pool[N_POOL_ARMS],
+        *ppo[N_PPO_ARMS]; /* result.json */
+    cells trends;         /* rows of four: what, the paper, here, does it hold */
     bool failed;
 } results;
 
@@ -46,5 +47,6 @@ void show_quality(results *all);
 void show_longer(results *all);
 void show_small(results *all);
 void show_pools(results *all);
+void show_distance(results *all);
 
 #endif

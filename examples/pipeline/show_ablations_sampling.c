@@ -1,6 +1,8 @@
 /* The report of the ablations: those that learn the best of K samples. */
 #include "pipeline/show_ablations.h"
 
+#include <math.h>
+
 void show_small(results *all)
 {
     static const char *const arms[] = {"small-before", "small-own", "small-from-large"},
@@ -77,4 +79,62 @@ void show_pools(results *all)
               "not stated (3.2.3)", "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
     add_trend(all, "it comes back with the samples of all versions", "not stated (3.2.3)", "points",
               difference(score_in(back, "sorted"), score_in(lost, "sorted")));
+}
+
+/* --- at the same distance ---------------------------------------------------------------------- */
+
+enum { POINTS = 5 };
+
+/* The gold score where a method's path has gone so far, between the two models beside it; the first is the SFT model.
+ */
+static double gold_at(const double *x, const double *y, size_t n, double distance)
+{
+    size_t i = 1;
+    while (i + 1 < n && x[i] < distance) i++;
+    double share = x[i] > x[i - 1] ? (distance - x[i - 1]) / (x[i] - x[i - 1]) : 1;
+    return y[i - 1] + share * (y[i] - y[i - 1]);
+}
+
+void show_distance(results *all)
+{
+    static const char *const arms[2][POINTS - 1] = {{"pool-1", "pool-2", "pool-3", "pool-4"},
+                                                    {"ppo-8", "ppo-16", "ppo-32", NULL}},
+                                              *const names[] = {"rejection sampling", "PPO"},
+                                              *const columns[] = {"method", "KL to the SFT model", "gold score",
+                                                                  "right"};
+    cells table = {.n = 0};
+    double x[2][POINTS], y[2][POINTS], low[2][POINTS], high[2][POINTS], furthest[2] = {0, 0};
+    size_t n[2] = {1, 1};
+    plot_series lines[2];
+    report_section(all->r, "Rejection sampling and PPO at the same distance",
+                   "Both begin as the SFT model and have the same reward models: four versions on the samples of all "
+                   "versions, as above; 8, 16 and 32 iterations of PPO. A path that gains more for the same divergence "
+                   "makes better use of the reward models. Expected: PPO is ahead where it has as much data.");
+    const rate sft = score_in(result_of(all, "ppo-0"), "gold");
+    for (int m = 0; m < 2; m++) {
+        x[m][0] = 0, y[m][0] = sft.mean, low[m][0] = sft.low, high[m][0] = sft.high;
+        for (int i = 0; i < POINTS - 1 && arms[m][i]; i++) {
+            const json_t *o = result_of(all, arms[m][i]);
+            rate gold_score = score_in(o, "gold");
+            double kl = number_in(o, "kl");
+            cells_put(&table, "%s, %s", names[m], arms[m][i]);
+            cells_put(&table, "%.2f", kl);
+            put_score(&table, gold_score);
+            put_score(&table, score_in(o, "correct"));
+            x[m][n[m]] = sqrt(fmax(0, kl));
+            y[m][n[m]] = gold_score.mean, low[m][n[m]] = gold_score.low, high[m][n[m]] = gold_score.high;
+            furthest[m] = fmax(furthest[m], x[m][n[m]]);
+            n[m]++;
+        }
+        lines[m] = (plot_series){.name = names[m], .x = x[m], .y = y[m], .low = low[m], .high = high[m], .count = n[m]};
+    }
+    cells_show(&table, all->r, "distance", "Answers to held-out prompts, by the gold judge", columns, 4);
+    report_add_series(all->r, REPORT_LINES, "distance_gold", "The paper has no figure of it.",
+                      &(plot_options){.title = "Gold score over the distance from the SFT model",
+                                      .x_label = "square root of the KL (nats a response)",
+                                      .y_label = "gold score"},
+                      lines, 2);
+    double at = fmin(furthest[0], furthest[1]);
+    report_add_number(all->r, "matched/rejection", gold_at(x[0], y[0], n[0], at));
+    report_add_number(all->r, "matched/ppo", gold_at(x[1], y[1], n[1], at));
 }

@@ -135,6 +135,8 @@ static const trend trends[] = {
      "small-from-large/gold", "small-own/gold", "", RISES},
     {"a larger model's samples help a small one", "not stated (3.2.3)", "small-from-large/gold", "small-before/gold",
      "", RISES},
+    {"PPO against rejection sampling at the same KL: gold score", "not stated", "matched/ppo", "matched/rejection", "",
+     RISES},
     {"an ability that the newest prompts do not ask for is lost with their samples alone: V4 against V1",
      "lost (3.2.3)", "own-4/sorted", "pool-1/sorted", "points", FALLS},
     {"an ability stays with the samples of all versions: share right, V4", "not stated (3.2.3)", "pool-4/sorted",

@@ -56,8 +56,8 @@ expect 1 "there is no" $settings --out nothing --resume
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
 expect 0 - $settings --out whole --quiet
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
-[ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 42 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
-[ "$(grep -c '"stage":"ablation"' whole/metrics.jsonl)" -eq 37 ] || fail "not one line an arm in metrics.jsonl"
+[ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 46 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
+[ "$(grep -c '"stage":"ablation"' whole/metrics.jsonl)" -eq 41 ] || fail "not one line an arm in metrics.jsonl"
 for arm in margin-none margin-small margin-large auxiliary-off auxiliary-on pairs-eighth pairs-quarter pairs-half small-eighth small-quarter small-half small-all \
     shuffled-1 shuffled-2 shuffled-3 shuffled-4; do
     json whole/state/$arm/result.json stage=\"ablation\" ablation arm=\"$arm\" accuracy accuracy_interval by_rating pairs trained_on parameters loss
@@ -67,8 +67,11 @@ done
 for arm in share-0 share-10 share-25 share-50 share-100 few-good few-mixed many-poor many-mixed sft-longer small-before small-own small-from-large pool-1 own-2 own-3 own-4 pool-2 pool-3 pool-4 back-5; do
     json whole/state/$arm/result.json stage=\"ablation\" arm=\"$arm\" gold gold_low refusals false_refusals false_how_to_high safety safety_tail helpful examples learnt
 done
+for arm in ppo-0 ppo-8 ppo-16 ppo-32; do
+    json whole/state/$arm/result.json stage=\"ablation\" ablation=\"distance\" arm=\"$arm\" gold gold_low correct kl learnt
+done
 for words in margins margin_gains margins_by_rating auxiliary auxiliary_recall scaling scaling_accuracy shuffled shuffled_accuracy safety_share safety_share_curves \
-    safety_share_scores safety_share_refusals quality quality_gold longer longer_gold small small_gold pools pools_sorted trends; do
+    safety_share_scores safety_share_refusals quality quality_gold longer longer_gold small small_gold pools pools_sorted distance distance_gold trends; do
     grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
 done
 
@@ -96,6 +99,9 @@ same small-own small-from-large examples
 [ "$(value small-before examples)" -eq 0 ] || fail "small-before has learnt something"
 other small-before small-own gold_low
 other small-own small-from-large safety
+[ "$(value ppo-0 kl)" = 0.0 ] || fail "the SFT model is not 0 from itself: $(value ppo-0 kl)"
+other ppo-8 ppo-16 kl
+grep -q "\"stage\":\"ppo\"" whole/state/ppo-32/metrics.jsonl || fail "ppo-32 has learnt nothing"
 [ "$(value pool-2 examples)" -gt "$(value own-2 examples)" ] || fail "all versions have not more samples than one"
 [ "$(value back-5 examples)" -gt "$(value pool-4 examples)" ] || fail "V5 has not the samples of all versions"
 [ "$(value many-mixed examples)" -eq 120 ] || fail "many-mixed is not all demonstrations"
@@ -106,7 +112,7 @@ expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --
 # --- killed, within and between steps -------------------------------------------------------------------------------------------------
 kill_at manifest.jsonl
 for at in "small-pretrain/checkpoints/*/MANIFEST" margin-none/metrics.jsonl margin-small/result.json auxiliary-on/model/config.json small-half/metrics.jsonl \
-    shuffled-2/pairs.json share-10/metrics.jsonl share-50/answers few-good/result.json sft-longer/metrics.jsonl small-from-large/answers own-3/pool back-5/model/config.json; do
+    shuffled-2/pairs.json share-10/metrics.jsonl share-50/answers few-good/result.json sft-longer/metrics.jsonl small-from-large/answers own-3/pool back-5/model/config.json ppo-16/answers; do
     kill_at "$at" --resume
 done
 expect 0 "going on after" $settings --out cut --resume
