@@ -1,4 +1,5 @@
 /* llama2-reward: a reward model (section 3.2.2 of the paper) from comparisons. */
+#include "common/mixed.h"
 #include "common/card.h"
 
 #include <stdlib.h>
@@ -60,29 +61,13 @@ static bool open_mixture(reward *s)
     o.recipe = recipe_of(s->mix);
     o.seed = s->a.args.seed;
     for (size_t i = 0; i < s->data.count; i++) {
-        char *end = NULL;
         counts[i] = (int64_t)(s->train.ends[i] - first_of(&s->train, i));
         kinds[i] = kind_of(s, i);
-        if (i >= s->weights.count) continue;
-        weights[i] = strtod(s->weights.items[i], &end);
-        if (end == s->weights.items[i] || *end)
-            return app_fail(&s->a, "--weight %s: expected a number", s->weights.items[i]);
     }
-    return app_try(&s->a,
+    return mixed_weights(&s->a, &s->weights, weights) &&
+           app_try(&s->a,
                    llama2_mixture_create(s->a.ctx, (int32_t)s->data.count, counts, kinds, weights, &o, &s->mixture),
                    "--mix");
-}
-
-/* Pairs at positions position .. position + n - 1 of the mixture. */
-static bool draw(reward *s, uint64_t position, size_t n, size_t *order)
-{
-    int32_t *sources = app_must(malloc(n * sizeof *sources));
-    int64_t *items = app_must(malloc(n * sizeof *items));
-    bool ok = app_try(&s->a, llama2_mixture_draw(s->mixture, position, (int64_t)n, sources, items), "drawing");
-    for (size_t i = 0; ok && i < n; i++) order[i] = first_of(&s->train, (size_t)sources[i]) + (size_t)items[i];
-    free(sources);
-    free(items);
-    return ok;
 }
 
 /* The pairs of an epoch, to be freed; NULL: failed. With --pairs those that begin the first epoch, in each epoch in
@@ -95,7 +80,9 @@ static size_t *order_of(reward *s, int64_t epoch)
     if (s->mixture) {
         bool whole = s->an_epoch == (size_t)llama2_mixture_epoch_items(s->mixture);
         order = app_must(malloc(s->an_epoch * sizeof *order));
-        if (!draw(s, whole ? (uint64_t)epoch * s->an_epoch : 0, s->an_epoch, order)) return free(order), NULL;
+        if (!mixed_draw(&s->a, s->mixture, s->train.ends, whole ? (uint64_t)epoch * s->an_epoch : 0, s->an_epoch,
+                        order))
+            return free(order), NULL;
         if (whole || epoch == 0) return order;
         within = app_shuffled(s->an_epoch, app_mix(seed, (uint64_t)epoch));
         for (size_t i = 0; i < s->an_epoch; i++) within[i] = order[within[i]];

@@ -1,4 +1,5 @@
 #include "common/examples.h"
+#include "common/mixed.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -89,9 +90,24 @@ uint64_t examples_hash(const example_set *set, uint64_t hash)
     return hash;
 }
 
+static int64_t examples_of_epoch(const example_set *set, const example_steps *o)
+{
+    return o->mixture ? llama2_mixture_epoch_items(o->mixture) : (int64_t)set->n;
+}
+
 static int64_t steps_of_epoch(const example_set *set, const example_steps *o)
 {
-    return ((int64_t)set->n + o->batch - 1) / o->batch;
+    return (examples_of_epoch(set, o) + o->batch - 1) / o->batch;
+}
+
+static size_t *order_of(app *a, const example_set *set, const example_steps *o, int64_t epoch)
+{
+    size_t n = (size_t)examples_of_epoch(set, o), *order;
+    if (!o->mixture) return app_shuffled(n, app_mix(a->args.seed, (uint64_t)epoch));
+    order = app_must(malloc((n + 1) * sizeof *order));
+    if (mixed_draw(a, o->mixture, o->ends, (uint64_t)epoch * n, n, order)) return order;
+    free(order);
+    return NULL;
 }
 
 int64_t examples_steps(const example_set *set, const example_steps *o)
@@ -102,7 +118,8 @@ int64_t examples_steps(const example_set *set, const example_steps *o)
 bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, const example_steps *o, double *loss)
 {
     app *a = r->a;
-    int64_t an_epoch = steps_of_epoch(set, o), steps = an_epoch * o->epochs, in_order = -1, n = (int64_t)set->n;
+    int64_t an_epoch = steps_of_epoch(set, o), steps = an_epoch * o->epochs, in_order = -1,
+            n = examples_of_epoch(set, o);
     char note[48] = "";
     size_t *order = NULL;
     llama2_packer *packer = NULL;
@@ -120,10 +137,10 @@ bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, con
         llama2_step_metrics m = {.struct_size = sizeof m};
         if (in_order != epoch) {
             free(order);
-            order = app_shuffled(set->n, app_mix(a->args.seed, (uint64_t)epoch));
+            order = order_of(a, set, o, epoch);
             in_order = epoch;
         }
-        ok = examples_batch(a, set, order + first, (size_t)(end - first), packer, &batch) &&
+        ok = order && examples_batch(a, set, order + first, (size_t)(end - first), packer, &batch) &&
              app_try(a, llama2_sft_step(trainer, &batch, &m), "fine-tuning");
         if (!ok) break;
         *loss = m.loss;

@@ -37,12 +37,15 @@ typedef struct example_steps {
     int64_t epochs, batch; /* examples a step */
     int64_t concatenate; /* tokens of a sequence that examples fill one after the other, as in the paper; 0: a sequence
                             each */
+    const llama2_mixture *mixture; /* which examples an epoch has; NULL: all */
+    const size_t *ends;            /* of its sources, one after the other */
 } example_steps;
 
 /* Steps in all. */
 int64_t examples_steps(const example_set *set, const example_steps *o);
 
-/* Takes the steps from r->step on, in an order that the seed and the epoch give. *loss: of the last step. */
+/* Takes the steps from r->step on, in an order that the seed and the epoch, or the mixture, give. *loss: of the last
+ * step. */
 bool examples_train(run *r, llama2_trainer *trainer, const example_set *set, const example_steps *o, double *loss);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "common/jsonl.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ record *records_add(records *all, const int32_t *roles, const char *const *texts
         all->items = must(realloc(all->items, all->capacity * sizeof *all->items));
     }
     record *r = &all->items[all->n++];
-    *r = (record){.n_messages = n, .rating = -1, .chosen_safe = -1, .rejected_safe = -1};
+    *r = (record){.n_messages = n, .rating = -1, .chosen_safe = -1, .rejected_safe = -1, .score = NAN};
     r->roles = must(malloc((size_t)n * sizeof *r->roles));
     r->texts = must(malloc((size_t)n * sizeof *r->texts));
     for (int32_t i = 0; i < n; i++) {
@@ -55,21 +56,36 @@ record *records_add(records *all, const int32_t *roles, const char *const *texts
     return r;
 }
 
+static void free_record(record *r)
+{
+    for (int32_t i = 0; i < r->n_messages; i++) free(r->texts[i]);
+    free(r->texts);
+    free(r->roles);
+    free(r->answer);
+    free(r->rejected);
+    free(r->risk);
+    free(r->instruction);
+    free(r->kept_instruction);
+}
+
 void records_free(records *all)
 {
-    for (size_t k = 0; k < all->n; k++) {
-        record *r = &all->items[k];
-        for (int32_t i = 0; i < r->n_messages; i++) free(r->texts[i]);
-        free(r->texts);
-        free(r->roles);
-        free(r->answer);
-        free(r->rejected);
-        free(r->risk);
-        free(r->instruction);
-        free(r->kept_instruction);
-    }
+    for (size_t i = 0; i < all->n; i++) free_record(&all->items[i]);
     free(all->items);
     *all = (records){0};
+}
+
+size_t records_drop_below(records *all, double least)
+{
+    size_t kept = 0, n = all->n;
+    for (size_t i = 0; i < n; i++) {
+        if (all->items[i].score < least)
+            free_record(&all->items[i]);
+        else
+            all->items[kept++] = all->items[i];
+    }
+    all->n = kept;
+    return n - kept;
 }
 
 static void add_message(json_t *messages, int32_t role, const char *text)
@@ -230,7 +246,11 @@ static const char *add_demonstrations(records *all, const json_t *line)
     bool last = train && strcmp(train, "last") == 0;
     if (json_object_get(line, "train") && !last && (!train || strcmp(train, "all") != 0))
         return "\"train\" is neither \"all\" nor \"last\"";
-    records_add(all, d.roles, d.texts, d.n - 1, d.texts[d.n - 1], NULL)->last_only = last;
+    const json_t *score = json_object_get(line, "score");
+    if (score && !json_is_number(score)) return "\"score\" is not a number";
+    record *r = records_add(all, d.roles, d.texts, d.n - 1, d.texts[d.n - 1], NULL);
+    r->last_only = last;
+    if (score) r->score = json_number_value(score);
     return NULL;
 }
 

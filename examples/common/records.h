@@ -32,6 +32,7 @@ typedef struct record {
     int32_t chosen_safe, rejected_safe; /* 1, 0, -1: not known */
     bool is_safety;
     bool last_only;                       /* of a demonstration: only its last answer is learnt */
+    double score;                         /* of a demonstration: how good its maker says it is; NAN: not known */
     char *risk;                           /* of a prompt: the category of what makes it unsafe; NULL: not known */
     char *instruction, *kept_instruction; /* of a dialogue under one (Ghost Attention); NULL: none */
     uint64_t id;                          /* hash of the dialogue: equal prompts have equal ids */
@@ -52,6 +53,8 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
 record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n_messages,
                     const char *answer, const char *rejected);
 void records_free(records *all);
+/* Removes demonstrations whose score is known to be lower; how many. */
+size_t records_drop_below(records *all, double least);
 
 /* Adds the prompt of a line. NULL, or what is wrong. */
 const char *records_add_prompt(records *all, const json_t *line);

@@ -152,6 +152,18 @@ json chat/metrics.jsonl stage step=1200 held_out_loss
 head -1 chat/metrics.jsonl >first
 json first stage step=0 held_out_loss
 [ "$(sed 's/.*"held_out_loss":\([0-9]*\).*/\1/' first)" -gt 1 ] && tail -1 chat/metrics.jsonl | grep -q '"held_out_loss":0\.[0-2]' || fail "sft: the held-out loss does not fall: $(cat first; tail -1 chat/metrics.jsonl)"
+# Files mixed by weight: three good ones are three quarters of an epoch; and what is worth little is left out.
+sed 's/}$/, "score": 0.1}/' demos.jsonl >poor.jsonl
+head -3 demos.jsonl | sed 's/}$/, "score": 0.9}/' >good.jsonl
+expect 0 - sft --model base --data good.jsonl --data poor.jsonl --weight 3 --weight 1 --epochs 2 --batch 4 --out mixed --quiet
+grep -q '"steps":2,' out || fail "sft --weight: 3 to 1 of 3 good ones is not 4 an epoch: $(cat out)"
+expect 0 "16 demonstrations with a lower score than 0.5 are left out" sft --model base --data good.jsonl --data poor.jsonl --least-score 0.5 --epochs 1 --batch 4 --out good
+grep -q '"examples":3,' out || fail "sft --least-score: $(cat out)"
+expect 2 "weight is needed for each of the 2 files" sft --model base --data good.jsonl --data poor.jsonl --weight 3 --out none
+expect 1 "expected a number" sft --model base --data good.jsonl --weight much --out none
+echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
+expect 1 "\"score\" is not a number" sft --model base --data score.bad --out none
+resumes mixed-more TERM sft --model base --data good.jsonl --data poor.jsonl --weight 3 --weight 1 --epochs 300 --batch 4 --save-every 10
 resumes helpful INT reward --model chat --data pairs.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl
 json out held_out.accuracy held_out.longer_wins held_out.by_rating.better.accuracy
 cp out helpful.out
