@@ -91,9 +91,10 @@ json_t *judge_arm(loop *l)
     judged j = {.reward = NULL};
     llama2_rollouts *answers = NULL;
     json_t *line = NULL;
-    if (load_judges(l) && (p->reference || load_sft(l, &p->reference)) && evaluation_answers(p, p->model, &answers) &&
+    if (load_judges(l) && (p->reference || load_sft(l, &p->reference)) &&
+        evaluation_answers(p, p->model, 1, &answers) &&
         app_try(&p->app, llama2_rollouts_save(answers, state_path(l, path, "%s/answers", step->name)), "saving") &&
-        judge_step(l, step, &j) && write_scores(l, &j))
+        judge_step(l, step, ANSWERS, &j) && write_scores(l, &j))
         line = figures(p, &j);
     if (line) app_put(line, "kl", j.o.kl); /* to the SFT model */
     llama2_rollouts_free(answers);

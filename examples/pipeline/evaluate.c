@@ -17,13 +17,14 @@ static double mean_kl(const llama2_rollouts_view *v)
     return sum / v->n_samples;
 }
 
-bool evaluation_answers(pipeline *p, llama2_model *model, llama2_rollouts **out)
+bool evaluation_answers(pipeline *p, llama2_model *model, double temperature, llama2_rollouts **out)
 {
     size_t n = p->evaluation.tokens.n, *index = all_prompts(&p->evaluation);
     llama2_batch batch;
     llama2_rollout_options ro;
     llama2_rollout_options_init(&ro, sizeof ro);
     ro.max_new_tokens = (int32_t)p->set.max_new_tokens;
+    ro.temperature = temperature;
     ro.seed = p->app.args.seed + 81; /* the same for each stage: a paired comparison */
     bool ok = prompts_batch(&p->app, &p->evaluation, index, n, &batch) && llama2_rollout(model, &batch, &ro, out) >= 0;
     free(index);
@@ -74,7 +75,7 @@ bool judge_answers(pipeline *p, llama2_rollouts *r, const char *name, outcome *o
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name)
 {
     llama2_rollouts *r = NULL;
-    bool ok = evaluation_answers(p, model, &r) && judge_answers(p, r, name, &p->outcomes[stage]);
+    bool ok = evaluation_answers(p, model, 1, &r) && judge_answers(p, r, name, &p->outcomes[stage]);
     llama2_rollouts_free(r);
     return ok;
 }

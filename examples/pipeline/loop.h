@@ -61,7 +61,8 @@ typedef struct judged {
 enum { TOPIC_ALL = -1, TOPIC_HELPFUL, TOPIC_SAFETY };
 
 /* loop_evaluate.c: answers that a step has left, judged; by p->rewards too, where there are some. */
-bool judge_step(loop *l, const loop_step *step, judged *out);
+extern const char *const ANSWERS, *const COLD_ANSWERS; /* at temperature 1 and near 0: their files */
+bool judge_step(loop *l, const loop_step *step, const char *file, judged *out);
 void judged_free(judged *j);
 /* How often own is above other, a tie half; over prompts of a topic. */
 rate win_rate(const pipeline *p, const double *own, const double *other, int topic);

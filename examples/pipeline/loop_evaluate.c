@@ -24,13 +24,16 @@ static double *copy_scores(const float *scores, size_t n)
     return copy;
 }
 
-bool judge_step(loop *l, const loop_step *step, judged *out)
+const char *const ANSWERS = "answers", *const COLD_ANSWERS = "cold-answers";
+static const double COLD = 0.1;
+
+bool judge_step(loop *l, const loop_step *step, const char *file, judged *out)
 {
     pipeline *p = l->p;
     char path[4096];
     llama2_rollouts_view v = {.struct_size = sizeof v};
     llama2_rollouts *r = NULL;
-    bool ok = app_try(&p->app, llama2_rollouts_load(p->app.ctx, state_path(l, path, "%s/answers", step->name), &r),
+    bool ok = app_try(&p->app, llama2_rollouts_load(p->app.ctx, state_path(l, path, "%s/%s", step->name, file), &r),
                       "answers") &&
               judge_answers(p, r, step->evaluates, &out->o) &&
               app_try(&p->app, llama2_rollouts_view_get(r, &v), "answers");
@@ -80,28 +83,43 @@ static json_t *line_of(loop *l, const judged *own, const judged *sft, bool has_r
     return line;
 }
 
-/* The answers stay: the report judges those of all versions alike, by the last reward models. */
+static bool answer(loop *l, double temperature, const char *file)
+{
+    pipeline *p = l->p;
+    char path[4096];
+    llama2_rollouts *r = NULL;
+    bool ok =
+        evaluation_answers(p, p->model, temperature, &r) &&
+        app_try(&p->app, llama2_rollouts_save(r, state_path(l, path, "%s/%s", l->steps[l->at].name, file)), "saving");
+    llama2_rollouts_free(r);
+    return ok;
+}
+
+/* The answers stay: the report judges those of all versions alike, by the last reward models. Cold answers, near the
+ * most likely ones, are those of what a model knows: at temperature 1 a model gains by being surer of what it says,
+ * right or wrong, and fine-tuning on samples at a lower temperature makes it so. */
 bool step_evaluate(loop *l)
 {
     pipeline *p = l->p;
     const loop_step *s = &l->steps[l->at];
-    char path[4096];
-    judged own = {.reward = NULL}, sft = {.reward = NULL};
-    llama2_rollouts *r = NULL;
+    judged own = {.reward = NULL}, sft = {.reward = NULL}, cold = {.reward = NULL}, cold_sft = {.reward = NULL};
     bool has_rewards = s->version > 0;
-    bool ok = newest_model(l, 0, &p->model) && (!has_rewards || load_rewards(l, s->version)) &&
-              evaluation_answers(p, p->model, &r) &&
-              app_try(&p->app, llama2_rollouts_save(r, state_path(l, path, "%s/answers", s->name)), "saving") &&
-              judge_step(l, s, &own) && judge_step(l, first_evaluation(l), &sft);
+    bool ok = newest_model(l, 0, &p->model) && (!has_rewards || load_rewards(l, s->version)) && answer(l, 1, ANSWERS) &&
+              answer(l, COLD, COLD_ANSWERS) && judge_step(l, s, ANSWERS, &own) &&
+              judge_step(l, first_evaluation(l), ANSWERS, &sft) && judge_step(l, s, COLD_ANSWERS, &cold) &&
+              judge_step(l, first_evaluation(l), COLD_ANSWERS, &cold_sft);
     if (ok) {
         json_t *line = line_of(l, &own, &sft, has_rewards);
+        app_put(line, "cold_gold", cold.o.gold);
+        app_put(line, "cold_win_rate", win_rate(p, cold.o.scores, cold_sft.o.scores, TOPIC_ALL).mean);
         if (!p->app.args.quiet)
-            fprintf(stderr, "%s: gold score %.3f, wins over %s %.3f\n", s->evaluates, own.o.gold, sft.o.stage,
-                    json_real_value(json_object_get(line, "win_rate")));
+            fprintf(stderr, "%s: gold score %.3f (%.3f at temperature %g), wins over %s %.3f\n", s->evaluates,
+                    own.o.gold, cold.o.gold, COLD, sft.o.stage, json_real_value(json_object_get(line, "win_rate")));
         ok = jsonl_append(p->metrics, line) || app_fail(&p->app, "metrics.jsonl could not be written");
     }
     judged_free(&own);
     judged_free(&sft);
-    llama2_rollouts_free(r);
+    judged_free(&cold);
+    judged_free(&cold_sft);
     return ok;
 }

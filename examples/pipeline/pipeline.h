@@ -130,7 +130,7 @@ bool stage_controls(pipeline *p);
 bool evaluate(pipeline *p, llama2_model *model, int stage, const char *name);
 /* Its two halves: one answer to each prompt; what the judge, and the reward models and the reference where there are
  * some, say of them. */
-bool evaluation_answers(pipeline *p, llama2_model *model, llama2_rollouts **answers);
+bool evaluation_answers(pipeline *p, llama2_model *model, double temperature, llama2_rollouts **answers);
 bool judge_answers(pipeline *p, llama2_rollouts *answers, const char *name, outcome *out);
 void outcome_free(outcome *o);
 

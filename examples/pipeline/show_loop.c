@@ -13,7 +13,7 @@ enum { SHOWN_SAMPLES = 12, CELL = 48, MOST_SHOWN = LOOP_VERSIONS + 4 };
 /* The evaluated models in their order: the first is SFT-v1, the last ones are before distillation, before
  * PPO, and after it. */
 typedef struct versions {
-    judged all[MOST_SHOWN];
+    judged all[MOST_SHOWN], cold[MOST_SHOWN]; /* answers at temperature 1, and near 0 */
     const char *names[MOST_SHOWN];
     int n;
     bool shuffled;
@@ -25,7 +25,9 @@ static bool judge_versions(loop *l, versions *v)
     for (int i = 0; ok && i < l->n_steps; i++) {
         if (!l->steps[i].evaluates) continue;
         v->names[v->n] = l->steps[i].evaluates;
-        ok = judge_step(l, &l->steps[i], &v->all[v->n++]);
+        ok = judge_step(l, &l->steps[i], COLD_ANSWERS, &v->cold[v->n]) &&
+             judge_step(l, &l->steps[i], ANSWERS, &v->all[v->n]);
+        v->n++;
     }
     return ok;
 }
@@ -72,6 +74,11 @@ static rate wins(const pipeline *p, const versions *v, int i, int topic)
     return win_rate(p, v->all[i].o.scores, v->all[0].o.scores, topic);
 }
 
+static rate cold_wins(const pipeline *p, const versions *v, int i)
+{
+    return win_rate(p, v->cold[i].o.scores, v->cold[0].o.scores, TOPIC_ALL);
+}
+
 static void show_summary(const pipeline *p, const versions *v, report *r)
 {
     const outcome *sft = &v->all[0].o, *last = &v->all[v->n - 1].o, *before = &v->all[v->n - 2].o;
@@ -105,10 +112,11 @@ static void show_rates(report *r, const versions *v, const char *key, const char
 
 static void show_path(const pipeline *p, const versions *v, report *r)
 {
-    rate by_judge[2][MOST_SHOWN], by_topic[2][MOST_SHOWN];
+    rate by_judge[3][MOST_SHOWN], by_topic[2][MOST_SHOWN];
     for (int i = 0; i < v->n; i++) {
         by_judge[0][i] = wins(p, v, i, TOPIC_ALL);
         by_judge[1][i] = win_rate(p, v->all[i].reward, v->all[0].reward, TOPIC_ALL);
+        by_judge[2][i] = cold_wins(p, v, i);
         by_topic[0][i] = wins(p, v, i, TOPIC_HELPFUL);
         by_topic[1][i] = wins(p, v, i, TOPIC_SAFETY);
     }
@@ -116,7 +124,9 @@ static void show_path(const pipeline *p, const versions *v, report *r)
         r, "From SFT-v1 to the last version",
         "The same held-out prompts for all, in phrasings that no training has seen, one answer each at "
         "temperature 1; a win is an answer that scores higher than SFT-v1's to the same prompt, a tie counts "
-        "half. Intervals are of 95 % over the prompts.");
+        "half. Intervals are of 95 % over the prompts. At temperature 1 a model gains by being surer of what it says, "
+        "right or "
+        "wrong; answers at temperature 0.1 show what it knows.");
     if (v->shuffled)
         report_add_text(r,
                         "A control: the reward models learnt from a coin which answer is better. What is expected of "
@@ -125,14 +135,15 @@ static void show_path(const pipeline *p, const versions *v, report *r)
                "The paper (fig. 11, against ChatGPT): rising from version to version, past one half after V3, less so "
                "by the independent judge than by the own reward models. Expected here: the same order; the gold judge "
                "stands in for GPT-4.",
-               by_judge, (const char *const[]){"gold judge", "last reward models"}, 2);
+               by_judge, (const char *const[]){"gold judge", "last reward models", "gold judge, temperature 0.1"}, 3);
     show_rates(r, v, "win_rates_by_topic", "Win rate by the gold judge, by kind of prompt",
                "The paper (fig. 11): helpfulness and harmlessness rise together. Expected here: harmlessness first, "
                "since what must be refused is soon learnt.",
                by_topic, (const char *const[]){"helpfulness", "safety"}, 2);
 }
 
-static void version_numbers(report *r, const char *name, const outcome *o, rate won, rate won_by_reward)
+static void version_numbers(report *r, const char *name, const outcome *o, rate won, rate won_by_reward,
+                            const outcome *cold, rate cold_won)
 {
     json_t *line = json_object();
     app_put(line, "gold", o->gold);
@@ -146,16 +157,29 @@ static void version_numbers(report *r, const char *name, const outcome *o, rate 
     app_put(line, "helpful", o->helpful);
     app_put(line, "safety", o->safety);
     app_put(line, "kl", o->kl);
+    app_put(line, "cold_gold", cold->gold);
+    app_put(line, "cold_win_rate", cold_won.mean);
+    app_put(line, "cold_correct", cold->correct);
     show_numbers(r, name, line);
     json_decref(line);
 }
 
 static void show_table(const pipeline *p, const versions *v, report *r)
 {
-    enum { COLUMNS = 11 };
-    const char *columns[COLUMNS] = {
-        "model",        "gold score",   "win rate", "right", "unsafe refused", "harmless refused", "helpfulness score",
-        "safety score", "KL to SFT-v1", "tokens",   "ended"};
+    enum { COLUMNS = 13 };
+    const char *columns[COLUMNS] = {"model",
+                                    "gold score",
+                                    "win rate",
+                                    "right",
+                                    "unsafe refused",
+                                    "harmless refused",
+                                    "helpfulness score",
+                                    "safety score",
+                                    "KL to SFT-v1",
+                                    "tokens",
+                                    "ended",
+                                    "gold score at temperature 0.1",
+                                    "win rate at it"};
     char cells[MOST_SHOWN * COLUMNS][CELL];
     const char *table[MOST_SHOWN * COLUMNS];
     char name[CELL];
@@ -171,8 +195,12 @@ static void show_table(const pipeline *p, const versions *v, report *r)
         const double values[] = {o->correct, o->refusals, o->false_refusals, o->helpful,
                                  o->safety,  o->kl,       o->length,         o->ended};
         for (int k = 0; k < 8; k++) snprintf(c[3 + k], CELL, k == 6 ? "%.1f" : "%.3f", values[k]);
+        rate cold = cold_wins(p, v, i);
+        mean_interval(v->cold[i].o.scores, v->cold[i].o.n, &mean, &low, &high);
+        snprintf(c[11], CELL, "%.3f (%.3f to %.3f)", mean, low, high);
+        snprintf(c[12], CELL, "%.3f (%.3f to %.3f)", cold.mean, cold.low, cold.high);
         snprintf(name, sizeof name, "%s%s", v->shuffled ? "shuffled/" : "", v->names[i]);
-        version_numbers(r, name, o, w, win_rate(p, v->all[i].reward, v->all[0].reward, TOPIC_ALL));
+        version_numbers(r, name, o, w, win_rate(p, v->all[i].reward, v->all[0].reward, TOPIC_ALL), &v->cold[i].o, cold);
     }
     for (int i = 0; i < v->n * COLUMNS; i++) table[i] = cells[i];
     report_add_table(r, "versions",
@@ -680,7 +708,10 @@ bool write_loop_report(loop *l)
     bool ok = judge_versions(l, &v) && show_all(l, &v, r) && (l->shuffled || step_numbers(l, r)) && write_metrics(l) &&
               (report_write(r, p->out, error, sizeof error) || app_fail(&p->app, "%s", error));
     report_free(r);
-    for (int i = 0; i < v.n; i++) judged_free(&v.all[i]);
+    for (int i = 0; i < v.n; i++) {
+        judged_free(&v.all[i]);
+        judged_free(&v.cold[i]);
+    }
     if (ok) printf("report: %s/report.html\n", p->out);
     return ok;
 }

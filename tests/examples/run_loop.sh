@@ -63,7 +63,7 @@ expect 1 "there is no" $settings --out nothing --resume
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
 expect 0 - $settings --out whole --quiet
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
-json whole/metrics.jsonl stage model=\"V2\" gold win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
+json whole/metrics.jsonl stage model=\"V2\" gold cold_gold cold_win_rate win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
 json whole/state/sample-2/sampled.json version=2 temperature n best median
 json whole/state/gatt-2/kept.jsonl stage=\"gatt/kept\" model figures turn dialogues kept right
 [ "$(grep -c "" whole/state/gatt-2/kept.jsonl)" -eq 18 ] || fail "GAtt is not measured on three models, twice, in three turns: $(cat whole/state/gatt-2/kept.jsonl)"
