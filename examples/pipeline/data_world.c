@@ -105,9 +105,11 @@ static void loop_settings(pipeline_settings *s)
     s->sampled_pairs = 1800;
     s->reward_batch = 8;
     s->reward_lr = 5e-4;
+    s->reward_epochs = 2;
     s->tune_prompts = 64;
-    s->reject_prompts = 250;
-    s->reject_shift = 125;
+    s->reject_prompts = 96;
+    s->reject_shift = 48;
+    s->replay_prompts = 800;
     s->reject_temperature = 0.6; /* of the ablations: what the loop comes to */
     s->ppo_iterations = 60;
     s->ppo_lr = 1e-4;
@@ -136,6 +138,7 @@ static void real_settings(pipeline_settings *s)
     s->reject_prompts = 64;
     s->reject_samples = 4;
     s->reject_shift = 32;
+    s->replay_prompts = 64;
     s->reject_lr = 2e-5;
     s->ppo_iterations = 8;
     s->ppo_batch = 64;
@@ -189,6 +192,7 @@ static void tiny_settings(pipeline_settings *s)
     s->reject_prompts = 24;
     s->reject_samples = 4;
     s->reject_shift = 12;
+    s->replay_prompts = 24;
     s->ppo_iterations = 12;
     s->ppo_batch = 8;
     s->ppo_minibatch = 4;
@@ -267,6 +271,7 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     s->config.ffn_dim = 352;
     s->config.max_seq_len = 192;
     if (size != WORLD_CHAIN) loop_settings(s);
+    if (size == WORLD_ABLATIONS) s->reward_epochs = 1; /* the paper's: what more pairs do is one of the questions */
     if (size == WORLD_TINY_LOOP) tiny_settings(s);
     if (size == WORLD_REAL_MODEL) real_settings(s);
     if (a->args.model) return open_model(a, d, s);

@@ -345,7 +345,7 @@ bool step_gatt(loop *l)
     snprintf(names[0], sizeof names[0], "V%d", version);
     snprintf(names[1], sizeof names[1], "V%d, instructed", version);
     snprintf(names[2], sizeof names[2], "V%d with GAtt", version);
-    bool ok = newest_model(l, 0, &p->model) && measure(l, names[0], lines) && prepare(l, &in_turn) &&
+    bool ok = newest_model(l, 0, &p->model) && open_replay(l) && measure(l, names[0], lines) && prepare(l, &in_turn) &&
               train_on_mixed(l, "instruct", &in_turn, (int64_t)in_turn.n, p->set.sft_epochs, p->set.sft_lr) &&
               measure(l, names[1], lines) && sample_dialogues(l, &dialogues);
     int64_t n = (int64_t)dialogues.n;

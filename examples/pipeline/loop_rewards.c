@@ -1,4 +1,4 @@
-/* Both reward models of a version: from the newest chat model's trunk, on all comparisons so far (section 3.2.2). */
+/* Both reward models of a version: from the SFT model's trunk, on all comparisons so far (section 3.2.2). */
 #include "pipeline/loop.h"
 
 #include <stdlib.h>
@@ -86,7 +86,7 @@ bool step_rewards(loop *l)
     int version = l->steps[l->at].version;
     llama2_reward_model *before[2] = {NULL, NULL};
     json_t *lines[2] = {json_object(), json_object()};
-    bool ok = newest_model(l, 0, &p->model) && (version == 1 || load_rewards(l, version - 1));
+    bool ok = load_sft(l, &p->model) && (version == 1 || load_rewards(l, version - 1));
     for (int which = 0; which < 2; which++) {
         before[which] = p->rewards[which];
         p->rewards[which] = NULL;

@@ -533,6 +533,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
         {"comparisons before any model", "about 1.5e6, open data", "an annotator who is a function", ""},
         {"reward learning rate; pairs a step", "1e-5; 512", "few pairs: with larger steps they teach style, not facts",
          ""},
+        {"reward models: trunk, epochs", "a chat model, 1", "docs/loop.md", ""},
         {"mix of the comparisons", "9 parts of one's own to 1 of open data",
          "all so far, the first ones included: they are few", ""},
         {"samples a prompt (rejection)", "10 .. 100", "what V1 gains from 8 is enough to see; it sets the time", ""},
@@ -569,6 +570,7 @@ static void show_departures(const pipeline *p, const loop *l, report *r)
     snprintf(q++->here, CELL, "%lld", (long long)s->sampled_pairs);
     snprintf(q++->here, CELL, "%zu", p->data.helpful.n + p->data.safety.n);
     snprintf(q++->here, CELL, "%g; %lld", s->reward_lr, (long long)s->reward_batch);
+    snprintf(q++->here, CELL, "SFT-v1, %lld", (long long)s->reward_epochs);
     snprintf(q++->here, CELL, "all so far");
     snprintf(q++->here, CELL, "%lld", (long long)s->reject_samples);
     snprintf(q++->here, CELL, "%lld; %lld", (long long)s->reject_prompts, (long long)s->reject_shift);
@@ -658,7 +660,7 @@ static bool show_all(loop *l, const versions *v, report *r)
     report_section(
         r, "Preferences and reward models",
         "For each version the annotator compares answers of the newest model with those of the one before, and "
-        "both reward models are trained again from the newest model on all comparisons so far.");
+        "both reward models are trained again, from the SFT model, on all comparisons so far.");
     ok = ok && show_accuracies(l, r) && show_comparisons(l, r) && show_gatt(l, r) &&
          show_distill(l, &v->all[v->n - 3], &v->all[v->n - 2], r) && show_ppo(l, r) && show_pretraining(l, r);
     show_samples(p, v, r);

@@ -247,9 +247,35 @@ bool open_chosen(loop *l, int64_t *n)
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    return app_try(&p->app, llama2_pool_load(p->app.ctx, state_path(l, path, "sample-%d/pool", version), &p->pool),
-                   "pool") &&
+    state_path(l, path, "sample-%d/pool", version);
+    return (p->pool || app_try(&p->app, llama2_pool_load(p->app.ctx, path, &p->pool), "pool")) &&
            app_try(&p->app, llama2_pool_count(p->pool, first_chosen(l), version, n), "pool");
+}
+
+bool open_replay(loop *l)
+{
+    pipeline *p = l->p;
+    int version = l->steps[l->at].version;
+    int64_t known = 0;
+    double temperature = 1;
+    size_t n = (size_t)p->set.replay_prompts,
+           first = (size_t)(p->set.reject_prompts + (version - 1) * p->set.reject_shift),
+           *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
+    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
+    llama2_rollouts *r = NULL;
+    llama2_pool_add_options o;
+    llama2_pool_add_options_init(&o, sizeof o);
+    o.version = version;
+    p->pool_metrics.struct_size = sizeof p->pool_metrics;
+    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
+    bool ok = open_chosen(l, &known) && read_temperature(l, &temperature) &&
+              (p->rewards[0] || load_rewards(l, version)) &&
+              sample_scored(l, index, n, temperature, loop_seed(l, 291), &r) &&
+              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool");
+    llama2_rollouts_free(r);
+    free(ids);
+    free(index);
+    return ok;
 }
 
 bool chosen_sample(loop *l, int64_t i, llama2_pool_sample *out)
@@ -302,9 +328,7 @@ bool train_on_mixed(loop *l, const char *label, example_set *fresh, int64_t most
     int64_t n = 0;
     series losses = {0};
     if (fresh->n == 0) return true;
-    bool ok = p->pool
-                  ? app_try(&p->app, llama2_pool_count(p->pool, first_chosen(l), l->steps[l->at].version, &n), "pool")
-                  : open_chosen(l, &n);
+    bool ok = open_chosen(l, &n);
     size_t *order = app_shuffled((size_t)n, loop_seed(l, 281));
     for (int64_t i = 0; ok && i < n && i < most; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};
