@@ -10,7 +10,7 @@
 /* The prompts of a version, new ones for each; those that ask for the ability are left out after the first. */
 static size_t *version_prompts(const pipeline *p, int version, size_t *n)
 {
-    size_t all = (size_t)p->set.replay_prompts / 3, kept = 0,
+    size_t all = (size_t)p->set.replay_prompts / 6, kept = 0,
            *index = choose_prompts(p, p->app.args.seed + 63, (size_t)(version - 1) * all, &all);
     for (size_t i = 0; i < all; i++)
         if (version == 1 || !p->data.sorts(&p->data, false, (size_t)(p->prompts.of[index[i]] - p->data.prompts.items)))
@@ -70,7 +70,7 @@ static bool learn_and_judge(loop *l, ablation of, example_set *best)
 static bool sample_best(loop *l, const char *sampler, example_set *out)
 {
     pipeline *p = l->p;
-    size_t n = (size_t)p->set.replay_prompts, *index = choose_prompts(p, p->app.args.seed + 61, 0, &n);
+    size_t n = (size_t)p->set.replay_prompts / 2, *index = choose_prompts(p, p->app.args.seed + 61, 0, &n);
     bool ok = load_chat_model(l, sampler, &p->model) &&
               app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") &&
               add_samples(l, index, n, p->app.args.seed + 62, 1) && best_samples(p, 1, 1, out);

@@ -109,7 +109,7 @@ static void loop_settings(pipeline_settings *s)
     s->tune_prompts = 64;
     s->reject_prompts = 96;
     s->reject_shift = 48;
-    s->replay_prompts = 800;
+    s->replay_prompts = 1600;
     s->reject_temperature = 0.6; /* of the ablations: what the loop comes to */
     s->ppo_iterations = 60;
     s->ppo_lr = 1e-4;

@@ -88,9 +88,9 @@ bool read_collected(loop *l, const char *prefix, int which, int first, int last,
 /* versions.c: what the present version was fine-tuned on: how many samples, and number i; the pool is opened into
  * p->pool, where there is none. */
 bool open_chosen(loop *l, int64_t *n);
-/* The same, and the best of K samples of p->model to more prompts: for a step that teaches something else and is to
- * forget nothing. A version itself learns from too few. */
-bool open_replay(loop *l);
+/* An answer of p->model to each of many prompts, as it gives it, not chosen: learnt beside something else they keep it
+ * where it is. A version's chosen samples are too few for that. */
+bool add_replay(loop *l, example_set *out);
 bool chosen_sample(loop *l, int64_t i, llama2_pool_sample *out);
 /* The place of a prompt among p->prompts. */
 size_t prompt_of(const pipeline *p, uint64_t id);

@@ -122,7 +122,7 @@ bool step_distill(loop *l)
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version) &&
               prompts_encode(&p->app, p->data.tokenizer, &a.bare, room, &a.bare_set) &&
               prompts_encode(&p->app, p->data.tokenizer, &a.preprompted, room, &a.preprompted_set) &&
-              gate(l, &a, &kept, lines) && open_replay(l) &&
+              gate(l, &a, &kept, lines) && add_replay(l, &kept) &&
               train_on_mixed(l, "distill", &kept, INT64_MAX, p->set.reject_epochs, p->set.reject_lr) &&
               save_chat_model(l, p->model);
     close_adversarial(&a);

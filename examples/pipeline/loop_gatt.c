@@ -335,22 +335,33 @@ static bool sample_dialogues(loop *l, example_set *out)
     return ok;
 }
 
+static void add_examples(example_set *to, const example_set *from)
+{
+    for (size_t i = 0; i < from->n; i++)
+        examples_add(to, from->items[i].tokens, from->items[i].weights, 0, from->items[i].n);
+}
+
 bool step_gatt(loop *l)
 {
     pipeline *p = l->p;
     char names[3][32];
     int version = l->steps[l->at].version;
     json_t *lines = json_array();
-    example_set in_turn = {0}, dialogues = {0};
+    example_set replay = {0}, in_turn = {0}, dialogues = {0};
     snprintf(names[0], sizeof names[0], "V%d", version);
     snprintf(names[1], sizeof names[1], "V%d, instructed", version);
     snprintf(names[2], sizeof names[2], "V%d with GAtt", version);
-    bool ok = newest_model(l, 0, &p->model) && open_replay(l) && measure(l, names[0], lines) && prepare(l, &in_turn) &&
-              train_on_mixed(l, "instruct", &in_turn, (int64_t)in_turn.n, p->set.sft_epochs, p->set.sft_lr) &&
-              measure(l, names[1], lines) && sample_dialogues(l, &dialogues);
-    int64_t n = (int64_t)dialogues.n;
+    bool ok =
+        newest_model(l, 0, &p->model) && add_replay(l, &replay) && measure(l, names[0], lines) && prepare(l, &in_turn);
+    int64_t n = (int64_t)in_turn.n;
+    add_examples(&in_turn, &replay);
+    ok = ok && train_on_mixed(l, "instruct", &in_turn, n, p->set.sft_epochs, p->set.sft_lr) &&
+         measure(l, names[1], lines) && sample_dialogues(l, &dialogues);
+    n = (int64_t)dialogues.n;
+    add_examples(&dialogues, &replay);
     ok = ok && train_on_mixed(l, "gatt", &dialogues, n, p->set.reject_epochs, p->set.sft_lr) &&
          measure(l, names[2], lines) && save_chat_model(l, p->model);
+    examples_free(&replay);
     examples_free(&in_turn);
     examples_free(&dialogues);
     if (ok)

@@ -26,7 +26,7 @@ typedef struct pipeline_settings {
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
     /* Of the loop: prompts to choose a temperature on; prompts that a version samples on and the one before has not;
-     * prompts whose best samples are mixed in where something else is taught; steps between checkpoints; dialogues of
+     * prompts whose answers are mixed in where something else is taught; steps between checkpoints; dialogues of
      * Ghost Attention, of at most how many turns, and dialogues to measure it on; prompts to distil. Of the ablations:
      * epochs of an SFT that takes as long as the loop. */
     int64_t tune_prompts, reject_shift, replay_prompts, save_every;

@@ -252,28 +252,24 @@ bool open_chosen(loop *l, int64_t *n)
            app_try(&p->app, llama2_pool_count(p->pool, first_chosen(l), version, n), "pool");
 }
 
-bool open_replay(loop *l)
+bool add_replay(loop *l, example_set *out)
 {
     pipeline *p = l->p;
-    int version = l->steps[l->at].version;
-    int64_t known = 0;
-    double temperature = 1;
-    size_t n = (size_t)p->set.replay_prompts,
-           first = (size_t)(p->set.reject_prompts + (version - 1) * p->set.reject_shift),
-           *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
-    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
+    size_t n = (size_t)p->set.replay_prompts, *index = choose_prompts(p, loop_seed(l, 291), 0, &n);
+    llama2_batch batch;
     llama2_rollouts *r = NULL;
-    llama2_pool_add_options o;
-    llama2_pool_add_options_init(&o, sizeof o);
-    o.version = version;
-    p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
-    bool ok = open_chosen(l, &known) && read_temperature(l, &temperature) &&
-              (p->rewards[0] || load_rewards(l, version)) &&
-              sample_scored(l, index, n, temperature, loop_seed(l, 291), &r) &&
-              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool");
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    llama2_rollout_options o;
+    llama2_rollout_options_init(&o, sizeof o);
+    o.max_new_tokens = (int32_t)p->set.max_new_tokens;
+    o.seed = loop_seed(l, 292);
+    bool ok = prompts_batch(&p->app, &p->prompts, index, n, &batch) &&
+              app_try(&p->app, llama2_rollout(p->model, &batch, &o, &r), "sampling") &&
+              app_try(&p->app, llama2_rollouts_view_get(r, &v), "sampling");
+    for (int32_t i = 0; ok && i < v.n_samples; i++)
+        if (v.ended[i])
+            examples_add(out, v.tokens + v.offsets[i], NULL, v.prompt_lengths[i], v.offsets[i + 1] - v.offsets[i]);
     llama2_rollouts_free(r);
-    free(ids);
     free(index);
     return ok;
 }

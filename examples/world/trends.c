@@ -121,12 +121,19 @@ static const trend trends[] = {
      RISES},
     {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "before PPO/gold", "", RISES},
     {"the loop beats SFT for as long: gold score", "a control", "V5/gold", "sft-longer/gold", "", RISES},
-    {"preferences of a coin bring nothing: V1 against SFT-v1, gold score", "a control", "shuffled/V1/gold",
-     "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
-    {"nor does V2 gain from a coin", "a control", "shuffled/V2/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
-    {"nor V3", "a control", "shuffled/V3/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
-    {"nor V4", "a control", "shuffled/V4/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
-    {"nor V5", "a control", "shuffled/V5/gold", "shuffled/SFT-v1/gold", "", DOES_NOT_RISE},
+    {"V5 is better than SFT-v1 at temperature 0.1: gold score", "not stated", "V5/cold_gold", "SFT-v1/cold_gold", "",
+     RISES},
+    {"PPO adds at temperature 0.1", "not stated", "V5/cold_gold", "before PPO/cold_gold", "", RISES},
+    {"V1 is better than with preferences of a coin: gold score", "a control", "V1/gold", "shuffled/V1/gold", "", RISES},
+    {"V3 is better than with preferences of a coin", "a control", "V3/gold", "shuffled/V3/gold", "", RISES},
+    {"V5 is better than with preferences of a coin", "a control", "V5/gold", "shuffled/V5/gold", "", RISES},
+    {"preferences of a coin bring nothing: V1 against SFT-v1, temperature 0.1", "a control", "shuffled/V1/cold_gold",
+     "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
+    {"nor does V2 gain from a coin", "a control", "shuffled/V2/cold_gold", "shuffled/SFT-v1/cold_gold", "",
+     DOES_NOT_RISE},
+    {"nor V3", "a control", "shuffled/V3/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
+    {"nor V4", "a control", "shuffled/V4/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
+    {"nor V5", "a control", "shuffled/V5/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
     {"helpfulness scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/helpful", "SFT-v1/helpful", "", RISES},
     {"safety scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/safety", "SFT-v1/safety", "", RISES},
     {"context distillation raises the safety score", "rising (fig. 16)", "distill/before PPO/safety",
@@ -280,9 +287,10 @@ static void show_distance(report *r)
 
 static void show_path(report *r)
 {
-    static const char *const columns[] = {"model",          "gold score",       "win rate",    "right",
-                                          "unsafe refused", "harmless refused", "KL to SFT-v1"};
-    static const char *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals", "kl"};
+    static const char *const columns[] = {
+        "model",          "gold score",       "win rate",     "right",
+        "unsafe refused", "harmless refused", "KL to SFT-v1", "gold score at temperature 0.1"};
+    static const char *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals", "kl", "cold_gold"};
     char text[256];
     int steps = 0, falls = count_falls(&steps);
     cells table = {.n = 0};
@@ -295,15 +303,16 @@ static void show_path(report *r)
     report_section(r, "From SFT-v1 to the last version", text);
     for (size_t i = 0; i < n_models; i++) {
         cells_put(&table, "%s", models[i]);
-        for (int k = 0; k < 6; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
+        for (int k = 0; k < 7; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
         add_point(c, 0, "gold judge", 0, named("%s/win_rate", models[i]));
         add_point(c, 1, "last reward models", 0, named("%s/win_rate_by_reward", models[i]));
+        add_point(c, 2, "gold judge, temperature 0.1", 0, named("%s/cold_win_rate", models[i]));
     }
     report_add_bars(r, "win_rates",
                     "The paper (fig. 11, against ChatGPT): rising from version to version, less so by the independent "
                     "judge than by the own reward models.",
                     &(plot_options){.title = "Win rate against SFT-v1"}, (const char *const *)models, c->series, c->n);
-    cells_show(&table, r, "versions", "Means over the runs", columns, 7);
+    cells_show(&table, r, "versions", "Means over the runs", columns, 8);
     report_add_number(r, "falls", falls);
     free(c);
     show_distance(r);

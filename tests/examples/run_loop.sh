@@ -149,7 +149,7 @@ expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --
 expect 0 - --iterations 2 --tiny --threads 1 --seed 4 --out other --quiet
 "$bin/llama2-world-trends" trends whole/report.json coin/report.json other/report.json >out 2>err || fail "llama2-world-trends: $(cat err)"
 grep -q "V1 is better than SFT-v1: win rate  *[-+][0-9.]* (" out || fail "no interval of two seeds: $(cat out)"
-grep -q "preferences of a coin bring nothing.*one run: no interval" out || fail "an interval of one run: $(cat out)"
+grep -q "preferences of a coin bring nothing.* one run: no interval" out || fail "an interval of one run: $(cat out)"
 grep -q "2 seeds" trends/report.html || fail "two runs of a seed are not one: $(grep seeds trends/report.html)"
 for words in trends win_rates versions best_of_n temperatures accuracy gatt distill; do
     grep -q "\"name\": \"$words\"" trends/report.json || fail "the report of several runs has no $words"
