@@ -5,8 +5,10 @@
 
 void show_small(results *all)
 {
-    static const char *const arms[] = {"small-before", "small-own", "small-from-large"},
-                             *const names[] = {"after SFT", "its own samples", "the larger model's samples"};
+    static const char *const arms[] = {"small-before", "small-own", "small-from-large"}, *const names[] = {
+                                                                                             "after SFT",
+                                                                                             "its own samples",
+                                                                                             "the larger one's"};
     rate gold_of[3];
     report_section(all->r, "A small model trained on a larger one's samples",
                    "The small chat model learns the best of 8 samples of the same prompts, chosen by the same reward "

@@ -159,7 +159,7 @@ void show_quality(results *all)
 
 void show_longer(results *all)
 {
-    static const char *const arms[] = {"many-mixed", "sft-longer"}, *const names[] = {"two epochs",
+    static const char *const arms[] = {"many-mixed", "sft-longer"}, *const names[] = {"many mixed",
                                                                                       "as long as the loop"};
     rate gold_of[2];
     report_section(all->r, "SFT for as long as the loop takes",
