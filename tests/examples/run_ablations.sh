@@ -2,29 +2,7 @@
 # llama2-pipeline --ablations: every arm is there and is what its name says; a run that was killed at several moments ends with the bits of one at a stretch.
 #
 #     run_ablations.sh BIN CHECK_JSON
-set -u
-bin=$1 check=$2
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failures=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failures=$((failures + 1))
-}
-
-# expect STATUS WORDS ARGUMENTS...: exit status, and words on standard error (or - for none asked).
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$bin/llama2-pipeline" "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$status" ] || { fail "llama2-pipeline $*: exit status $got, expected $status"; cat err >&2; }
-    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-pipeline $*: no \"$words\" on standard error"; cat err >&2; }
-}
-
-json() { "$check" "$@" || fail "json: $*"; }
+. "$(dirname "$0")/expect.sh"
 
 # kill_at FILE ARGUMENTS...: runs until cut/state/FILE is there, and kills the run.
 kill_at() {

@@ -1,0 +1,30 @@
+# What the tests of llama2-pipeline begin with; they are called with BIN CHECK_JSON, and run in a folder of their own.
+set -u
+bin=$1 check=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect STATUS WORDS ARGUMENTS...: exit status, and words on standard error (or - for none asked).
+expect() {
+    status=$1 words=$2
+    shift 2
+    "$bin/llama2-pipeline" "$@" >out 2>err </dev/null
+    got=$?
+    [ $got -eq "$status" ] || { fail "llama2-pipeline $*: exit status $got, expected $status"; cat err >&2; }
+    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-pipeline $*: no \"$words\" on standard error"; cat err >&2; }
+}
+
+json() { "$check" "$@" || fail "json: $*"; }
+
+# differ FILE FILE WORDS: both are there, and are not the same.
+differ() {
+    cmp -s "$1" "$2"
+    [ $? -eq 1 ] || fail "$3"
+}
