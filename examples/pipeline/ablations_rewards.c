@@ -25,7 +25,7 @@ bool step_small_pretrain(loop *l)
 bool step_small_sft(loop *l)
 {
     series losses = {0};
-    bool ok = load_chat_model(l, "small-pretrain", &l->p->model) && fine_tune(l->p, "small-sft", &losses) &&
+    bool ok = load_step_model(l, "small-pretrain", &l->p->model) && fine_tune(l->p, "small-sft", &losses) &&
               save_chat_model(l, l->p->model);
     series_free(&losses);
     return ok;
@@ -71,7 +71,7 @@ bool step_reward_arm(loop *l)
         ok = pairs_encode(&p->app, p->data.tokenizer, &all[i], p->set.max_tokens, arm->margin, i == 0, &sets[i]);
     size_t *order = app_shuffled(sets[0].n, p->app.args.seed + 51), n = (size_t)((double)sets[0].n * arm->share);
     p->set.safety_weight = arm->auxiliary;
-    ok = ok && load_chat_model(l, arm->small ? "small-sft" : "sft", &p->model) &&
+    ok = ok && load_step_model(l, arm->small ? "small-sft" : "sft", &p->model) &&
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, p->model, NULL, &p->rewards[arm->which]),
                  "reward model") &&
          app_try(&p->app,

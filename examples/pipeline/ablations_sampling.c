@@ -51,7 +51,7 @@ static bool best_samples(pipeline *p, int32_t first, int32_t last, example_set *
 }
 
 /* p->model learns them, if there are some, and is judged. */
-static bool learn_and_judge(loop *l, ablation of, example_set *best)
+static bool learn_and_judge(loop *l, ablation of, const example_set *best)
 {
     pipeline *p = l->p;
     const char *name = l->steps[l->at].name;
@@ -63,7 +63,6 @@ static bool learn_and_judge(loop *l, ablation of, example_set *best)
         json_object_set_new(line, "learnt", json_integer((json_int_t)best->n * p->set.reject_epochs));
     }
     series_free(&losses);
-    examples_free(best);
     return line && ablation_result(l, of, name, line);
 }
 
@@ -71,7 +70,7 @@ static bool sample_best(loop *l, const char *sampler, example_set *out)
 {
     pipeline *p = l->p;
     size_t n = (size_t)p->set.replay_prompts / 2, *index = choose_prompts(p, p->app.args.seed + 61, 0, &n);
-    bool ok = load_chat_model(l, sampler, &p->model) &&
+    bool ok = load_step_model(l, sampler, &p->model) &&
               app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") &&
               add_samples(l, index, n, p->app.args.seed + 62, 1) && best_samples(p, 1, 1, out);
     llama2_model_free(p->model);
@@ -84,9 +83,9 @@ bool step_small_arm(loop *l)
 {
     const small_arm *arm = &small_arms[l->steps[l->at].version];
     example_set best = {0};
-    bool ok = (!arm->sampler || sample_best(l, arm->sampler, &best)) && load_chat_model(l, "small-sft", &l->p->model) &&
+    bool ok = (!arm->sampler || sample_best(l, arm->sampler, &best)) && load_step_model(l, "small-sft", &l->p->model) &&
               learn_and_judge(l, SMALL, &best);
-    if (!ok) examples_free(&best);
+    examples_free(&best);
     return ok;
 }
 
@@ -98,7 +97,7 @@ bool step_pool_arm(loop *l)
     example_set best = {0};
     size_t n, *index = version_prompts(p, arm->version, &n);
     state_path(l, path, "%s/pool", arm->from);
-    bool ok = load_chat_model(l, arm->from, &p->model) &&
+    bool ok = load_step_model(l, arm->from, &p->model) &&
               app_try(&p->app,
                       arm->version == 1 ? llama2_pool_create(p->app.ctx, &p->pool)
                                         : llama2_pool_load(p->app.ctx, path, &p->pool),
@@ -106,7 +105,7 @@ bool step_pool_arm(loop *l)
               add_samples(l, index, n, p->app.args.seed + 64 + (uint64_t)arm->version, arm->version) &&
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", arm->name)), "pool") &&
               best_samples(p, arm->own ? arm->version : 1, arm->version, &best) && learn_and_judge(l, POOLS, &best);
-    if (!ok) examples_free(&best);
+    examples_free(&best);
     free(index);
     return ok;
 }

@@ -106,7 +106,7 @@ bool step_sft_arm(loop *l)
     const sft_arm *arm = &sft_arms[step->version];
     sources s = {.n = {0, 0}};
     int64_t draws = 0;
-    bool ok = load_chat_model(l, "pretrain", &p->model) && choose(p, arm, &s, &draws) && train(p, arm->name, &s, draws);
+    bool ok = load_step_model(l, "pretrain", &p->model) && choose(p, arm, &s, &draws) && train(p, arm->name, &s, draws);
     json_t *line = ok ? judge_arm(l) : NULL;
     if (line) {
         json_object_set_new(line, "examples", json_integer((json_int_t)s.n[0]));

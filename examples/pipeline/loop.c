@@ -62,7 +62,7 @@ const char *newest_name(const loop *l, int back)
     return i < 0 ? NULL : l->steps[i].name;
 }
 
-bool load_chat_model(loop *l, const char *step, llama2_model **out)
+bool load_step_model(loop *l, const char *step, llama2_model **out)
 {
     char path[4096];
     return app_try(&l->p->app, llama2_model_load(l->p->app.ctx, state_path(l, path, "%s/model", step), NULL, out),
@@ -72,12 +72,12 @@ bool load_chat_model(loop *l, const char *step, llama2_model **out)
 bool newest_model(loop *l, int back, llama2_model **out)
 {
     const char *name = newest_name(l, back);
-    return name && load_chat_model(l, name, out);
+    return name && load_step_model(l, name, out);
 }
 
 bool load_sft(loop *l, llama2_model **out)
 {
-    return load_chat_model(l, "sft", out);
+    return load_step_model(l, "sft", out);
 }
 
 /* --model in place of a pretrained one; as fp32, whatever it is stored as. */

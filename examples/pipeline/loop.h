@@ -73,7 +73,7 @@ uint64_t loop_seed(const loop *l, uint64_t purpose);
  * none so early. */
 bool newest_model(loop *l, int back, llama2_model **out);
 /* The model that a step has left. */
-bool load_chat_model(loop *l, const char *step, llama2_model **out);
+bool load_step_model(loop *l, const char *step, llama2_model **out);
 /* The name of its step; NULL: there is none. */
 const char *newest_name(const loop *l, int back);
 bool save_chat_model(loop *l, const llama2_model *model);

@@ -157,6 +157,12 @@ sed 's/}$/, "score": 0.1}/' demos.jsonl >poor.jsonl
 head -3 demos.jsonl | sed 's/}$/, "score": 0.9}/' >good.jsonl
 expect 0 - sft --model base --data good.jsonl --data poor.jsonl --weight 3 --weight 1 --epochs 2 --batch 4 --out mixed --quiet
 grep -q '"steps":2,' out || fail "sft --weight: 3 to 1 of 3 good ones is not 4 an epoch: $(cat out)"
+sed 's/white/green/g' poor.jsonl >other.jsonl
+for first in poor other; do
+    expect 0 - sft --model base --data $first.jsonl --data good.jsonl --weight 0 --weight 1 --epochs 1 --batch 1 --out "weightless-$first" --quiet
+done
+cmp weightless-poor/model.safetensors weightless-other/model.safetensors || fail "sft --weight 0: what the file holds makes a difference"
+cmp -s weightless-poor/model.safetensors base/model.safetensors && fail "sft --weight 0 --weight 1 learns nothing"
 expect 0 "16 demonstrations with a lower score than 0.5 are left out" sft --model base --data good.jsonl --data poor.jsonl --least-score 0.5 --epochs 1 --batch 4 --out good
 grep -q '"examples":3,' out || fail "sft --least-score: $(cat out)"
 expect 2 "weight is needed for each of the 2 files" sft --model base --data good.jsonl --data poor.jsonl --weight 3 --out none

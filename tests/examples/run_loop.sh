@@ -126,6 +126,19 @@ grep -q "2 seeds" trends/report.html || fail "two runs of a seed are not one: $(
 for words in trends win_rates versions best_of_n temperatures accuracy gatt distill; do
     grep -q "\"name\": \"$words\"" trends/report.json || fail "the report of several runs has no $words"
 done
+# Gains of V1 of 10, 12, 14 and 16 points, of V2 over V1 of -4 each; a coin's V1 loses 0.1, whose other numbers do not count: 13 +- 3.182 * 2.582 / 2.
+for seed in 1 2 3 4; do
+    gain=$((8 + 2 * seed))
+    printf '{"numbers": {"seed": %d, "shuffled": 0, "SFT-v1/win_rate": 0.5, "V1/win_rate": 0.%d, "V2/win_rate": 0.%d, "V1/win_rate_low": 0.55, "V2/win_rate_low": 0.5}}' \
+        $seed $((50 + gain)) $((46 + gain)) >made-$seed.json
+    printf '{"numbers": {"seed": %d, "shuffled": 1, "V1/win_rate": 0.9, "shuffled/V1/cold_gold": 0.4, "shuffled/SFT-v1/cold_gold": 0.5}}' $seed >coin-$seed.json
+done
+"$bin/llama2-world-trends" made made-1.json made-2.json made-3.json made-4.json coin-1.json coin-2.json coin-3.json coin-4.json >out 2>err || fail "llama2-world-trends: $(cat err)"
+grep -q "^V1 is better than SFT-v1: win rate  *+13.00 (+8.89 to +17.11) points  *yes$" out || fail "V1's gain: $(head -1 out)"
+grep -q "^V2 is better than V1  *-4.00 (-4.00 to -4.00) points  *no: the reverse$" out || fail "V2's loss: $(sed -n 2p out)"
+grep -q "^preferences of a coin bring nothing.*-0.10 (-0.10 to -0.10)  *no gain beyond the interval$" out || fail "the coin: $(grep coin out)"
+grep -q '"falls": 0' made/report.json || fail "V2 is not below V1's interval in any run: $(grep falls made/report.json)"
+
 refused() { # WORDS FILE...
     words=$1
     shift
