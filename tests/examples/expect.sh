@@ -1,4 +1,4 @@
-# What the tests of llama2-pipeline begin with; they are called with BIN CHECK_JSON, and run in a folder of their own.
+# What the tests of the programs begin with; they are called with BIN CHECK_JSON, and run in a folder of their own.
 set -u
 bin=$1 check=$2
 dir=$(mktemp -d)
@@ -11,14 +11,14 @@ fail() {
     failures=$((failures + 1))
 }
 
-# expect STATUS WORDS ARGUMENTS...: exit status, and words on standard error (or - for none asked).
+# expect STATUS WORDS PROGRAM ARGUMENTS...: exit status, and words on standard error (or - for none asked). Output in out, err.
 expect() {
-    status=$1 words=$2
-    shift 2
-    "$bin/llama2-pipeline" "$@" >out 2>err </dev/null
+    status=$1 words=$2 program=$3
+    shift 3
+    "$bin/llama2-$program" "$@" >out 2>err </dev/null
     got=$?
-    [ $got -eq "$status" ] || { fail "llama2-pipeline $*: exit status $got, expected $status"; cat err >&2; }
-    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-pipeline $*: no \"$words\" on standard error"; cat err >&2; }
+    [ $got -eq "$status" ] || { fail "llama2-$program $*: exit status $got, expected $status"; cat err >&2; }
+    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-$program $*: no \"$words\" on standard error"; cat err >&2; }
 }
 
 json() { "$check" "$@" || fail "json: $*"; }

@@ -25,14 +25,14 @@ kill_at() {
 settings="--ablations --tiny --threads 1 --seed 3"
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-expect 2 "goes without" --ablations --iterations 1
-expect 2 "goes without" --ablations --controls
-expect 2 "goes without" --ablations --data .
-expect 2 "go with --iterations" --ablations --last-version
-expect 1 "there is no" $settings --out nothing --resume
+expect 2 "goes without" pipeline --ablations --iterations 1
+expect 2 "goes without" pipeline --ablations --controls
+expect 2 "goes without" pipeline --ablations --data .
+expect 2 "go with --iterations" pipeline --ablations --last-version
+expect 1 "there is no" pipeline $settings --out nothing --resume
 
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
-expect 0 - $settings --out whole --quiet
+expect 0 - pipeline $settings --out whole --quiet
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
 [ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 46 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
 [ "$(grep -c '"stage":"ablation"' whole/metrics.jsonl)" -eq 41 ] || fail "not one line an arm in metrics.jsonl"
@@ -83,9 +83,9 @@ grep -q "\"stage\":\"ppo\"" whole/state/ppo-32/metrics.jsonl || fail "ppo-32 has
 [ "$(value pool-2 examples)" -gt "$(value own-2 examples)" ] || fail "all versions have not more samples than one"
 [ "$(value back-5 examples)" -gt "$(value pool-4 examples)" ] || fail "V5 has not the samples of all versions"
 [ "$(value many-mixed examples)" -eq 120 ] || fail "many-mixed is not all demonstrations"
-expect 1 "--resume goes on with it" $settings --out whole
-expect 1 "begun with another seed" --ablations --tiny --threads 1 --seed 4 --out whole --resume
-expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --out whole --resume
+expect 1 "--resume goes on with it" pipeline $settings --out whole
+expect 1 "begun with another seed" pipeline --ablations --tiny --threads 1 --seed 4 --out whole --resume
+expect 1 "begun with another seed" pipeline --iterations 1 --tiny --threads 1 --seed 3 --out whole --resume
 
 # --- killed, within and between steps -------------------------------------------------------------------------------------------------
 kill_at manifest.jsonl
@@ -93,7 +93,7 @@ for at in "small-pretrain/checkpoints/*/MANIFEST" margin-none/metrics.jsonl marg
     shuffled-2/pairs.json share-10/metrics.jsonl share-50/answers few-good/result.json sft-longer/metrics.jsonl small-from-large/answers own-3/pool back-5/model/config.json ppo-16/answers; do
     kill_at "$at" --resume
 done
-expect 0 "going on after" $settings --out cut --resume
+expect 0 "going on after" pipeline $settings --out cut --resume
 
 # Everything but times, and the checkpoints, which hold some.
 files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
@@ -108,12 +108,12 @@ sed '/"heading": "Time"/,$d' cut/report.json >report.b
 cmp report.a report.b || fail "another report after a resume"
 
 # The same bits with two threads.
-expect 0 - --ablations --tiny --threads 2 --seed 3 --out threads --quiet
+expect 0 - pipeline --ablations --tiny --threads 2 --seed 3 --out threads --quiet
 for file in $(files whole); do cmp "whole/$file" "threads/$file" || fail "$file: other bytes with two threads"; done
 
 # Beside the loop and its control: each trend finds its numbers, but for what the tiny loop has not.
-expect 0 - --iterations 5 --tiny --threads 1 --seed 3 --out loop --quiet
-expect 0 - --iterations 5 --tiny --threads 1 --seed 3 --out coin --quiet --shuffled
+expect 0 - pipeline --iterations 5 --tiny --threads 1 --seed 3 --out loop --quiet
+expect 0 - pipeline --iterations 5 --tiny --threads 1 --seed 3 --out coin --quiet --shuffled
 "$bin/llama2-world-trends" trends whole/report.json loop/report.json coin/report.json >out 2>err || fail "llama2-world-trends: $(cat err)"
 grep "not measured" out | grep -v "at turn \(4\|6\|20\) \| of 8 against" && fail "a trend has no numbers"
 [ "$(grep -c "one run: no interval" out)" -ge 40 ] || fail "few trends: $(cat out)"

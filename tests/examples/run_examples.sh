@@ -3,29 +3,8 @@
 # killed or interrupted ends with the same bits.
 #
 #     run_examples.sh BIN CHECK_JSON TOKENIZER
-set -u
-bin=$1 check=$2 tokenizer=$3
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failures=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failures=$((failures + 1))
-}
-
-# expect STATUS WORDS PROGRAM ARGUMENTS...: exit status, and words on standard error (or - for none asked). Output in out, err.
-expect() {
-    status=$1 words=$2 program=$3
-    shift 3
-    "$bin/llama2-$program" "$@" >out 2>err </dev/null
-    got=$?
-    [ $got -eq "$status" ] || { fail "llama2-$program $*: exit status $got, expected $status"; cat err >&2; }
-    [ "$words" = - ] || grep -q -- "$words" err || { fail "llama2-$program $*: no \"$words\" on standard error"; cat err >&2; }
-}
-
-json() { "$check" "$@" || fail "json: $*"; }
+. "$(dirname "$0")/expect.sh"
+tokenizer=$3
 
 # What must be equal in metrics.jsonl: everything but time.
 timeless() { sed -e 's/"seconds":[^,}]*//' -e 's/"time\/[a-z]*":[^,}]*//g' "$1"; }

@@ -27,13 +27,13 @@ stop() {
 settings="--iterations 2 --tiny --threads 1 --seed 3"
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-expect 2 "embedded world" --iterations 2 --data .
-expect 2 "go with --iterations" --resume
-expect 2 "goes without --iterations" --controls --iterations 1
-expect 1 "there is no" $settings --out nothing --resume
+expect 2 "embedded world" pipeline --iterations 2 --data .
+expect 2 "go with --iterations" pipeline --resume
+expect 2 "goes without --iterations" pipeline --controls --iterations 1
+expect 1 "there is no" pipeline $settings --out nothing --resume
 
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
-expect 0 - $settings --out whole --quiet
+expect 0 - pipeline $settings --out whole --quiet
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
 json whole/metrics.jsonl stage model=\"V2\" gold cold_gold cold_win_rate win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
 json whole/state/sample-2/sampled.json version=2 temperature n best median
@@ -53,8 +53,8 @@ grep -q '"rejected_by":"sft"' whole/state/collect-2/helpful.jsonl || fail "V2's 
 for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "gatt" "gatt_kept" "distill" "distill_gate" "settings"; do
     grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
 done
-expect 1 "--resume goes on with it" $settings --out whole
-expect 1 "begun with another seed" --iterations 2 --tiny --threads 1 --seed 4 --out whole --resume
+expect 1 "--resume goes on with it" pipeline $settings --out whole
+expect 1 "begun with another seed" pipeline --iterations 2 --tiny --threads 1 --seed 4 --out whole --resume
 
 # --- killed, at the start, within and between steps -----------------------------------------------------------------------------------
 stop KILL cut manifest.jsonl
@@ -67,13 +67,13 @@ for at in "pretrain/checkpoints/*/MANIFEST" sft/metrics.jsonl evaluate/answers c
     # What a step left half-way is not looked at when it begins again.
     [ "$at" = sample-1/pool ] && ! grep -q '"sample-1"' cut/state/manifest.jsonl && head -c 100 whole/state/sample-1/pool >cut/state/sample-1/pool
 done
-expect 0 "going on after" $settings --out cut --resume
+expect 0 "going on after" pipeline $settings --out cut --resume
 for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl gatt-2/metrics.jsonl distill-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
     out=term-${at%%/*}
     stop TERM "$out" "$at"
     [ $got -eq 1 ] || fail "exit status $got after SIGTERM at $at, expected 1"
     grep -q -- "--resume" cut.err || fail "the message after SIGTERM at $at does not say --resume: $(cat cut.err)"
-    expect 0 "going on after" $settings --out "$out" --resume
+    expect 0 "going on after" pipeline $settings --out "$out" --resume
     cmp whole/model/model.safetensors "$out/model/model.safetensors" || fail "another model after SIGTERM at $at"
 done
 
@@ -88,15 +88,15 @@ cmp metrics.a metrics.b || fail "other metrics after a resume"
 sed '/"heading": "Time"/,$d' whole/report.json >report.a
 sed '/"heading": "Time"/,$d' cut/report.json >report.b
 cmp report.a report.b || fail "another report after a resume"
-expect 0 - $settings --out cut --resume --quiet
+expect 0 - pipeline $settings --out cut --resume --quiet
 cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another model after a resume of what was done"
 
 # The choice of samples is one: over all versions, or the last one.
-expect 0 - $settings --out last --last-version --quiet
+expect 0 - pipeline $settings --out last --last-version --quiet
 differ whole/model/model.safetensors last/model/model.safetensors "--last-version changes nothing"
 
 # Preferences of a coin: other reward models, from the first version on, and the same held-out pairs.
-expect 0 - $settings --out coin --shuffled --quiet
+expect 0 - pipeline $settings --out coin --shuffled --quiet
 for file in helpful held-out-helpful safety held-out-safety; do
     cmp whole/state/collect-1/$file.jsonl coin/state/collect-1/$file.jsonl || fail "--shuffled changes what is collected"
 done
@@ -104,21 +104,21 @@ for kind in helpful safety; do
     differ whole/state/rewards-1/$kind/model.safetensors coin/state/rewards-1/$kind/model.safetensors "--shuffled changes no $kind model"
 done
 stop KILL coin-cut rewards-1/metrics.jsonl --shuffled
-expect 0 "going on after" $settings --out coin-cut --shuffled --resume
+expect 0 "going on after" pipeline $settings --out coin-cut --shuffled --resume
 cmp coin/model/model.safetensors coin-cut/model/model.safetensors || fail "--shuffled: another model after a resume"
 grep -q '"shuffled/V1/gold"' coin/report.json || fail "the numbers of --shuffled are not called so"
-expect 1 "begun with another seed" $settings --out coin --resume
+expect 1 "begun with another seed" pipeline $settings --out coin --resume
 
 # --- a model that is there ----------------------------------------------------------------------------------------------------------------
-expect 2 "--model goes with --iterations" --model whole/model --out none
-expect 1 "no-model: cannot open" --iterations 1 --tiny --model no-model --out none
-expect 0 - --iterations 1 --tiny --threads 1 --seed 3 --model whole/model --out taken --quiet
+expect 2 "--model goes with --iterations" pipeline --model whole/model --out none
+expect 1 "no-model: cannot open" pipeline --iterations 1 --tiny --model no-model --out none
+expect 0 - pipeline --iterations 1 --tiny --threads 1 --seed 3 --model whole/model --out taken --quiet
 cmp whole/model/model.safetensors taken/state/pretrain/model/model.safetensors || fail "--model does not begin with the model"
 differ whole/state/sft/model/model.safetensors taken/state/sft/model/model.safetensors "--model changes nothing"
-expect 1 "begun with another seed" --iterations 1 --tiny --threads 1 --seed 3 --out taken --resume
+expect 1 "begun with another seed" pipeline --iterations 1 --tiny --threads 1 --seed 3 --out taken --resume
 
 # --- several runs as one report -----------------------------------------------------------------------------------------------------------
-expect 0 - --iterations 2 --tiny --threads 1 --seed 4 --out other --quiet
+expect 0 - pipeline --iterations 2 --tiny --threads 1 --seed 4 --out other --quiet
 "$bin/llama2-world-trends" trends whole/report.json coin/report.json other/report.json >out 2>err || fail "llama2-world-trends: $(cat err)"
 grep -q "V1 is better than SFT-v1: win rate  *[-+][0-9.]* (" out || fail "no interval of two seeds: $(cat out)"
 grep -q "preferences of a coin bring nothing.* one run: no interval" out || fail "an interval of one run: $(cat out)"
