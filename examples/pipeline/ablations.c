@@ -4,23 +4,25 @@
 #include <math.h>
 
 const reward_arm reward_arms[N_REWARD_ARMS] = {
-    {"margin-none", MARGINS, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false},
-    {"margin-small", MARGINS, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, true},
-    {"margin-large", MARGINS, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false},
-    {"auxiliary-off", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false},
-    {"auxiliary-on", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 1, 1, false, 0, true},
+    {"margin-none", MARGINS, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 1},
+    {"margin-small", MARGINS, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, true, 1},
+    {"margin-large", MARGINS, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false, 1},
+    {"auxiliary-off", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 1},
+    {"auxiliary-on", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 1, 1, false, 0, true, 1},
     /* All pairs on the large trunk: margin-small. */
-    {"pairs-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, false, 0, false},
-    {"pairs-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 0, false},
-    {"pairs-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, false, 0, false},
-    {"small-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, true, 0, false},
-    {"small-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, true, 0, false},
-    {"small-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, true, 0, false},
-    {"small-all", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 1, true, 0, false},
-    {"shuffled-1", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 1, false},
-    {"shuffled-2", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 2, false},
-    {"shuffled-3", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 3, false},
-    {"shuffled-4", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 4, false},
+    {"pairs-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, false, 0, false, 1},
+    {"pairs-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 0, false, 1},
+    {"pairs-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, false, 0, false, 1},
+    {"small-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, true, 0, false, 1},
+    {"small-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, true, 0, false, 1},
+    {"small-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, true, 0, false, 1},
+    {"small-all", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 1, true, 0, false, 1},
+    {"shuffled-1", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 1, false, 1},
+    {"shuffled-2", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 2, false, 1},
+    {"shuffled-3", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 3, false, 1},
+    {"shuffled-4", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 4, false, 1},
+    /* Its first epoch has the pairs of margin-small, in the same order. */
+    {"two-epochs", PASSES, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 2},
 };
 
 const sft_arm sft_arms[N_SFT_ARMS] = {
@@ -75,9 +77,9 @@ rate share_rate(double share, double n)
 
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line)
 {
-    static const char *const names[N_ABLATIONS] = {"margin",       "auxiliary loss", "pairs and size", "shuffled",
-                                                   "safety share", "quality",        "longer",         "small",
-                                                   "pools",        "distance"};
+    static const char *const names[N_ABLATIONS] = {"margin", "auxiliary loss", "pairs and size", "shuffled",
+                                                   "passes", "safety share",   "quality",        "longer",
+                                                   "small",  "pools",          "distance"};
     json_object_set_new(line, "stage", json_string("ablation"));
     json_object_set_new(line, "ablation", json_string(names[of]));
     json_object_set_new(line, "arm", json_string(arm));

@@ -1,10 +1,10 @@
 /*
  * llama2-pipeline --ablations: what the parts of the recipe do, each alone, in the embedded world: the margin of the
  * ranking loss (tables 8 and 28 of the paper), the safety auxiliary loss (table 29), the number of comparisons and the
- * size of the model (figure 6), preferences that say nothing, the safety data of SFT (figures 15 and 33), the quality
- * of its demonstrations (section 3.1), SFT for as long as the loop takes, a small model that learns from a larger one's
- * samples, and an ability that is lost where only the newest version's samples are learnt from (section 3.2.3). A list
- * of steps as of the loop, an arm a step, so it stops and goes on as the loop.
+ * size of the model (figure 6), preferences that say nothing, a second pass over the comparisons, the safety data of
+ * SFT (figures 15 and 33), the quality of its demonstrations (section 3.1), SFT for as long as the loop takes, a small
+ * model that learns from a larger one's samples, and an ability that is lost where only the newest version's samples
+ * are learnt from (section 3.2.3). A list of steps as of the loop, an arm a step, so it stops and goes on as the loop.
  */
 #ifndef EXAMPLES_ABLATIONS_H
 #define EXAMPLES_ABLATIONS_H
@@ -16,6 +16,7 @@ typedef enum ablation {
     AUXILIARY,
     SCALING,
     SHUFFLED,
+    PASSES,
     SAFETY_SHARE,
     QUALITY,
     LONGER,
@@ -36,6 +37,7 @@ typedef struct reward_arm {
     bool small;       /* on the small trunk */
     int coin;         /* 1 ..: a coin says which answer is better */
     bool judges;      /* kept, to score the answers of the SFT arms */
+    int epochs;       /* the paper's: 1 */
 } reward_arm;
 
 /* What is learnt from: REFUSALS, all demonstrations of requests that are not to be refused, and a share of the refusals
@@ -69,7 +71,7 @@ typedef struct ppo_arm {
     int64_t iterations; /* 0: the SFT model as it is */
 } ppo_arm;
 
-enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 16, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
+enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 17, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
 extern const reward_arm reward_arms[N_REWARD_ARMS];
 extern const sft_arm sft_arms[N_SFT_ARMS];
 extern const small_arm small_arms[N_SMALL_ARMS];

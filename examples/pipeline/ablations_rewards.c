@@ -75,8 +75,8 @@ bool step_reward_arm(loop *l)
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, p->model, NULL, &p->rewards[arm->which]),
                  "reward model") &&
          app_try(&p->app,
-                 train_reward(p, arm->which, p->rewards[arm->which], &sets[0], order, n, p->set.reward_epochs,
-                              p->set.reward_lr, &losses)
+                 train_reward(p, arm->which, p->rewards[arm->which], &sets[0], order, n, arm->epochs, p->set.reward_lr,
+                              &losses)
                      ? 0
                      : -1,
                  "training") &&

@@ -271,7 +271,6 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     s->config.ffn_dim = 352;
     s->config.max_seq_len = 192;
     if (size != WORLD_CHAIN) loop_settings(s);
-    if (size == WORLD_ABLATIONS) s->reward_epochs = 1; /* the paper's: what more pairs do is one of the questions */
     if (size == WORLD_TINY_LOOP) tiny_settings(s);
     if (size == WORLD_REAL_MODEL) real_settings(s);
     if (a->args.model) return open_model(a, d, s);

@@ -165,6 +165,7 @@ bool write_ablations_report(loop *l)
     if (ok) {
         show_figures(all);
         show_margins(all);
+        show_ratings(all);
         show_auxiliary(all);
         show_scaling(all);
         show_shuffled(all);

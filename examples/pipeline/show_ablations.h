@@ -39,6 +39,7 @@ void show_answers(results *all, const char *const *arms, const char *const *name
 
 /* show_ablations_rewards.c, show_ablations_sft.c, show_ablations_sampling.c: a section for each ablation. */
 void show_margins(results *all);
+void show_ratings(results *all);
 void show_auxiliary(results *all);
 void show_scaling(results *all);
 void show_shuffled(results *all);

@@ -25,6 +25,17 @@ static plot_series bar_series(const char *name, const bars *b)
     return (plot_series){.name = name, .y = b->y, .low = b->low, .high = b->high, .count = b->n};
 }
 
+/* Of the three from a rating to the next. */
+static rate smallest_fall(const json_t *o)
+{
+    rate smallest = {INFINITY, 0, 0};
+    for (int k = 0; k + 1 < RATINGS; k++) {
+        rate fall = difference(accuracy_in(o, rating_keys[k]), accuracy_in(o, rating_keys[k + 1]));
+        if (fall.mean < smallest.mean) smallest = fall;
+    }
+    return smallest;
+}
+
 /* --- margins --------------------------------------------------------------------------------- */
 
 void show_margins(results *all)
@@ -55,10 +66,8 @@ void show_margins(results *all)
         cells_put(&table, "%s, the paper", names[i]);
         for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
         shown[i] = bar_series(names[i], &b[i]);
-        for (int k = 0; k + 1 < RATINGS; k++) {
-            rate d = difference(accuracy_in(o, rating_keys[k]), accuracy_in(o, rating_keys[k + 1]));
-            if (d.mean < falls.mean) falls = d;
-        }
+        rate fall = smallest_fall(o);
+        if (fall.mean < falls.mean) falls = fall;
         if (i == 0) continue;
         cells_put(&gains, "%s against none", names[i]);
         for (int k = 0; k < RATINGS; k++) put_percent(&gains, paired_difference(all, arms[i], arms[0], k));
@@ -80,6 +89,51 @@ void show_margins(results *all)
               paired_difference(all, arms[2], arms[0], 0));
     add_trend(all, "a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
               "points", paired_difference(all, arms[1], arms[2], 3));
+}
+
+/* --- ratings --------------------------------------------------------------------------------- */
+
+void show_ratings(results *all)
+{
+    static const char *const arms[] = {"margin-small", "two-epochs", "auxiliary-on"},
+                             *const names[] = {"helpfulness", "helpfulness, two epochs", "safety"},
+                             *const columns[] = {"model", "significantly", "better", "slightly", "negligibly", "all"};
+    static const double helpfulness[] = {80.7, 67.5, 60.9, 54.7, 63.2},
+                        safety[] = {94.3, 76.3, 65.7, 55.3, 64.5}, *const paper[] = {helpfulness, NULL, safety};
+    cells table = {.n = 0};
+    bars b[3] = {{.n = 0}};
+    plot_series shown[3];
+    report_section(
+        all->r, "Accuracy by rating",
+        "Each model on the held-out pairs of its own kind: the helpfulness model with the small margin after "
+        "the paper's one epoch and after two, the safety model with the auxiliary loss. Expected: the clearer "
+        "the annotator's preference the more often the model shares it. Here the clearest pairs for "
+        "helpfulness differ in a fact, which a model of this size does not know after one epoch.");
+    for (int i = 0; i < 3; i++) {
+        const json_t *o = result_of(all, arms[i]);
+        cells_put(&table, "%s", names[i]);
+        for (int k = 0; k < RATINGS; k++) {
+            rate x = accuracy_in(o, rating_keys[k]);
+            put_percent(&table, x);
+            add_bar(&b[i], x);
+        }
+        put_percent(&table, accuracy_in(o, NULL));
+        shown[i] = bar_series(names[i], &b[i]);
+        if (!paper[i]) continue;
+        cells_put(&table, "%s, the paper", names[i]);
+        for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
+    }
+    cells_show(&table, all->r, "ratings", "Accuracy in %, by rating, and the paper's (table 8)", columns, 6);
+    report_add_bars(all->r, "accuracy_by_rating",
+                    "The paper (table 8), from left to right: helpfulness 80.7, 67.5, 60.9, 54.7; safety 94.3, 76.3, "
+                    "65.7, 55.3 %.",
+                    &(plot_options){.title = "Accuracy by rating", .y_label = "accuracy"}, rating_names, shown, 3);
+    add_trend(all, "helpfulness, two epochs: accuracy falls from each rating to the next, the smallest fall",
+              "by 6 to 13 points (table 8)", "points", smallest_fall(result_of(all, arms[1])));
+    add_trend(all, "safety: accuracy falls from each rating to the next, the smallest fall",
+              "by 10 to 18 points (table 8)", "points", smallest_fall(result_of(all, arms[2])));
+    add_trend(all, "a second epoch helps", "may over-fit (3.2.2)", "points",
+              paired_difference(all, arms[1], arms[0], -1));
 }
 
 /* --- auxiliary loss ---------------------------------------------------------------------------- */
