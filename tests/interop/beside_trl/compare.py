@@ -1,0 +1,81 @@
+"""What came of both sides: python compare.py ppo OURS.jsonl... -- TRL.jsonl, or python compare.py reward KIND OURS.jsonl TRL.jsonl."""
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import task
+
+LAST = 4  # iterations that a run's end is the mean of
+
+
+def read(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def t_interval(x):
+    """Mean and half of its 95 % interval (Student)."""
+    t = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}.get(len(x), 1.96)
+    return np.mean(x), t * np.std(x, ddof=1) / np.sqrt(len(x)) if len(x) > 1 else np.nan
+
+
+def end(run):
+    return np.mean([line["score"] for line in run[-LAST:]]), np.mean([line["kl"] for line in run[-LAST:]])
+
+
+def at_kl(run, kl):
+    """The score where a run, smoothed over LAST iterations, first reaches this KL; NaN where it does not."""
+    score, divergence = (np.convolve([line[key] for line in run], np.ones(LAST) / LAST, "valid") for key in ("score", "kl"))
+    above = np.flatnonzero(divergence >= kl)
+    if not len(above):
+        return np.nan
+    i = above[0]
+    return score[0] if i == 0 else np.interp(kl, divergence[i - 1:i + 1], score[i - 1:i + 1])
+
+
+def show_run(run):
+    phases = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run[-1]["phases"].items())
+    print(f"{run[0]['who']:7} seed {run[0]['seed']}: reward {run[0]['score']:.3f} -> {end(run)[0]:.3f}, KL {end(run)[1]:.2f}; {run[-1]['seconds']:.0f} s ({phases}), {run[-1]['peak'] / 1e9:.1f} GB")
+
+
+def ppo(ours, theirs):
+    ours, theirs = [read(path) for path in ours], read(theirs)
+    for run in [*ours, theirs]:
+        show_run(run)
+    gains = [end(run)[0] - run[0]["score"] for run in ours]
+    print("llama2: reward up by %.3f +- %.3f over %d seeds" % (*t_interval(gains), len(gains)))
+    kl = min(end(theirs)[1], *(end(run)[1] for run in ours))
+    print("reward at KL %.2f: llama2 %.3f +- %.3f, trl %.3f" % (kl, *t_interval([at_kl(run, kl) for run in ours]), at_kl(theirs, kl)))
+
+
+def accuracy(right):
+    p, half = np.mean(right), 1.96 * np.std(right) / np.sqrt(len(right))
+    return f"{100 * p:5.1f} ({100 * (p - half):.1f} to {100 * (p + half):.1f})"
+
+
+def reward(kind, ours, theirs):
+    _, held_out = task.pairs(kind)
+    sides, right = {"llama2": read(ours), "trl": read(theirs)}, {}
+    for who, lines in sides.items():
+        right[who] = np.array([line["chosen"] > line["rejected"] for line in lines if "chosen" in line], float)
+        last = [line for line in lines if "loss" in line]
+        print(f"{who}: first loss {last[0]['loss']:.4f}, last {np.mean([x['loss'] for x in last[-20:]]):.4f}; {last[-1]['seconds']:.0f} s, {last[-1]['peak'] / 1e9:.1f} GB")
+    lengths = np.array([[line["length_chosen"], line["length_rejected"]] for line in held_out], float)
+    right["longer wins"] = np.where(lengths[:, 0] == lengths[:, 1], 0.5, lengths[:, 0] > lengths[:, 1])
+    ratings = [line["rating"] for line in held_out]
+    matched = lengths.max(1) <= 1.25 * lengths.min(1)
+    groups = {"all": np.ones(len(ratings), bool), "lengths within a quarter": matched}
+    groups |= {str(r): np.array([x == r for x in ratings]) for r in ("significantly_better", "better", "slightly_better", "negligibly_better") if r in ratings}
+    for name, chosen in groups.items():
+        print(f"{kind}, {name}, {chosen.sum()} pairs: " + "; ".join(f"{who} {accuracy(r[chosen])}" for who, r in right.items()))
+    d = right["llama2"] - right["trl"]
+    print("llama2 - trl: %.1f +- %.1f points" % (100 * d.mean(), 196 * d.std() / np.sqrt(len(d))))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "ppo":
+        split = sys.argv.index("--")
+        ppo(sys.argv[2:split], sys.argv[split + 1])
+    else:
+        reward(*sys.argv[2:5])

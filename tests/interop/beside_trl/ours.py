@@ -1,0 +1,85 @@
+"""libllama2's side: python ours.py ppo SEED OUT, or python ours.py reward KIND OUT (JSON Lines)."""
+import ctypes
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import host  # noqa: E402
+import task  # noqa: E402
+from host import Model, lib, llama2, new, pointer  # noqa: E402
+
+
+def trainer_for(ctx, model, reward_model, lr, betas, eps, weight_decay, clip_norm):
+    adamw, trainer = llama2.handle(llama2.llama2_optimizer), llama2.handle(llama2.llama2_trainer)
+    lib.llama2_optimizer_create(ctx, new(llama2.llama2_optimizer_options, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay), adamw)
+    options = new(llama2.llama2_trainer_options, clip_norm=clip_norm)
+    if model:
+        lib.llama2_trainer_create(ctx, model, adamw, options, trainer)
+    else:
+        lib.llama2_trainer_create_for_reward(ctx, reward_model, adamw, options, trainer)
+    return trainer
+
+
+def reward_model_of(model, head):
+    reward_model = llama2.handle(llama2.llama2_reward_model)
+    lib.llama2_reward_model_create(model.ctx, model.handle, new(llama2.llama2_reward_options, head=head), reward_model)
+    return reward_model
+
+
+def ppo(seed, out):
+    s, line_breaks, prompts = task.PPO, task.line_breaks(), task.prompts()
+    policy, reference = Model(task.MODEL), Model(task.MODEL)
+    critic = reward_model_of(policy, llama2.LLAMA2_HEAD_ZERO)
+    shared = dict(betas=(s["beta1"], s["beta2"]), eps=s["eps"], weight_decay=0.0, clip_norm=0.0)
+    trainer, critic_trainer = trainer_for(policy.ctx, policy.handle, None, s["lr"], **shared), trainer_for(policy.ctx, None, critic, s["critic_lr"], **shared)
+    clock, begin = task.Clock(), time.monotonic()
+    for step in range(s["episodes"] // s["batch"]):
+        first = step * s["batch"]
+        rollouts, view = llama2.handle(llama2.llama2_rollouts), new(llama2.llama2_rollouts_view)
+        batch = policy.batch(*prompts[first:first + s["batch"]])
+        sampling = new(llama2.llama2_rollout_options, max_new_tokens=s["response"], seed=seed, first_sample_id=first)
+        clock("rollout", lambda: lib.llama2_rollout(policy.handle, batch, sampling, rollouts))
+        lib.llama2_rollouts_view_get(rollouts, view)
+        responses = np.ctypeslib.as_array(view.tokens, (view.n_tokens,)).reshape(view.n_samples, -1)[:, s["prompt"]:]
+        scores = np.cumprod(1 - line_breaks[responses], 1).mean(1)
+        lib.llama2_rollouts_set(rollouts, llama2.LLAMA2_ROLLOUTS_SCORES, pointer(scores, ctypes.c_float), len(scores))
+        options = new(llama2.llama2_ppo_options, minibatch=s["minibatch"], beta=s["beta"], lambda_=s["lam"], clip=s["clip"], seed=seed + step)
+        metrics = new(llama2.llama2_ppo_metrics)
+        clock("reference", lambda: lib.llama2_rollouts_reference(rollouts, reference.handle))
+        clock("values", lambda: lib.llama2_rollouts_values(rollouts, critic))
+        clock("advantages", lambda: lib.llama2_ppo_advantages(rollouts, options, metrics))
+        clock("update", lambda: lib.llama2_ppo_update(trainer, critic_trainer, rollouts, options, metrics))
+        lib.llama2_rollouts_free(rollouts)
+        task.log(out, who="llama2", seed=seed, episode=first + s["batch"], score=metrics.score, kl=metrics.kl, seconds=time.monotonic() - begin, phases=clock.phases, peak=task.peak_bytes())
+
+
+def pairs_of(model, lines):
+    batch = model.batch(*[np.array(line[side], np.int32) for line in lines for side in ("chosen", "rejected")])
+    return new(llama2.llama2_pairs, n_pairs=len(lines), batch=ctypes.pointer(batch)), batch
+
+
+def reward(kind, out):
+    s, (train, held_out) = task.REWARD, task.pairs(kind)
+    model = Model(task.MODEL)
+    scorer = reward_model_of(model, llama2.LLAMA2_HEAD_NORMAL)
+    lib.llama2_reward_model_save(scorer, str(task.WORK / f"start-{kind}").encode(), llama2.LLAMA2_F32)  # where TRL begins too
+    trainer = trainer_for(model.ctx, None, scorer, s["lr"], (s["beta1"], s["beta2"]), s["eps"], s["weight_decay"], s["clip_norm"])
+    begin = time.monotonic()
+    for step in range(len(train) // s["batch"]):
+        pairs, _ = pairs_of(model, train[step * s["batch"]:(step + 1) * s["batch"]])
+        metrics = new(llama2.llama2_reward_metrics)
+        lib.llama2_reward_step(trainer, pairs, metrics)
+        task.log(out, who="llama2", kind=kind, step=step, loss=metrics.loss, seconds=time.monotonic() - begin, peak=task.peak_bytes())
+    for line in held_out:
+        pairs, _ = pairs_of(model, [line])
+        scores = np.empty(2, np.float32)
+        lib.llama2_reward_evaluate(scorer, pairs, new(llama2.llama2_reward_metrics), pointer(scores, ctypes.c_float))
+        task.log(out, who="llama2", kind=kind, chosen=float(scores[0]), rejected=float(scores[1]))
+
+
+if __name__ == "__main__":
+    with open(sys.argv[3], "w") as out:
+        ppo(int(sys.argv[2]), out) if sys.argv[1] == "ppo" else reward(sys.argv[2], out)
