@@ -127,13 +127,13 @@ bool app_load_to_read(app *a, const char *path, llama2_model **model, llama2_tok
 
 bool app_context_length(app *a, const char *path, int64_t *length)
 {
-    char file[4096];
-    json_error_t why;
-    snprintf(file, sizeof file, "%s/config.json", path);
-    json_t *config = json_load_file(file, JSON_REJECT_DUPLICATES, &why);
-    *length = json_integer_value(json_object_get(config, "max_position_embeddings"));
-    json_decref(config);
-    return *length > 0 || app_fail(a, "%s: has no max_position_embeddings", file);
+    llama2_inspection *inspection = NULL;
+    llama2_config c = {.struct_size = sizeof c};
+    bool ok = app_try(a, llama2_inspect(a->ctx, path, &inspection), path) &&
+              app_try(a, llama2_inspection_config(inspection, &c), path);
+    llama2_inspection_free(inspection);
+    *length = c.max_seq_len;
+    return ok;
 }
 
 uint32_t app_document_flags(const llama2_tokenizer *tokenizer)

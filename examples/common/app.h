@@ -47,7 +47,7 @@ bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer *
 /* The same for a model that is not trained: its weights are as stored where the format allows it. */
 bool app_load_to_read(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer);
 
-/* The context length that config.json in the folder `path` tells: for reward models too. */
+/* The context length of the model at `path`, of a reward model too. */
 bool app_context_length(app *a, const char *path, int64_t *length);
 
 /* LLAMA2_ENCODE_*: what keeps documents apart: BOS before each where the model's texts begin with it, else EOS after it,

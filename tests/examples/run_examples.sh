@@ -419,6 +419,9 @@ expect 0 - score --model base text.txt --quiet
 cp out score.base
 expect 0 - score --model base.gguf text.txt --quiet
 cmp out score.base || fail "convert: other scores in a GGUF file"
+expect 0 - reward --model base --data pairs.jsonl --pairs 8 --batch 4 --out from.folder --quiet
+expect 0 - reward --model base.gguf --data pairs.jsonl --pairs 8 --batch 4 --out from.gguf --quiet
+cmp from.folder/model.safetensors from.gguf/model.safetensors || fail "a reward model from a GGUF file is another one"
 for type in f16 bf16 q8_0 q4_0 q4_k q6_k; do
     expect 0 - convert --model base.gguf --out "base.$type.gguf" --type $type --quiet
     expect 0 - score --model "base.$type.gguf" text.txt --quiet
