@@ -25,8 +25,8 @@ done
 say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
 jobs=$(nproc)
 
-packages="build-essential cmake ninja-build pkg-config libopenblas-dev check libjansson-dev zlib1g-dev"
-[ $tier != ci ] || packages+=" clang libclang-rt-14-dev valgrind abigail-tools rustc python3-cffi"
+packages="build-essential cmake ninja-build pkg-config libopenblas-dev check libjansson-dev zlib1g-dev libmicrohttpd-dev libsqlite3-dev python3"
+[ $tier != ci ] || packages+=" clang libclang-rt-14-dev valgrind abigail-tools rustc python3-cffi chromium chromium-driver"
 [ $tier != interop ] || packages+=" python3-venv"
 missing=
 for package in $packages; do

@@ -37,8 +37,7 @@ static const char *text_at(const json_t *line, const char *key)
     return json_string_value(json_object_get(line, key));
 }
 
-/* NULL, or what is wrong. */
-static const char *add_line(llama2_preferences *all, const json_t *line)
+const char *annotations_add(llama2_preferences *all, const json_t *line)
 {
     const json_t *responses = json_object_get(line, "responses"), *models = json_object_get(line, "models"),
                  *temperatures = json_object_get(line, "temperatures");
@@ -87,7 +86,7 @@ bool annotations_read(llama2_preferences *all, const char *path, char *error, si
     int status;
     if (!reader) return false;
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
-        const char *wrong = add_line(all, line);
+        const char *wrong = annotations_add(all, line);
         json_decref(line);
         if (!wrong) continue;
         status = jsonl_fail(reader, "%s", wrong);
