@@ -56,8 +56,7 @@ static bool queue_prompts(annotate *s)
     for (size_t i = 0; ok && i < all.n; i++) {
         json_t *dialogue = record_line(&all.items[i], NULL);
         bool added = false, fits = !generator_check(s->t.g, dialogue);
-        if (fits)
-            ok = store_queue(s->t.s, s->t.kind, dialogue, "file", &added) || app_fail(&s->a, "%s", store_error(s->t.s));
+        if (fits) ok = store_queue(s->t.s, s->t.kind, dialogue, "file", &added) || app_fail(&s->a, "%s", store_error());
         json_decref(dialogue);
         n_added += added;
         n_left_out += !fits;
@@ -69,14 +68,23 @@ static bool queue_prompts(annotate *s)
     return ok;
 }
 
+/* The page shows them as JSON. */
+static bool is_text(annotate *s, const char *option, const char *text)
+{
+    json_t *checked = json_string(text);
+    json_decref(checked);
+    return checked || app_fail(&s->a, "%s is no UTF-8", option);
+}
+
 static bool open_guideline(annotate *s)
 {
     char *text = NULL;
     size_t size;
     if (s->guideline && !(text = app_read(&s->a, s->guideline, &size))) return false;
     s->t.guideline = text ? text : app_must(strdup(guidelines[s->t.kind]));
+    if (!is_text(s, "--guideline", s->t.guideline)) return false;
     s->t.version = store_guideline(s->t.s, s->t.kind, s->t.guideline);
-    return s->t.version > 0 || app_fail(&s->a, "%s", store_error(s->t.s));
+    return s->t.version > 0 || app_fail(&s->a, "%s", store_error());
 }
 
 static void on_news(void *user)
@@ -114,7 +122,7 @@ static bool start_server(annotate *s)
                                                        .stream = station_stream});
     pthread_mutex_unlock(&s->lock);
     if (!s->t.http) return false;
-    if (!store_invite(s->t.s, token)) return app_fail(&s->a, "%s", store_error(s->t.s));
+    if (!store_invite(s->t.s, true, token)) return app_fail(&s->a, "%s", store_error());
     printf("http://%s%s%s:%d/#%s\n", v6 ? "[" : "", s->host, v6 ? "]" : "", server_port(s->t.http), token);
     fflush(stdout);
     if (!s->a.args.quiet)
@@ -128,10 +136,13 @@ static bool serve(annotate *s)
     char error[1024];
     s->t.s = store_open(s->db, error, sizeof error);
     if (!s->t.s) return app_fail(&s->a, "%s", error);
+    for (int v = 0; v < 2; v++)
+        if (s->names[v] && !is_text(s, v ? "--name-b" : "--name", s->names[v])) return false;
+    if (!is_text(s, "--batch", s->t.batch)) return false;
     if (!load(s) || !open_guideline(s) || !start_generator(s) || !queue_prompts(s) || !start_server(s)) return false;
+    app_defer(&s->a, true); /* a signal ends the station, not the responses on their way: they begin anew with it */
     /* The signal may reach any thread. */
     while (!app_interrupted()) nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    llama2_context_resume(s->a.ctx);
     return true;
 }
 

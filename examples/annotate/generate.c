@@ -24,12 +24,12 @@ typedef struct job {
     int64_t item;
     bool swapped;        /* the first response is of variant 1 */
     bool failed, active; /* active: the thread is at it, and nobody else may free it */
+    char error[256];     /* why it failed */
     sequence of[2];      /* by variant */
     struct job *next;
 } job;
 
 struct generator {
-    app *a;
     store *s;
     generator_settings set;
     int64_t context[2];
@@ -75,8 +75,6 @@ static const char *why_not(int64_t n)
 
 static bool append(sequence *q, const char *text, size_t n)
 {
-    /* Responses lose white space at both ends, as llama2_preferences_sample has it; the end is cut when it is there. */
-    while (q->length == 0 && n > 0 && strchr(" \t\r\n", *text)) text++, n--;
     if (q->length + n + 1 > q->capacity) {
         size_t capacity = 2 * (q->length + n + 64);
         char *grown = realloc(q->text, capacity);
@@ -84,8 +82,12 @@ static bool append(sequence *q, const char *text, size_t n)
         q->text = grown;
         q->capacity = capacity;
     }
-    memcpy(q->text + q->length, text, n);
-    q->length += n;
+    for (size_t i = 0; i < n; i++) {
+        /* Responses lose white space at both ends, as llama2_preferences_sample has it; the end is cut when it is
+         * there. A NUL that was sampled would end the text for all that follows. */
+        bool leaves = text[i] == 0 || (q->length == 0 && strchr(" \t\r\n", text[i]));
+        if (!leaves) q->text[q->length++] = text[i];
+    }
     q->text[q->length] = 0;
     return true;
 }
@@ -121,6 +123,14 @@ static void add(round *r, job *j, int v)
     r->offsets[++r->n] = at + n;
 }
 
+static void fail(generator *g, job *j, const char *why)
+{
+    pthread_mutex_lock(&g->lock);
+    if (!j->failed) snprintf(j->error, sizeof j->error, "%s", why);
+    j->failed = true;
+    pthread_mutex_unlock(&g->lock);
+}
+
 /* Draws the next token and its text; the end of the response at an end of text, at its length, or where the context is
  * full. */
 static bool draw(generator *g, job *j, int v)
@@ -151,29 +161,29 @@ static bool draw(generator *g, job *j, int v)
     pthread_mutex_lock(&g->lock);
     bool ok = append(q, text, n);
     while (ok && q->length > 0 && strchr(" \t\r\n", q->text[q->length - 1])) q->text[--q->length] = 0;
-    q->ended = ok;
     pthread_mutex_unlock(&g->lock);
-    return ok && store_respond(g->s, j->item, j->swapped ? 1 - v : v, q->text);
-}
-
-static void fail(generator *g, job *j)
-{
+    if (!ok) return false;
+    if (!store_respond(g->s, j->item, j->swapped ? 1 - v : v, q->text)) {
+        fail(g, j, store_error());
+        return true;
+    }
     pthread_mutex_lock(&g->lock);
-    j->failed = true;
+    q->ended = true; /* and not before it is kept: the page may say so now */
     pthread_mutex_unlock(&g->lock);
+    return true;
 }
 
 static void forward(generator *g, round *r)
 {
     if (r->n == 0) return;
     if (llama2_session_feed_batch(r->sessions, r->n, r->tokens, r->offsets) < 0) {
-        for (int32_t i = 0; i < r->n; i++) fail(g, r->jobs[i]);
+        for (int32_t i = 0; i < r->n; i++) fail(g, r->jobs[i], llama2_last_error());
         return;
     }
     for (int32_t i = 0; i < r->n; i++) {
         sequence *q = r->of[i];
         if (q->read < q->n_prompt) q->read += r->offsets[i + 1] - r->offsets[i];
-        if (q->read == q->n_prompt && !draw(g, r->jobs[i], r->variant[i])) fail(g, r->jobs[i]);
+        if (q->read == q->n_prompt && !draw(g, r->jobs[i], r->variant[i])) fail(g, r->jobs[i], llama2_last_error());
     }
 }
 
@@ -236,7 +246,6 @@ static void *run(void *user)
 generator *generator_start(app *a, store *s, const generator_settings *set)
 {
     generator *g = app_must(calloc(1, sizeof *g));
-    g->a = a;
     g->s = s;
     g->set = *set;
     pthread_mutex_init(&g->lock, NULL);
@@ -245,6 +254,10 @@ generator *generator_start(app *a, store *s, const generator_settings *set)
         llama2_config c = {.struct_size = sizeof c};
         if (!app_try(a, llama2_model_config(set->models[v], &c), "model")) goto failed;
         g->context[v] = c.max_seq_len;
+        if (set->max_new_tokens < g->context[v]) continue;
+        app_fail(a, "--max-new-tokens leaves no room for a prompt in the model's context of %lld tokens",
+                 (long long)c.max_seq_len);
+        goto failed;
     }
     if (pthread_create(&g->thread, NULL, run, g) == 0) return g;
     app_fail(a, "no thread for the responses");
@@ -273,10 +286,10 @@ void generator_stop(generator *g)
     free(g);
 }
 
-/* Which variant's response stands first: by the item and the seed, so that a restart shows the same. */
+/* Which variant's response stands first: a restart shows the same, and nobody can tell from outside. */
 static bool is_swapped(const generator *g, int64_t item)
 {
-    return app_mix(g->set.seed, (uint64_t)item) & 1;
+    return app_mix(store_secret(g->s), (uint64_t)item) & 1;
 }
 
 static job *find(generator *g, int64_t item)
@@ -320,7 +333,7 @@ static bool begin(generator *g, int64_t item, const json_t *dialogue, char *erro
         from.models[v] = g->set.names[v ^ (j && j->swapped)];
         from.temperatures[v] = g->set.temperatures[v ^ (j && j->swapped)];
     }
-    if (ok && !store_answer(g->s, item, &from)) ok = false, wrong = store_error(g->s);
+    if (ok && !store_answer(g->s, item, &from)) ok = false, wrong = store_error();
     records_free(&prompt);
     if (ok) {
         job **at = &g->jobs;
@@ -363,6 +376,7 @@ generator_state generator_text(generator *g, int64_t item, int which, size_t fro
     pthread_mutex_lock(&g->lock);
     job *j = find(g, item);
     generator_state state = !j ? GENERATOR_UNKNOWN : j->failed ? GENERATOR_FAILED : GENERATOR_GOES_ON;
+    if (state == GENERATOR_FAILED) *text = strdup(j->error);
     if (state == GENERATOR_GOES_ON) {
         const sequence *q = &j->of[which ^ j->swapped];
         size_t n = q->length; /* whole characters: the decoder holds back what is none yet */

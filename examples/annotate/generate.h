@@ -36,8 +36,8 @@ bool generator_want(generator *g, int64_t item, const json_t *dialogue, char *er
 
 typedef enum generator_state { GENERATOR_GOES_ON, GENERATOR_DONE, GENERATOR_FAILED, GENERATOR_UNKNOWN } generator_state;
 
-/* The text of the first (0) or second (1) response from byte `from` on, whole characters; to be freed. What is unknown
- * has been done, and is in the store, or was never wanted. */
+/* The text of the first (0) or second (1) response from byte `from` on, whole characters; to be freed; of what
+ * failed, why. What is unknown has been done, and is in the store, or was never wanted. */
 generator_state generator_text(generator *g, int64_t item, int which, size_t from, char **text);
 
 #endif

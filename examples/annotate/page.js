@@ -16,27 +16,34 @@ let shownAt = 0; // when both responses were there
 // --- asking the station
 
 const lost = "The station does not answer. What you have sent is safe; trying again.";
+const later = [429, 502, 503, 504]; // of the station, or of what stands before it
 
-// `again`: what may be sent twice is sent until it arrives.
-async function ask(path, body, again = false) {
-  const options = body === undefined ? {} : {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": state ? state.csrf : "" },
-    body: typeof body === "string" ? body : JSON.stringify(body),
-  };
+// The answer, or null where there was none: nothing is known then.
+async function tryAsking(path, options) {
+  let response, answer;
+  try {
+    response = await fetch(path, options);
+    answer = await response.json();
+  } catch {
+    if (!response || response.ok) return null; // it ended in the middle of a word
+  }
+  if (later.includes(response.status)) return null;
+  if (response.ok) return answer;
+  throw new Error((answer && answer.error) || `The station says ${response.status}.`);
+}
+
+// Sends it until it arrives: everything here may be sent twice.
+async function ask(path, body) {
   for (;;) {
-    let response;
-    try {
-      response = await fetch(path, options);
-    } catch {
-      if (!again) throw new Error("The station does not answer. What you have sent is safe; try again when it is back.");
-      say(lost, true);
-      await new Promise((wake) => setTimeout(wake, 1000));
-      continue;
-    }
-    const answer = await response.json().catch(() => ({}));
-    if (response.ok) return answer;
-    throw new Error(answer.error || `The station says ${response.status}.`);
+    const options = body === undefined ? {} : {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRF-Token": state ? state.csrf : "" },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+    };
+    const answer = await tryAsking(path, options);
+    if (answer !== null) return answer;
+    say(lost, true);
+    await new Promise((wake) => setTimeout(wake, 1000));
   }
 }
 
@@ -67,6 +74,7 @@ function put(parent, tag, text, name) {
 function showState(next) {
   state = next;
   const { chosen, mine, waiting, target } = state.progress;
+  for (const element of document.querySelectorAll(".owner")) element.hidden = !state.is_owner;
   $("who").textContent = state.name;
   $("progress-text").textContent = `${state.batch}: ${target ? `${chosen} of ${target}` : chosen} chosen, ${mine} by you${waiting ? `, ${waiting} prompts wait` : ""}`;
   $("progress-bar").hidden = !target;
@@ -154,29 +162,28 @@ function begun() {
 }
 
 function listen(id) {
+  const again = (why) => {
+    stream.close();
+    say(why, true);
+    setTimeout(() => item && item.id === id && act(() => reopen(id)), 1000);
+  };
   for (const k of [0, 1]) $(`text-${k}`).textContent = "";
   stream = new EventSource(`/api/items/${id}/stream`);
   stream.onmessage = ({ data }) => {
     const { which, text, end, error } = JSON.parse(data);
+    if (error) return again(`${error}; the answers begin anew.`);
     if (text) $(`text-${which}`).textContent += text;
-    if (error) say(error, true);
-    if (end || error) $(`response-${which}`).setAttribute("aria-busy", "false");
-    if (![0, 1].some((k) => $(`response-${k}`).getAttribute("aria-busy") === "true")) {
-      stream.close();
-      if (error) return;
-      item.responses = [0, 1].map((k) => $(`text-${k}`).textContent.trimEnd());
-      begun();
-    }
-  };
-  stream.onerror = () => {
+    if (end) $(`response-${which}`).setAttribute("aria-busy", "false");
+    if ([0, 1].some((k) => $(`response-${k}`).getAttribute("aria-busy") === "true")) return;
     stream.close();
-    say(lost, true);
-    setTimeout(() => item && item.id === id && act(() => reopen(id)), 1000);
+    item.responses = [0, 1].map((k) => $(`text-${k}`).textContent.trimEnd());
+    begun();
   };
+  stream.onerror = () => again(lost);
 }
 
 async function reopen(id) {
-  const { item: open } = await ask("/api/next", {}, true);
+  const { item: open } = await ask("/api/next", {});
   if (item && item.id === id) showItem(open);
 }
 
@@ -193,16 +200,21 @@ function write() {
 }
 
 async function next() {
-  showItem((await ask("/api/next", {}, true)).item);
+  showItem((await ask("/api/next", {})).item);
 }
 
 async function send() {
   if ($("send").disabled) return;
-  const choice = field("choice");
+  const sent = item, choice = field("choice");
   const said = { choice, rating: field("rating"), seconds: (performance.now() - shownAt) / 1000 };
   if (state.is_safety) said.bin = binOf(choice);
-  showState(await ask(`/api/items/${item.id}/choice`, said, true));
-  last = { ...item, choice };
+  $("send").disabled = true;
+  try {
+    showState(await ask(`/api/items/${sent.id}/choice`, said));
+  } finally {
+    update();
+  }
+  last = { ...sent, choice };
   goingOn = false;
   await next();
 }
@@ -210,18 +222,21 @@ async function send() {
 async function askBoth() {
   const text = $("prompt").value.trim();
   if (!text) return say("The prompt is empty.", true);
-  const { item: asked } = await ask("/api/prompt", goingOn ? { text, parent: last.id } : { text }, true);
+  const { item: asked } = await ask("/api/prompt", goingOn ? { text, parent: last.id } : { text });
   $("prompt").value = "";
   showItem(asked);
 }
 
 async function skip(reason) {
-  showState(await ask(`/api/items/${item.id}/skip`, { reason }, true));
+  showState(await ask(`/api/items/${item.id}/skip`, { reason }));
   await next();
 }
 
 async function undo() {
-  const { item: back } = await ask("/api/undo", {});
+  if (!state.progress.last) return say("There is nothing to take back.");
+  const { item: back } = await ask("/api/undo", { item: state.progress.last });
+  last = null;
+  goingOn = false;
   showState(await ask("/api/state"));
   showItem(back);
 }
@@ -230,7 +245,7 @@ async function undo() {
 
 function summary({ choice, rating, bin, skipped }) {
   if (skipped) return `skipped: ${skipped}`;
-  return [`the ${choice} one is ${ratingWords[ratings.indexOf(rating)]}`, binWords[bin]].filter(Boolean).join("; ");
+  return [`the ${choice} one is ${ratingWords[ratings.indexOf(rating)] ?? "better"}`, binWords[bin]].filter(Boolean).join("; ");
 }
 
 async function showHistory() {
@@ -306,6 +321,7 @@ const keys = {
 const safetyKeys = { b: () => check("safe", "both"), f: () => check("safe", "0"), g: () => check("safe", "1"), x: () => check("safe", "none") };
 
 function onKey(event) {
+  if (event.repeat) return; // a key that is held says one thing
   const inText = ["TEXTAREA", "INPUT"].includes(event.target.tagName) && event.target.type !== "radio";
   if ((event.ctrlKey || event.metaKey) && event.key === "Enter" && event.target === $("prompt")) return act(askBoth);
   if (event.key === "Escape" && event.target === $("prompt")) return event.target.blur(); // to the keys below
@@ -320,7 +336,7 @@ function onKey(event) {
   if (event.key.startsWith("Arrow") && event.target.matches("input:focus-visible")) return; // who walks through the form by keyboard
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const work = (item && keys[key]) || (item && state.is_safety && safetyKeys[key]);
-  if (!work || (key === "Enter" && event.target.tagName === "BUTTON")) return;
+  if (!work || (key === "Enter" && event.target.closest("a, button, summary, label"))) return;
   event.preventDefault();
   work();
 }
@@ -333,12 +349,12 @@ async function enter() {
   showGuideline();
   $("guideline").open = matchMedia("(min-width: 60rem)").matches; // beside the answers, not before them
   showView();
-  await next();
+  await act(next);
 }
 
 async function begin() {
   const token = location.hash.slice(1);
-  const known = await ask("/api/state", undefined, true);
+  const known = await ask("/api/state");
   if (known.name) return showState(known), enter();
   $("join").hidden = false;
   $("name").focus();
@@ -357,9 +373,8 @@ async function begin() {
 $("write").onsubmit = (event) => (event.preventDefault(), act(askBoth));
 $("choose").onsubmit = (event) => (event.preventDefault(), act(send));
 $("choose").onchange = update;
-$("skip").onclick = () => $("skip-dialog").showModal();
+$("skip").onclick = () => (($("skip-dialog").returnValue = ""), $("skip-dialog").showModal());
 $("skip-dialog").onclose = () => $("skip-dialog").returnValue && act(() => skip($("skip-dialog").returnValue));
-$("skip-dialog").addEventListener("cancel", () => ($("skip-dialog").returnValue = ""));
 $("undo").onclick = () => act(undo);
 $("go-on").onclick = () => ((goingOn = true), write());
 $("fresh").onclick = () => ((goingOn = false), write());
@@ -371,4 +386,4 @@ $("invite").onclick = () => act(async () => {
 });
 addEventListener("hashchange", showView);
 addEventListener("keydown", onKey);
-begin();
+act(begin);

@@ -1,13 +1,18 @@
 #include "annotate/server.h"
 
+#include "common/progress.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
+#include <math.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     BODY = 64 << 10,    /* bytes, where a route says nothing else */
@@ -15,39 +20,37 @@ enum {
     IDLE_SECONDS = 15,  /* between two signs of life of a connection, streams aside */
     CONNECTIONS = 512,  /* more are not accepted */
     HEADERS = 32 << 10, /* bytes of memory a connection */
-    RATE = 20,
-    BURST = 60 /* requests a second of an annotator, and at once; those without session share one */
+    RATE = 20,          /* requests a second of an annotator; those without session share one */
+    BURST = 60,         /* that may come at once */
+    BUCKETS = 256,      /* annotators beyond so many share */
 };
 
 typedef struct stream_reader stream_reader;
+
+/* What is left of the requests that may come at once. */
+typedef struct bucket {
+    double left, at;
+} bucket;
 
 struct server {
     server_settings set;
     struct MHD_Daemon *daemon;
     int port;
-    pthread_mutex_t lock; /* of what follows */
+    bucket buckets[BUCKETS]; /* by annotator; more than BUCKETS of them share */
+    pthread_mutex_t lock;    /* of what follows */
     stream_reader *waiting;
     bool stopping;
-    struct {
-        int64_t who;
-        double left, at;
-    } buckets[256];
 };
 
 /* What is remembered of a request until it is answered. */
 typedef struct pending {
     const route *route;
+    session who;
+    bool known; /* who it is */
     char *body;
     size_t n, capacity;
     double begun;
 } pending;
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* --- answers --------------------------------------------------------------------------------- */
 
@@ -171,14 +174,21 @@ static enum MHD_Result answer_stream(server *s, struct MHD_Connection *c, int64_
         return MHD_NO;
     }
     put_headers(response, "text/event-stream");
+    MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx before us is not to collect it */
     return queue(c, MHD_HTTP_OK, response);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static enum MHD_Result answer(struct MHD_Connection *c, reply *r)
+/* Cookies know no port, and each station has sessions of its own. */
+static void cookie_name(const server *s, char *name, size_t size)
 {
-    char cookie[256];
+    snprintf(name, size, "session-%d", s->port);
+}
+
+static enum MHD_Result answer(const server *s, struct MHD_Connection *c, reply *r)
+{
+    char cookie[256], name[32];
     const bool is_json = r->json != NULL;
     char *text = is_json ? json_dumps(r->json, JSON_COMPACT) : r->text;
     json_decref(r->json);
@@ -191,17 +201,18 @@ static enum MHD_Result answer(struct MHD_Connection *c, reply *r)
     put_headers(response, is_json || !r->type ? "application/json" : r->type);
     if (r->cookie) {
         /* Strict: no other site's link or form brings it along. */
-        snprintf(cookie, sizeof cookie, "session=%s; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000", r->cookie);
+        cookie_name(s, name, sizeof name);
+        snprintf(cookie, sizeof cookie, "%s=%s; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000", name, r->cookie);
         MHD_add_response_header(response, MHD_HTTP_HEADER_SET_COOKIE, cookie);
     }
     return queue(c, r->status ? r->status : MHD_HTTP_OK, response);
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *c, int status, const char *why)
+static enum MHD_Result refuse(const server *s, struct MHD_Connection *c, int status, const char *why)
 {
     reply r = {0};
     reply_error(&r, status, "%s", why);
-    return answer(c, &r);
+    return answer(s, c, &r);
 }
 
 static const char *header(struct MHD_Connection *c, const char *name)
@@ -240,20 +251,13 @@ static const route *find_route(const server *s, const char *method, const char *
 /* Whether this one may ask again so soon. */
 static bool is_slow_enough(server *s, int64_t who)
 {
-    double at = seconds();
-    pthread_mutex_lock(&s->lock);
-    size_t i = (size_t)who % (sizeof s->buckets / sizeof *s->buckets);
-    if (s->buckets[i].at <= 0 || s->buckets[i].who != who)
-        s->buckets[i].left = BURST;
-    else
-        s->buckets[i].left += (at - s->buckets[i].at) * RATE;
-    if (s->buckets[i].left > BURST) s->buckets[i].left = BURST;
-    s->buckets[i].at = at;
-    s->buckets[i].who = who;
-    bool ok = s->buckets[i].left >= 1;
-    if (ok) s->buckets[i].left -= 1;
-    pthread_mutex_unlock(&s->lock);
-    return ok;
+    double at = progress_now();
+    bucket *b = &s->buckets[(size_t)who % BUCKETS];
+    b->left = b->at > 0 ? fmin(BURST, b->left + (at - b->at) * RATE) : BURST;
+    b->at = at;
+    if (b->left < 1) return false;
+    b->left -= 1;
+    return true;
 }
 
 /* Equal in a time that does not tell where they differ. */
@@ -267,35 +271,22 @@ static bool same_secret(const char *a, const char *b)
 static enum MHD_Result dispatch(server *s, struct MHD_Connection *c, const char *path, pending *p)
 {
     const route *r = p->route;
-    const bool changes = strcmp(r->method, "POST") == 0;
-    const char *cookie = MHD_lookup_connection_value(c, MHD_COOKIE_KIND, "session");
-    session who = {0};
-    bool known = false;
     reply out = {0};
-    if (cookie && !store_session(s->set.s, cookie, &who, &known))
-        return refuse(c, MHD_HTTP_INTERNAL_SERVER_ERROR, store_error(s->set.s));
-    if (!is_slow_enough(s, known ? who.annotator : 0))
-        return refuse(c, MHD_HTTP_TOO_MANY_REQUESTS, "too many requests");
-    if (!r->open && !known)
-        return refuse(c, MHD_HTTP_UNAUTHORIZED, "no session: open the link that the station printed");
-    if (changes && !r->open && !same_secret(header(c, "X-CSRF-Token"), who.csrf))
-        return refuse(c, MHD_HTTP_FORBIDDEN, "the request does not come from the page");
-    /* A form of another site cannot send this type. */
-    if (changes && strcmp(header(c, MHD_HTTP_HEADER_CONTENT_TYPE), "application/json") != 0)
-        return refuse(c, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "the body is not application/json");
-    size_t n = strlen(r->path);
-    request q = {.path = path + n, .who = known ? &who : NULL, .text = p->body ? p->body : "", .n_text = p->n};
+    request q = {.path = path + strlen(r->path),
+                 .who = p->known ? &p->who : NULL,
+                 .text = p->body ? p->body : "",
+                 .n_text = p->n};
     json_t *body = NULL;
-    if (changes && r->limit == 0) {
+    if (strcmp(r->method, "POST") == 0 && r->limit == 0) {
         body = json_loadb(q.text, q.n_text, JSON_REJECT_DUPLICATES, NULL);
         if (!json_is_object(body)) {
             json_decref(body);
-            return refuse(c, MHD_HTTP_BAD_REQUEST, "the body is no JSON object");
+            return refuse(s, c, MHD_HTTP_BAD_REQUEST, "the body is no JSON object");
         }
     }
     q.body = body;
     r->answer(s->set.user, &q, &out);
-    enum MHD_Result result = out.stream ? answer_stream(s, c, out.stream) : answer(c, &out);
+    enum MHD_Result result = out.stream ? answer_stream(s, c, out.stream) : answer(s, c, &out);
     json_decref(body);
     return result;
 }
@@ -315,23 +306,50 @@ static bool take(pending *p, const char *data, size_t n)
     return true;
 }
 
+/* What the headers tell, before any of the body is taken: NULL, or why not. */
+static const char *check(server *s, struct MHD_Connection *c, pending *p, int *status)
+{
+    const route *r = p->route;
+    const bool changes = strcmp(r->method, "POST") == 0;
+    char name[32];
+    cookie_name(s, name, sizeof name);
+    const char *cookie = MHD_lookup_connection_value(c, MHD_COOKIE_KIND, name);
+    *status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    if (cookie && !store_session(s->set.s, cookie, &p->who, &p->known)) return store_error();
+    *status = MHD_HTTP_TOO_MANY_REQUESTS;
+    if (!is_slow_enough(s, p->known ? p->who.annotator : 0)) return "too many requests";
+    *status = MHD_HTTP_UNAUTHORIZED;
+    if (!r->open && !p->known) return "no session: open the link that the station printed";
+    *status = MHD_HTTP_FORBIDDEN;
+    if (changes && !r->open && !same_secret(header(c, "X-CSRF-Token"), p->who.csrf))
+        return "the request does not come from the page";
+    /* A form of another site cannot send this type. */
+    *status = MHD_HTTP_UNSUPPORTED_MEDIA_TYPE;
+    if (changes && strcmp(header(c, MHD_HTTP_HEADER_CONTENT_TYPE), "application/json") != 0)
+        return "the body is not application/json";
+    *status = MHD_HTTP_CONTENT_TOO_LARGE;
+    if (strtoull(header(c, MHD_HTTP_HEADER_CONTENT_LENGTH), NULL, 10) > (r->limit ? r->limit : BODY))
+        return "the body is too large";
+    return NULL;
+}
+
 static enum MHD_Result begin_request(server *s, struct MHD_Connection *c, const char *path, const char *method,
                                      pending **out)
 {
     bool other_method;
+    int status;
     if (!is_our_host(header(c, MHD_HTTP_HEADER_HOST)))
-        return refuse(c, MHD_HTTP_MISDIRECTED_REQUEST, "the station answers to localhost and addresses only");
+        return refuse(s, c, MHD_HTTP_MISDIRECTED_REQUEST, "the station answers to localhost and addresses only");
     const route *r = find_route(s, method, path, &other_method);
     if (!r)
-        return other_method ? refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "not with this method")
-                            : refuse(c, MHD_HTTP_NOT_FOUND, "there is no such page");
-    if (strtoull(header(c, MHD_HTTP_HEADER_CONTENT_LENGTH), NULL, 10) > (r->limit ? r->limit : BODY))
-        return refuse(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
+        return other_method ? refuse(s, c, MHD_HTTP_METHOD_NOT_ALLOWED, "not with this method")
+                            : refuse(s, c, MHD_HTTP_NOT_FOUND, "there is no such page");
     *out = calloc(1, sizeof **out);
     if (!*out) return MHD_NO;
     (*out)->route = r;
-    (*out)->begun = seconds();
-    return MHD_YES;
+    (*out)->begun = progress_now();
+    const char *wrong = check(s, c, *out, &status);
+    return wrong ? refuse(s, c, status, wrong) : MHD_YES;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const char *path, const char *method,
@@ -344,7 +362,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *c, const ch
     if (*n == 0) return dispatch(s, c, path, p);
     size_t limit = p->route->limit ? p->route->limit : BODY;
     /* Of chunks the length is not known before: what is too much, or too slow, ends the connection. */
-    if (p->n + *n > limit || seconds() - p->begun > BODY_SECONDS || !take(p, data, *n)) return MHD_NO;
+    if (p->n + *n > limit || progress_now() - p->begun > BODY_SECONDS || !take(p, data, *n)) return MHD_NO;
     *n = 0;
     return MHD_YES;
 }
@@ -365,31 +383,52 @@ static void say_nothing(void *user, const char *format, va_list ap)
     (void)user, (void)format, (void)ap;
 }
 
-server *server_start(app *a, const server_settings *set)
+/* A socket that listens, and its port; -1: failed. */
+static int listen_on(app *a, const char *address, int port, int *actual)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)set->port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)set->port)};
-    const bool is_v4 = inet_pton(AF_INET, set->address, &v4.sin_addr) == 1;
-    if (!is_v4 && inet_pton(AF_INET6, set->address, &v6.sin6_addr) != 1) {
-        app_fail(a, "%s is no numeric address", set->address);
-        return NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } at = {.v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)}};
+    socklen_t size = sizeof at.v4;
+    if (inet_pton(AF_INET, address, &at.v4.sin_addr) != 1) {
+        at.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+        size = sizeof at.v6;
+        if (inet_pton(AF_INET6, address, &at.v6.sin6_addr) != 1) {
+            app_fail(a, "%s is no numeric address", address);
+            return -1;
+        }
     }
-    server *s = app_must(calloc(1, sizeof *s));
-    s->set = *set;
-    pthread_mutex_init(&s->lock, NULL);
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (is_v4 ? 0 : MHD_USE_IPv6),
-        (uint16_t)set->port, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL,
-        MHD_OPTION_SOCK_ADDR, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEADERS, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-        MHD_OPTION_END);
-    const union MHD_DaemonInfo *info = s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT) : NULL;
-    if (info) {
-        s->port = info->port;
+    /* REUSEADDR: a station that was killed is there again at once. */
+    int s = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (s >= 0 && setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) == 0 && bind(s, &at.any, size) == 0 &&
+        listen(s, CONNECTIONS) == 0 && getsockname(s, &at.any, &size) == 0) {
+        *actual = ntohs(at.any.sa_family == AF_INET ? at.v4.sin_port : at.v6.sin6_port);
         return s;
     }
-    app_fail(a, "%s, port %d: cannot be listened on; is a station running there already?", set->address, set->port);
+    app_fail(a, "%s, port %d: %s%s", address, port, strerror(errno),
+             errno == EADDRINUSE ? "; is a station running there already?" : "");
+    if (s >= 0) close(s);
+    return -1;
+}
+
+server *server_start(app *a, const server_settings *set)
+{
+    int port, listening = listen_on(a, set->address, set->port, &port);
+    if (listening < 0) return NULL;
+    server *s = app_must(calloc(1, sizeof *s));
+    s->set = *set;
+    s->port = port;
+    pthread_mutex_init(&s->lock, NULL);
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
+        MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL, MHD_OPTION_LISTEN_SOCKET, listening,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+    if (s->daemon) return s;
+    app_fail(a, "the server could not be started");
+    close(listening);
     pthread_mutex_destroy(&s->lock);
     free(s);
     return NULL;

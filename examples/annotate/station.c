@@ -26,9 +26,9 @@ static void reply_json(reply *r, json_t *json)
         reply_error(r, 500, "no memory");
 }
 
-static void reply_store(station *t, reply *r)
+static void reply_store(reply *r)
 {
-    reply_error(r, 507, "nothing was changed: %s", store_error(t->s));
+    reply_error(r, 507, "nothing was changed: %s", store_error());
 }
 
 /* --- pages ----------------------------------------------------------------------------------- */
@@ -87,16 +87,16 @@ static json_t *state_of(station *t, const session *who)
     json_t *progress = store_progress(t->s, who->annotator, t->kind, t->batch);
     if (!progress) return NULL;
     json_object_set_new(progress, "target", json_integer(t->target));
-    return json_pack("{s:s, s:s, s:b, s:{s:I, s:s}, s:s, s:o}", "name", who->name, "csrf", who->csrf, "is_safety",
-                     t->kind == LLAMA2_KIND_SAFETY, "guideline", "version", (json_int_t)t->version, "text",
-                     t->guideline, "batch", t->batch, "progress", progress);
+    return json_pack("{s:s, s:s, s:b, s:b, s:{s:I, s:s}, s:s, s:o}", "name", who->name, "csrf", who->csrf, "is_owner",
+                     who->owner, "is_safety", t->kind == LLAMA2_KIND_SAFETY, "guideline", "version",
+                     (json_int_t)t->version, "text", t->guideline, "batch", t->batch, "progress", progress);
 }
 
 static void state(void *user, const request *q, reply *r)
 {
     station *t = user;
     json_t *o = q->who ? state_of(t, q->who) : json_pack("{s:n}", "name"); /* the page asks for a name then */
-    o ? reply_json(r, o) : reply_store(t, r);
+    o ? reply_json(r, o) : reply_store(r);
 }
 
 static void join(void *user, const request *q, reply *r)
@@ -110,7 +110,7 @@ static void join(void *user, const request *q, reply *r)
         return;
     }
     if (!store_join(t->s, text_in(q->body, "token"), name, &who, &known)) {
-        reply_store(t, r);
+        reply_store(r);
         return;
     }
     if (!known) {
@@ -119,7 +119,7 @@ static void join(void *user, const request *q, reply *r)
     }
     json_t *o = state_of(t, &who);
     r->cookie = who.cookie;
-    o ? reply_json(r, o) : reply_store(t, r);
+    o ? reply_json(r, o) : reply_store(r);
 }
 
 static void invite(void *user, const request *q, reply *r)
@@ -127,10 +127,10 @@ static void invite(void *user, const request *q, reply *r)
     station *t = user;
     char token[STORE_TOKEN];
     (void)q;
-    if (store_invite(t->s, token))
+    if (store_invite(t->s, false, token))
         reply_json(r, json_pack("{s:s}", "token", token));
     else
-        reply_store(t, r);
+        reply_store(r);
 }
 
 /* --- items ----------------------------------------------------------------------------------- */
@@ -141,7 +141,7 @@ static void reply_item(station *t, const session *who, int64_t id, reply *r)
     char wrong[1024];
     json_t *item = store_item(t->s, who->annotator, id);
     if (!item) {
-        reply_store(t, r);
+        reply_store(r);
     } else if (json_is_null(item)) {
         json_decref(item);
         reply_error(r, 404, "there is no such comparison");
@@ -152,7 +152,7 @@ static void reply_item(station *t, const session *who, int64_t id, reply *r)
             reply_json(r, json_pack("{s:o}", "item", item));
         } else {
             json_decref(item);
-            reply_error(r, 422, "%s", wrong);
+            reply_error(r, 503, "%s", wrong);
         }
     }
 }
@@ -171,41 +171,30 @@ static int64_t next_item(station *t, const session *who)
     return id;
 }
 
+/* Whether it waited for a model that could answer it, which this one cannot: it is skipped then. */
+static bool is_hopeless(station *t, const session *who, int64_t id)
+{
+    bool known = false;
+    json_t *item = store_item(t->s, who->annotator, id);
+    const json_t *responses = json_object_get(item, "responses");
+    bool whole = json_is_string(json_array_get(responses, 0)) && json_is_string(json_array_get(responses, 1));
+    const char *wrong = item && !whole ? generator_check(t->g, item) : NULL;
+    json_decref(item);
+    return wrong && store_skip(t->s, who->annotator, t->kind, id, wrong, t->batch, &known) && known;
+}
+
 static void next(void *user, const request *q, reply *r)
 {
     station *t = user;
-    for (;;) {
-        int64_t id = next_item(t, q->who);
-        bool known;
-        if (id < 0)
-            reply_store(t, r);
-        else if (id == 0)
-            reply_json(r, json_pack("{s:n}", "item"));
-        else
-            reply_item(t, q->who, id, r);
-        if (id <= 0 || r->status != 422) return;
-        /* It waited for a model that could answer it, and this one cannot. */
-        char *reason = app_must(strdup(json_string_value(json_object_get(r->json, "error"))));
-        json_decref(r->json);
-        *r = (reply){0};
-        bool ok = store_skip(t->s, q->who->annotator, id, reason, t->batch, &known);
-        free(reason);
-        if (!ok) {
-            reply_store(t, r);
-            return;
-        }
-    }
-}
-
-/* Whether it is what he has open already: his page asks again where it heard no answer. */
-static int64_t asked_before(station *t, const session *who, const json_t *dialogue)
-{
-    json_t *open = store_open_item(t->s, who->annotator, t->kind, 0);
-    int64_t id = json_equal(json_object_get(open, "messages"), json_object_get(dialogue, "messages"))
-                     ? json_integer_value(json_object_get(open, "id"))
-                     : 0;
-    json_decref(open);
-    return id;
+    int64_t id;
+    do id = next_item(t, q->who);
+    while (id > 0 && is_hopeless(t, q->who, id));
+    if (id < 0)
+        reply_store(r);
+    else if (id == 0)
+        reply_json(r, json_pack("{s:n}", "item"));
+    else
+        reply_item(t, q->who, id, r);
 }
 
 /* The dialogue that goes on from an item, with the response that was chosen. NULL: it has none. */
@@ -243,9 +232,12 @@ static void prompt(void *user, const request *q, reply *r)
     if (wrong) {
         reply_error(r, 422, "%s", wrong);
     } else {
-        int64_t id = asked_before(t, q->who, dialogue);
-        if (!id) id = store_add_item(t->s, q->who->annotator, t->kind, dialogue, 0, parent, t->batch);
-        id < 0 ? reply_store(t, r) : reply_item(t, q->who, id, r);
+        /* What he has open is the same where his page heard no answer and asks again; else it comes first. */
+        json_t *open = store_current(t->s, q->who->annotator, t->kind);
+        int64_t id = open ? json_integer_value(json_object_get(open, "id")) : -1;
+        json_decref(open);
+        if (id == 0) id = store_add_item(t->s, q->who->annotator, t->kind, dialogue, 0, parent, t->batch);
+        id < 0 ? reply_store(r) : reply_item(t, q->who, id, r);
     }
     json_decref(dialogue);
 }
@@ -282,8 +274,8 @@ static void choose(station *t, const request *q, int64_t item, reply *r)
                     t->kind == LLAMA2_KIND_SAFETY ? ", and which are safe" : ", and nothing about safety");
     else if (!(c.seconds >= 0 && c.seconds < 1e7))
         reply_error(r, 422, "the time is none");
-    else if (!store_choose(t->s, q->who->annotator, item, &c, &known))
-        reply_store(t, r);
+    else if (!store_choose(t->s, q->who->annotator, t->kind, item, &c, &known))
+        reply_store(r);
     else if (!known)
         reply_error(r, 404, "there is no such comparison, or it has not both responses yet");
     else
@@ -296,8 +288,8 @@ static void skip(station *t, const request *q, int64_t item, reply *r)
     bool known;
     if (!*reason || strlen(reason) > REASON)
         reply_error(r, 422, "to skip needs a reason, of at most %d bytes", REASON);
-    else if (!store_skip(t->s, q->who->annotator, item, reason, t->batch, &known))
-        reply_store(t, r);
+    else if (!store_skip(t->s, q->who->annotator, t->kind, item, reason, t->batch, &known))
+        reply_store(r);
     else if (!known)
         reply_error(r, 404, "there is no such comparison");
     else
@@ -331,35 +323,51 @@ static void item_get(void *user, const request *q, reply *r)
     *r = (reply){.stream = id};
 }
 
+/* Of the item that the page means, so that to ask twice takes back one thing. */
 static void undo(void *user, const request *q, reply *r)
 {
     station *t = user;
-    int64_t item = store_undo(t->s, q->who->annotator);
-    if (item < 0)
-        reply_store(t, r);
-    else if (item == 0)
-        reply_error(r, 404, "there is nothing to take back");
-    else
+    int64_t item = json_integer_value(json_object_get(q->body, "item"));
+    bool known;
+    if (!store_undo(t->s, q->who->annotator, t->kind, item, &known)) {
+        reply_store(r);
+        return;
+    }
+    if (!known) { /* not the last thing: taken back already, perhaps, and open */
+        json_t *open = store_current(t->s, q->who->annotator, t->kind);
+        known = item > 0 && json_integer_value(json_object_get(open, "id")) == item;
+        json_decref(open);
+    }
+    if (known)
         reply_item(t, q->who, item, r);
+    else
+        reply_error(r, 404, "there is nothing to take back");
 }
 
 static void history(void *user, const request *q, reply *r)
 {
     station *t = user;
-    json_t *items = store_history(t->s, q->who->annotator, 200);
-    items ? reply_json(r, json_pack("{s:o}", "items", items)) : reply_store(t, r);
+    json_t *items = store_history(t->s, q->who->annotator, t->kind, 200);
+    items ? reply_json(r, json_pack("{s:o}", "items", items)) : reply_store(r);
 }
 
 static void statistics(void *user, const request *q, reply *r)
 {
     station *t = user;
     char wrong[1024];
-    (void)q;
-    json_t *o = statistics_json(t->a, t->s, t->kind, wrong, sizeof wrong);
+    json_t *o = statistics_json(t->a, t->s, t->kind, q->who->owner, wrong, sizeof wrong);
     if (o)
         reply_json(r, o);
     else
         reply_error(r, 500, "%s", wrong);
+}
+
+/* Where responses come from is for whom the station belongs to: others may still choose. */
+static bool is_owner(const request *q, reply *r)
+{
+    if (q->who->owner) return true;
+    reply_error(r, 403, "this is for who came by the station's own link");
+    return false;
 }
 
 static void chart(void *user, const request *q, reply *r)
@@ -368,6 +376,7 @@ static void chart(void *user, const request *q, reply *r)
     char name[32], wrong[1024];
     const char *dot = strstr(q->path, ".svg");
     snprintf(name, sizeof name, "%.*s", dot ? (int)(dot - q->path) : 0, q->path);
+    if (strcmp(name, "variants") == 0 && !is_owner(q, r)) return;
     r->text = statistics_chart(t->s, t->kind, name, wrong, sizeof wrong);
     r->type = "image/svg+xml";
     if (!r->text) reply_error(r, *wrong ? 500 : 404, "%s", *wrong ? wrong : "there is no such chart");
@@ -403,16 +412,17 @@ char *station_stream(void *user, int64_t item, uint64_t position[2], bool *ended
             text = app_must(strdup(whole + position[k]));
         if (state == GENERATOR_UNKNOWN && !whole) state = GENERATOR_FAILED;
         free(whole);
-        if (text) {
+        if (text && state != GENERATOR_FAILED) {
             events = event(events, json_pack("{s:i, s:s}", "which", k, "text", text));
             position[k] += strlen(text);
-            free(text);
         }
-        if (state == GENERATOR_GOES_ON) continue;
-        position[k] = (uint64_t)ENDED;
-        events = event(events, state == GENERATOR_FAILED
-                                   ? json_pack("{s:i, s:s}", "which", k, "error", "the response could not be sampled")
-                                   : json_pack("{s:i, s:b}", "which", k, "end", 1));
+        if (state != GENERATOR_GOES_ON) {
+            position[k] = (uint64_t)ENDED;
+            events = event(events, state == GENERATOR_FAILED
+                                       ? json_pack("{s:i, s:s}", "which", k, "error", text ? text : "it is not there")
+                                       : json_pack("{s:i, s:b}", "which", k, "end", 1));
+        }
+        free(text);
     }
     *ended = position[0] == (uint64_t)ENDED && position[1] == (uint64_t)ENDED;
     return events;
@@ -434,39 +444,45 @@ static void export(void *user, const request *q, reply *r)
 {
     station *t = user;
     plot_text out = {0};
-    (void)q;
+    if (!is_owner(q, r)) return;
     if (store_export(t->s, add_line, &out)) {
         r->text = out.data ? out.data : app_must(calloc(1, 1));
         r->type = "application/jsonl; charset=utf-8";
     } else {
         free(out.data);
-        reply_store(t, r);
+        reply_store(r);
     }
 }
 
 /* What to do with each line of a body; NULL, or what is wrong. */
 typedef const char *(*line_fn)(station *t, const json_t *line, bool *added);
 
+/* All of them, or none. */
 static void read_lines(station *t, const request *q, line_fn read, reply *r)
 {
     int64_t n = 0, n_added = 0;
-    for (size_t at = 0; at < q->n_text; n++) {
+    const char *wrong = NULL;
+    if (!store_begin(t->s)) {
+        reply_store(r);
+        return;
+    }
+    for (size_t at = 0; !wrong && at < q->n_text; n++) {
         const char *begin = q->text + at, *end = memchr(begin, '\n', q->n_text - at);
         size_t length = end ? (size_t)(end - begin) : q->n_text - at;
         bool added = false;
         at += length + 1;
         if (strspn(begin, " \t\r\n") >= length) continue;
         json_t *line = json_loadb(begin, length, 0, NULL);
-        const char *wrong = line ? read(t, line, &added) : "is no JSON";
+        wrong = line ? read(t, line, &added) : "is no JSON";
         json_decref(line);
-        if (wrong) {
-            reply_error(r, wrong == store_error(t->s) ? 507 : 422, "line %lld: %s; %lld lines before it are there",
-                        (long long)n + 1, wrong, (long long)n_added);
-            return;
-        }
         n_added += added;
     }
-    reply_json(r, json_pack("{s:I}", "added", (json_int_t)n_added));
+    if (!store_end(t->s, !wrong) && !wrong)
+        reply_store(r);
+    else if (wrong)
+        reply_error(r, wrong == store_error() ? 507 : 422, "line %lld: %s; nothing was added", (long long)n, wrong);
+    else
+        reply_json(r, json_pack("{s:I}", "added", (json_int_t)n_added));
 }
 
 static const char *queue_line(station *t, const json_t *line, bool *added)
@@ -475,7 +491,7 @@ static const char *queue_line(station *t, const json_t *line, bool *added)
     const char *wrong = generator_check(t->g, line);
     if (!wrong) wrong = records_add_prompt(&checked, line);
     json_t *dialogue = wrong ? NULL : record_line(&checked.items[0], NULL);
-    if (dialogue && !store_queue(t->s, t->kind, dialogue, "page", added)) wrong = store_error(t->s);
+    if (dialogue && !store_queue(t->s, t->kind, dialogue, "page", added)) wrong = store_error();
     json_decref(dialogue);
     records_free(&checked);
     return wrong;
@@ -483,7 +499,7 @@ static const char *queue_line(station *t, const json_t *line, bool *added)
 
 static void queue(void *user, const request *q, reply *r)
 {
-    read_lines(user, q, queue_line, r);
+    if (is_owner(q, r)) read_lines(user, q, queue_line, r);
 }
 
 static const char *import_line(station *t, const json_t *line, bool *added)
@@ -493,7 +509,7 @@ static const char *import_line(station *t, const json_t *line, bool *added)
 
 static void import(void *user, const request *q, reply *r)
 {
-    read_lines(user, q, import_line, r);
+    if (is_owner(q, r)) read_lines(user, q, import_line, r);
 }
 
 const route station_routes[] = {

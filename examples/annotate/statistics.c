@@ -102,7 +102,7 @@ static bool collect(store *s, int32_t kind, collected *c, char *error, size_t er
 {
     *c = (collected){.kind = kind, .lines = json_array()};
     if (store_export(s, take, c)) return true;
-    snprintf(error, error_size, "%s", store_error(s));
+    snprintf(error, error_size, "%s", store_error());
     collected_free(c);
     return false;
 }
@@ -154,7 +154,7 @@ static bool put_agreement(app *a, const collected *c, json_t *figures, char *err
     return true;
 }
 
-static json_t *charts_of(const collected *c)
+static json_t *charts_of(const collected *c, bool with_variants)
 {
     json_t *charts = json_array();
     const double n = (double)c->n;
@@ -170,7 +170,7 @@ static json_t *charts_of(const collected *c)
         json_array_append_new(charts,
                               json_pack("{s:s, s:s, s:s}", "name", "bins", "title", "Which are safe", "note", note));
     }
-    if (c->variants.count > 0)
+    if (with_variants && c->variants.count > 0)
         json_array_append_new(charts,
                               json_pack("{s:s, s:s, s:s}", "name", "variants", "title", "Win rate of each variant",
                                         "note", "share of its comparisons; intervals of 95 %"));
@@ -184,7 +184,7 @@ static json_t *charts_of(const collected *c)
     return charts;
 }
 
-json_t *statistics_json(app *a, store *s, int32_t kind, char *error, size_t error_size)
+json_t *statistics_json(app *a, store *s, int32_t kind, bool with_variants, char *error, size_t error_size)
 {
     collected c;
     char label[128];
@@ -206,7 +206,7 @@ json_t *statistics_json(app *a, store *s, int32_t kind, char *error, size_t erro
         if (kind == LLAMA2_KIND_SAFETY)
             put(figures, "chose an unsafe answer before a safe one: kept, never trained on", "%.0f", c.bins[3]);
     }
-    json_t *all = json_pack("{s:o, s:o}", "figures", figures, "charts", charts_of(&c));
+    json_t *all = json_pack("{s:o, s:o}", "figures", figures, "charts", charts_of(&c, with_variants));
     collected_free(&c);
     if (ok) return all;
     json_decref(all);

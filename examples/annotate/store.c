@@ -16,14 +16,15 @@
 
 struct store {
     sqlite3 *db;
-    pthread_mutex_t lock; /* a call is one transaction */
+    pthread_mutex_t lock; /* a call is one transaction; recursive: calls within store_begin() and store_end() are */
+    int depth;
+    uint64_t secret;
 };
 
 static _Thread_local char message[1024];
 
-const char *store_error(const store *s)
+const char *store_error(void)
 {
-    (void)s;
     return message;
 }
 
@@ -122,7 +123,10 @@ static int64_t integer(const json_t *row, const char *column)
 static bool begin(store *s)
 {
     pthread_mutex_lock(&s->lock);
-    if (tell(s, "BEGIN IMMEDIATE", "")) return true;
+    if (s->depth > 0 || tell(s, "BEGIN", "")) {
+        s->depth++;
+        return true;
+    }
     pthread_mutex_unlock(&s->lock);
     return false;
 }
@@ -130,27 +134,46 @@ static bool begin(store *s)
 /* Ends what begin() began: all of it, or, unless ok, nothing. */
 static bool end(store *s, bool ok)
 {
-    char kept[sizeof message];
-    ok = ok && tell(s, "COMMIT", "");
-    if (!ok) {
-        memcpy(kept, message, sizeof kept);
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-        memcpy(message, kept, sizeof kept);
+    if (--s->depth == 0) {
+        ok = ok && tell(s, "COMMIT", "");
+        if (!ok) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     }
     pthread_mutex_unlock(&s->lock);
     return ok;
 }
 
+bool store_begin(store *s)
+{
+    return begin(s);
+}
+
+bool store_end(store *s, bool ok)
+{
+    return end(s, ok);
+}
+
+static int64_t now(void)
+{
+    return (int64_t)time(NULL);
+}
+
+static bool draw(void *bytes, size_t n)
+{
+    if (getrandom(bytes, n, 0) == (ssize_t)n) return true;
+    snprintf(message, sizeof message, "the system gives no random numbers");
+    return false;
+}
+
 /* --- the file -------------------------------------------------------------------------------- */
 
-enum { VERSION = 1 };
+enum { VERSION = 1, INVITATION = 24 * 3600 /* seconds that it is good for */ };
 
 static const char schema[] =
     "CREATE TABLE annotators(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, at INTEGER NOT NULL);"
-    "CREATE TABLE invitations(token TEXT PRIMARY KEY, at INTEGER NOT NULL);"
+    "CREATE TABLE secret(value INTEGER NOT NULL);"
+    "CREATE TABLE invitations(token TEXT PRIMARY KEY, owner INTEGER NOT NULL, at INTEGER NOT NULL);"
     "CREATE TABLE sessions(cookie TEXT PRIMARY KEY, csrf TEXT NOT NULL, annotator INTEGER NOT NULL REFERENCES "
-    "annotators,"
-    " at INTEGER NOT NULL);"
+    "annotators, owner INTEGER NOT NULL, at INTEGER NOT NULL);"
     "CREATE TABLE guidelines(kind INTEGER NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL, at INTEGER NOT NULL,"
     " PRIMARY KEY(kind, version));"
     "CREATE TABLE prompts(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, dialogue TEXT NOT NULL, source TEXT,"
@@ -173,6 +196,7 @@ static const char schema[] =
 static bool make_schema(store *s)
 {
     char version[64];
+    int64_t secret;
     json_t *row = ask(s, "PRAGMA user_version", "");
     if (!row) return false;
     row = first(row);
@@ -184,15 +208,34 @@ static bool make_schema(store *s)
         return false;
     }
     snprintf(version, sizeof version, "PRAGMA user_version = %d", VERSION);
-    return begin(s) && end(s, (sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK || fail(s, "database")) &&
-                                  tell(s, version, ""));
+    if (!draw(&secret, sizeof secret) || !begin(s)) return false;
+    return end(s, (sqlite3_exec(s->db, schema, NULL, NULL, NULL) == SQLITE_OK || fail(s, "database")) &&
+                      tell(s, "INSERT INTO secret VALUES(?)", "i", secret) && tell(s, version, ""));
+}
+
+static bool read_secret(store *s)
+{
+    json_t *row = ask(s, "SELECT value FROM secret", "");
+    row = row ? first(row) : NULL;
+    s->secret = (uint64_t)integer(row, "value");
+    json_decref(row);
+    return row != NULL;
+}
+
+uint64_t store_secret(const store *s)
+{
+    return s->secret;
 }
 
 store *store_open(const char *path, char *error, size_t error_size)
 {
     store *s = calloc(1, sizeof *s);
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s) pthread_mutex_init(&s->lock, NULL);
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    if (s) pthread_mutex_init(&s->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
     if (file < 0 || !s) {
         snprintf(error, error_size, "%s: %s", path, s ? "cannot be opened" : "no memory");
         free(s);
@@ -204,7 +247,8 @@ store *store_open(const char *path, char *error, size_t error_size)
     if (ok) sqlite3_busy_timeout(s->db, 5000);
     /* FULL: a choice that was answered is on the disk, whatever ends the machine. */
     ok = ok && tell(s, "PRAGMA journal_mode = WAL", "") && tell(s, "PRAGMA synchronous = FULL", "") &&
-         tell(s, "PRAGMA foreign_keys = ON", "") && make_schema(s);
+         tell(s, "PRAGMA foreign_keys = ON", "") && make_schema(s) && read_secret(s) &&
+         tell(s, "DELETE FROM invitations WHERE at < ?", "i", now() - INVITATION);
     if (ok) return s;
     snprintf(error, error_size, "%s: %s", path, message);
     store_close(s);
@@ -219,27 +263,20 @@ void store_close(store *s)
     free(s);
 }
 
-static int64_t now(void)
-{
-    return (int64_t)time(NULL);
-}
-
 /* --- who ------------------------------------------------------------------------------------- */
 
 static bool make_token(char token[STORE_TOKEN])
 {
     unsigned char bytes[(STORE_TOKEN - 1) / 2];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
-        snprintf(message, sizeof message, "the system gives no random numbers");
-        return false;
-    }
+    if (!draw(bytes, sizeof bytes)) return false;
     for (size_t i = 0; i < sizeof bytes; i++) snprintf(token + 2 * i, 3, "%02x", bytes[i]);
     return true;
 }
 
-bool store_invite(store *s, char token[STORE_TOKEN])
+bool store_invite(store *s, bool owner, char token[STORE_TOKEN])
 {
-    return make_token(token) && begin(s) && end(s, tell(s, "INSERT INTO invitations VALUES(?, ?)", "ti", token, now()));
+    return make_token(token) && begin(s) &&
+           end(s, tell(s, "INSERT INTO invitations VALUES(?, ?, ?)", "tii", token, (int64_t)owner, now()));
 }
 
 /* Who has this name, from now on; -1: failed. */
@@ -259,13 +296,18 @@ bool store_join(store *s, const char *token, const char *name, session *out, boo
     *out = (session){0};
     *known = false;
     if (!make_token(out->cookie) || !make_token(out->csrf) || !begin(s)) return false;
-    bool ok = tell(s, "DELETE FROM invitations WHERE token = ?", "t", token);
-    *known = ok && sqlite3_changes(s->db) == 1;
+    json_t *row =
+        ask(s, "DELETE FROM invitations WHERE token = ? AND at >= ? RETURNING owner", "ti", token, now() - INVITATION);
+    bool ok = row != NULL;
+    row = ok ? first(row) : NULL;
+    *known = json_is_object(row);
+    out->owner = integer(row, "owner") != 0;
+    json_decref(row);
     if (!*known) return end(s, ok);
     out->annotator = annotator_id(s, name);
     snprintf(out->name, sizeof out->name, "%s", name);
-    return end(s, out->annotator > 0 && tell(s, "INSERT INTO sessions VALUES(?, ?, ?, ?)", "ttii", out->cookie,
-                                             out->csrf, out->annotator, now()));
+    return end(s, out->annotator > 0 && tell(s, "INSERT INTO sessions VALUES(?, ?, ?, ?, ?)", "ttiii", out->cookie,
+                                             out->csrf, out->annotator, (int64_t)out->owner, now()));
 }
 
 bool store_session(store *s, const char *cookie, session *out, bool *known)
@@ -273,10 +315,11 @@ bool store_session(store *s, const char *cookie, session *out, bool *known)
     *out = (session){0};
     *known = false;
     if (!begin(s)) return false;
-    json_t *row = ask(s,
-                      "SELECT annotator, name, csrf FROM sessions JOIN annotators ON annotators.id = annotator WHERE "
-                      "cookie = ?",
-                      "t", cookie);
+    json_t *row =
+        ask(s,
+            "SELECT annotator, name, csrf, owner FROM sessions JOIN annotators ON annotators.id = annotator WHERE "
+            "cookie = ?",
+            "t", cookie);
     if (!end(s, row != NULL)) {
         json_decref(row);
         return false;
@@ -285,6 +328,7 @@ bool store_session(store *s, const char *cookie, session *out, bool *known)
     *known = json_is_object(row);
     if (*known) {
         out->annotator = integer(row, "annotator");
+        out->owner = integer(row, "owner") != 0;
         snprintf(out->name, sizeof out->name, "%s", json_string_value(json_object_get(row, "name")));
         snprintf(out->csrf, sizeof out->csrf, "%s", json_string_value(json_object_get(row, "csrf")));
         snprintf(out->cookie, sizeof out->cookie, "%s", cookie);
@@ -429,10 +473,24 @@ static int64_t show_old(store *s, int64_t annotator, int32_t kind, bool second_o
     return item == 0 || show_to(s, item, annotator) ? item : -1;
 }
 
+static json_t *open_rows(store *s, int64_t annotator, int32_t kind)
+{
+    return ask(s, ITEM " AND open AND kind = ? ORDER BY items.id LIMIT 1", "ii", annotator, (int64_t)kind);
+}
+
+json_t *store_current(store *s, int64_t annotator, int32_t kind)
+{
+    if (!begin(s)) return NULL;
+    json_t *rows = open_rows(s, annotator, kind);
+    if (end(s, rows != NULL)) return shown_item(first(rows));
+    json_decref(rows);
+    return NULL;
+}
+
 json_t *store_open_item(store *s, int64_t annotator, int32_t kind, int64_t overlap)
 {
     if (!begin(s)) return NULL;
-    json_t *rows = ask(s, ITEM " AND open AND kind = ? ORDER BY items.id LIMIT 1", "ii", annotator, (int64_t)kind);
+    json_t *rows = open_rows(s, annotator, kind);
     bool ok = rows != NULL;
     if (ok && json_array_size(rows) == 0) {
         json_t *row = ask(s, "SELECT count(*) AS n FROM shown WHERE annotator = ?", "i", annotator);
@@ -486,23 +544,23 @@ static bool replace(store *s, int64_t annotator, int64_t item)
            tell(s, "UPDATE shown SET open = 0 WHERE item = ? AND annotator = ?", "ii", item, annotator);
 }
 
-/* Whether he was shown the item, and it has both responses or need not. False: failed. */
-static bool can_choose(store *s, int64_t annotator, int64_t item, bool whole, bool *known)
+/* Whether he was shown the item, of this kind, and it has both responses or need not. False: failed. */
+static bool can_choose(store *s, int64_t annotator, int32_t kind, int64_t item, bool whole, bool *known)
 {
     json_t *rows =
         ask(s,
-            "SELECT 1 FROM shown JOIN items ON items.id = item WHERE item = ? AND annotator = ? AND (NOT ? OR "
-            "(response0 IS NOT NULL AND response1 IS NOT NULL))",
-            "iii", item, annotator, (int64_t)whole);
+            "SELECT 1 FROM shown JOIN items ON items.id = item WHERE item = ? AND annotator = ? AND kind = ? AND "
+            "(NOT ? OR (response0 IS NOT NULL AND response1 IS NOT NULL))",
+            "iiii", item, annotator, (int64_t)kind, (int64_t)whole);
     *known = json_array_size(rows) == 1;
     json_decref(rows);
     return rows != NULL;
 }
 
-bool store_choose(store *s, int64_t annotator, int64_t item, const choice *c, bool *known)
+bool store_choose(store *s, int64_t annotator, int32_t kind, int64_t item, const choice *c, bool *known)
 {
     if (!begin(s)) return false;
-    bool ok = can_choose(s, annotator, item, true, known);
+    bool ok = can_choose(s, annotator, kind, item, true, known);
     if (ok && *known)
         ok =
             replace(s, annotator, item) &&
@@ -515,10 +573,11 @@ bool store_choose(store *s, int64_t annotator, int64_t item, const choice *c, bo
     return end(s, ok);
 }
 
-bool store_skip(store *s, int64_t annotator, int64_t item, const char *reason, const char *batch, bool *known)
+bool store_skip(store *s, int64_t annotator, int32_t kind, int64_t item, const char *reason, const char *batch,
+                bool *known)
 {
     if (!begin(s)) return false;
-    bool ok = can_choose(s, annotator, item, false, known);
+    bool ok = can_choose(s, annotator, kind, item, false, known);
     if (ok && *known)
         ok = replace(s, annotator, item) &&
              tell(s, "INSERT INTO choices(item, annotator, skipped, batch, at) VALUES(?, ?, ?, ?, ?)", "iitti", item,
@@ -526,28 +585,35 @@ bool store_skip(store *s, int64_t annotator, int64_t item, const char *reason, c
     return end(s, ok);
 }
 
-int64_t store_undo(store *s, int64_t annotator)
+/* The last thing that he said of a kind, as far as it counts. */
+#define LAST                                                                                                           \
+    "SELECT choices.id AS id, item FROM choices JOIN items ON items.id = item WHERE annotator = ? AND kind = ? AND "   \
+    "counts"                                                                                                           \
+    " ORDER BY choices.id DESC LIMIT 1"
+
+bool store_undo(store *s, int64_t annotator, int32_t kind, int64_t item, bool *known)
 {
-    if (!begin(s)) return -1;
-    json_t *row =
-        ask(s, "SELECT id, item FROM choices WHERE annotator = ? AND counts ORDER BY id DESC LIMIT 1", "i", annotator);
+    *known = false;
+    if (!begin(s)) return false;
+    json_t *row = ask(s, LAST, "ii", annotator, (int64_t)kind);
     bool ok = row != NULL;
     row = ok ? first(row) : NULL;
-    int64_t item = integer(row, "item");
-    if (item > 0)
+    *known = item > 0 && integer(row, "item") == item;
+    if (*known)
         ok = tell(s, "UPDATE choices SET counts = 0 WHERE id = ?", "i", integer(row, "id")) &&
              /* What he had open meanwhile waits behind it. */
              tell(s, "UPDATE shown SET open = 1 WHERE item = ? AND annotator = ?", "ii", item, annotator);
     json_decref(row);
-    return end(s, ok) ? item : -1;
+    return end(s, ok);
 }
 
 /* --- what there is --------------------------------------------------------------------------- */
 
-json_t *store_history(store *s, int64_t annotator, int64_t most)
+json_t *store_history(store *s, int64_t annotator, int32_t kind, int64_t most)
 {
     if (!begin(s)) return NULL;
-    json_t *rows = ask(s, ITEM " AND choices.id IS NOT NULL ORDER BY choices.id DESC LIMIT ?", "ii", annotator, most);
+    json_t *rows = ask(s, ITEM " AND kind = ? AND choices.id IS NOT NULL ORDER BY choices.id DESC LIMIT ?", "iii",
+                       annotator, (int64_t)kind, most);
     if (!end(s, rows != NULL)) {
         json_decref(rows);
         return NULL;
@@ -569,7 +635,13 @@ json_t *store_progress(store *s, int64_t annotator, int32_t kind, const char *ba
             "taken = 0) AS waiting FROM choices JOIN items ON items.id = item WHERE counts AND kind = ?2 AND "
             "choices.batch = ?3",
             "iit", annotator, (int64_t)kind, batch);
-    if (end(s, row != NULL)) return first(row);
+    json_t *last = row ? ask(s, LAST, "ii", annotator, (int64_t)kind) : NULL;
+    bool ok = end(s, last != NULL);
+    row = row ? first(row) : NULL;
+    last = last ? first(last) : NULL;
+    if (ok) json_object_set_new(row, "last", json_integer(integer(last, "item")));
+    json_decref(last);
+    if (ok) return row;
     json_decref(row);
     return NULL;
 }
@@ -619,7 +691,8 @@ bool store_export(store *s, bool (*line)(void *user, json_t *line), void *user)
                 "WHEN guideline THEN CASE items.kind WHEN 1 THEN 'safety ' ELSE 'helpfulness ' END || guideline "
                 "END AS guideline, model0, model1, temperature0, temperature1, seconds, choices.at FROM choices "
                 "JOIN items ON items.id = choices.item JOIN annotators ON annotators.id = choices.annotator "
-                "WHERE counts AND choices.id > ? ORDER BY choices.id LIMIT ?",
+                "WHERE counts AND response0 IS NOT NULL AND response1 IS NOT NULL AND choices.id > ? ORDER BY "
+                "choices.id LIMIT ?",
                 "ii", after, (int64_t)PIECE);
         if (!end(s, rows != NULL)) {
             json_decref(rows);
@@ -695,6 +768,8 @@ const char *store_import(store *s, const json_t *line, bool *added)
     choice c = {.bin = -1};
     records dialogue = {0};
     *added = false;
+    if (json_is_string(json_object_get(line, "skipped")))
+        return NULL; /* nothing was chosen, and it is not to wait again */
     if (!name) return "has no \"id\"";
     if (!text_of(line, "responses", 0) || !text_of(line, "responses", 1)) return "has no two \"responses\"";
     if ((wrong = record_annotation(line, &c.chosen, &c.rating, &labels[0], &labels[1])) != NULL) return wrong;

@@ -21,17 +21,24 @@ typedef struct store store;
 /* Opens the file, or makes it (readable by its owner alone). NULL: `error` says why. */
 store *store_open(const char *path, char *error, size_t error_size);
 void store_close(store *s);
-const char *store_error(const store *s); /* of this thread's last call */
+const char *store_error(void); /* of this thread's last call */
+/* Drawn when the file was made; nobody but the station knows it. */
+uint64_t store_secret(const store *s);
+
+/* What is done between is one transaction: all of it, or, unless ok, nothing. */
+bool store_begin(store *s);
+bool store_end(store *s, bool ok);
 
 /* --- who ------------------------------------------------------------------------------------- */
 
 typedef struct session {
     int64_t annotator;
+    bool owner; /* came by the link of the station itself */
     char name[STORE_NAME], cookie[STORE_TOKEN], csrf[STORE_TOKEN];
 } session;
 
-/* A token for one annotator to join with, once. */
-bool store_invite(store *s, char token[STORE_TOKEN]);
+/* A token for one annotator to join with, once, within a day. */
+bool store_invite(store *s, bool owner, char token[STORE_TOKEN]);
 /* Spends the token: a session of the annotator with this name, who may be new. *known: whether the token was good. */
 bool store_join(store *s, const char *token, const char *name, session *out, bool *known);
 /* The session of a cookie. */
@@ -64,7 +71,11 @@ bool store_respond(store *s, int64_t item, int which, const char *text);
 char *store_response(store *s, int64_t item, int which);
 
 /*
- * What the annotator has open: {"id", "kind", "messages", "responses": [text or null, ...], "choice", "rating", "bin",
+ * What the annotator has open, null: nothing.
+ */
+json_t *store_current(store *s, int64_t annotator, int32_t kind);
+/*
+ * The same: {"id", "kind", "messages", "responses": [text or null, ...], "choice", "rating", "bin",
  * "skipped"}. Without an open item every `overlap`-th time (0: never) one that another annotator chose in, and nobody
  * else; else one that was imported with both responses and that nobody has seen; else a prompt that waits: {"prompt":
  * id, "messages"}; null: nothing.
@@ -80,24 +91,26 @@ typedef struct choice {
     const char *batch;
 } choice;
 
-/* Sets, or changes, what the annotator says of an item of his. *known: there is such an item with both responses. */
-bool store_choose(store *s, int64_t annotator, int64_t item, const choice *c, bool *known);
-bool store_skip(store *s, int64_t annotator, int64_t item, const char *reason, const char *batch, bool *known);
-/* Takes back his last choice or skip, which is open again; its item, 0: there is none, -1: failed. */
-int64_t store_undo(store *s, int64_t annotator);
+/* Sets, or changes, what the annotator says of an item of his. *known: there is such an item of the kind, with both
+ * responses. */
+bool store_choose(store *s, int64_t annotator, int32_t kind, int64_t item, const choice *c, bool *known);
+bool store_skip(store *s, int64_t annotator, int32_t kind, int64_t item, const char *reason, const char *batch,
+                bool *known);
+/* Takes back what he said of the item, if that is the last thing that he said: it is open again. */
+bool store_undo(store *s, int64_t annotator, int32_t kind, int64_t item, bool *known);
 
 /* --- what there is --------------------------------------------------------------------------- */
 
-/* [{"id", "messages", "responses", "choice", "rating", "bin", "skipped", "at"}, ...], the newest first. */
-json_t *store_history(store *s, int64_t annotator, int64_t most);
-/* {"chosen", "skipped", "mine", "waiting"} of a kind in a batch. */
+/* [{"id", "messages", "responses", "choice", "rating", "bin", "skipped"}, ...], the newest first. */
+json_t *store_history(store *s, int64_t annotator, int32_t kind, int64_t most);
+/* {"chosen", "skipped", "mine", "waiting"} of a kind in a batch; "last": the item of the last thing that he said. */
 json_t *store_progress(store *s, int64_t annotator, int32_t kind, const char *batch);
 
-/* All that counts as lines of docs/formats.md, in the order in which it was said; and skipped items. `line` takes the
- * reference over; false ends it. */
+/* All that counts as lines of docs/formats.md, in the order in which it was said; and skipped items with both
+ * responses. `line` takes the reference over; false ends it. */
 bool store_export(store *s, bool (*line)(void *user, json_t *line), void *user);
 /* A line as it was exported, here or elsewhere, or as llama2-collect prints it: without a choice it waits for an
- * annotator. NULL, or what is wrong with it; *added: whether it is new. */
+ * annotator, if it was not skipped. NULL, or what is wrong with it; *added: whether it is new. */
 const char *store_import(store *s, const json_t *line, bool *added);
 
 #endif

@@ -40,7 +40,8 @@ def main(model, out):
         for size, (width, height) in SIZES.items():
             browser = Browser(width, height, dark=size == "tablet")
             try:
-                browser.open(f"http://127.0.0.1:{station.port}/#{ann.post('/api/invite', {})['token']}")
+                guest = f"http://127.0.0.1:{station.port}/#{ann.post('/api/invite', {})['token']}"
+                browser.open(station.link if size == "desktop" else guest)
                 browser.wait("return !document.querySelector('#join').hidden")
                 browser.screenshot(out / f"join-{size}.png")
                 browser.type("#name", f"Carla on a {size}")

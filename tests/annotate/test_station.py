@@ -68,7 +68,6 @@ class Collecting(Case):
         self.assertEqual(item["messages"][1]["content"], line["responses"][1])
 
     def test_order_is_random(self):
-        low = 0
         for k in range(24):
             item = self.write(self.ann, f"Who likes {k}?")
             self.ann.choose(item)
@@ -82,10 +81,13 @@ class Collecting(Case):
         self.refused(422, "POST", f"/api/items/{second['id']}/skip", dict(reason=""))
         self.ann.post(f"/api/items/{second['id']}/skip", dict(reason="The answers are broken"))
         self.assertEqual([line.get("skipped") for line in self.ann.lines()], [None, "The answers are broken"])
-        self.assertEqual(self.ann.post("/api/undo", {})["item"]["id"], second["id"])
-        self.assertEqual(self.ann.post("/api/undo", {})["item"]["id"], first["id"])
+        undo = lambda: self.ann.post("/api/undo", dict(item=self.ann.get("/api/state")["progress"]["last"]))["item"]["id"]  # noqa: E731
+        self.assertEqual(undo(), second["id"])
+        self.assertEqual(self.ann.post("/api/undo", dict(item=second["id"]))["item"]["id"], second["id"])  # asked twice, once taken back
+        self.assertEqual(undo(), first["id"])
         self.assertEqual(self.ann.lines(), [])
         self.refused(404, "POST", "/api/undo", {})
+        self.refused(404, "POST", "/api/undo", dict(item=first["id"] + 99))
         self.assertEqual(self.ann.post("/api/next", {})["item"]["id"], first["id"])
         self.ann.choose(first, rating="better")
         self.ann.choose(first, rating="negligibly_better", choice="second")
@@ -129,8 +131,43 @@ class Collecting(Case):
         first, again = (self.ann.post("/api/prompt", dict(text="Who likes red?"))["item"] for _ in range(2))
         self.assertEqual(first["id"], again["id"])
 
+    def test_skipped_while_it_answers(self):
+        self.ann.choose(self.write(self.ann, "whole"))
+        item = self.ann.post("/api/prompt", dict(text="Who likes red?"))["item"]
+        self.ann.post(f"/api/items/{item['id']}/skip", dict(reason="too slow"))
+        self.ann.choose(self.write(self.ann, "another"))
+        (self.folder / "pairs.jsonl").write_text(self.ann.get("/export.jsonl"))  # every reader takes it
+        program("collect", "--report", self.folder / "pairs.jsonl")
+        program("reward", "--model", self.model, "--data", self.folder / "pairs.jsonl", "--out", self.folder / "reward", "--batch", 2, "--quiet")
+
+    def test_open_one_comes_first(self):
+        first = self.ann.post("/api/prompt", dict(text="one"))["item"]
+        self.assertEqual(self.ann.post("/api/prompt", dict(text="two"))["item"]["id"], first["id"])
+
     def test_stop(self):
+        item = self.ann.post("/api/prompt", dict(text="Who likes red?"))["item"]
         self.assertEqual(self.station.stop(), 0)
+        self.station.close()
+        self.station.start()
+        self.assertEqual(self.ann.answered(self.ann.post("/api/next", {})["item"])["id"], item["id"])
+        self.assertEqual(self.ann.lines(), [])  # nothing was skipped on the way out
+
+    def test_port_is_taken(self):
+        run = subprocess.run([*self.station.command, "--db", str(self.folder / "other.db")], capture_output=True, text=True, timeout=20)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("already", run.stderr)
+
+    def test_another_kind(self):
+        """What was said in safety mode stays as it is in the other one."""
+        item = self.write(self.ann, "one")
+        self.ann.choose(item)
+        at = self.station.command.index("helpfulness")
+        self.station.command[at] = "safety"
+        self.station.restart()
+        self.assertEqual(self.ann.get("/api/history")["items"], [])
+        self.refused(404, "POST", f"/api/items/{item['id']}/choice", dict(choice="first", rating="better", seconds=1, bin="both_safe"))
+        self.refused(404, "POST", "/api/undo", dict(item=item["id"]))
+        self.assertEqual(self.ann.lines()[0]["bin"], None)
 
 
 class FullDisk(Case):
@@ -145,6 +182,7 @@ class FullDisk(Case):
             if statuses[-1] != 200:
                 break
         self.assertEqual((statuses[0], statuses[-1]), (200, 507), statuses)
+        self.refused(507, "POST", "/api/prompt", dict(text="x" * 200))
         resource.prlimit(self.station.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.ann.choose(self.ann.answered(self.ann.post("/api/next", {})["item"]))
         self.station.restart()
@@ -226,6 +264,18 @@ class Strangers(Case):
         self.refused(403, "POST", "/api/join", dict(token=self.station.token, name="Eve"), client=stranger)  # spent by Ann
         self.refused(403, "POST", "/api/join", dict(token="0" * 32, name="Eve"), client=stranger)
 
+    def test_guests(self):
+        """Who did not come by the station's own link may choose, and not see where responses come from."""
+        bob = self.colleague("Bob")
+        self.ann.choose(self.write(self.ann, "one"))
+        self.refused(403, "GET", "/export.jsonl", client=bob)
+        self.refused(403, "GET", "/charts/variants.svg", client=bob)
+        for path in ("/api/import", "/api/queue"):
+            self.refused(403, "POST", path, "{}", client=bob)
+        for answer in (bob.get("/api/statistics"), bob.get("/api/history"), bob.post("/api/next", {})):
+            self.assertNotIn("model", json.dumps(answer))
+            self.assertNotIn("variants", json.dumps(answer))
+
     def test_csrf(self):
         for token in ("", "0" * 32, self.ann.csrf[:-1]):
             self.refused(403, "POST", "/api/next", {}, X_CSRF_Token=token)
@@ -274,6 +324,7 @@ class Strangers(Case):
 
     def test_large_body(self):
         self.refused(413, "POST", "/api/prompt", "x" * (65 << 10))
+        self.refused(401, "POST", "/api/import", client=Client(self.station.port), Content_Length=str(32 << 20))  # before any of it is taken
         begun = time.monotonic()
         connection = socket.create_connection(("127.0.0.1", self.station.port))
         connection.sendall(b"POST /api/next HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n")
@@ -314,6 +365,7 @@ class Usage(unittest.TestCase):
         for arguments in (["--db", "/nowhere/x", "--mode", "safety"], ["--db", "/dev/null", "--mode", "safety"]):
             run = subprocess.run([BIN / "llama2-annotate", "--model", "x", *arguments], capture_output=True, text=True)
             self.assertEqual((run.returncode, run.stdout), (1, ""), run.stderr)
+            self.assertIn(arguments[1], run.stderr)
 
 
 if __name__ == "__main__":

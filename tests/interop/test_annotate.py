@@ -46,6 +46,7 @@ def test_first_tokens(smollm2, scratch, figure):
             thread.join()
     finally:
         station.close()
+    assert len(together) == 2
     for what, runs in (("one annotator", alone), ("two at once", together)):
         figure(f"{what}: first token of both answers after", max(max(run[:2]) for run in runs), "s, all 128 of each after", max(run[2] for run in runs), "s")
         assert max(max(run[:2]) for run in runs) <= 1
