@@ -127,7 +127,7 @@ static bool start_server(annotate *s)
     fflush(stdout);
     if (!s->a.args.quiet)
         fprintf(stderr,
-                "The link is good for one browser, once; who is in makes links for others. Ctrl-C ends the station.\n");
+                "The link is good for one browser, once, within a day; who is in makes links for others. Ctrl-C ends the station.\n");
     return true;
 }
 

@@ -96,7 +96,11 @@ function showGuideline() {
 
 function showDialogue(messages) {
   $("dialogue").replaceChildren();
-  for (const { role, content } of messages) put($("dialogue"), "div", content, `said ${role}`);
+  for (const { role, content } of messages) {
+    const said = put($("dialogue"), "div", undefined, `said ${role}`);
+    put(said, "span", { user: "Asked: ", assistant: "Answered: " }[role] ?? "", "unseen"); // which the eye sees by its place
+    said.append(content);
+  }
 }
 
 function field(name) {
@@ -143,6 +147,7 @@ function showItem(next) {
   $("write").hidden = item !== null;
   $("responses").hidden = $("choose").hidden = item === null;
   if (item === null) return write();
+  $("work").focus({ preventScroll: true }); // what had the focus may be gone
   showDialogue(item.messages);
   check("choice", item.choice);
   check("rating", item.rating);
@@ -184,7 +189,10 @@ function listen(id) {
 
 async function reopen(id) {
   const { item: open } = await ask("/api/next", {});
-  if (item && item.id === id) showItem(open);
+  if (!item || item.id !== id) return;
+  const said = ["choice", "rating", "safe"].map((name) => [name, field(name)]);
+  showItem(open);
+  if (open && open.id === id) for (const [name, value] of said) check(name, value);
 }
 
 function write() {
@@ -257,7 +265,9 @@ async function showHistory() {
     const row = put(list, "li");
     put(row, "div", one.messages.at(-1).content, "asked");
     put(row, "div", summary(one), "of");
-    put(row, "button", "Change").onclick = () => act(async () => {
+    const change = put(row, "button", "Change");
+    change.setAttribute("aria-label", `Change: ${one.messages.at(-1).content}`);
+    change.onclick = () => act(async () => {
       location.hash = "compare";
       showItem(one);
     });

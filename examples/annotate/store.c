@@ -176,12 +176,16 @@ static const char schema[] =
     "annotators, owner INTEGER NOT NULL, at INTEGER NOT NULL);"
     "CREATE TABLE guidelines(kind INTEGER NOT NULL, version INTEGER NOT NULL, text TEXT NOT NULL, at INTEGER NOT NULL,"
     " PRIMARY KEY(kind, version));"
-    "CREATE TABLE prompts(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, dialogue TEXT NOT NULL, source TEXT,"
-    " taken INTEGER NOT NULL DEFAULT 0, at INTEGER NOT NULL, UNIQUE(kind, dialogue));"
+    "CREATE TABLE prompts(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, dialogue TEXT NOT NULL, source TEXT, at "
+    "INTEGER NOT NULL, UNIQUE(kind, dialogue));"
     "CREATE TABLE items(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, dialogue TEXT NOT NULL, prompt INTEGER "
     "REFERENCES"
     " prompts, parent INTEGER REFERENCES items, model0 TEXT, model1 TEXT, temperature0 REAL,"
     " temperature1 REAL, response0 TEXT, response1 TEXT, batch TEXT, name TEXT NOT NULL UNIQUE, at INTEGER NOT NULL);"
+    "CREATE INDEX items_of ON items(prompt);"
+    /* Prompts that nobody has at the moment: what one skipped may be for another. */
+    "CREATE VIEW waiting AS SELECT id, kind, dialogue FROM prompts WHERE NOT EXISTS (SELECT 1 FROM items LEFT JOIN "
+    "choices ON choices.item = items.id AND counts WHERE items.prompt = prompts.id AND choices.skipped IS NULL);"
     /* Who is to choose, or has chosen, in which item. */
     "CREATE TABLE shown(item INTEGER NOT NULL REFERENCES items, annotator INTEGER NOT NULL REFERENCES annotators,"
     " open INTEGER NOT NULL, PRIMARY KEY(item, annotator));"
@@ -417,11 +421,10 @@ int64_t store_add_item(store *s, int64_t annotator, int32_t kind, const json_t *
     char name[STORE_TOKEN];
     if (!make_token(name) || !begin(s)) return -1;
     name[16] = 0;
-    bool ok = prompt == 0 || tell(s, "UPDATE prompts SET taken = taken + 1 WHERE id = ?", "i", prompt);
-    ok = ok && tell(s,
-                    "INSERT INTO items(kind, dialogue, prompt, parent, batch, name, at) VALUES(?, ?, nullif(?, 0), "
-                    "nullif(?, 0), ?, ?, ?)",
-                    "ijiitti", (int64_t)kind, dialogue, prompt, parent, batch, name, now());
+    bool ok = tell(s,
+                   "INSERT INTO items(kind, dialogue, prompt, parent, batch, name, at) VALUES(?, ?, nullif(?, 0), "
+                   "nullif(?, 0), ?, ?, ?)",
+                   "ijiitti", (int64_t)kind, dialogue, prompt, parent, batch, name, now());
     int64_t id = ok ? sqlite3_last_insert_rowid(s->db) : -1;
     return end(s, ok && show_to(s, id, annotator)) ? id : -1;
 }
@@ -509,9 +512,12 @@ json_t *store_open_item(store *s, int64_t annotator, int32_t kind, int64_t overl
     }
     json_t *found = ok ? shown_item(first(rows)) : NULL;
     if (ok && json_is_null(found)) {
-        /* A prompt that he has not had: one that nobody has taken. */
-        json_t *row = ask(s, "SELECT id, dialogue FROM prompts WHERE kind = ? AND taken = 0 ORDER BY id LIMIT 1", "i",
-                          (int64_t)kind);
+        /* A prompt that waits, and that he has not skipped. */
+        json_t *row =
+            ask(s,
+                "SELECT id, dialogue FROM waiting WHERE kind = ? AND NOT EXISTS (SELECT 1 FROM shown JOIN items "
+                "ON items.id = item WHERE annotator = ? AND items.prompt = waiting.id) ORDER BY id LIMIT 1",
+                "ii", (int64_t)kind, annotator);
         ok = row != NULL;
         row = ok ? first(row) : NULL;
         if (json_is_object(row)) {
@@ -631,8 +637,8 @@ json_t *store_progress(store *s, int64_t annotator, int32_t kind, const char *ba
     json_t *row =
         ask(s,
             "SELECT count(chosen) AS chosen, count(skipped) AS skipped, count(CASE WHEN choices.annotator = ?1 "
-            "AND chosen IS NOT NULL THEN 1 END) AS mine, (SELECT count(*) FROM prompts WHERE kind = ?2 AND "
-            "taken = 0) AS waiting FROM choices JOIN items ON items.id = item WHERE counts AND kind = ?2 AND "
+            "AND chosen IS NOT NULL THEN 1 END) AS mine, (SELECT count(*) FROM waiting WHERE kind = ?2) AS waiting "
+            "FROM choices JOIN items ON items.id = item WHERE counts AND kind = ?2 AND "
             "choices.batch = ?3",
             "iit", annotator, (int64_t)kind, batch);
     json_t *last = row ? ask(s, LAST, "ii", annotator, (int64_t)kind) : NULL;

@@ -107,6 +107,17 @@ class Page(unittest.TestCase):
         for who in (ann, bob):
             self.assertEqual(who.browser.run("return document.title"), "Comparisons")  # no markup came to life
             self.assertEqual(who.browser.run("return document.querySelectorAll('main img, main script').length"), 0)
+        # An answer with markup, as a model may give it.
+        line = dict(id="hostile", prompt=HOSTILE, responses=[HOSTILE, HOSTILE + "!"], is_safety=safety)
+        ann.browser.call("POST", "/execute/async", {"script": "fetch('/api/import', {method: 'POST', headers: {'Content-Type': 'application/json', 'X-CSRF-Token': state.csrf}, "
+                                                              "body: arguments[0]}).then((r) => arguments[1](r.status))", "args": [json.dumps(line)]})
+        ann.browser.run("next()")
+        ann.browser.wait(READY)
+        self.assertEqual(ann.answers(), [HOSTILE, HOSTILE + "!"])
+        ann.compare(rng, safety)
+        for who in (ann, bob):
+            self.assertEqual(who.browser.run("return document.title"), "Comparisons")
+            self.assertEqual(who.browser.run("return document.querySelectorAll('main img, main script').length"), 0)
         # Undo by key, and the same choice again.
         bob.browser.press("Escape", "u")
         bob.browser.wait("return document.querySelector('#message').textContent !== ''")
@@ -114,7 +125,7 @@ class Page(unittest.TestCase):
         bob.compare(rng, safety)
         # History, and a change.
         ann.browser.click("a[href='#history']")
-        self.assertEqual(ann.browser.wait("return document.querySelectorAll('#history-list button').length"), COMPARISONS // 2)
+        self.assertEqual(ann.browser.wait("return document.querySelectorAll('#history-list button').length"), COMPARISONS // 2 + 1)
         # Skip with a reason.
         bob.write("to be skipped")
         bob.ready()

@@ -140,6 +140,19 @@ class Collecting(Case):
         program("collect", "--report", self.folder / "pairs.jsonl")
         program("reward", "--model", self.model, "--data", self.folder / "pairs.jsonl", "--out", self.folder / "reward", "--batch", 2, "--quiet")
 
+    def test_skipped_prompt_waits_for_another(self):
+        self.ann.post("/api/queue", '{"prompt": "What is a monad?"}')
+        bob = self.colleague("Bob")
+        item = self.ann.post("/api/next", {})["item"]
+        self.assertIsNone(bob.post("/api/next", {})["item"])
+        self.ann.post(f"/api/items/{item['id']}/skip", dict(reason="I do not know enough about it"))
+        self.assertIsNone(self.ann.post("/api/next", {})["item"])
+        self.assertEqual(self.ann.get("/api/state")["progress"]["waiting"], 1)
+        other = bob.answered(bob.post("/api/next", {})["item"])
+        self.assertEqual(other["messages"], item["messages"])
+        bob.choose(other)
+        self.assertEqual(self.ann.get("/api/state")["progress"]["waiting"], 0)
+
     def test_open_one_comes_first(self):
         first = self.ann.post("/api/prompt", dict(text="one"))["item"]
         self.assertEqual(self.ann.post("/api/prompt", dict(text="two"))["item"]["id"], first["id"])
@@ -307,6 +320,16 @@ class Strangers(Case):
                 self.refused(422, "POST", f"/api/items/{item['id']}/choice", dict(choice="first", rating="better", seconds=1) | {field: text}, client=client)
             self.refused(404, "GET", "/api/items/" + "1%20OR%201=1" + "/stream")
         self.assertEqual(len(self.ann.lines()), len(HOSTILE))
+
+    def test_hostile_import(self):
+        for k, text in enumerate(HOSTILE):
+            line = dict(id=text, prompt=text, responses=[text, text + "2"], choice="first", rating="better", annotator=text[:20], batch=text, guideline=text, models=[text, None],
+                        temperatures=[text, 1])
+            self.assertEqual(self.ann.post("/api/import", json.dumps(line))["added"], 1)
+            self.assertEqual(self.ann.lines()[k]["responses"], [text, text + "2"])
+        self.assertEqual(self.ann.get("/api/statistics")["figures"][0]["value"], str(len(HOSTILE)))
+        self.assertTrue(self.ann.get("/charts/variants.svg").startswith("<svg"))
+        self.assertNotIn("<script>alert", self.ann.get("/charts/variants.svg"))
 
     def test_bad_bodies(self):
         for body in ("", "[]", "nonsense", "{", '{"text": 1}', '{"text": "' + "x" * 20000 + '"}', "\xff\xfe".encode("latin-1"), "[" * 60000):
