@@ -36,6 +36,18 @@ static rate smallest_fall(const json_t *o)
     return smallest;
 }
 
+/* A row of a table: accuracy by rating, and of all. */
+static void put_ratings(cells *table, bars *b, const char *name, const json_t *o)
+{
+    cells_put(table, "%s", name);
+    for (int k = 0; k < RATINGS; k++) {
+        rate x = accuracy_in(o, rating_keys[k]);
+        put_percent(table, x);
+        add_bar(b, x);
+    }
+    put_percent(table, accuracy_in(o, NULL));
+}
+
 /* --- margins --------------------------------------------------------------------------------- */
 
 void show_margins(results *all)
@@ -56,13 +68,7 @@ void show_margins(results *all)
                    "differences smaller than the intervals.");
     for (int i = 0; i < 3; i++) {
         const json_t *o = result_of(all, arms[i]);
-        cells_put(&table, "%s", names[i]);
-        for (int k = 0; k < RATINGS; k++) {
-            rate x = accuracy_in(o, rating_keys[k]);
-            put_percent(&table, x);
-            add_bar(&b[i], x);
-        }
-        put_percent(&table, accuracy_in(o, NULL));
+        put_ratings(&table, &b[i], names[i], o);
         cells_put(&table, "%s, the paper", names[i]);
         for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
         shown[i] = bar_series(names[i], &b[i]);
@@ -111,13 +117,7 @@ void show_ratings(results *all)
         "helpfulness differ in a fact, which a model of this size does not know after one epoch.");
     for (int i = 0; i < 3; i++) {
         const json_t *o = result_of(all, arms[i]);
-        cells_put(&table, "%s", names[i]);
-        for (int k = 0; k < RATINGS; k++) {
-            rate x = accuracy_in(o, rating_keys[k]);
-            put_percent(&table, x);
-            add_bar(&b[i], x);
-        }
-        put_percent(&table, accuracy_in(o, NULL));
+        put_ratings(&table, &b[i], names[i], o);
         shown[i] = bar_series(names[i], &b[i]);
         if (!paper[i]) continue;
         cells_put(&table, "%s, the paper", names[i]);

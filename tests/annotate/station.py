@@ -4,9 +4,11 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
+import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +27,19 @@ def make_model(folder):
     shape = ["--dim", 32, "--layers", 2, "--heads", 4, "--kv-heads", 2, "--context", 512]
     program("pretrain", "--tokenizer", TOKENIZER, *shape, "--data", text, "--steps", 3, "--batch", 4, "--length", 64, "--out", folder / "model", "--quiet")
     return folder / "model"
+
+
+class WithModel(unittest.TestCase):
+    """Tests that share a folder with a tiny model in it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.root = Path(tempfile.mkdtemp())
+        cls.model = make_model(cls.root)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.root)
 
 
 class Station:

@@ -1,7 +1,6 @@
 """The page in a real browser: twenty comparisons in each mode by two annotators, one by mouse and one by keyboard, while the station is killed now and then."""
 import json
 import random
-import shutil
 import sys
 import tempfile
 import unittest
@@ -9,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import webdriver  # noqa: E402
-from station import Station, make_model, program  # noqa: E402
+from station import Station, WithModel, program  # noqa: E402
 
 COMPARISONS = 20
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -74,16 +73,7 @@ class ByKeyboard(Annotator):
         self.browser.press(["Left", "Right"][choice], str(rating + 1), "Enter")
 
 
-class Page(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.root = Path(tempfile.mkdtemp())
-        cls.model = make_model(cls.root)
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.root)
-
+class Page(WithModel):
     def both(self, mode):
         folder, safety, rng = Path(tempfile.mkdtemp(dir=self.root)), mode == "safety", random.Random(1)
         (folder / "prompts.jsonl").write_text("".join(json.dumps(dict(prompt=f"A prompt that waits, {k}")) + "\n" for k in range(6)))
