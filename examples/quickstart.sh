@@ -8,7 +8,7 @@ here=$PWD
 cd "$(dirname "$0")/.."
 
 missing=
-for package in build-essential cmake ninja-build pkg-config libopenblas-dev libjansson-dev zlib1g-dev; do
+for package in build-essential cmake ninja-build pkg-config libopenblas-dev libjansson-dev zlib1g-dev libmicrohttpd-dev libsqlite3-dev; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
 done
 if [ -n "$missing" ]; then
