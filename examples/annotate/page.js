@@ -172,7 +172,10 @@ function listen(id) {
     say(why, true);
     setTimeout(() => item && item.id === id && act(() => reopen(id)), 1000);
   };
-  for (const k of [0, 1]) $(`text-${k}`).textContent = "";
+  for (const k of [0, 1]) {
+    $(`text-${k}`).textContent = ""; // both begin anew, also the one that was whole before the other was broken off
+    $(`response-${k}`).setAttribute("aria-busy", "true");
+  }
   stream = new EventSource(`/api/items/${id}/stream`);
   stream.onmessage = ({ data }) => {
     const { which, text, end, error } = JSON.parse(data);

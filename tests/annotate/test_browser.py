@@ -1,6 +1,8 @@
 """The page in a real browser: twenty comparisons in each mode by two annotators, one by mouse and one by keyboard, while the station is killed now and then."""
+import contextlib
 import json
 import random
+import sqlite3
 import sys
 import tempfile
 import unittest
@@ -136,6 +138,26 @@ class Page(WithModel):
         run = program("reward", "--model", self.model, "--data", folder / "pairs.jsonl", "--out", folder / "reward", "--batch", 4, "--quiet")
         kept = sum(bin != "other_safe" for who in (ann, bob) for *_, bin in who.said)
         self.assertEqual(json.loads(run.stdout)["pairs"], kept)
+
+    def test_broken_off(self):
+        """A station that was killed between the end of one answer and that of the other: the page shows both as they are kept."""
+        folder = Path(tempfile.mkdtemp(dir=self.root))
+        station = Station(folder, self.model)
+        self.addCleanup(station.close)
+        ann = ByKeyboard(station.link, "Ann")
+        self.addCleanup(ann.browser.close)
+        ann.write("Who likes red?")
+        ann.ready()
+        answers = ann.answers()
+        for which in (0, 1):
+            station.kill()
+            with contextlib.closing(sqlite3.connect(folder / "station.db")) as db:
+                db.execute(f"UPDATE items SET response{which} = NULL")
+                db.commit()
+            station.restart()
+            ann.browser.run("location.reload()")
+            ann.ready()
+            self.assertEqual(ann.answers(), answers)
 
     def test_helpfulness(self):
         self.both("helpfulness")
