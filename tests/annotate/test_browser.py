@@ -133,7 +133,7 @@ class Page(WithModel):
         for who in (ann, bob):
             got = [(line["responses"], line["choice"], line["rating"], line["bin"]) for line in lines if line["annotator"] == who.name and "skipped" not in line]
             self.assertEqual(got, [tuple(said) for said in who.said])
-            self.assertEqual([error for error in who.browser.console() if "stream" not in error and "ERR_CONNECTION" not in error], [])
+            self.assertEqual([error for error in who.browser.console() if "net::ERR_" not in error], [])  # but what the kills cut off
         (folder / "pairs.jsonl").write_text(text)
         run = program("reward", "--model", self.model, "--data", folder / "pairs.jsonl", "--out", folder / "reward", "--batch", 4, "--quiet")
         kept = sum(bin != "other_safe" for who in (ann, bob) for *_, bin in who.said)
