@@ -237,16 +237,17 @@ static void bars_of(plot_text *out, const shares *s, const char *label)
               &(plot_series){.y = y, .low = low, .high = high, .count = s->count}, 1);
 }
 
-static void lines(plot_text *out, const collected *c)
+/* The degrees of each batch, side by side. */
+static void bars_over_batches(plot_text *out, const char *const *names, const collected *c)
 {
-    static const char *const names[] = {"significantly", "better", "slightly", "negligibly"};
     double y[4][GROUPS];
     plot_series series[4];
     for (int k = 0; k < 4; k++) {
-        for (size_t i = 0; i < c->batches[k].count; i++) y[k][i] = c->batches[k].won[i] / c->batches[k].n[i];
-        series[k] = (plot_series){.name = names[k], .y = y[k], .count = c->batches[k].count};
+        const shares *s = &c->batches[k];
+        for (size_t i = 0; i < s->count; i++) y[k][i] = s->won[i] / s->n[i];
+        series[k] = (plot_series){.name = names[k], .y = y[k], .count = s->count};
     }
-    plot_lines(out, &(plot_options){.x_label = "batch", .y_label = "share", .from_zero = true}, series, 4);
+    plot_bars(out, &(plot_options){.y_label = "share"}, (const char *const *)c->batches[0].names, series, 4);
 }
 
 char *statistics_chart(store *s, int32_t kind, const char *name, char *error, size_t error_size)
@@ -269,7 +270,7 @@ char *statistics_chart(store *s, int32_t kind, const char *name, char *error, si
         plot_histogram(&out, &(plot_options){.x_label = "seconds"},
                        &(plot_series){.y = c.seconds, .count = c.n_seconds}, 1, 20);
     else if (strcmp(name, "batches") == 0)
-        lines(&out, &c);
+        bars_over_batches(&out, rating_names, &c);
     collected_free(&c);
     return out.data;
 }
