@@ -251,27 +251,19 @@ static int64_t item_in(const char *path, const char **what)
     return id > 0 && *end == '/' ? id : 0;
 }
 
-/* The place of a word; -1: it is not there. */
-static int32_t word_in(const char *const *words, int32_t n, const char *word)
-{
-    for (int32_t i = 0; i < n; i++)
-        if (strcmp(words[i], word) == 0) return i;
-    return -1;
-}
-
 static void choose(station *t, const request *q, int64_t item, reply *r)
 {
     bool known;
-    choice c = {.chosen = word_in(record_choices, 2, text_in(q->body, "choice")),
-                .rating = word_in(record_ratings, 4, text_in(q->body, "rating")),
-                .bin = word_in(record_bins, 4, text_in(q->body, "bin")),
+    choice c = {.chosen = record_word(q->body, "choice", record_choices, 2),
+                .rating = record_word(q->body, "rating", record_ratings, 4),
+                .bin = record_word(q->body, "bin", record_bins, 4),
                 .guideline = t->version,
                 .seconds = json_number_value(json_object_get(q->body, "seconds")),
                 .batch = t->batch};
-    const bool labelled = *text_in(q->body, "bin") != 0;
-    if (c.chosen < 0 || c.rating < 0 || (t->kind == LLAMA2_KIND_SAFETY) != labelled || labelled != (c.bin >= 0))
+    const bool labelled = t->kind == LLAMA2_KIND_SAFETY;
+    if (c.chosen < 0 || c.rating < 0 || (labelled ? c.bin < 0 : c.bin != -1))
         reply_error(r, 422, "a choice needs which response, by how much%s",
-                    t->kind == LLAMA2_KIND_SAFETY ? ", and which are safe" : ", and nothing about safety");
+                    labelled ? ", and which are safe" : ", and nothing about safety");
     else if (!(c.seconds >= 0 && c.seconds < 1e7))
         reply_error(r, 422, "the time is none");
     else if (!store_choose(t->s, q->who->annotator, t->kind, item, &c, &known))

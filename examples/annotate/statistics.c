@@ -32,13 +32,6 @@ static const char *text_at(const json_t *line, const char *key)
     return text ? text : "";
 }
 
-static int place(const char *const *words, int n, const char *word)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(words[i], word) == 0) return i;
-    return -1;
-}
-
 static void count(shares *s, const char *name, double won)
 {
     size_t i = 0;
@@ -62,8 +55,8 @@ static bool take(void *user, json_t *line)
 {
     collected *c = user;
     char name[2][128];
-    int chosen = place(record_choices, 2, text_at(line, "choice")),
-        rating = place(record_ratings, 4, text_at(line, "rating")), bin = place(record_bins, 4, text_at(line, "bin"));
+    int32_t chosen = record_word(line, "choice", record_choices, 2),
+            rating = record_word(line, "rating", record_ratings, 4), bin = record_word(line, "bin", record_bins, 4);
     if (chosen < 0 || json_is_true(json_object_get(line, "is_safety")) != (c->kind == LLAMA2_KIND_SAFETY)) {
         json_decref(line);
         return true;

@@ -70,15 +70,13 @@ bool store_respond(store *s, int64_t item, int which, const char *text);
 /* A response that is whole, to be freed; NULL: it is not, or failed. */
 char *store_response(store *s, int64_t item, int which);
 
-/*
- * What the annotator has open, null: nothing.
- */
+/* What the annotator has open, as an item: {"id", "parent", "is_safety", "messages", "responses": [text or null, ...],
+ * "choice", "rating", "bin", "skipped"}; null: nothing. */
 json_t *store_current(store *s, int64_t annotator, int32_t kind);
 /*
- * The same: {"id", "kind", "messages", "responses": [text or null, ...], "choice", "rating", "bin",
- * "skipped"}. Without an open item every `overlap`-th time (0: never) one that another annotator chose in, and nobody
- * else; else one that was imported with both responses and that nobody has seen; else a prompt that waits: {"prompt":
- * id, "messages"}; null: nothing.
+ * The same, or what comes next and is open then. Every `overlap`-th time (0: never) one that another annotator chose
+ * in, and nobody else; else one that was imported with both responses and that nobody has seen; else a prompt that
+ * waits: {"prompt": id, "messages"}; null: nothing.
  */
 json_t *store_open_item(store *s, int64_t annotator, int32_t kind, int64_t overlap);
 /* An item that he is or was shown, null: there is none. */
@@ -101,7 +99,7 @@ bool store_undo(store *s, int64_t annotator, int32_t kind, int64_t item, bool *k
 
 /* --- what there is --------------------------------------------------------------------------- */
 
-/* [{"id", "messages", "responses", "choice", "rating", "bin", "skipped"}, ...], the newest first. */
+/* The items that he has said something of, the newest first. */
 json_t *store_history(store *s, int64_t annotator, int32_t kind, int64_t most);
 /* {"chosen", "skipped", "mine", "waiting"} of a kind in a batch; "last": the item of the last thing that he said. */
 json_t *store_progress(store *s, int64_t annotator, int32_t kind, const char *batch);

@@ -188,8 +188,7 @@ static int32_t label_at(const json_t *line, const char *key)
     return json_is_boolean(v) ? json_is_true(v) : -1;
 }
 
-/* The number of a word; -1: missing or null; -2: another one. */
-static int32_t word_at(const json_t *line, const char *key, const char *const *words, int32_t n)
+int32_t record_word(const json_t *line, const char *key, const char *const *words, int32_t n)
 {
     const json_t *value = json_object_get(line, key);
     if (!value || json_is_null(value)) return -1;
@@ -200,7 +199,7 @@ static int32_t word_at(const json_t *line, const char *key, const char *const *w
 
 static int32_t rating_at(const json_t *line)
 {
-    int32_t rating = word_at(line, "rating", record_ratings, 4);
+    int32_t rating = record_word(line, "rating", record_ratings, 4);
     return rating < 0 ? -1 : rating;
 }
 
@@ -277,8 +276,8 @@ const char *record_annotation(const json_t *line, int32_t *chosen, int32_t *rati
                               int32_t *other_safe)
 {
     const json_t *responses = json_object_get(line, "responses");
-    int32_t bin = word_at(line, "bin", record_bins, 4);
-    *chosen = word_at(line, "choice", record_choices, 2);
+    int32_t bin = record_word(line, "bin", record_bins, 4);
+    *chosen = record_word(line, "choice", record_choices, 2);
     *rating = *chosen < 0 ? -1 : rating_at(line);
     *chosen_safe = bin < 0 ? -1 : bin == LLAMA2_BIN_CHOSEN_SAFE || bin == LLAMA2_BIN_BOTH_SAFE;
     *other_safe = bin < 0 ? -1 : bin == LLAMA2_BIN_OTHER_SAFE || bin == LLAMA2_BIN_BOTH_SAFE;

@@ -62,6 +62,9 @@ const char *records_add_prompt(records *all, const json_t *line);
 /* The words of the data files, by LLAMA2_RATING_*, by llama2_preference.chosen, by LLAMA2_BIN_*. */
 extern const char *const record_ratings[4], *const record_choices[2], *const record_bins[4];
 
+/* The place of the word under a key; -1: missing or null; -2: another one. */
+int32_t record_word(const json_t *line, const char *key, const char *const *words, int32_t n);
+
 /* What an annotator said of a line with "responses": which one is better (-1: nothing yet), by how much, and which are
  * safe. NULL, or what is wrong. */
 const char *record_annotation(const json_t *line, int32_t *chosen, int32_t *rating, int32_t *chosen_safe,
