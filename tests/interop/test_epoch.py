@@ -1,18 +1,20 @@
 """A full epoch of both reward models on SmolLM2 over all real comparisons, and each on both test sets (table 7 of the paper). Two hours on two cores: with
-LLAMA2_TEST_LONG=1 only."""
+LLAMA2_TEST_LONG=1 only; what was stopped goes on from its last checkpoint in the peers' folder."""
 import gzip
 import json
 import os
 import re
+import shutil
 
 import pytest
 
+import conftest
 import host
 
 KINDS = ("helpful", "harmless")
 RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_better")
 HELD_OUT = 5  # one in so many prompts
-SETTINGS = ("--batch", 16, "--lr", 2e-5, "--length", 320, "--micro-batch", 2048, "--centre", "--seed", 7)
+SETTINGS = ("--batch", 16, "--lr", 2e-5, "--length", 320, "--micro-batch", 2048, "--centre", "--seed", 7, "--save-every", 20)
 
 
 def prompt_of(kind, line):
@@ -36,15 +38,19 @@ def percent(share, interval):
 
 
 @pytest.mark.skipif("LLAMA2_TEST_LONG" not in os.environ, reason="two hours: LLAMA2_TEST_LONG=1")
-def test_epoch(smollm2, data, scratch, figure):
-    files = {kind: split(kind, data(f"{kind}-preferences.jsonl.gz"), scratch) for kind in KINDS}
+def test_epoch(smollm2, data, figure):
+    folder = conftest.PEERS / "epoch"
+    folder.mkdir(exist_ok=True)
+    files = {kind: split(kind, data(f"{kind}-preferences.jsonl.gz"), folder) for kind in KINDS}
     for kind in KINDS:
         evals = [argument for other in KINDS for argument in ("--eval", files[other][1])]
-        run = host.program("reward", "--model", smollm2, "--data", files[kind][0], "--out", scratch / kind, *evals, *SETTINGS)
-        lines = [json.loads(line) for line in (scratch / kind / "metrics.jsonl").read_text().splitlines()]
+        resume = ["--resume"] if (folder / kind / "checkpoints").exists() else []
+        run = host.program("reward", "--model", smollm2, "--data", files[kind][0], "--out", folder / kind, *evals, *SETTINGS, *resume)
+        lines = [json.loads(line) for line in (folder / kind / "metrics.jsonl").read_text().splitlines()]
         losses, cards = [line["ranking_loss"] for line in lines if "ranking_loss" in line], lines[-1]["held_out"]
+        seconds = max(line["seconds"] for line in lines if "ranking_loss" in line)  # of the training, sittings before included
         pairs = sum(line.get("pairs", 0) for line in lines)
-        figure(f"{kind}: {pairs} pairs in {len(losses)} steps, {run.seconds / 60:.1f} minutes, {run.cpu_seconds / 60:.1f} of processors, {run.memory / 1e9:.2f} GB")
+        figure(f"{kind}: {pairs} pairs in {len(losses)} steps, {seconds / 60:.1f} minutes, {run.memory / 1e9:.2f} GB")
         for other in KINDS:
             card = cards[str(files[other][1])]
             figure(f"{kind} model on {card['pairs']} held-out {other} pairs:", percent(card["accuracy"], card["accuracy_interval"]), "the longer answer:",
@@ -54,3 +60,4 @@ def test_epoch(smollm2, data, scratch, figure):
                     longer = f" the longer answer {100 * group['longer_wins']:.1f} %" if "longer_wins" in group else ""
                     figure(f"  {name}, {group['pairs']} pairs: {percent(group['accuracy'], group['accuracy_interval'])}{longer}")
                 assert card["accuracy_interval"][0] > 0.5
+    shutil.rmtree(folder)
