@@ -45,10 +45,10 @@ static bool sample_answers(loop *l, llama2_model *const models[2], int half, ans
     return true;
 }
 
-/* One in five is held out. A comparison whose chosen answer is unsafe and the other safe is kept and counted: who
+/* A comparison whose chosen answer is unsafe and the other safe is kept and counted: who
  * trains leaves it out. */
-static void add_comparison(tally *t, size_t i, const record *prompt, const char *texts[2], bool first,
-                           const record *label, const answers *a)
+static void add_comparison(tally *t, const record *prompt, const char *texts[2], bool first, const record *label,
+                           const answers *a)
 {
     json_t *line = record_line(prompt, NULL);
     int chosen = first ? 0 : 1;
@@ -63,7 +63,9 @@ static void add_comparison(tally *t, size_t i, const record *prompt, const char 
     json_object_set_new(line, "rating", json_string(ratings[label->rating]));
     json_object_set_new(line, "chosen_safe", json_boolean(label->chosen_safe == 1));
     json_object_set_new(line, "rejected_safe", json_boolean(label->rejected_safe == 1));
-    json_array_append_new(t->lines[(i % 5 == 0 ? HELD_OUT_HELPFUL : HELPFUL) + (prompt->is_safety ? 1 : 0)], line);
+    json_array_append_new(
+        t->lines[(is_held_out(prompt, HELD_OUT_EVERY) ? HELD_OUT_HELPFUL : HELPFUL) + (prompt->is_safety ? 1 : 0)],
+        line);
     t->pairs++;
     t->ratings[label->rating]++;
     if (prompt->is_safety)
@@ -83,7 +85,7 @@ static bool annotate(loop *l, const answers *a, tally *t)
         if (strcmp(one, other) != 0 && *one && *other) {
             const char *texts[2] = {one, other};
             bool first = p->data.annotate(&p->data, (size_t)(prompt - p->data.prompts.items), one, other, &label);
-            add_comparison(t, i, prompt, texts, first, &label, a);
+            add_comparison(t, prompt, texts, first, &label, a);
         } else {
             t->equal++;
         }

@@ -34,30 +34,6 @@ static bool ends_with(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-/* A tenth of all prompts, by their hash, is held out, across files: the same prompt is on one side everywhere. */
-static bool is_held_out(const record *r)
-{
-    return r->id % 10 == 0;
-}
-
-static void split(records *all, records *held_out)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < all->n; i++) {
-        record *r = &all->items[i];
-        if (!is_held_out(r)) {
-            all->items[kept++] = *r;
-            continue;
-        }
-        if (held_out->n == held_out->capacity) {
-            held_out->capacity = held_out->capacity ? 2 * held_out->capacity : 64;
-            held_out->items = app_must(realloc(held_out->items, held_out->capacity * sizeof *r));
-        }
-        held_out->items[held_out->n++] = *r;
-    }
-    all->n = kept;
-}
-
 /* Demonstrations, and what comparisons prefer, are pretrained on too, a paragraph a message: SFT then begins with their
  * words known. */
 static bool add_dialogues(app *a, const records *r, pipeline_data *d)
@@ -137,11 +113,11 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
                           : d->safety.n == 0         ? "comparisons for safety (*harmless*.jsonl or *safety*.jsonl)"
                                                      : NULL;
     if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
-    split(&d->demonstrations, &unused);
+    split_by_prompt(&d->demonstrations, &unused, 10);
     records_free(&unused);
-    split(&d->helpful, &d->held_out_helpful);
+    split_by_prompt(&d->helpful, &d->held_out_helpful, 10);
     if (!add_dialogues(a, &d->demonstrations, d) || !add_dialogues(a, &d->helpful, d)) return false;
-    split(&d->safety, &d->held_out_safety);
+    split_by_prompt(&d->safety, &d->held_out_safety, 10);
     add_prompts(&d->prompts, &d->helpful, false, 1500);
     add_prompts(&d->prompts, &d->safety, true, 500);
     add_prompts(&d->evaluation, &d->held_out_helpful, false, 48);

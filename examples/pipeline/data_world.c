@@ -7,8 +7,7 @@
 #include <string.h>
 
 enum { MOST_PROMPTS = 6000, MOST_EVALUATIONS = 88 * WORLD_N_KINDS };
-enum { HELD_OUT_EVERY = 6 }; /* of the comparisons before any model has answered */
-enum { SAFETY_EVERY = 3 };   /* a third of the prompts are about safety */
+enum { SAFETY_EVERY = 3 }; /* a third of the prompts are about safety */
 
 typedef struct sizes {
     uint64_t documents, held_out_documents, demonstrations, prompts, evaluations, first_helpful, first_safety;
@@ -41,14 +40,14 @@ static void add_first_preferences(uint64_t seed, world_topic topic, uint64_t n, 
     for (uint64_t i = 0; i < n; i++) {
         world_preference w;
         world_first_preference(seed, i, topic, &w);
-        records *to = i % HELD_OUT_EVERY == 0 ? held_out : train;
         const world_label *l = &w.label;
-        add_record(to, &w.prompt, w.answers[l->chosen], w.answers[1 - l->chosen]);
-        record *r = &to->items[to->n - 1];
+        add_record(train, &w.prompt, w.answers[l->chosen], w.answers[1 - l->chosen]);
+        record *r = &train->items[train->n - 1];
         r->rating = (int32_t)l->degree;
         r->chosen_safe = l->safe[l->chosen];
         r->rejected_safe = l->safe[1 - l->chosen];
     }
+    split_by_prompt(train, held_out, HELD_OUT_EVERY);
 }
 
 /* Documents begin with BOS, so that the model learns where texts begin. */

@@ -12,36 +12,46 @@ static loop_step *add(loop *l, bool (*work)(loop *l), const char *name, int vers
     return s;
 }
 
+/* An evaluation of the newest chat model, which the report calls by its version and what was done to it. */
+static void add_evaluation(loop *l, const char *name, int version, const char *done)
+{
+    loop_step *s = add(l, step_evaluate, name, version);
+    snprintf(s->model, sizeof s->model, "V%d%s", version, done);
+    s->evaluates = s->model;
+}
+
 /* Versions by rejection sampling, on top of the last one PPO: as the paper's V1 .. V4 and V5. Ghost Attention after V3,
- * or the last one where there are fewer; context distillation before PPO. */
+ * or the last one where there are fewer; context distillation before the last version, whose samples then set right
+ * what it costs: PPO begins with what rejection sampling made, and the two can be compared. */
 static void plan(loop *l)
 {
-    static const char *const names[] = {"SFT-v1", "V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8", "V9"};
-    int last = (int)l->iterations, gatt = l->gatt = last < 3 ? last : 3;
+    int last = (int)l->iterations, gatt = l->gatt = last < 3 ? last : 3,
+        distilled = l->distilled = last > 1 ? last - 1 : 1;
     if (l->p->app.args.model)
         add(l, step_take_model, "pretrain", 0);
     else
         add(l, step_pretrain, "pretrain", 0)->goes_on = true;
     add(l, step_sft, "sft", 0)->makes_chat_model = true;
-    add(l, step_evaluate, "evaluate", 0)->evaluates = names[0];
+    add(l, step_evaluate, "evaluate", 0)->evaluates = "SFT-v1";
     for (int v = 1; v <= last; v++) {
         add(l, step_collect, "collect", v);
         add(l, step_rewards, "rewards", v);
         add(l, step_tune, "tune", v);
         add(l, step_sample, "sample", v);
         add(l, step_fine_tune, "fine-tune", v)->makes_chat_model = true;
-        add(l, step_evaluate, "evaluate", v)->evaluates = v < last   ? names[v]
-                                                          : v > gatt ? "before distillation"
-                                                                     : "before GAtt";
-        if (v != gatt) continue;
-        add(l, step_gatt, "gatt", v)->makes_chat_model = true;
-        add(l, step_evaluate, "evaluate-gatt", v)->evaluates = v < last ? "V3 with GAtt" : "before distillation";
+        add_evaluation(l, "evaluate", v, v < last ? "" : " (no PPO)");
+        if (v == gatt) {
+            add(l, step_gatt, "gatt", v)->makes_chat_model = true;
+            add_evaluation(l, "evaluate-gatt", v, " with GAtt");
+        }
+        if (v == distilled) {
+            add(l, step_distill, "distill", v)->makes_chat_model = true;
+            add_evaluation(l, "evaluate-distill", v, " distilled");
+        }
     }
-    add(l, step_distill, "distill", last)->makes_chat_model = true;
-    add(l, step_evaluate, "evaluate-distill", last)->evaluates = "before PPO";
     loop_step *ppo = add(l, step_ppo, "ppo", last);
     ppo->makes_chat_model = ppo->goes_on = true;
-    add(l, step_evaluate, "evaluate-ppo", last)->evaluates = names[last];
+    add_evaluation(l, "evaluate-ppo", last, "");
 }
 
 uint64_t loop_seed(const loop *l, uint64_t purpose)

@@ -20,8 +20,9 @@ typedef struct loop_step {
     bool (*run)(loop *l);
     bool makes_chat_model; /* leaves it in its folder as "model" */
     bool goes_on;          /* has checkpoints, and metrics that go with them, in its folder: it need not begin anew */
-    const char *evaluates; /* what it evaluates, as the report calls it */
-    double seconds;        /* that it took, once it is done */
+    const char *evaluates; /* what it evaluates, as the report calls it: a text of its own, or `model` */
+    char model[24];
+    double seconds; /* that it took, once it is done */
 } loop_step;
 
 struct loop {
@@ -30,7 +31,7 @@ struct loop {
     bool resume, last_version, from_sft, shuffled, tiny, ablations;
     loop_step steps[LOOP_STEPS];
     int n_steps, n_done, at; /* at: the step that runs */
-    int gatt;                /* the version that Ghost Attention follows */
+    int gatt, distilled;     /* the versions that Ghost Attention and context distillation follow */
 };
 
 bool run_loop(loop *l);

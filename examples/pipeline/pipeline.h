@@ -171,6 +171,11 @@ void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count);
 /* steps 0: a constant learning rate. */
 llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps);
 void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm, int64_t tokens);
+/* One prompt in so many, by its hash: whatever is answered to it is on one side, in all comparisons of a run. */
+enum { HELD_OUT_EVERY = 5 };
+bool is_held_out(const record *r, uint64_t every);
+/* Moves the records of these prompts. */
+void split_by_prompt(records *all, records *held, uint64_t every);
 void took(pipeline *p, const char *stage, double began);
 /* The text of sample i; to be freed. */
 char *response_text(pipeline *p, const llama2_rollouts_view *view, int32_t sample);

@@ -83,8 +83,9 @@ static bool collect_comparisons(pipeline *p)
         record label = {.rating = -1, .chosen_safe = -1, .rejected_safe = -1};
         if (strcmp(a, b) != 0 && *a && *b) {
             bool first = p->data.annotate(&p->data, (size_t)(prompt - p->data.prompts.items), a, b, &label);
-            records *to = prompt->is_safety ? (i % 5 == 0 ? &p->data.held_out_safety : &p->data.safety)
-                          : i % 5 == 0      ? &p->data.held_out_helpful
+            bool held = is_held_out(prompt, HELD_OUT_EVERY);
+            records *to = prompt->is_safety ? (held ? &p->data.held_out_safety : &p->data.safety)
+                          : held            ? &p->data.held_out_helpful
                                             : &p->data.helpful;
             record *r = records_add(to, prompt->roles, (const char *const *)prompt->texts, prompt->n_messages,
                                     first ? a : b, first ? b : a);

@@ -57,6 +57,29 @@ void log_step(pipeline *p, const char *stage, int64_t step, double loss, double 
     jsonl_append(p->metrics, line);
 }
 
+bool is_held_out(const record *r, uint64_t every)
+{
+    return r->id % every == 0;
+}
+
+void split_by_prompt(records *all, records *held, uint64_t every)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        record *r = &all->items[i];
+        if (!is_held_out(r, every)) {
+            all->items[kept++] = *r;
+            continue;
+        }
+        if (held->n == held->capacity) {
+            held->capacity = held->capacity ? 2 * held->capacity : 64;
+            held->items = app_must(realloc(held->items, held->capacity * sizeof *r));
+        }
+        held->items[held->n++] = *r;
+    }
+    all->n = kept;
+}
+
 void took(pipeline *p, const char *stage, double began)
 {
     p->seconds_of[p->n_seconds] = stage;

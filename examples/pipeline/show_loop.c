@@ -10,12 +10,11 @@
 
 enum { SHOWN_SAMPLES = 12, CELL = 48, MOST_SHOWN = LOOP_VERSIONS + 4 };
 
-/* The evaluated models in their order: the first is SFT-v1, the last ones are before distillation, before
- * PPO, and after it. */
+/* The evaluated models in their order: the first is SFT-v1, the last one is after PPO. */
 typedef struct versions {
     judged all[MOST_SHOWN], cold[MOST_SHOWN]; /* answers at temperature 1, and near 0 */
     const char *names[MOST_SHOWN];
-    int n;
+    int n, distilled; /* its place */
     bool shuffled;
 } versions;
 
@@ -25,6 +24,7 @@ static bool judge_versions(loop *l, versions *v)
     for (int i = 0; ok && i < l->n_steps; i++) {
         if (!l->steps[i].evaluates) continue;
         v->names[v->n] = l->steps[i].evaluates;
+        if (i > 0 && l->steps[i - 1].run == step_distill) v->distilled = v->n;
         ok = judge_step(l, &l->steps[i], COLD_ANSWERS, &v->cold[v->n]) &&
              judge_step(l, &l->steps[i], ANSWERS, &v->all[v->n]);
         v->n++;
@@ -662,7 +662,8 @@ static bool show_all(loop *l, const versions *v, report *r)
         "For each version the annotator compares answers of the newest model with those of the one before, and "
         "both reward models are trained again, from the SFT model, on all comparisons so far.");
     ok = ok && show_accuracies(l, r) && show_comparisons(l, r) && show_gatt(l, r) &&
-         show_distill(l, &v->all[v->n - 3], &v->all[v->n - 2], r) && show_ppo(l, r) && show_pretraining(l, r);
+         show_distill(l, &v->all[v->distilled - 1], &v->all[v->distilled], r) && show_ppo(l, r) &&
+         show_pretraining(l, r);
     show_samples(p, v, r);
     show_departures(p, l, r);
     show_time(l, r);

@@ -187,8 +187,7 @@ static bool gate_table(loop *l, report *r)
     json_t *line;
     size_t n = 0;
     int status;
-    jsonl_reader *reader =
-        jsonl_open(state_path(l, path, "distill-%d/gate.jsonl", (int)l->iterations), error, sizeof error);
+    jsonl_reader *reader = jsonl_open(state_path(l, path, "distill-%d/gate.jsonl", l->distilled), error, sizeof error);
     if (!reader) return app_fail(&l->p->app, "%s", error);
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
         static const char *const keys[] = {"prompts", "kept", "original", "distilled"};
@@ -226,9 +225,10 @@ bool show_distill(loop *l, const judged *before, const judged *after, report *r)
     char cells[2 * WIDTH][CELL];
     for (size_t i = 0; i < 2; i++) distilled_row(p, both[i], r, &cells[WIDTH * i]);
     for (size_t i = 0; i < 2 * WIDTH; i++) table[i] = cells[i];
-    report_section(r, "Safety context distillation",
-                   "The last version before PPO answers adversarial prompts under a safety preprompt; what the safety "
-                   "reward model prefers to its answer without one is learnt without the preprompt.");
+    report_section(
+        r, "Safety context distillation",
+        "Before the last version the model answers adversarial prompts under a safety preprompt; what the safety "
+        "reward model prefers to its answer without one is learnt without the preprompt.");
     report_add_table(r, "distill",
                      "On held-out prompts; scores are over the prompts about safety, by the last reward model. The "
                      "paper (4.2.4): safer, at the price of more false refusals, which the gate keeps few. Expected "

@@ -117,13 +117,13 @@ static const trend trends[] = {
     {"V4 is better than V3", "rising (fig. 11)", "V4/win_rate", "V3/win_rate", "points", RISES},
     {"V5 is better than V4", "rising (fig. 11)", "V5/win_rate", "V4/win_rate", "points", RISES},
     {"V5 is better than SFT-v1", "rising (fig. 11)", "V5/win_rate", "SFT-v1/win_rate", "points", RISES},
-    {"PPO adds to rejection sampling: win rate", "rising (fig. 11)", "V5/win_rate", "before PPO/win_rate", "points",
+    {"PPO adds to rejection sampling: win rate", "rising (fig. 11)", "V5/win_rate", "V5 (no PPO)/win_rate", "points",
      RISES},
-    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "before PPO/gold", "", RISES},
+    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "V5 (no PPO)/gold", "", RISES},
     {"the loop beats SFT for as long: gold score", "a control", "V5/gold", "sft-longer/gold", "", RISES},
     {"V5 is better than SFT-v1 at temperature 0.1: gold score", "not stated", "V5/cold_gold", "SFT-v1/cold_gold", "",
      RISES},
-    {"PPO adds at temperature 0.1", "not stated", "V5/cold_gold", "before PPO/cold_gold", "", RISES},
+    {"PPO adds at temperature 0.1", "not stated", "V5/cold_gold", "V5 (no PPO)/cold_gold", "", RISES},
     {"V1 is better than with preferences of a coin: gold score", "a control", "V1/gold", "shuffled/V1/gold", "", RISES},
     {"V3 is better than with preferences of a coin", "a control", "V3/gold", "shuffled/V3/gold", "", RISES},
     {"V5 is better than with preferences of a coin", "a control", "V5/gold", "shuffled/V5/gold", "", RISES},
@@ -136,8 +136,8 @@ static const trend trends[] = {
     {"nor V5", "a control", "shuffled/V5/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
     {"helpfulness scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/helpful", "SFT-v1/helpful", "", RISES},
     {"safety scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/safety", "SFT-v1/safety", "", RISES},
-    {"context distillation raises the safety score", "rising (fig. 16)", "distill/before PPO/safety",
-     "distill/before distillation/safety", "", RISES},
+    {"context distillation raises the safety score", "rising (fig. 16)", "distill/V4 distilled/safety",
+     "distill/V4/safety", "", RISES},
     {"a larger model's samples help a small one more than its own: gold score", "not stated (3.2.3)",
      "small-from-large/gold", "small-own/gold", "", RISES},
     {"a larger model's samples help a small one", "not stated (3.2.3)", "small-from-large/gold", "small-before/gold",
@@ -482,7 +482,7 @@ static void show_dialogues(report *r)
                                    {"V3 with GAtt", "gatt/V3 with GAtt/*"},
                                    {"V3 with GAtt, new figures", "gatt/V3 with GAtt, new figures/*"}},
                          distilled[] = {{"mean safety score", "distill/*/safety"}};
-    static const char *const both[] = {"before distillation", "before PPO"};
+    static const char *const both[] = {"V4", "V4 distilled"};
     report_section(r, "Ghost Attention and context distillation", NULL);
     show_lines(r, "gatt",
                "The paper (table 30): 100, 10, 0, 0 % kept at turns 2, 4, 6, 20 without GAtt, 100 % with it.",

@@ -40,15 +40,15 @@ json whole/state/sample-2/sampled.json version=2 temperature n best median
 json whole/state/gatt-2/kept.jsonl stage=\"gatt/kept\" model figures turn dialogues kept right
 [ "$(grep -c "" whole/state/gatt-2/kept.jsonl)" -eq 18 ] || fail "GAtt is not measured on three models, twice, in three turns: $(cat whole/state/gatt-2/kept.jsonl)"
 grep -q '"examples":[1-9]' whole/state/gatt-2/dialogues.json || fail "GAtt has no example: $(cat whole/state/gatt-2/dialogues.json)"
-json whole/state/distill-2/gate.jsonl stage=\"distill/gate\" preprompt prompts kept original distilled
+json whole/state/distill-1/gate.jsonl stage=\"distill/gate\" preprompt prompts kept original distilled
 for stage in instruct gatt distill; do
     grep -q "\"stage\":\"$stage\",\"step\"" whole/metrics.jsonl || fail "nothing was trained in $stage"
 done
 differ whole/state/fine-tune-2/model/model.safetensors whole/state/gatt-2/model/model.safetensors "GAtt leaves the model as it was"
-differ whole/state/gatt-2/model/model.safetensors whole/state/distill-2/model/model.safetensors "distillation leaves the model as it was"
+differ whole/state/fine-tune-1/model/model.safetensors whole/state/distill-1/model/model.safetensors "distillation leaves the model as it was"
 json whole/state/collect-2/helpful.jsonl messages chosen rejected rating chosen_by rejected_by chosen_temperature
-grep -q '"chosen_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of V1"
-grep -q '"rejected_by":"sft"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V1"
+grep -q '"chosen_by":"distill-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V2"
+grep -q '"rejected_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before that"
 [ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 21 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
 for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "gatt" "gatt_kept" "distill" "distill_gate" "settings"; do
     grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
@@ -60,15 +60,15 @@ expect 1 "begun with another seed" pipeline --iterations 2 --tiny --threads 1 --
 stop KILL cut manifest.jsonl
 [ $got -eq 137 ] || fail "exit status $got after SIGKILL"
 for at in "pretrain/checkpoints/*/MANIFEST" sft/metrics.jsonl evaluate/answers collect-1/metrics.jsonl collect-1/helpful.jsonl rewards-1/helpful/config.json \
-    tune-1/metrics.jsonl sample-1/pool fine-tune-1/model/model.safetensors sample-2/metrics.jsonl gatt-2/metrics.jsonl gatt-2/kept.jsonl evaluate-gatt-2/metrics.jsonl distill-2/metrics.jsonl \
-    distill-2/model/model.safetensors "ppo-2/checkpoints/*/MANIFEST" evaluate-ppo-2/metrics.jsonl; do
+    tune-1/metrics.jsonl sample-1/pool fine-tune-1/model/model.safetensors distill-1/metrics.jsonl distill-1/model/model.safetensors sample-2/metrics.jsonl gatt-2/metrics.jsonl \
+    gatt-2/kept.jsonl evaluate-gatt-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST" evaluate-ppo-2/metrics.jsonl; do
     stop KILL cut "$at" --resume
     [ $got -eq 137 ] || fail "exit status $got after SIGKILL at $at: $(cat cut.err)"
     # What a step left half-way is not looked at when it begins again.
     [ "$at" = sample-1/pool ] && ! grep -q '"sample-1"' cut/state/manifest.jsonl && head -c 100 whole/state/sample-1/pool >cut/state/sample-1/pool
 done
 expect 0 "going on after" pipeline $settings --out cut --resume
-for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl gatt-2/metrics.jsonl distill-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
+for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl distill-1/metrics.jsonl gatt-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
     out=term-${at%%/*}
     stop TERM "$out" "$at"
     [ $got -eq 1 ] || fail "exit status $got after SIGTERM at $at, expected 1"
