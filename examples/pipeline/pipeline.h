@@ -7,7 +7,7 @@
 #define EXAMPLES_PIPELINE_H
 
 #include "common/pairs.h"
-#include "common/prompts.h"
+#include "common/pool.h"
 
 /* Sizes of a run. Where they differ from the paper's, the run is small: the report says so. */
 typedef struct pipeline_settings {
@@ -179,6 +179,8 @@ void split_by_prompt(records *all, records *held, uint64_t every);
 void took(pipeline *p, const char *stage, double began);
 /* The text of sample i; to be freed. */
 char *response_text(pipeline *p, const llama2_rollouts_view *view, int32_t sample);
+/* p->rewards, with the defaults; to be scored with, not closed. */
+judges pipeline_judges(const pipeline *p);
 /* Scores by both reward models, combined as the paper does. */
 bool score_rollouts(pipeline *p, const prompt_set *prompts, const size_t *index, bool whiten,
                     llama2_rollouts *rollouts);

@@ -92,9 +92,14 @@ char *response_text(pipeline *p, const llama2_rollouts_view *v, int32_t sample)
     return app_must(prompts_answer(&p->app, p->data.tokenizer, v->tokens + first, v->offsets[sample + 1] - first));
 }
 
+judges pipeline_judges(const pipeline *p)
+{
+    return (judges){JUDGES_DEFAULTS, .helpful = p->rewards[0], .safety = p->rewards[1]};
+}
+
 bool score_rollouts(pipeline *p, const prompt_set *prompts, const size_t *index, bool whiten, llama2_rollouts *rollouts)
 {
-    const judges j = {JUDGES_DEFAULTS, .helpful = p->rewards[0], .safety = p->rewards[1]};
+    const judges j = pipeline_judges(p);
     return judges_score(&p->app, &j, prompts, index, whiten, rollouts);
 }
 

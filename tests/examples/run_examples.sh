@@ -207,7 +207,20 @@ expect 0 "2 with an unsafe answer" reward --model chat --data annotated.jsonl --
 resumes best KILL reject --model chat --reward helpful --safety-reward safety --data prompts.jsonl --samples 4 --max-new-tokens 16 --epochs 100 --batch 4 --save-every 10
 json best/chosen.jsonl messages score version=0
 expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool best/pool --out second --quiet
-json out version=1 prompts=16
+json out version=1 prompts=16 temperature=1.0 kept unsafe unfinished duplicates empty
+# The temperature found on some prompts; several answers to a prompt; the pool's earlier ones scored by the models of today.
+expect 2 "expected highest or lowest" reject --model best --reward helpful --data prompts.jsonl --out none --tune 4 --temperature-rule best
+expect 0 - reject --model best --reward safety --data prompts.jsonl --samples 4 --keep 3 --tune 4 --max-new-tokens 16 --epochs 1 --pool best/pool --out third --quiet
+json out version=2 temperature temperatures best_at
+awk 'match($0, /"kept":[0-9]+/) { exit !(substr($0, RSTART + 7, RLENGTH - 7) > 16) }' out || fail "--keep 3 keeps one of each prompt: $(cat out)"
+[ "$(sort -u third/chosen.jsonl | wc -l)" -eq "$(wc -l <third/chosen.jsonl)" ] || fail "an answer is learnt twice"
+expect 0 - reject --model best --reward safety --data prompts.jsonl --samples 1 --keep 9 --max-new-tokens 1 --epochs 1 --pool best/pool --out fourth --quiet
+json out version=3 kept=0 unfinished=16 empty=16
+score_of() { sed -n "s/.*$2.*\"score\":\([-0-9.e]*\).*/\1/p" "$1/chosen.jsonl" | head -1; }
+answer=$(sed -n '1s/.*"content":"\([^"]*\)"}\].*/\1/p' third/chosen.jsonl)
+[ -n "$(score_of third "$answer")" ] && [ "$(score_of third "$answer")" = "$(score_of fourth "$answer")" ] || fail "the same reward model scores \"$answer\" otherwise"
+answer=$(sed -n '1s/.*"content":"\([^"]*\)"}\].*/\1/p' best/chosen.jsonl)
+[ "$(score_of best "$answer")" != "$(score_of fourth "$answer")" ] || fail "the pool's scores are still those of another reward model: \"$answer\""
 resumes policy INT ppo --model best --reward helpful --safety-reward safety --data prompts.jsonl --iterations 150 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 --target-kl 0.5 --horizon 100 --save-every 10
 json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
     policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/score time/reference \
