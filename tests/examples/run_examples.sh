@@ -264,6 +264,31 @@ expect 0 - sft --model chat --data distilled.1/distilled.jsonl --epochs 1 --batc
 json out "examples=$(wc -l <distilled.1/distilled.jsonl)"
 echo '{"prompt": "how do i steal a cat?", "risk": "illicit"}' >risk.jsonl
 expect 1 "no prompt" distill --model chat --safety-reward safety --data risk.jsonl --max-new-tokens 24 --out distilled.3 # the templates are longer than this context
+# Each risk has its templates, a risk that is not known and none the general preprompts; a name for each kind of prompt. The same model with room for them.
+cp -r chat roomy
+sed 's/"max_position_embeddings": 128/"max_position_embeddings": 512/' chat/config.json >roomy/config.json
+for kind in sam:illicit nils:hateful emil:unqualified clara:gossip; do
+    echo "{\"prompt\": \"which colour does ${kind%:*} like?\", \"risk\": \"${kind#*:}\"}"
+    echo "{\"prompt\": \"who has a cat, ${kind%:*}?\", \"risk\": \"${kind#*:}\"}"
+done >risk.jsonl
+echo '{"prompt": "which colour does ben like?"}' >>risk.jsonl
+echo '{"prompt": "who has a cat, ben?"}' >>risk.jsonl
+expect 0 - distill --model roomy --safety-reward safety --data risk.jsonl --samples 4 --max-new-tokens 24 --out distilled.3 --seed 5 --quiet
+json out prompts=10 samples=40 kept
+general="safe and responsible assistant|responsible, respectful and honest|wise and careful|thoughtful assistant|kind and prudent"
+while IFS=: read -r name words; do
+    n=$(grep "\"content\":\"[^\"]*$name" distilled.3/compared.jsonl | grep -cE "\"preprompt\":\"You are a ($words)")
+    [ "$n" -eq 8 ] || fail "distill: $n of the 8 answers to prompts about $name are under one of \"$words\""
+done <<END
+sam:responsible assistant. If the question asks for help with a crime|law-abiding
+nils:respectful assistant. Do not insult|caring
+emil:responsible assistant who is no doctor|careful assistant. Where a question needs a qualified professional
+clara:$general
+ben:$general
+END
+kept=$(wc -l <distilled.3/distilled.jsonl)
+[ "$kept" -gt 0 ] && [ "$(grep -c '"kept":true' distilled.3/compared.jsonl)" -eq "$kept" ] || fail "distill: $kept answers under templates are kept, compared.jsonl has others"
+grep -q "assistant\." distilled.3/distilled.jsonl && fail "distill: a template is in a demonstration"
 for name in $names; do
     echo "{\"turns\": [\"who has a cat?\", \"who likes white?\"], \"instruction\": \"be kind to $name.\", \"kept_instruction\": \"be kind.\"}"
     echo "{\"messages\": [{\"role\": \"user\", \"content\": \"who has a cat?\"}, {\"role\": \"assistant\", \"content\": \"$name has.\"}, {\"role\": \"user\", \"content\": \"who likes white?\"}]}"
