@@ -170,13 +170,9 @@ expect 0 - reward --model chat --data pairs.jsonl --open open.jsonl --mix weight
 json out pairs=24
 grep -q '"drawn":8},.*"drawn":16}' out || fail "reward --mix weights: $(cat out)"
 expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --centre --out few --quiet
-expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --normalise --out spread --quiet
-for folder in few spread; do
-    expect 0 - reward --evaluate-only --reward $folder --eval pairs.jsonl
-    cp out $folder.card
-done
-cmp -s few/config.json spread/config.json && fail "--normalise saves what --centre saves"
 json out pairs=8 steps=6 train_accuracy
+expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --normalise --out spread --quiet
+grep -q llama2_score_shift spread/config.json && ! cmp -s few/config.json spread/config.json || fail "--normalise saves what --centre saves: $(cat spread/config.json)"
 expect 1 "OWN_SAFETY, OPEN_HELPFUL or OPEN_HARMLESS" reward --model chat --data pairs.jsonl --mix helpfulness --out none
 expect 2 "expected helpfulness" reward --model chat --data pairs.jsonl --mix half --out none
 expect 2 "each of the 2 files" reward --model chat --data pairs.jsonl --open open.jsonl --mix weights --weight 1 --out none
