@@ -22,6 +22,7 @@ typedef struct pipeline_settings {
     int64_t reject_prompts, reject_samples, reject_epochs;
     double reject_lr, reject_temperature;
     int64_t ppo_iterations, ppo_batch, ppo_minibatch;
+    int64_t ppo_every, ppo_patience, ppo_held_out; /* in the loop: iterations between measurements on so many prompts */
     double ppo_lr, critic_lr, ppo_beta;
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
@@ -157,10 +158,12 @@ void shuffle_preferences(records *all, uint64_t seed);
  * median may be NULL. */
 void best_of_n(const llama2_rollouts *rollouts, series *best, series *median);
 
-/* ppo.c: one iteration; its reward and gold score go to the end of p->ppo_score and p->ppo_gold. *updating is left true
- * by a failure in the middle of the update, after which policy and critic are neither old nor new. */
-bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic,
-                   int64_t iteration, bool *updating, llama2_ppo_metrics *m);
+/* ppo.c: one iteration on some of the prompts (NULL: on all); its reward and gold score go to the end of p->ppo_score
+ * and p->ppo_gold. *updating is left true by a failure in the middle of the update, after which policy and critic are
+ * neither old nor new. */
+bool ppo_iteration(pipeline *p, const size_t *prompts, size_t n_prompts, llama2_trainer *policy,
+                   llama2_trainer *critic_trainer, llama2_reward_model *critic, int64_t iteration, bool *updating,
+                   llama2_ppo_metrics *m);
 
 /* shared.c */
 void series_add(series *s, double x, double y);

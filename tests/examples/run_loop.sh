@@ -79,7 +79,7 @@ done
 
 # Everything but times, and the checkpoints, which hold some.
 files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
-timeless() { sed 's/"seconds":[^,}]*//' "$1"; }
+timeless() { sed 's/"\(seconds\|time\/eval\)":[^,}]*//g' "$1"; }
 [ "$(files whole)" = "$(files cut)" ] || fail "other files after a resume: $(files whole | wc -l), $(files cut | wc -l)"
 for file in $(files whole); do cmp "whole/$file" "cut/$file" || fail "$file: other bytes after a resume"; done
 timeless whole/metrics.jsonl >metrics.a
