@@ -144,6 +144,8 @@ cmp weightless-poor/model.safetensors weightless-other/model.safetensors || fail
 cmp -s weightless-poor/model.safetensors base/model.safetensors && fail "sft --weight 0 --weight 1 learns nothing"
 expect 0 "16 demonstrations with a lower score than 0.5 are left out" sft --model base --data good.jsonl --data poor.jsonl --least-score 0.5 --epochs 1 --batch 4 --out good
 grep -q '"examples":3,' out || fail "sft --least-score: $(cat out)"
+expect 0 "6 demonstrations that were there before are left out" sft --model base --data good.jsonl --data good.jsonl --data poor.jsonl --unique --epochs 1 --batch 4 --out unique
+grep -q '"examples":16,' out || fail "sft --unique: $(cat out)"
 expect 2 "weight is needed for each of the 2 files" sft --model base --data good.jsonl --data poor.jsonl --weight 3 --out none
 expect 1 "expected a number" sft --model base --data good.jsonl --weight much --out none
 echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
