@@ -1,4 +1,5 @@
 /* llama2-reject: rejection sampling fine-tuning (section 3.2.3 of the paper). */
+#include "common/best_of_n.h"
 #include "common/pool.h"
 #include "common/temperature.h"
 
@@ -41,6 +42,13 @@ static bool open_pool(reject *s)
     return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
 }
 
+static json_t *numbers(const double *values, int n)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
 static bool sample_scored(reject *s, run *r, const size_t *index, size_t n, llama2_rollouts **out)
 {
     app *a = &s->a;
@@ -77,13 +85,8 @@ static bool tune(reject *s, run *r, const size_t *index, json_t *line)
     }
     if (!ok) return false;
     s->temperature = temperature_choose(&curve, s->rule);
-    json_t *grid = json_array(), *best = json_array();
-    for (int t = 0; t < TEMPERATURES; t++) {
-        json_array_append_new(grid, json_real(temperature_grid[t]));
-        json_array_append_new(best, json_real(curve.best[t]));
-    }
-    json_object_set_new(line, "temperatures", grid);
-    json_object_set_new(line, "best_at", best);
+    json_object_set_new(line, "temperatures", numbers(temperature_grid, TEMPERATURES));
+    json_object_set_new(line, "best_at", numbers(curve.best, TEMPERATURES));
     return true;
 }
 
@@ -118,6 +121,11 @@ static bool sample(reject *s, run *r, json_t **out)
     app_put(line, "mean_score", m.mean_score);
     app_put(line, "mean_best", m.mean_best);
     app_put(line, "mean_median", m.mean_median);
+    if (ok) {
+        const best_of_n curve = best_of_n_of(rollouts);
+        json_object_set_new(line, "best_of", numbers(curve.best, curve.points));
+        json_object_set_new(line, "median_of", numbers(curve.median, curve.points));
+    }
     llama2_rollouts_free(rollouts);
     free(index);
     return ok;

@@ -6,6 +6,7 @@
 #ifndef EXAMPLES_PIPELINE_H
 #define EXAMPLES_PIPELINE_H
 
+#include "common/best_of_n.h"
 #include "common/pairs.h"
 #include "common/pool.h"
 
@@ -153,10 +154,6 @@ bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pai
 void copy_records(records *to, const records *from);
 /* A coin says which answer is the better one; without the labels of safety, which would tell what the coin hides. */
 void shuffle_preferences(records *all, uint64_t seed);
-
-/* rejection.c: mean over prompts of the best, and of the median, reward among the first 1, 2, 4, ... samples (Fig. 7);
- * median may be NULL. */
-void best_of_n(const llama2_rollouts *rollouts, series *best, series *median);
 
 /* ppo.c: one iteration on some of the prompts (NULL: on all); its reward and gold score go to the end of p->ppo_score
  * and p->ppo_gold. *updating is left true by a failure in the middle of the update, after which policy and critic are

@@ -2,7 +2,6 @@
 #include "pipeline/pipeline.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
 {
@@ -24,39 +23,14 @@ static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
     return ok;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-void best_of_n(const llama2_rollouts *rollouts, series *best, series *median)
-{
-    llama2_rollouts_view v = {.struct_size = sizeof v};
-    if (llama2_rollouts_view_get(rollouts, &v) < 0) return;
-    int32_t k = v.samples_per_prompt, prompts = v.n_samples / k;
-    float *first = app_must(malloc((size_t)k * sizeof *first));
-    for (int32_t n = 1; n <= k; n *= 2) {
-        double sum = 0, middle = 0;
-        for (int32_t i = 0; i < prompts; i++) {
-            memcpy(first, v.scores + (size_t)i * (size_t)k, (size_t)n * sizeof *first);
-            qsort(first, (size_t)n, sizeof *first, by_value);
-            sum += (double)first[n - 1];
-            middle += ((double)first[(n - 1) / 2] + (double)first[n / 2]) / 2;
-        }
-        series_add(best, n, sum / prompts);
-        if (median) series_add(median, n, middle / prompts);
-    }
-    free(first);
-}
-
 bool stage_rejection(pipeline *p)
 {
     double began = progress_now();
     llama2_rollouts *rollouts = NULL;
     example_set chosen = {0};
     bool ok = sample_into_pool(p, &rollouts);
-    if (ok) best_of_n(rollouts, &p->best_of, NULL);
+    const best_of_n curve = best_of_n_of(rollouts);
+    for (int i = 0; ok && i < curve.points; i++) series_add(&p->best_of, curve.n[i], curve.best[i]);
     ok = ok && pool_examples(&p->app, p->pool, 0, 1, 1, &chosen) &&
          train_on_examples(p, "rejection", &chosen, p->set.reject_epochs, p->set.reject_lr, &p->reject_loss);
     examples_free(&chosen);

@@ -134,7 +134,6 @@ bool step_sample(loop *l)
     size_t n = (size_t)p->set.reject_prompts, first = (size_t)((version - 1) * p->set.reject_shift),
            *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
     llama2_rollouts *r = NULL;
-    series best = {0}, median = {0};
     llama2_pool_metrics *m = &p->pool_metrics;
     m->struct_size = sizeof *m;
     bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version);
@@ -143,16 +142,15 @@ bool step_sample(loop *l)
          pool_add(&p->app, &j, &p->prompts, index, version, 1, r, p->pool, m) &&
          app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {
-        best_of_n(r, &best, &median);
+        const best_of_n curve = best_of_n_of(r);
+        size_t points = (size_t)curve.points;
         ok = state_write_json(l, "sampled.json",
                               json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "version", version,
                                         "temperature", temperature, "gold", gold_of_best(p, index, r), "prompts",
                                         m->n_prompts, "kept", m->n_kept, "unsafe", m->n_unsafe, "unfinished",
-                                        m->n_unfinished, "n", numbers(best.x, best.n), "best", numbers(best.y, best.n),
-                                        "median", numbers(median.y, median.n)));
+                                        m->n_unfinished, "n", numbers(curve.n, points), "best",
+                                        numbers(curve.best, points), "median", numbers(curve.median, points)));
     }
-    series_free(&best);
-    series_free(&median);
     llama2_rollouts_free(r);
     free(index);
     return ok;

@@ -215,7 +215,7 @@ json out version=1 prompts=16 temperature=1.0 kept unsafe unfinished duplicates 
 # The temperature found on some prompts; several answers to a prompt; the pool's earlier ones scored by the models of today.
 expect 2 "expected highest or lowest" reject --model best --reward helpful --data prompts.jsonl --out none --tune 4 --temperature-rule best
 expect 0 - reject --model best --reward safety --data prompts.jsonl --samples 4 --keep 3 --tune 4 --max-new-tokens 16 --epochs 1 --pool best/pool --out third --quiet
-json out version=2 temperature temperatures best_at
+json out version=2 temperature temperatures best_at best_of median_of
 awk 'match($0, /"kept":[0-9]+/) { exit !(substr($0, RSTART + 7, RLENGTH - 7) > 16) }' out || fail "--keep 3 keeps one of each prompt: $(cat out)"
 [ "$(sort -u third/chosen.jsonl | wc -l)" -eq "$(wc -l <third/chosen.jsonl)" ] || fail "an answer is learnt twice"
 expect 0 - reject --model best --reward safety --data prompts.jsonl --samples 1 --keep 9 --max-new-tokens 1 --epochs 1 --pool best/pool --out fourth --quiet

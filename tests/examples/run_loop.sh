@@ -48,7 +48,7 @@ for stage in instruct gatt distill; do
 done
 differ whole/state/fine-tune-2/model/model.safetensors whole/state/gatt-2/model/model.safetensors "GAtt leaves the model as it was"
 differ whole/state/fine-tune-1/model/model.safetensors whole/state/distill-1/model/model.safetensors "distillation leaves the model as it was"
-json whole/state/collect-2/helpful.jsonl messages chosen rejected rating chosen_by rejected_by chosen_temperature
+json whole/state/collect-2/helpful.jsonl messages chosen rejected rating batch=\"V2\" annotator guideline chosen_by rejected_by chosen_temperature
 grep -q '"chosen_by":"distill-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V2"
 grep -q '"rejected_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before that"
 [ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 21 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
