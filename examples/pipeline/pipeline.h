@@ -156,6 +156,8 @@ void shuffle_preferences(records *all, uint64_t seed);
 /* rejection.c: mean over prompts of the best, and of the median, reward among the first 1, 2, 4, ... samples (Fig. 7);
  * median may be NULL. */
 void best_of_n(const llama2_rollouts *rollouts, series *best, series *median);
+/* shared.c: half the 95 % interval, over prompts, of the mean best (or median) of the first n. */
+double best_half(const llama2_rollouts *rollouts, int32_t n, bool median);
 
 /* ppo.c: one iteration; its reward and gold score go to the end of p->ppo_score and p->ppo_gold. *updating is left true
  * by a failure in the middle of the update, after which policy and critic are neither old nor new. */

@@ -78,12 +78,6 @@ rate score_in(const json_t *o, const char *name)
     return (rate){number_in(o, name), number_in(o, low), number_in(o, high)};
 }
 
-rate difference(rate a, rate b)
-{
-    double mean = a.mean - b.mean;
-    return (rate){mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low)};
-}
-
 rate paired_difference(results *all, const char *a, const char *b, int rating)
 {
     char path[4096];

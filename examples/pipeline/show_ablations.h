@@ -24,9 +24,7 @@ double number_in(const json_t *o, const char *path); /* "safety/auc"; NAN: there
 rate accuracy_in(const json_t *o, const char *path); /* of a card or a group of it; NULL: of the card */
 rate longer_in(const json_t *o, const char *path);   /* the same of the rule that the longer answer wins */
 rate score_in(const json_t *o, const char *name);    /* name, name_low, name_high */
-/* a - b: as of two that are independent (Newcombe 1998); of two arms on the same held-out pairs, of a rating (-1: all).
- */
-rate difference(rate a, rate b);
+/* a - b of two arms on the same held-out pairs, of a rating (-1: all). */
 rate paired_difference(results *all, const char *a, const char *b, int rating);
 
 /* A row of what holds: yes if `gain` lies above 0 with its whole interval. */

@@ -100,14 +100,17 @@ bool step_tune(loop *l)
     pipeline *p = l->p;
     size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
     double best[N_GRID] = {0}, gold_scores[N_GRID] = {0}, moments[2] = {0};
+    json_t *halves = json_array();
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
     for (size_t t = 0; ok && t < N_GRID; t++) {
         llama2_rollouts *r = NULL;
         ok = sample_scored(l, index, n, grid[t], loop_seed(l, 262), &r);
         if (ok) best[t] = mean_best(p, index, r, &gold_scores[t], moments);
+        if (ok) json_array_append_new(halves, json_real(best_half(r, (int32_t)p->set.reject_samples, false)));
         llama2_rollouts_free(r);
     }
     free(index);
+    ok = ok ? state_write_json(l, "halves.json", json_pack("{s:o}", "best", halves)) : (json_decref(halves), false);
     double mean = moments[1] / N_GRID, deviation = sqrt(fmax(0, moments[0] / N_GRID - mean * mean));
     return ok && state_write_json(l, "temperature.json",
                                   json_pack("{s:f, s:f, s:o, s:o, s:o}", "temperature",
@@ -193,6 +196,16 @@ bool read_temperature(loop *l, double *temperature)
     return tuned != NULL;
 }
 
+/* For the report: half the intervals of what best_of_n() says. */
+static bool write_halves(loop *l, const llama2_rollouts *r, const series *best)
+{
+    json_t *halves[2] = {json_array(), json_array()};
+    for (size_t k = 0; k < best->n; k++)
+        for (int median = 0; median < 2; median++)
+            json_array_append_new(halves[median], json_real(best_half(r, (int32_t)best->x[k], median == 1)));
+    return state_write_json(l, "halves.json", json_pack("{s:o, s:o}", "best", halves[0], "median", halves[1]));
+}
+
 /* K answers of the newest model to each prompt; the best joins the pool beside those of earlier versions. A part of the
  * prompts is that of the version before, whose samples compete with these; the others are new. */
 bool step_sample(loop *l)
@@ -218,6 +231,9 @@ bool step_sample(loop *l)
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {
         best_of_n(r, &best, &median);
+        ok = write_halves(l, r, &best);
+    }
+    if (ok) {
         mean_best(p, index, r, &gold_score, moments);
         ok = state_write_json(l, "sampled.json",
                               json_pack("{s:i, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
