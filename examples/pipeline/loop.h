@@ -158,8 +158,4 @@ bool write_metrics(loop *l);
 /* By kind of step; the last section, since it is what differs between two runs of the same seed. */
 void show_time(const loop *l, report *r);
 
-/* show_loop_steps.c; before, after: as judged by the last reward models. */
-bool show_gatt(loop *l, report *r);
-bool show_distill(loop *l, const judged *before, const judged *after, report *r);
-
 #endif
