@@ -321,6 +321,8 @@ static void measure(chart *c, const plot_series *series, size_t n)
             if (s->high) include(&c->y, held(c, s->high[i]));
         }
     if (c->options->from_zero && !c->y.logarithmic) include(&c->y, 0);
+    /* Estimates of what is never negative may be so by a little: they need no room of their own. */
+    if (c->options->from_zero && c->y.low < 0 && c->y.low > -0.05 * c->y.high) c->y.low = 0;
     if (c->options->level != 0) include(&c->y, c->options->level);
     settle(&c->x, false);
     settle(&c->y, true);

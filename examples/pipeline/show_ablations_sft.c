@@ -19,6 +19,7 @@ static plot_series curve_series(const char *name, const double *x, const curve *
 static void show_distributions(results *all, const char *const *arms)
 {
     static const int shown_of[] = {0, 1, 2, 4};
+    static const char *const names[] = {"0 %", "10 %", "25 %", "100 %"};
     series scores[4] = {{0}};
     plot_series shown[4];
     char path[4096];
@@ -29,7 +30,7 @@ static void show_distributions(results *all, const char *const *arms)
         json_array_foreach(json_object_get(o, "safety"), i, value)
             series_add(&scores[k], (double)i, json_number_value(value));
         json_decref(o);
-        shown[k] = (plot_series){.name = arms[shown_of[k]], .y = scores[k].y, .count = scores[k].n};
+        shown[k] = (plot_series){.name = names[k], .y = scores[k].y, .count = scores[k].n};
     }
     report_add_series(all->r, REPORT_CUMULATIVE, "safety_share_scores",
                       "The paper (fig. 15): the left tail, the most unsafe answers, becomes thinner with more safety "

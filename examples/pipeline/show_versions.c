@@ -44,7 +44,7 @@ static void show_rates(loop_report *all, const char *key, const char *title, con
 static void add_step(loop_report *all, int i)
 {
     const versions *v = &all->v;
-    bool added = strchr(v->names[i], ' ') && i + 2 < v->n; /* GAtt, distillation: for something else */
+    bool added = strstr(v->names[i], " with GAtt") || strstr(v->names[i], " distilled"); /* for something else */
     char what[CELLS_LENGTH];
     rate gain = win_gain(all->l->p, v->all[i].o.scores, v->all[i - 1].o.scores, v->all[0].o.scores);
     snprintf(what, sizeof what, "%s is %s %s: win rate", v->names[i], added ? "as good as" : "better than",
