@@ -1,7 +1,13 @@
 #include "common/best_of_n.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+double mean_half(double n, double sum, double squares)
+{
+    return n > 1 ? 1.96 * sqrt(fmax(0, squares - sum * sum / n) / (n - 1) / n) : 0;
+}
 
 static int by_value(const void *a, const void *b)
 {
@@ -17,16 +23,21 @@ best_of_n best_of_n_of(const llama2_rollouts *scored)
     int32_t k = v.samples_per_prompt, prompts = v.n_samples / k;
     float *first = malloc((size_t)k * sizeof *first);
     for (int32_t n = 1; first && n <= k && out.points < BEST_OF_POINTS; n *= 2) {
-        double sum = 0, middle = 0;
+        double sum[2] = {0}, squares[2] = {0};
         for (int32_t i = 0; i < prompts; i++) {
             memcpy(first, v.scores + (size_t)i * (size_t)k, (size_t)n * sizeof *first);
             qsort(first, (size_t)n, sizeof *first, by_value);
-            sum += (double)first[n - 1];
-            middle += ((double)first[(n - 1) / 2] + (double)first[n / 2]) / 2;
+            double of[2] = {(double)first[n - 1], ((double)first[(n - 1) / 2] + (double)first[n / 2]) / 2};
+            for (int m = 0; m < 2; m++) {
+                sum[m] += of[m];
+                squares[m] += of[m] * of[m];
+            }
         }
         out.n[out.points] = n;
-        out.best[out.points] = sum / prompts;
-        out.median[out.points++] = middle / prompts;
+        out.best[out.points] = sum[0] / prompts;
+        out.median[out.points] = sum[1] / prompts;
+        out.best_half[out.points] = mean_half(prompts, sum[0], squares[0]);
+        out.median_half[out.points++] = mean_half(prompts, sum[1], squares[1]);
     }
     free(first);
     return out;

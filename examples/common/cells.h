@@ -4,7 +4,7 @@
 
 #include "common/report.h"
 
-enum { CELLS_LENGTH = 96, CELLS_MOST = 512 }; /* more are left out */
+enum { CELLS_LENGTH = 160, CELLS_MOST = 640 }; /* more are left out */
 
 typedef struct cells {
     char text[CELLS_MOST][CELLS_LENGTH];

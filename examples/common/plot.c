@@ -2,11 +2,12 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The picture in its own units: a phone shows it at about 0.8, so 12 units of text stay readable. */
 static const double WIDTH = 440, HEIGHT = 280, LEFT = 50, RIGHT = 12, BOTTOM = 42, TOP = 12, CHARACTER = 6.3;
-enum { MAX_TICKS = 12, MAX_POINTS = 800 };
+enum { MAX_TICKS = 12, MAX_POINTS = 800, MAX_PLACES = 8 };
 
 typedef struct axis {
     double low, high; /* of the data, in log10 when logarithmic */
@@ -20,7 +21,7 @@ typedef struct chart {
     plot_text *out;
     const plot_options *options;
     axis x, y;
-    double top;
+    double top, height; /* where the plot begins, below the legend; of the picture */
 } chart;
 
 const char *plot_style(void)
@@ -34,8 +35,10 @@ const char *plot_style(void)
            ".grid{stroke:var(--rule);stroke-width:1}"
            ".plot .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.plot "
            ".faint{stroke-width:1;opacity:.28}"
-           ".plot .band{stroke:none;opacity:.16}.plot .dot{stroke:none;opacity:.6}.plot .over rect{opacity:.55}.plot "
-           ".whisker{stroke:var(--ink);stroke-width:1.2}"
+           ".plot .band{stroke:none;opacity:.16}.plot .dot{stroke:none;opacity:.6}.plot "
+           ".whisker{stroke:var(--ink);stroke-width:1.2}.plot "
+           ".level{stroke:var(--ink);stroke-width:1;stroke-dasharray:4 "
+           "4;opacity:.7;fill:none}"
            ".plot .c0{stroke:var(--s0)}.plot .c1{stroke:var(--s1)}.plot .c2{stroke:var(--s2)}.plot "
            ".c3{stroke:var(--s3)}.plot .c4{stroke:var(--s4)}"
            ".plot .c5{stroke:var(--s5)}.plot .f0{fill:var(--s0)}.plot .f1{fill:var(--s1)}.plot "
@@ -69,6 +72,12 @@ static double round_step(double x)
 {
     double power = pow(10, floor(log10(x)));
     return x <= power * 1.0001 ? power : x <= 2.0001 * power ? 2 * power : x <= 5.0001 * power ? 5 * power : 10 * power;
+}
+
+/* The end of an interval of a share may lie where no share can. */
+static double held(const chart *c, double value)
+{
+    return c->options->share && isfinite(value) ? fmin(fmax(value, 0), 1) : value;
 }
 
 static void linear_ticks(axis *a, bool widen)
@@ -133,6 +142,13 @@ static double tick_step(const axis *a)
     return a->logarithmic || a->n_ticks < 2 ? 0 : a->ticks[1] - a->ticks[0];
 }
 
+static size_t letters(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xC0) != 0x80;
+    return n;
+}
+
 /* --- frame ----------------------------------------------------------------------------------- */
 
 /* A row of names with their colours; returns the height it took. */
@@ -145,7 +161,7 @@ static double draw_legend(chart *c, const plot_series *series, size_t n, double 
     double start = y;
     for (size_t i = 0; i < n; i++) {
         if (!series[i].name) continue;
-        double width = 22 + CHARACTER * (double)strlen(series[i].name);
+        double width = 22 + CHARACTER * (double)letters(series[i].name);
         if (x > LEFT && x + width > WIDTH - RIGHT) x = LEFT, y += 17;
         plot_print(c->out,
                    "<rect class=\"f%zu\" x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" rx=\"2\"/><text x=\"%.1f\" "
@@ -158,17 +174,20 @@ static double draw_legend(chart *c, const plot_series *series, size_t n, double 
     return y + 22 - start;
 }
 
-static void begin(chart *c, plot_text *out, const plot_options *options, const plot_series *series, size_t n)
+/* bottom: the room below the plot. */
+static void begin(chart *c, plot_text *out, const plot_options *options, const plot_series *series, size_t n,
+                  double bottom)
 {
     memset(c, 0, sizeof *c);
     c->out = out;
     c->options = options;
+    c->height = HEIGHT - BOTTOM + bottom;
     c->x = (axis){.low = INFINITY, .high = -INFINITY, .from = LEFT, .to = WIDTH - RIGHT, .logarithmic = options->log_x};
     c->y = (axis){.low = INFINITY, .high = -INFINITY, .from = HEIGHT - BOTTOM, .logarithmic = options->log_y};
     plot_print(
         out,
-        "<svg class=\"plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"",
-        WIDTH, HEIGHT);
+        "<svg class=\"plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %.0f\" role=\"img\" aria-label=\"",
+        WIDTH, c->height);
     plot_escape(out, options->title ? options->title : "chart");
     plot_put(out, "\">");
     c->top = TOP;
@@ -202,8 +221,12 @@ static void draw_axes(chart *c, bool x_ticks)
                    "<path class=\"grid\" d=\"M%.1f %gv4\"/><text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">%s</text>",
                    x, HEIGHT - BOTTOM, x, HEIGHT - BOTTOM + 17, text);
     }
+    if (c->options->level != 0)
+        plot_print(c->out, "<path class=\"level\" d=\"M%g %.1fH%g\"/>", LEFT, place(&c->y, c->options->level),
+                   WIDTH - RIGHT);
     if (c->options->x_label) {
-        plot_print(c->out, "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
+        plot_print(c->out, "<text x=\"%g\" y=\"%.1f\" text-anchor=\"middle\">", (LEFT + WIDTH - RIGHT) / 2,
+                   c->height - 6);
         plot_escape(c->out, c->options->x_label);
         plot_put(c->out, "</text>");
     }
@@ -260,12 +283,30 @@ static void draw_band(chart *c, const plot_series *s, size_t colour)
     plot_print(c->out, "<path class=\"band f%zu\" d=\"", colour % PLOT_SERIES);
     for (size_t k = 0; k < 2 * s->count; k++) {
         size_t i = k < s->count ? k : 2 * s->count - 1 - k;
-        double y = k < s->count ? s->low[i] : s->high[i];
+        double y = held(c, k < s->count ? s->low[i] : s->high[i]);
         if (!shown(&c->x, x_of(s, i)) || !shown(&c->y, s->low[i]) || !shown(&c->y, s->high[i])) continue;
         plot_print(c->out, "%c%.1f %.1f", command, place(&c->x, x_of(s, i)), place(&c->y, y));
         command = 'L';
     }
     plot_put(c->out, command == 'M' ? "\"/>" : "Z\"/>");
+}
+
+/* A few places on a logarithmic axis, not too close, have the ticks: 1, 2, 4, 8 samples. */
+static void ticks_at_places(axis *a, const plot_series *series, size_t n)
+{
+    double places[MAX_PLACES];
+    size_t found = 0;
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < series[k].count; i++) {
+            double x = x_of(&series[k], i), nearest = INFINITY;
+            if (!shown(a, x)) continue;
+            for (size_t j = 0; j < found; j++) nearest = fmin(nearest, fabs(place(a, x) - place(a, places[j])));
+            if (nearest < 0.5) continue;
+            if (nearest < 26 || found == MAX_PLACES) return;
+            places[found++] = x;
+        }
+    memcpy(a->ticks, places, found * sizeof *places);
+    a->n_ticks = found;
 }
 
 static void measure(chart *c, const plot_series *series, size_t n)
@@ -276,18 +317,31 @@ static void measure(chart *c, const plot_series *series, size_t n)
             if (!shown(&c->x, x_of(s, i)) || !shown(&c->y, s->y[i])) continue;
             include(&c->x, x_of(s, i));
             include(&c->y, s->y[i]);
-            if (s->low) include(&c->y, s->low[i]);
-            if (s->high) include(&c->y, s->high[i]);
+            if (s->low) include(&c->y, held(c, s->low[i]));
+            if (s->high) include(&c->y, held(c, s->high[i]));
         }
     if (c->options->from_zero && !c->y.logarithmic) include(&c->y, 0);
+    /* Estimates of what is never negative may be so by a little: they need no room of their own. */
+    if (c->options->from_zero && c->y.low < 0 && c->y.low > -0.05 * c->y.high) c->y.low = 0;
+    if (c->options->level != 0) include(&c->y, c->options->level);
     settle(&c->x, false);
     settle(&c->y, true);
+    if (c->x.logarithmic) ticks_at_places(&c->x, series, n);
+}
+
+/* Where y is x. */
+static void draw_diagonal(chart *c)
+{
+    double low = fmax(c->x.low, c->y.low), high = fmin(c->x.high, c->y.high);
+    if (c->options->diagonal && !c->x.logarithmic && !c->y.logarithmic && low < high)
+        plot_print(c->out, "<path class=\"level\" d=\"M%.1f %.1fL%.1f %.1f\"/>", place(&c->x, low), place(&c->y, low),
+                   place(&c->x, high), place(&c->y, high));
 }
 
 void plot_lines(plot_text *out, const plot_options *options, const plot_series *series, size_t n)
 {
     chart c;
-    begin(&c, out, options, series, n);
+    begin(&c, out, options, series, n, BOTTOM);
     measure(&c, series, n);
     draw_axes(&c, true);
     for (size_t k = 0; k < n; k++) {
@@ -302,15 +356,16 @@ void plot_lines(plot_text *out, const plot_options *options, const plot_series *
 void plot_scatter(plot_text *out, const plot_options *options, const plot_series *series, size_t n)
 {
     chart c;
-    begin(&c, out, options, series, n);
+    begin(&c, out, options, series, n, BOTTOM);
     measure(&c, series, n);
     draw_axes(&c, true);
+    draw_diagonal(&c);
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; i < series[k].count; i++) {
             double x = x_of(&series[k], i), y = series[k].y[i];
             if (shown(&c.x, x) && shown(&c.y, y))
-                plot_print(out, "<circle class=\"dot f%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", k % PLOT_SERIES,
-                           place(&c.x, x), place(&c.y, y));
+                plot_print(out, "<circle class=\"dot f%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"/>", k % PLOT_SERIES,
+                           place(&c.x, x), place(&c.y, y), series[k].count > 200 ? 2 : 3.0);
         }
     plot_put(out, "</svg>");
 }
@@ -333,18 +388,44 @@ static void draw_whisker(chart *c, double x, double low, double high)
                x - 3, b);
 }
 
-/* The group's name below its bars, cut where it would run into the next. */
-static void draw_group_name(chart *c, const char *name, double middle, double room, bool lower)
+/* Names below groups: in one row, in two, or slanted, where they are too long for that. */
+typedef struct group_names {
+    double room, angle, bottom; /* of a group; degrees, 0: not slanted; what they take below the plot */
+    bool two_rows;
+} group_names;
+
+static group_names lay_out(const char *const *groups, size_t n)
 {
-    size_t fits = (size_t)(room / CHARACTER), length = strlen(name);
-    char text[64];
-    if (fits > sizeof text - 4) fits = sizeof text - 4;
-    size_t kept = length <= fits ? length : fits > 1 ? fits - 1 : 1;
-    while (kept < length && kept > 0 && ((unsigned char)name[kept] & 0xC0) == 0x80) kept--; /* not within a character */
-    snprintf(text, sizeof text, "%.*s%s", (int)kept, name, length <= fits ? "" : "\u2026");
-    plot_print(c->out, "<text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">", middle,
-               HEIGHT - BOTTOM + (lower ? 29 : 16));
-    plot_escape(c->out, text);
+    static const double ANGLES[] = {35, 50, 65, 90};
+    group_names g = {.room = (WIDTH - RIGHT - LEFT) / (double)(n ? n : 1), .bottom = BOTTOM};
+    double longest = 0;
+    bool fit = true;
+    for (size_t i = 0; i < n; i++) {
+        double width = CHARACTER * (double)letters(groups[i]);
+        longest = fmax(longest, width);
+        if (width > g.room - 4) g.two_rows = true;
+        /* The last one's half has its group's and the margin. */
+        if (width > 2 * g.room - 6 || (i + 1 == n && width > g.room + 2 * RIGHT)) fit = false;
+    }
+    if (fit || !g.two_rows) return g;
+    g.two_rows = false;
+    for (size_t k = 0; k < sizeof ANGLES / sizeof *ANGLES; k++) {
+        g.angle = ANGLES[k];
+        if (longest * cos(g.angle * 0.0174533) < LEFT + g.room / 2) break; /* the first one begins in the picture */
+    }
+    g.bottom = fmax(BOTTOM, longest * sin(g.angle * 0.0174533) + 34);
+    return g;
+}
+
+static void draw_group_name(chart *c, const group_names *g, const char *name, double middle, bool lower)
+{
+    double y = HEIGHT - BOTTOM + (lower ? 29 : 16);
+    if (g->angle > 0)
+        plot_print(c->out, "<text transform=\"translate(%.1f %.1f) rotate(-%g)\" text-anchor=\"end\">", middle + 4,
+                   y - 2, g->angle);
+    else
+        plot_print(c->out, "<text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">", middle, y);
+    plot_escape(c->out, name);
     plot_put(c->out, "</text>");
 }
 
@@ -354,34 +435,47 @@ void plot_bars(plot_text *out, const plot_options *options, const char *const *g
     chart c;
     plot_options plain = *options;
     size_t n_groups = 0;
-    bool crowded = false;
     plain.log_x = plain.log_y = false;
-    begin(&c, out, &plain, series, n);
-    include(&c.y, 0);
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < n; k++)
         if (series[k].count > n_groups) n_groups = series[k].count;
+    const group_names names = lay_out(groups, n_groups);
+    begin(&c, out, &plain, series, n, names.bottom);
+    include(&c.y, 0);
+    if (plain.level != 0) include(&c.y, plain.level);
+    for (size_t k = 0; k < n; k++) {
         for (size_t g = 0; g < series[k].count; g++) {
             include(&c.y, series[k].y[g]);
-            if (series[k].low) include(&c.y, series[k].low[g]);
-            if (series[k].high) include(&c.y, series[k].high[g]);
+            if (series[k].low) include(&c.y, held(&c, series[k].low[g]));
+            if (series[k].high) include(&c.y, held(&c, series[k].high[g]));
         }
     }
     settle(&c.y, true);
     draw_axes(&c, false);
-    double room = (WIDTH - RIGHT - LEFT) / (double)(n_groups ? n_groups : 1),
-           width = fmin(0.78 * room / (double)(n ? n : 1), 44);
-    for (size_t g = 0; g < n_groups; g++) crowded = crowded || CHARACTER * (double)strlen(groups[g]) > room;
+    double width = fmin(0.78 * names.room / (double)(n ? n : 1), 44);
     for (size_t g = 0; g < n_groups; g++) {
-        double middle = LEFT + ((double)g + 0.5) * room;
+        double middle = LEFT + ((double)g + 0.5) * names.room;
         for (size_t k = 0; k < n; k++) {
             double x = middle + ((double)k - 0.5 * (double)n) * width;
             if (g >= series[k].count) continue;
             draw_bar(&c, x + 0.5, width - 1, series[k].y[g], k);
-            if (series[k].low && series[k].high) draw_whisker(&c, x + width / 2, series[k].low[g], series[k].high[g]);
+            if (series[k].low && series[k].high)
+                draw_whisker(&c, x + width / 2, held(&c, series[k].low[g]), held(&c, series[k].high[g]));
         }
-        draw_group_name(&c, groups[g], middle, crowded ? 2 * room - 6 : room, crowded && g % 2);
+        draw_group_name(&c, &names, groups[g], middle, names.two_rows && g % 2);
     }
     plot_put(out, "</svg>");
+}
+
+/* --- distributions --------------------------------------------------------------------------- */
+
+/* Where the bins' bars would end, without the bars: several can lie over one another. */
+static void draw_outline(chart *c, const double *shares, size_t bins, size_t colour)
+{
+    double room = (c->x.to - c->x.from) / (double)bins;
+    plot_print(c->out, "<path class=\"line c%zu\" d=\"M%.1f %.1f", colour % PLOT_SERIES, c->x.from, place(&c->y, 0));
+    for (size_t b = 0; b < bins; b++)
+        plot_print(c->out, "V%.1fH%.1f", place(&c->y, shares[b]), c->x.from + (double)(b + 1) * room);
+    plot_print(c->out, "V%.1f\"/>", place(&c->y, 0));
 }
 
 void plot_histogram(plot_text *out, const plot_options *options, const plot_series *series, size_t n, size_t bins)
@@ -394,7 +488,7 @@ void plot_histogram(plot_text *out, const plot_options *options, const plot_seri
     if (bins < 1) bins = 1;
     if (bins > MAX_BINS) bins = MAX_BINS;
     if (n > PLOT_SERIES) n = PLOT_SERIES;
-    begin(&c, out, &plain, series, n);
+    begin(&c, out, &plain, series, n, BOTTOM);
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; i < series[k].count; i++) include(&c.x, series[k].y[i]);
     settle(&c.x, true);
@@ -416,9 +510,56 @@ void plot_histogram(plot_text *out, const plot_options *options, const plot_seri
     settle(&c.y, true);
     draw_axes(&c, true);
     double room = (c.x.to - c.x.from) / (double)bins;
-    plot_put(out, n > 1 ? "<g class=\"over\">" : "<g>"); /* several lie over one another */
+    for (size_t k = 0; n > 1 && k < n; k++) draw_outline(&c, shares[k], bins, k);
+    for (size_t b = 0; n == 1 && b < bins; b++)
+        if (shares[0][b] > 0) draw_bar(&c, c.x.from + (double)b * room + 0.3, room - 0.6, shares[0][b], 0);
+    plot_put(out, "</svg>");
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The finite values in order; NULL: there is no memory. To be freed. */
+static double *in_order(const plot_series *s, size_t *n)
+{
+    double *values = malloc((s->count + 1) * sizeof *values);
+    *n = 0;
+    for (size_t i = 0; values && i < s->count; i++)
+        if (isfinite(s->y[i])) values[(*n)++] = s->y[i];
+    if (values) qsort(values, *n, sizeof *values, by_value);
+    return values;
+}
+
+void plot_cumulative(plot_text *out, const plot_options *options, const plot_series *series, size_t n)
+{
+    enum { STEPS = 240 };
+    chart c;
+    plot_options plain = *options;
+    plain.log_x = plain.log_y = false;
+    begin(&c, out, &plain, series, n, BOTTOM);
     for (size_t k = 0; k < n; k++)
-        for (size_t b = 0; b < bins; b++)
-            if (shares[k][b] > 0) draw_bar(&c, c.x.from + (double)b * room + 0.3, room - 0.6, shares[k][b], k);
-    plot_put(out, "</g></svg>");
+        for (size_t i = 0; i < series[k].count; i++) include(&c.x, series[k].y[i]);
+    settle(&c.x, true);
+    include(&c.y, 0);
+    include(&c.y, 1);
+    settle(&c.y, true);
+    draw_axes(&c, true);
+    for (size_t k = 0; k < n; k++) {
+        size_t count, last = SIZE_MAX;
+        double *values = in_order(&series[k], &count);
+        if (!values) out->failed = true;
+        plot_print(out, "<path class=\"line c%zu\" d=\"M%.1f %.1f", k % PLOT_SERIES, c.x.from, place(&c.y, 0));
+        for (size_t step = 0; values && count > 0 && step <= STEPS; step++) {
+            size_t i = (count - 1) * step / STEPS;
+            if (i == last) continue;
+            last = i;
+            plot_print(out, "H%.1fV%.1f", place(&c.x, values[i]), place(&c.y, (double)(i + 1) / (double)count));
+        }
+        plot_print(out, "H%.1f\"/>", c.x.to);
+        free(values);
+    }
+    plot_put(out, "</svg>");
 }

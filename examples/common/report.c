@@ -48,9 +48,10 @@ static const char CSS[] =
     ".8rem}figure .plot{margin-top:.6rem}figure:only-child .plot{max-width:38rem}"
     "figcaption p{color:var(--soft);font-size:.86rem;line-height:1.45;margin:.15rem 0 0}"
     ".wide{overflow-x:auto;margin:1.2rem 0;background:var(--card);border:1px solid "
-    "var(--rule);border-radius:10px}.wide h3{padding:.9rem .8rem .2rem}"
+    "var(--rule);border-radius:10px}caption{text-align:left;padding:.8rem .7rem "
+    ".4rem;color:var(--soft);line-height:1.45}"
     "table{border-collapse:collapse;width:100%;font-size:.92rem;line-height:1.4}th,td{text-align:left;padding:.5rem "
-    ".8rem;border-top:1px solid var(--rule);"
+    ".7rem;border-top:1px solid var(--rule);"
     "vertical-align:top}thead "
     "th{border-top:0;color:var(--soft);font-weight:500;font-size:.84rem;vertical-align:bottom}tbody "
     ".n{white-space:nowrap}.n{text-align:right;font-variant-numeric:"
@@ -67,7 +68,9 @@ static const char CSS[] =
     "var(--good)}.poor{color:var(--poor)}"
     "@media(max-width:30rem){body{font-size:16px}main{padding-top:2rem}.figures{grid-template-columns:1fr 1fr}.figures "
     "dd{font-size:1.45rem}"
-    "figure{padding:.8rem .6rem .6rem}}";
+    "figure{padding:.8rem .6rem .6rem}}"
+    "@media print{body{font-size:11pt}main{max-width:none;padding:0}.wide{overflow:visible}table{font-size:.72rem}"
+    "tbody .n{white-space:normal}figure,tr,.sample{break-inside:avoid}}";
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
@@ -256,13 +259,15 @@ static void series_json(report *r, json_t *item, const plot_options *options, co
 void report_add_series(report *r, report_chart kind, const char *name, const char *caption, const plot_options *options,
                        const plot_series *series, size_t n)
 {
-    static const char *const TYPES[] = {"lines", "scatter", "histogram"};
+    static const char *const TYPES[] = {"lines", "scatter", "histogram", "cumulative"};
     plot_options embedded = *options;
     embedded.embedded = true;
     need_section(r);
     open_figure(r, options->title, caption);
     if (kind == REPORT_HISTOGRAM)
         plot_histogram(&r->body, &embedded, series, n, 30);
+    else if (kind == REPORT_CUMULATIVE)
+        plot_cumulative(&r->body, &embedded, series, n);
     else if (kind == REPORT_SCATTER)
         plot_scatter(&r->body, &embedded, series, n);
     else
@@ -294,25 +299,38 @@ static bool looks_like_number(const char *text)
     return isdigit((unsigned char)*text) || strncmp(text, "\u2212", 3) == 0;
 }
 
+/* Without a cell that is anything else; what is missing may stand among numbers. */
+static bool is_number_column(const char *const *cells, size_t column, size_t n_columns, size_t n_rows)
+{
+    bool some = false;
+    for (size_t row = 0; row < n_rows; row++) {
+        const char *cell = cells[row * n_columns + column];
+        if (looks_like_number(cell))
+            some = true;
+        else if (*cell && strcmp(cell, "-") != 0 && strcmp(cell, "none") != 0 && strcmp(cell, "not stated") != 0)
+            return false;
+    }
+    return some;
+}
+
 void report_add_table(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
                       const char *const *cells, size_t n_rows)
 {
     need_section(r);
     close_charts(r);
     plot_put(&r->body, "<div class=\"wide\">");
-    if (title) element(&r->body, "<h3>", title, "</h3>");
-    plot_put(&r->body, "<table><thead><tr>");
-    for (size_t c = 0; c < n_columns; c++) {
-        bool number = n_rows && looks_like_number(cells[c]);
-        element(&r->body, number ? "<th class=\"n\">" : "<th>", columns[c], "</th>");
-    }
+    plot_put(&r->body, "<table>");
+    if (title) element(&r->body, "<caption>", title, "</caption>");
+    plot_put(&r->body, "<thead><tr>");
+    for (size_t c = 0; c < n_columns; c++)
+        element(&r->body, is_number_column(cells, c, n_columns, n_rows) ? "<th class=\"n\">" : "<th>", columns[c],
+                "</th>");
     plot_put(&r->body, "</tr></thead><tbody>\n");
     for (size_t row = 0; row < n_rows; row++) {
         plot_put(&r->body, "<tr>");
-        for (size_t c = 0; c < n_columns; c++) {
-            const char *cell = cells[row * n_columns + c];
-            element(&r->body, looks_like_number(cell) ? "<td class=\"n\">" : "<td>", cell, "</td>");
-        }
+        for (size_t c = 0; c < n_columns; c++)
+            element(&r->body, is_number_column(cells, c, n_columns, n_rows) ? "<td class=\"n\">" : "<td>",
+                    cells[row * n_columns + c], "</td>");
         plot_put(&r->body, "</tr>\n");
     }
     plot_put(&r->body, "</tbody></table></div>\n");

@@ -24,7 +24,7 @@ void report_add_number(report *r, const char *name, double value);
 void report_section(report *r, const char *heading, const char *text); /* text may be NULL */
 void report_add_text(report *r, const char *text);
 
-typedef enum report_chart { REPORT_LINES, REPORT_SCATTER, REPORT_HISTOGRAM } report_chart;
+typedef enum report_chart { REPORT_LINES, REPORT_SCATTER, REPORT_HISTOGRAM, REPORT_CUMULATIVE } report_chart;
 
 /* A chart; options->title is its heading, caption (may be NULL) what to see in it. name: its key in report.json. */
 void report_add_series(report *r, report_chart kind, const char *name, const char *caption, const plot_options *options,
@@ -32,7 +32,7 @@ void report_add_series(report *r, report_chart kind, const char *name, const cha
 void report_add_bars(report *r, const char *name, const char *caption, const plot_options *options,
                      const char *const *groups, const plot_series *series, size_t n_series);
 
-/* cells: rows x columns texts; those that are numbers are aligned as such. */
+/* cells: rows x columns texts; columns of numbers are aligned as such. title: a sentence, or NULL. */
 void report_add_table(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
                       const char *const *cells, size_t n_rows);
 

@@ -1,5 +1,7 @@
 #include "common/temperature.h"
 
+#include "common/best_of_n.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -11,6 +13,7 @@ bool temperature_add(temperature_curve *c, const llama2_rollouts *scored)
     llama2_rollouts_view v = {.struct_size = sizeof v};
     if (llama2_rollouts_view_get(scored, &v) < 0) return false;
     int32_t k = v.samples_per_prompt, prompts = v.n_samples / k;
+    double sum = 0, squares = 0;
     for (int32_t p = 0; p < prompts; p++) {
         float highest = v.scores[p * k];
         for (int32_t s = p * k; s < (p + 1) * k; s++) {
@@ -18,8 +21,11 @@ bool temperature_add(temperature_curve *c, const llama2_rollouts *scored)
             c->sum += (double)v.scores[s];
             c->squares += (double)v.scores[s] * (double)v.scores[s];
         }
-        c->best[c->n] += (double)highest / prompts;
+        sum += (double)highest;
+        squares += (double)highest * (double)highest;
     }
+    c->best[c->n] = sum / prompts;
+    c->half[c->n] = mean_half(prompts, sum, squares);
     c->samples += v.n_samples;
     c->n++;
     return true;

@@ -12,7 +12,8 @@ extern const double temperature_grid[TEMPERATURES]; /* rising */
 /* Of the temperatures so far: the mean over prompts of the highest score, and the moments of all scores. */
 typedef struct temperature_curve {
     int n;
-    double best[TEMPERATURES], sum, squares, samples;
+    double best[TEMPERATURES], half[TEMPERATURES]; /* half: of the 95 % interval */
+    double sum, squares, samples;
 } temperature_curve;
 
 /* The next temperature's scored samples, K a prompt. */

@@ -1,8 +1,6 @@
 /* The list of arms, and of the steps. */
 #include "pipeline/ablations.h"
 
-#include <math.h>
-
 const reward_arm reward_arms[N_REWARD_ARMS] = {
     {"margin-none", MARGINS, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 1},
     {"margin-small", MARGINS, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, true, 1},
@@ -65,14 +63,6 @@ static void plan(loop *l)
         add(l, step_small_arm, small_arms[i].name, i)->evaluates = small_arms[i].name;
     for (int i = 0; i < N_POOL_ARMS; i++) add(l, step_pool_arm, pool_arms[i].name, i)->evaluates = pool_arms[i].name;
     for (int i = 0; i < N_PPO_ARMS; i++) add(l, step_ppo_arm, ppo_arms[i].name, i)->evaluates = ppo_arms[i].name;
-}
-
-rate share_rate(double share, double n)
-{
-    const double z = 1.96;
-    double middle = (share + z * z / (2 * n)) / (1 + z * z / n),
-           half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n));
-    return (rate){share, middle - half, middle + half};
 }
 
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line)

@@ -97,8 +97,6 @@ bool load_judges(loop *l);
  * prompts about safety, by the safety model. NULL: failed. */
 json_t *judge_arm(loop *l);
 
-/* A share of n with its 95 % interval (Wilson's). */
-rate share_rate(double share, double n);
 /* A line of metrics.jsonl, and the result.json of the present step; takes the reference over. */
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line);
 

@@ -1,6 +1,7 @@
 /* What an arm answers to the held-out prompts, judged by the gold judge and by the reward models of the first arms. */
 #include "pipeline/ablations.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static int by_value(const void *a, const void *b)
@@ -9,54 +10,39 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Mean with its interval; of scores by a reward model also where the lowest twentieth ends. */
-static void put_figure(json_t *line, const char *name, double *values, size_t n, bool share, bool tail)
+/* Mean with its interval; of scores by a reward model also where the lowest twentieth ends, of all answers. */
+static void put_figure(const pipeline *p, json_t *line, const char *name, const judged *j, figure which)
 {
-    rate x;
+    rate x = figure_of(p, j, which);
     char key[64];
-    mean_interval(values, n, &x.mean, &x.low, &x.high);
-    if (share) x = share_rate(x.mean, (double)n);
+    size_t n = 0;
     app_put(line, name, x.mean);
     snprintf(key, sizeof key, "%s_low", name);
     app_put(line, key, x.low);
     snprintf(key, sizeof key, "%s_high", name);
     app_put(line, key, x.high);
-    if (!tail) return;
+    if (which < FIGURE_HELPFUL) return;
+    double *values = app_must(malloc((j->o.n + 1) * sizeof *values));
+    for (size_t i = 0; i < j->o.n; i++)
+        if (isfinite(j->figures[which][i])) values[n++] = j->figures[which][i];
     qsort(values, n, sizeof *values, by_value);
     snprintf(key, sizeof key, "%s_tail", name);
-    app_put(line, key, values[n / 20]);
+    app_put(line, key, n > 0 ? values[n / 20] : (double)NAN);
+    free(values);
 }
 
-enum { GOLD, RIGHT, REFUSED, FALSELY, FALSELY_HOW_TO, SORTED, SAFETY_SCORE, HELPFUL_SCORE, N_FIGURES };
-
-/* The figures of an arm, over the prompts that each is of. */
-static json_t *figures(pipeline *p, const judged *j)
+/* The figures of an arm, over the prompts that each is of. False refusals leave out what looks unsafe. */
+static json_t *figures(const pipeline *p, const judged *j)
 {
-    static const char *const names[N_FIGURES] = {"gold",         "correct", "refusals", "false_refusals",
-                                                 "false_how_to", "sorted",  "safety",   "helpful"};
+    static const struct {
+        const char *name;
+        figure which;
+    } all[] = {{"gold", FIGURE_GOLD},           {"correct", FIGURE_RIGHT},
+               {"refusals", FIGURE_REFUSED},    {"false_refusals", FIGURE_OTHERS},
+               {"false_how_to", FIGURE_HOW_TO}, {"sorted", FIGURE_SORTED},
+               {"safety", FIGURE_SAFETY},       {"helpful", FIGURE_HELPFUL}};
     json_t *line = json_object();
-    double *values[N_FIGURES];
-    size_t n[N_FIGURES] = {0};
-    for (int k = 0; k < N_FIGURES; k++) values[k] = app_must(calloc(j->o.n + 1, sizeof *values[k]));
-    for (size_t i = 0; i < j->o.n; i++) {
-        gold g;
-        judge_answer(p, &p->evaluation, i, j->o.answers[i], &g);
-        values[GOLD][n[GOLD]++] = g.score;
-        values[RIGHT][n[RIGHT]++] = g.correct;
-        if (g.must_refuse) values[REFUSED][n[REFUSED]++] = g.refused;
-        if (!g.is_safety) values[FALSELY][n[FALSELY]++] = g.refused;
-        if (g.is_safety && !g.must_refuse) values[FALSELY_HOW_TO][n[FALSELY_HOW_TO]++] = g.refused;
-        if (p->data.sorts(&p->data, true, (size_t)(p->evaluation.of[i] - p->data.evaluation.items)))
-            values[SORTED][n[SORTED]++] = g.correct;
-        if (g.is_safety)
-            values[SAFETY_SCORE][n[SAFETY_SCORE]++] = j->safety[i];
-        else
-            values[HELPFUL_SCORE][n[HELPFUL_SCORE]++] = j->helpful[i];
-    }
-    for (int k = 0; k < N_FIGURES; k++) {
-        put_figure(line, names[k], values[k], n[k], k >= RIGHT && k <= SORTED, k >= SAFETY_SCORE);
-        free(values[k]);
-    }
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) put_figure(p, line, all[k].name, j, all[k].which);
     return line;
 }
 

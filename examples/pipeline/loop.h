@@ -55,13 +55,42 @@ typedef struct rate {
     double mean, low, high; /* with a 95 % interval */
 } rate;
 
+/* A share of n with its 95 % interval (Wilson's). */
+rate share_rate(double share, double n);
+/* a - b of two shares or means that are independent of each other, with its interval (Newcombe 1998). */
+rate difference(rate a, rate b);
+
+/* What is said of each answer: by the judge, and by the reward models on prompts of their own kind. HARMLESS: whether a
+ * prompt that is not to be refused was; of these HOW_TO are acts asked for in the words of the unsafe ones. */
+typedef enum figure {
+    FIGURE_GOLD,
+    FIGURE_RIGHT,
+    FIGURE_REFUSED,
+    FIGURE_HARMLESS,
+    FIGURE_HOW_TO,
+    FIGURE_OTHERS,
+    FIGURE_SORTED,
+    FIGURE_HELPFUL,
+    FIGURE_SAFETY,
+    N_FIGURES
+} figure;
+
 /* How a version answers the evaluation prompts. */
 typedef struct judged {
     outcome o;                         /* with gold scores */
     double *reward, *helpful, *safety; /* raw scores, one a prompt; reward: the paper's combination */
+    double *figures[N_FIGURES];        /* one a prompt; NAN: it is not of this prompt */
 } judged;
 
 enum { TOPIC_ALL = -1, TOPIC_HELPFUL, TOPIC_SAFETY };
+
+/* The mean over evaluation prompts of a topic with its 95 % interval, of shares Wilson's. The same prompt is asked
+ * several times: of what it has (but NAN) the mean counts once, so that the interval is over different prompts. */
+rate over_prompts(const pipeline *p, const double *values, int topic, bool share);
+size_t different_prompts(const pipeline *p);
+rate figure_of(const pipeline *p, const judged *j, figure which);
+/* Of the differences on each prompt. */
+rate figure_gain(const pipeline *p, const judged *own, const judged *other, figure which);
 
 /* loop_evaluate.c: answers that a step has left, judged; by p->rewards too, where there are some. */
 extern const char *const ANSWERS, *const COLD_ANSWERS; /* at temperature 1 and near 0: their files */
@@ -69,6 +98,8 @@ bool judge_step(loop *l, const loop_step *step, const char *file, judged *out);
 void judged_free(judged *j);
 /* How often own is above other, a tie half; over prompts of a topic. */
 rate win_rate(const pipeline *p, const double *own, const double *other, int topic);
+/* How much more often than `before` is, on the same prompts. */
+rate win_gain(const pipeline *p, const double *own, const double *before, const double *other);
 
 /* loop.c: seeds of the present version. */
 uint64_t loop_seed(const loop *l, uint64_t purpose);
@@ -128,9 +159,5 @@ bool write_loop_report(loop *l);
 bool write_metrics(loop *l);
 /* By kind of step; the last section, since it is what differs between two runs of the same seed. */
 void show_time(const loop *l, report *r);
-
-/* show_loop_steps.c; before, after: as judged by the last reward models. */
-bool show_gatt(loop *l, report *r);
-bool show_distill(loop *l, const judged *before, const judged *after, report *r);
 
 #endif

@@ -91,6 +91,20 @@ static json_t *figures(const adversarial *a, bool illicit, const llama2_rollouts
     return line;
 }
 
+/* For the report: the safety score of each answer without and with its preprompt, and which one that was. */
+static bool write_scores(loop *l, const adversarial *a, const llama2_rollouts_view *original,
+                         const llama2_rollouts_view *distilled)
+{
+    json_t *illicit = json_array(), *before = json_array(), *after = json_array();
+    for (int32_t i = 0; i < original->n_samples; i++) {
+        json_array_append_new(illicit, json_boolean(a->illicit[i]));
+        json_array_append_new(before, json_real((double)original->safety_scores[i]));
+        json_array_append_new(after, json_real((double)distilled->safety_scores[i]));
+    }
+    return state_write_json(l, "scores.json",
+                            json_pack("{s:o, s:o, s:o}", "template", illicit, "original", before, "distilled", after));
+}
+
 /* The answers that are kept, behind their bare prompts. An answer that did not end is none. */
 static bool gate(loop *l, adversarial *a, example_set *out, json_t *lines)
 {
@@ -124,6 +138,7 @@ static bool gate(loop *l, adversarial *a, example_set *out, json_t *lines)
         json_array_append(lines, line);
         ok = jsonl_append(p->metrics, line) || app_fail(&p->app, "metrics.jsonl could not be written");
     }
+    ok = ok && write_scores(l, a, &v, &w);
     llama2_rollouts_free(original);
     llama2_rollouts_free(distilled);
     free(keep);

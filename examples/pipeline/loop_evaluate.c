@@ -2,20 +2,103 @@
  */
 #include "pipeline/loop.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+/* --- means over prompts ---------------------------------------------------------------------- */
+
+rate share_rate(double share, double n)
+{
+    const double z = 1.96;
+    double middle = (share + z * z / (2 * n)) / (1 + z * z / n),
+           half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n));
+    return (rate){share, middle - half, middle + half};
+}
+
+rate difference(rate a, rate b)
+{
+    double mean = a.mean - b.mean;
+    return (rate){mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low)};
+}
+
+/* The place of a prompt among those that differ; a new one where there is none. */
+static size_t place_of(uint64_t *ids, size_t *n, uint64_t id)
+{
+    size_t k = 0;
+    while (k < *n && ids[k] != id) k++;
+    if (k == *n) ids[(*n)++] = id;
+    return k;
+}
+
+size_t different_prompts(const pipeline *p)
+{
+    size_t different = 0;
+    uint64_t *ids = app_must(malloc((p->evaluation.tokens.n + 1) * sizeof *ids));
+    for (size_t i = 0; i < p->evaluation.tokens.n; i++) place_of(ids, &different, p->evaluation.of[i]->id);
+    free(ids);
+    return different;
+}
+
+rate over_prompts(const pipeline *p, const double *values, int topic, bool share)
+{
+    size_t n = p->evaluation.tokens.n, different = 0;
+    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
+    double *means = app_must(calloc(n + 1, sizeof *means)), *counts = app_must(calloc(n + 1, sizeof *counts));
+    rate r = {NAN, NAN, NAN};
+    for (size_t i = 0; i < n; i++) {
+        const record *prompt = p->evaluation.of[i];
+        if ((topic != TOPIC_ALL && topic != (prompt->is_safety ? TOPIC_SAFETY : TOPIC_HELPFUL)) || !isfinite(values[i]))
+            continue;
+        size_t k = place_of(ids, &different, prompt->id);
+        counts[k]++;
+        means[k] += (values[i] - means[k]) / counts[k];
+    }
+    if (different > 0) mean_interval(means, different, &r.mean, &r.low, &r.high);
+    if (different > 0 && share) r = share_rate(r.mean, (double)different);
+    free(ids);
+    free(means);
+    free(counts);
+    return r;
+}
+
+rate figure_of(const pipeline *p, const judged *j, figure which)
+{
+    return over_prompts(p, j->figures[which], TOPIC_ALL, which >= FIGURE_RIGHT && which <= FIGURE_SORTED);
+}
+
+rate figure_gain(const pipeline *p, const judged *own, const judged *other, figure which)
+{
+    double *gain = app_must(calloc(own->o.n + 1, sizeof *gain));
+    for (size_t i = 0; i < own->o.n; i++) gain[i] = own->figures[which][i] - other->figures[which][i];
+    rate r = over_prompts(p, gain, TOPIC_ALL, false);
+    free(gain);
+    return r;
+}
+
+static double win(double own, double other)
+{
+    return own > other ? 1 : own < other ? 0 : 0.5;
+}
 
 rate win_rate(const pipeline *p, const double *own, const double *other, int topic)
 {
-    size_t n = p->evaluation.tokens.n, counted = 0;
-    double *wins = app_must(malloc((n + 1) * sizeof *wins));
-    rate r;
-    for (size_t i = 0; i < n; i++)
-        if (topic == TOPIC_ALL || topic == (p->evaluation.of[i]->is_safety ? TOPIC_SAFETY : TOPIC_HELPFUL))
-            wins[counted++] = own[i] > other[i] ? 1 : own[i] == other[i] ? 0.5 : 0;
-    mean_interval(wins, counted, &r.mean, &r.low, &r.high);
+    double *wins = app_must(calloc(p->evaluation.tokens.n + 1, sizeof *wins));
+    for (size_t i = 0; i < p->evaluation.tokens.n; i++) wins[i] = win(own[i], other[i]);
+    rate r = over_prompts(p, wins, topic, false);
     free(wins);
     return r;
 }
+
+rate win_gain(const pipeline *p, const double *own, const double *before, const double *other)
+{
+    double *gain = app_must(calloc(p->evaluation.tokens.n + 1, sizeof *gain));
+    for (size_t i = 0; i < p->evaluation.tokens.n; i++) gain[i] = win(own[i], other[i]) - win(before[i], other[i]);
+    rate r = over_prompts(p, gain, TOPIC_ALL, false);
+    free(gain);
+    return r;
+}
+
+/* --- answers, judged ------------------------------------------------------------------------- */
 
 static double *copy_scores(const float *scores, size_t n)
 {
@@ -26,6 +109,27 @@ static double *copy_scores(const float *scores, size_t n)
 
 const char *const ANSWERS = "answers", *const COLD_ANSWERS = "cold-answers";
 static const double COLD = 0.1;
+
+/* The gold scores of j are there already. */
+static void judge_figures(pipeline *p, judged *j)
+{
+    for (int k = 0; k < N_FIGURES; k++) j->figures[k] = app_must(calloc(j->o.n + 1, sizeof *j->figures[k]));
+    for (size_t i = 0; i < j->o.n; i++) {
+        gold g;
+        judge_answer(p, &p->evaluation, i, j->o.answers[i], &g);
+        bool sorts = p->data.sorts(&p->data, true, (size_t)(p->evaluation.of[i] - p->data.evaluation.items));
+        const double says[N_FIGURES] = {g.score,
+                                        g.correct,
+                                        g.must_refuse ? g.refused : (double)NAN,
+                                        !g.must_refuse ? g.refused : (double)NAN,
+                                        g.is_safety && !g.must_refuse ? g.refused : (double)NAN,
+                                        !g.is_safety ? g.refused : (double)NAN,
+                                        sorts ? g.correct : (double)NAN,
+                                        !g.is_safety ? j->helpful[i] : (double)NAN,
+                                        g.is_safety ? j->safety[i] : (double)NAN};
+        for (int k = 0; k < N_FIGURES; k++) j->figures[k][i] = says[k];
+    }
+}
 
 bool judge_step(loop *l, const loop_step *step, const char *file, judged *out)
 {
@@ -41,6 +145,7 @@ bool judge_step(loop *l, const loop_step *step, const char *file, judged *out)
         out->reward = copy_scores(v.scores, out->o.n);
         out->helpful = copy_scores(v.helpful_scores, out->o.n);
         out->safety = copy_scores(v.safety_scores, out->o.n);
+        judge_figures(p, out);
     }
     llama2_rollouts_free(r);
     return ok;
@@ -52,6 +157,7 @@ void judged_free(judged *j)
     free(j->reward);
     free(j->helpful);
     free(j->safety);
+    for (int k = 0; k < N_FIGURES; k++) free(j->figures[k]);
     *j = (judged){.reward = NULL};
 }
 
@@ -65,20 +171,21 @@ static const loop_step *first_evaluation(const loop *l)
 static json_t *line_of(loop *l, const judged *own, const judged *sft, bool has_rewards)
 {
     const loop_step *s = &l->steps[l->at];
-    rate wins = win_rate(l->p, own->o.scores, sft->o.scores, TOPIC_ALL);
+    const pipeline *p = l->p;
+    rate wins = win_rate(p, own->o.scores, sft->o.scores, TOPIC_ALL);
     json_t *line = json_pack("{s:s, s:s}", "stage", "evaluate", "model", s->evaluates);
-    app_put(line, "gold", own->o.gold);
+    app_put(line, "gold", figure_of(p, own, FIGURE_GOLD).mean);
     app_put(line, "win_rate", wins.mean);
     app_put(line, "win_rate_low", wins.low);
     app_put(line, "win_rate_high", wins.high);
-    app_put(line, "correct", own->o.correct);
-    app_put(line, "refusals", own->o.refusals);
-    app_put(line, "false_refusals", own->o.false_refusals);
+    app_put(line, "correct", figure_of(p, own, FIGURE_RIGHT).mean);
+    app_put(line, "refusals", figure_of(p, own, FIGURE_REFUSED).mean);
+    app_put(line, "false_refusals", figure_of(p, own, FIGURE_HARMLESS).mean);
     if (has_rewards) {
-        app_put(line, "reward/helpful", own->o.helpful);
-        app_put(line, "reward/safety", own->o.safety);
-        app_put(line, "shift/helpful", own->o.helpful - sft->o.helpful);
-        app_put(line, "shift/safety", own->o.safety - sft->o.safety);
+        app_put(line, "reward/helpful", figure_of(p, own, FIGURE_HELPFUL).mean);
+        app_put(line, "reward/safety", figure_of(p, own, FIGURE_SAFETY).mean);
+        app_put(line, "shift/helpful", figure_gain(p, own, sft, FIGURE_HELPFUL).mean);
+        app_put(line, "shift/safety", figure_gain(p, own, sft, FIGURE_SAFETY).mean);
     }
     return line;
 }
@@ -110,11 +217,12 @@ bool step_evaluate(loop *l)
               judge_step(l, first_evaluation(l), COLD_ANSWERS, &cold_sft);
     if (ok) {
         json_t *line = line_of(l, &own, &sft, has_rewards);
-        app_put(line, "cold_gold", cold.o.gold);
+        app_put(line, "cold_gold", figure_of(p, &cold, FIGURE_GOLD).mean);
         app_put(line, "cold_win_rate", win_rate(p, cold.o.scores, cold_sft.o.scores, TOPIC_ALL).mean);
         if (!p->app.args.quiet)
             fprintf(stderr, "%s: gold score %.3f (%.3f at temperature %g), wins over %s %.3f\n", s->evaluates,
-                    own.o.gold, cold.o.gold, COLD, sft.o.stage, json_real_value(json_object_get(line, "win_rate")));
+                    json_real_value(json_object_get(line, "gold")), json_real_value(json_object_get(line, "cold_gold")),
+                    COLD, sft.o.stage, json_real_value(json_object_get(line, "win_rate")));
         ok = jsonl_append(p->metrics, line) || app_fail(&p->app, "metrics.jsonl could not be written");
     }
     judged_free(&own);

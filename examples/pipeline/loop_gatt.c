@@ -302,12 +302,13 @@ static bool collect_examples(loop *l, llama2_gatt *gatt, example_set *out)
     return ok;
 }
 
-static bool sample_dialogues(loop *l, example_set *out)
+/* by_turn: how many dialogues have a turn that is learnt from: they are long enough and never broke the instruction. */
+static bool sample_dialogues(loop *l, example_set *out, json_t *by_turn)
 {
     pipeline *p = l->p;
     size_t n = (size_t)p->set.gatt_dialogues;
     world_instruction *w = app_must(malloc(n * sizeof *w));
-    int32_t *turns = app_must(calloc(n, sizeof *turns)), open = 0;
+    int32_t *turns = app_must(calloc(n, sizeof *turns)), open = 0, learnt[MOST_TURNS] = {0};
     llama2_gatt *gatt = NULL;
     llama2_rollout_options o;
     llama2_rollout_options_init(&o, sizeof o);
@@ -327,7 +328,9 @@ static bool sample_dialogues(loop *l, example_set *out)
         llama2_gatt_answer answer = {.struct_size = sizeof answer};
         ok = app_try(&p->app, llama2_gatt_answer_get(gatt, i, 0, &answer), "answers");
         open += answer.state == LLAMA2_GATT_OPEN;
+        for (int32_t k = 0; ok && answer.state == LLAMA2_GATT_OPEN && k < turns[i]; k++) learnt[k]++;
     }
+    for (int64_t k = 0; k < p->set.gatt_turns; k++) json_array_append_new(by_turn, json_integer(learnt[k]));
     ok = ok && (open == 0 || collect_examples(l, gatt, out));
     llama2_gatt_free(gatt);
     free(turns);
@@ -346,7 +349,7 @@ bool step_gatt(loop *l)
     pipeline *p = l->p;
     char names[3][32];
     int version = l->steps[l->at].version;
-    json_t *lines = json_array();
+    json_t *lines = json_array(), *by_turn = json_array();
     example_set replay = {0}, in_turn = {0}, dialogues = {0};
     snprintf(names[0], sizeof names[0], "V%d", version);
     snprintf(names[1], sizeof names[1], "V%d, instructed", version);
@@ -356,7 +359,7 @@ bool step_gatt(loop *l)
     int64_t n = (int64_t)in_turn.n;
     add_examples(&in_turn, &replay);
     ok = ok && train_on_mixed(l, "instruct", &in_turn, n, p->set.sft_epochs, p->set.sft_lr) &&
-         measure(l, names[1], lines) && sample_dialogues(l, &dialogues);
+         measure(l, names[1], lines) && sample_dialogues(l, &dialogues, by_turn);
     n = (int64_t)dialogues.n;
     add_examples(&dialogues, &replay);
     ok = ok && train_on_mixed(l, "gatt", &dialogues, n, p->set.reject_epochs, p->set.sft_lr) &&
@@ -366,9 +369,10 @@ bool step_gatt(loop *l)
     examples_free(&dialogues);
     if (ok)
         return state_write_lines(l, "kept.jsonl", lines) &&
-               state_write_json(
-                   l, "dialogues.json",
-                   json_pack("{s:I, s:I}", "dialogues", (json_int_t)p->set.gatt_dialogues, "examples", (json_int_t)n));
+               state_write_json(l, "dialogues.json",
+                                json_pack("{s:I, s:I, s:o}", "dialogues", (json_int_t)p->set.gatt_dialogues, "examples",
+                                          (json_int_t)n, "learnt_by_turn", by_turn));
     json_decref(lines);
+    json_decref(by_turn);
     return false;
 }

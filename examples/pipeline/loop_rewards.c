@@ -30,10 +30,12 @@ static bool judge_model(loop *l, int which, const llama2_reward_model *before, p
     json_t *by_rating = json_array();
     bool ok = pairs_judge(&p->app, fresh, NULL, fresh->n, p->rewards[which], &f);
     app_put(line, "fresh", right(&f));
+    app_put(line, "fresh_pairs", f.all.n);
     ok = ok && (!before || pairs_judge(&p->app, fresh, NULL, fresh->n, before, &f));
     if (before) app_put(line, "fresh_before", right(&f));
     ok = ok && pairs_judge(&p->app, all, NULL, all->n, p->rewards[which], &f);
     app_put(line, "held_out", right(&f));
+    app_put(line, "held_out_pairs", f.all.n);
     app_put(line, "longer_wins", f.all.longer / f.all.n);
     for (int k = 0; k < 4; k++) {
         const pair_tally *t = &f.by_rating[k];

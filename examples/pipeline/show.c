@@ -1,5 +1,5 @@
 /* The report: what each stage did, in numbers, curves and answers side by side. */
-#include "pipeline/show.h"
+#include "pipeline/show_departures.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_SAMPLES = 12, CELL = 48 };
+enum { SHOWN_SAMPLES = 12 };
 
 plot_series series_line(const char *name, const series *s)
 {
@@ -42,6 +42,24 @@ void show_numbers(report *r, const char *name, const json_t *value)
     }
 }
 
+void put_score(cells *c, rate x)
+{
+    if (isfinite(x.mean))
+        cells_put(c, "%.2f (%.2f to %.2f)", x.mean, x.low, x.high);
+    else
+        cells_put(c, "-");
+}
+
+void show_trend(cells *c, const char *what, const char *paper, const char *expected, trend_sign sign, rate gain,
+                const char *unit)
+{
+    cells_put(c, "%s", what);
+    cells_put(c, "%s", paper);
+    if (expected) cells_put(c, "%s", expected);
+    trend_put(c, gain.mean, gain.low, gain.high, unit);
+    cells_put(c, "%s", trend_verdict(sign, gain.mean, gain.low, gain.high));
+}
+
 static double share(const pair_tally *t, bool longer)
 {
     return (longer ? t->longer : t->right) / (t->n > 0 ? t->n : 1);
@@ -54,8 +72,8 @@ static void show_summary(const pipeline *p, report *r)
     show_figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text", "after pretraining");
     if (p->data.judge) {
         show_figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
-        show_figure(r, "correct_ppo", ppo->correct, "of the answers right", "from %.2f after SFT", sft->correct);
-        show_figure(r, "refusals_ppo", ppo->refusals, "of unsafe requests refused", "and %.2f of the others",
+        show_figure(r, "correct_ppo", ppo->correct, "share of answers right", "from %.2f after SFT", sft->correct);
+        show_figure(r, "refusals_ppo", ppo->refusals, "share of unsafe requests refused", "and %.2f of the others",
                     ppo->false_refusals);
     } else {
         show_figure(r, "reward_ppo", ppo->combined, "reward after PPO", "from %.2f after SFT", sft->combined);
@@ -64,43 +82,6 @@ static void show_summary(const pipeline *p, report *r)
                 "\"longer wins\": %.2f", share(&helpful->all, true));
     show_figure(r, "accuracy_safety", share(&safety->all, false), "accuracy of the safety model",
                 "\"longer wins\": %.2f", share(&safety->all, true));
-}
-
-static void show_settings(const pipeline *p, report *r)
-{
-    const pipeline_settings *s = &p->set;
-    char cells[16][CELL];
-    const char *table[48], *columns[] = {"setting", "here", "in the paper"};
-    const char *names[] = {"parameters",
-                           "pretraining tokens",
-                           "pretraining learning rate",
-                           "SFT learning rate",
-                           "comparisons a reward model",
-                           "reward learning rate",
-                           "samples a prompt (rejection)",
-                           "PPO batch / minibatch",
-                           "PPO learning rate",
-                           "PPO beta"};
-    const char *paper[] = {"7e9 .. 7e10", "2e12",      "3e-4",     "2e-5", "about 1.5e6",
-                           "1e-5",        "10 .. 100", "512 / 64", "1e-6", "0.01"};
-    size_t n = sizeof names / sizeof *names;
-    snprintf(cells[0], CELL, "%lld", (long long)llama2_model_parameters(p->model));
-    snprintf(cells[1], CELL, "%lld", (long long)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length));
-    snprintf(cells[2], CELL, "%g", s->pretrain_lr);
-    snprintf(cells[3], CELL, "%g", s->sft_lr);
-    snprintf(cells[4], CELL, "%d / %d", p->reward_reports[0].n_train, p->reward_reports[1].n_train);
-    snprintf(cells[5], CELL, "%g", s->reward_lr);
-    snprintf(cells[6], CELL, "%lld", (long long)s->reject_samples);
-    snprintf(cells[7], CELL, "%lld / %lld", (long long)s->ppo_batch, (long long)s->ppo_minibatch);
-    snprintf(cells[8], CELL, "%g", s->ppo_lr);
-    snprintf(cells[9], CELL, "%g", s->ppo_beta);
-    for (size_t i = 0; i < n; i++) {
-        table[3 * i] = names[i];
-        table[3 * i + 1] = cells[i];
-        table[3 * i + 2] = paper[i];
-    }
-    report_add_table(r, "settings", "Where this run departs from the paper: a small model learns faster and sees less",
-                     columns, 3, table, n);
 }
 
 static void show_training(const pipeline *p, report *r)
@@ -121,6 +102,12 @@ static void show_training(const pipeline *p, report *r)
         sft, 1);
 }
 
+/* With its interval over pairs. */
+static void put_share(cells *c, const pair_tally *t, bool longer)
+{
+    put_score(c, share_rate(share(t, longer), t->n > 0 ? t->n : 1));
+}
+
 static void show_rewards(const pipeline *p, report *r)
 {
     static const char *const ratings[] = {"significantly", "better", "slightly", "negligibly"}, *const names[] = {
@@ -128,24 +115,22 @@ static void show_rewards(const pipeline *p, report *r)
                                                                                                     "safety"};
     const char *columns[] = {"reward model",    "pairs trained on",     "held-out pairs", "accuracy",
                              "\"longer wins\"", "on the other's pairs", "fits 64 pairs"};
-    char cells[14][CELL];
-    const char *table[14];
+    cells table = {.n = 0};
     report_section(
         r, "Reward models",
         "Trained on comparisons by the ranking loss with the paper's small margins, one pass; the safety model has the "
         "auxiliary loss where answers are labelled. Accuracy is on comparisons that neither saw.");
     for (int i = 0; i < 2; i++) {
         const reward_report *q = &p->reward_reports[i];
-        snprintf(cells[7 * i], CELL, "%s", names[i]);
-        snprintf(cells[7 * i + 1], CELL, "%d", q->n_train);
-        snprintf(cells[7 * i + 2], CELL, "%.0f", q->held_out.all.n);
-        snprintf(cells[7 * i + 3], CELL, "%.3f", share(&q->held_out.all, false));
-        snprintf(cells[7 * i + 4], CELL, "%.3f", share(&q->held_out.all, true));
-        snprintf(cells[7 * i + 5], CELL, "%.3f", q->cross);
-        snprintf(cells[7 * i + 6], CELL, "%.3f", q->fit64);
+        cells_put(&table, "%s", names[i]);
+        cells_put(&table, "%d", q->n_train);
+        cells_put(&table, "%.0f", q->held_out.all.n);
+        put_share(&table, &q->held_out.all, false);
+        put_share(&table, &q->held_out.all, true);
+        cells_put(&table, "%.2f", q->cross);
+        cells_put(&table, "%.2f", q->fit64);
     }
-    for (int i = 0; i < 14; i++) table[i] = cells[i];
-    report_add_table(r, "reward_models", "Reward models", columns, 7, table, 2);
+    cells_show(&table, r, "reward_models", NULL, columns, 7);
     for (int i = 0; i < 2; i++) {
         const pair_figures *f = &p->reward_reports[i].held_out;
         double model[4], longer[4];
@@ -160,7 +145,7 @@ static void show_rewards(const pipeline *p, report *r)
         plot_series bars[] = {{.name = "reward model", .y = model, .count = 4},
                               {.name = "longer wins", .y = longer, .count = 4}};
         report_add_bars(r, key, "The surer the annotator, the easier the comparison (the paper's table 8).",
-                        &(plot_options){.title = title, .y_label = "accuracy"}, ratings, bars, 2);
+                        &(plot_options){.title = title, .y_label = "accuracy", .share = true}, ratings, bars, 2);
     }
     plot_series losses[] = {series_line("helpfulness", &p->reward_loss[0]), series_line("safety", &p->reward_loss[1])};
     report_add_series(r, REPORT_LINES, "reward_loss", NULL,
@@ -197,55 +182,55 @@ static void show_alignment(const pipeline *p, report *r)
                                       .smooth = true},
                       kl, 1);
     if (p->ppo_gold.n > 0) {
-        plot_series judged[] = {series_line("gold score", &p->ppo_gold)};
+        plot_series gold_line[] = {series_line("gold score", &p->ppo_gold)};
         report_add_series(r, REPORT_LINES, "ppo_gold", "The judge knows the right answers; PPO never sees it.",
                           &(plot_options){.title = "PPO: gold score of its samples",
                                           .x_label = "iteration",
                                           .y_label = "gold score",
                                           .smooth = true},
-                          judged, 1);
+                          gold_line, 1);
     }
 }
 
 static void show_outcomes(const pipeline *p, report *r)
 {
-    const char *columns[] = {
-        "stage",        "gold score", "right",  "unsafe refused", "harmless refused", "helpfulness score",
-        "safety score", "KL to SFT",  "tokens", "ended"};
-    const char *stages[N_OUTCOMES], *table[N_OUTCOMES * 10];
-    char cells[N_OUTCOMES * 10][CELL];
+    const char *columns[10] = {"stage"}, *stages[N_OUTCOMES],
+               *const judge_columns[] = {"gold score", "right", "unsafe refused", "harmless refused, how-to included"},
+               *const score_columns[] = {"helpfulness score, all prompts", "safety score, all prompts", "KL to SFT",
+                                         "tokens", "ended"};
+    cells table = {.n = 0};
     double mean[N_OUTCOMES], low[N_OUTCOMES], high[N_OUTCOMES];
-    bool judged = p->data.judge != NULL;
+    bool by_judge = p->data.judge != NULL; /* without one the four columns that need it are left out */
     int n_outcomes = p->controls ? N_OUTCOMES : N_STAGES;
+    size_t width = 1;
     report_section(r, "Before and after each stage",
-                   judged ? "The same prompts for all, in phrasings that no training has seen, sampled at temperature "
-                            "1. The gold judge knows the right answers; a score is in -1 .. 1."
-                          : "The same prompts for all, which no training has seen, sampled at temperature 1, scored by "
-                            "the run's own reward models.");
+                   by_judge
+                       ? "The same prompts for all, in phrasings that no training has seen, sampled at temperature "
+                         "1. The gold judge knows the right answers; a score is in -1 .. 1."
+                       : "The same prompts for all, which no training has seen, sampled at temperature 1, scored "
+                         "by the run's own reward models.");
+    for (int k = 0; by_judge && k < 4; k++) columns[width++] = judge_columns[k];
+    for (int k = 0; k < 5; k++) columns[width++] = score_columns[k];
     for (int i = 0; i < n_outcomes; i++) {
         const outcome *o = &p->outcomes[i];
-        const double values[] = {o->gold,   o->correct, o->refusals, o->false_refusals, o->helpful,
-                                 o->safety, o->kl,      o->length,   o->ended};
+        const double says[] = {o->gold, o->correct, o->refusals, o->false_refusals};
         stages[i] = o->stage;
         mean_interval(o->scores, o->n, &mean[i], &low[i], &high[i]);
-        snprintf(cells[10 * i], CELL, "%s", o->stage);
-        for (int k = 0; k < 9; k++) snprintf(cells[10 * i + 1 + k], CELL, k == 7 ? "%.1f" : "%.3f", values[k]);
+        cells_put(&table, "%s", o->stage);
+        for (int k = 0; by_judge && k < 4; k++) cells_put(&table, "%.3f", says[k]);
+        cells_put(&table, "%.2f", o->helpful);
+        cells_put(&table, "%.2f", o->safety);
+        cells_put(&table, "%.2f", o->kl);
+        cells_put(&table, "%.1f", o->length);
+        cells_put(&table, "%.3f", o->ended);
     }
-    /* Without a judge the four columns that need one are left out. */
-    int first = judged ? 1 : 5, width = 0;
-    const char *shown[10];
-    for (int k = 0; k < 10; k++)
-        if (k == 0 || k >= first) shown[width++] = columns[k];
-    int n = 0;
-    for (int i = 0; i < n_outcomes; i++)
-        for (int k = 0; k < 10; k++)
-            if (k == 0 || k >= first) table[n++] = cells[10 * i + k];
     plot_series bars[] = {
-        {.name = judged ? "gold score" : "reward", .y = mean, .low = low, .high = high, .count = (size_t)n_outcomes}};
+        {.name = by_judge ? "gold score" : "reward", .y = mean, .low = low, .high = high, .count = (size_t)n_outcomes}};
     report_add_bars(r, "stages", "Means with 95 % intervals over the prompts.",
-                    &(plot_options){.title = judged ? "Gold score after each stage" : "Reward after each stage"},
+                    &(plot_options){.title = by_judge ? "Gold score after each stage" : "Reward after each stage",
+                                    .y_label = by_judge ? "gold score" : "raw reward"},
                     stages, bars, 1);
-    report_add_table(r, "outcomes", "Evaluation on held-out prompts", shown, (size_t)width, table, (size_t)n_outcomes);
+    cells_show(&table, r, "outcomes", "Evaluation on held-out prompts.", columns, width);
 }
 
 static void show_samples(const pipeline *p, report *r)
@@ -265,23 +250,24 @@ static void show_samples(const pipeline *p, report *r)
         samples[i] = (report_sample){prompt->texts[prompt->n_messages - 1], prompt->is_safety ? "safety" : NULL,
                                      answers[i], scores[i]};
     }
-    report_section(r, "Answers side by side", "One sample of each stage to the same prompt, with its score.");
-    report_add_samples(r, "samples", "Sample answers", stages, N_STAGES, samples, count);
+    report_section(r, "Answers side by side",
+                   "One sample of each stage to the same prompt, with its score. The prompts stand at even distances "
+                   "in the list of all: "
+                   "they are not picked.");
+    report_add_samples(r, "samples", NULL, stages, N_STAGES, samples, count);
 }
 
-static void show_time(const pipeline *p, report *r)
+static void show_seconds(const pipeline *p, report *r)
 {
-    const char *columns[] = {"phase", "seconds"}, *table[32];
-    char cells[16][CELL];
+    const char *columns[] = {"phase", "seconds"};
+    cells table = {.n = 0};
     for (int i = 0; i < p->n_seconds; i++) {
-        snprintf(cells[i], CELL, "%.1f", p->seconds[i]);
-        table[2 * i] = p->seconds_of[i];
-        table[2 * i + 1] = cells[i];
+        cells_put(&table, "%s", p->seconds_of[i]);
+        cells_put(&table, "%.1f", p->seconds[i]);
     }
-    report_section(r, "The run", NULL);
-    report_add_table(r, "seconds", "Time", columns, 2, table, (size_t)p->n_seconds);
+    report_section(r, "Time", NULL);
+    cells_show(&table, r, "seconds", NULL, columns, 2);
     report_add_number(r, "total_seconds", progress_now() - p->began);
-    show_settings(p, r);
 }
 
 bool write_report(pipeline *p)
@@ -299,7 +285,8 @@ bool write_report(pipeline *p)
     show_training(p, r);
     show_rewards(p, r);
     show_alignment(p, r);
-    show_time(p, r);
+    show_chain_departures(p, r);
+    show_seconds(p, r);
     bool ok = report_write(r, p->out, error, sizeof error);
     report_free(r);
     if (!ok) return app_fail(&p->app, "%s", error);

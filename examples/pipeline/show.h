@@ -1,9 +1,9 @@
-/* What the reports of the chain and of the loop have in common. */
+/* What the reports of the chain, of the loop and of the ablations have in common. */
 #ifndef EXAMPLES_SHOW_H
 #define EXAMPLES_SHOW_H
 
-#include "common/report.h"
-#include "pipeline/pipeline.h"
+#include "common/trend.h"
+#include "pipeline/loop.h"
 
 plot_series series_line(const char *name, const series *s);
 /* A figure at the top; format: of the note below it. */
@@ -11,5 +11,11 @@ __attribute__((format(printf, 5, 6))) void show_figure(report *r, const char *na
                                                        const char *format, ...);
 /* All numbers of a result into "numbers" of report.json, by where they stand in it: "sample-1/best/2". */
 void show_numbers(report *r, const char *name, const json_t *value);
+
+/* "0.50 (0.45 to 0.55)"; NAN: none. */
+void put_score(cells *c, rate x);
+/* A row of what holds: what, the paper, what was expected (NULL: no cell of it), the difference, whether it is so. */
+void show_trend(cells *c, const char *what, const char *paper, const char *expected, trend_sign sign, rate gain,
+                const char *unit);
 
 #endif

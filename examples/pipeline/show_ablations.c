@@ -13,9 +13,12 @@ void put_percent(cells *c, rate x)
         cells_put(c, "none");
 }
 
-void put_score(cells *c, rate x)
+void put_count(cells *c, double n)
 {
-    cells_put(c, "%.3f (%.3f to %.3f)", x.mean, x.low, x.high);
+    if (isfinite(n))
+        cells_put(c, "%.0f", n);
+    else
+        cells_put(c, "-");
 }
 
 const json_t *result_of(const results *all, const char *arm)
@@ -78,12 +81,6 @@ rate score_in(const json_t *o, const char *name)
     return (rate){number_in(o, name), number_in(o, low), number_in(o, high)};
 }
 
-rate difference(rate a, rate b)
-{
-    double mean = a.mean - b.mean;
-    return (rate){mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low)};
-}
-
 rate paired_difference(results *all, const char *a, const char *b, int rating)
 {
     char path[4096];
@@ -105,13 +102,9 @@ rate paired_difference(results *all, const char *a, const char *b, int rating)
     return d;
 }
 
-void add_trend(results *all, const char *what, const char *paper, const char *unit, rate gain)
+void add_trend(results *all, const char *what, const char *paper, trend_sign sign, const char *unit, rate gain)
 {
-    double k = strcmp(unit, "points") == 0 ? 100 : 1;
-    cells_put(&all->trends, "%s", what);
-    cells_put(&all->trends, "%s", paper);
-    cells_put(&all->trends, "%+.2f (%+.2f to %+.2f) %s", k * gain.mean, k * gain.low, k * gain.high, unit);
-    cells_put(&all->trends, "%s", gain.low > 0 ? "yes" : gain.high < 0 ? "no: the reverse" : "not beyond the interval");
+    show_trend(&all->trends, what, paper, NULL, sign, gain, unit);
 }
 
 static bool read_result(results *all, const char *arm, json_t **out)
@@ -151,7 +144,7 @@ static void show_figures(results *all)
 
 bool write_ablations_report(loop *l)
 {
-    static const char *const columns[] = {"the paper's trend", "in the paper", "here", "holds"};
+    static const char *const columns[] = {"trend", "in the paper", "here", "holds"};
     pipeline *p = l->p;
     app *a = &p->app;
     char subtitle[256], error[512];
@@ -176,8 +169,12 @@ bool write_ablations_report(loop *l)
         show_pools(all);
         show_distance(all);
         report_section(all->r, "What holds",
-                       "Of one seed: the intervals are over held-out pairs and prompts, not over trainings.");
+                       "Differences have the sign of the paper's: what falls is below 0. A trend holds where the whole "
+                       "interval lies on its side of 0; of what is to stay, an interval that holds 0 says little where "
+                       "it is wide. Of one seed: the intervals are over held-out pairs and prompts, not over "
+                       "trainings.");
         cells_show(&all->trends, all->r, "trends", NULL, columns, 4);
+        show_ablation_departures(p, number_in(result_of(all, "share-100"), "safety_examples"), all->r);
         show_time(l, all->r);
     }
     ok = ok && !all->failed && write_metrics(l) &&

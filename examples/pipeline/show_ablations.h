@@ -5,6 +5,7 @@
 #include "common/cells.h"
 #include "pipeline/ablations.h"
 #include "pipeline/show.h"
+#include "pipeline/show_departures.h"
 
 typedef struct results {
     loop *l;
@@ -16,7 +17,7 @@ typedef struct results {
 } results;
 
 void put_percent(cells *c, rate x); /* with its interval */
-void put_score(cells *c, rate x);   /* the same of what is no share */
+void put_count(cells *c, double n); /* NAN: none */
 
 /* By the name of the step. */
 const json_t *result_of(const results *all, const char *arm);
@@ -24,13 +25,11 @@ double number_in(const json_t *o, const char *path); /* "safety/auc"; NAN: there
 rate accuracy_in(const json_t *o, const char *path); /* of a card or a group of it; NULL: of the card */
 rate longer_in(const json_t *o, const char *path);   /* the same of the rule that the longer answer wins */
 rate score_in(const json_t *o, const char *name);    /* name, name_low, name_high */
-/* a - b: as of two that are independent (Newcombe 1998); of two arms on the same held-out pairs, of a rating (-1: all).
- */
-rate difference(rate a, rate b);
+/* a - b of two arms on the same held-out pairs, of a rating (-1: all). */
 rate paired_difference(results *all, const char *a, const char *b, int rating);
 
-/* A row of what holds: yes if `gain` lies above 0 with its whole interval. */
-void add_trend(results *all, const char *what, const char *paper, const char *unit, rate gain);
+/* A row of what holds; `gain` has the sign of the paper's figure. */
+void add_trend(results *all, const char *what, const char *paper, trend_sign sign, const char *unit, rate gain);
 
 /* Arms beside one another, by the gold judge: a table, and bars of their gold scores; at most ANSWERS_MOST. */
 enum { ANSWERS_MOST = 4 };

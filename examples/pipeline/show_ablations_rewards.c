@@ -25,15 +25,17 @@ static plot_series bar_series(const char *name, const bars *b)
     return (plot_series){.name = name, .y = b->y, .low = b->low, .high = b->high, .count = b->n};
 }
 
-/* Of the three from a rating to the next. */
-static rate smallest_fall(const json_t *o)
+/* From each rating to the next; paper: its accuracies in %. */
+static void add_falls(results *all, const char *model, const json_t *o, const double *paper, const char *table)
 {
-    rate smallest = {INFINITY, 0, 0};
+    char what[CELLS_LENGTH], stated[CELLS_LENGTH];
     for (int k = 0; k + 1 < RATINGS; k++) {
-        rate fall = difference(accuracy_in(o, rating_keys[k]), accuracy_in(o, rating_keys[k + 1]));
-        if (fall.mean < smallest.mean) smallest = fall;
+        snprintf(what, sizeof what, "accuracy falls from %s to %s%s, %s", rating_names[k], rating_names[k + 1],
+                 k > 0 ? " better" : "", model);
+        snprintf(stated, sizeof stated, "%+.1f points (%s)", paper[k + 1] - paper[k], table);
+        add_trend(all, what, stated, TREND_FALLS, "points",
+                  difference(accuracy_in(o, rating_keys[k + 1]), accuracy_in(o, rating_keys[k])));
     }
-    return smallest;
 }
 
 /* A row of a table: accuracy by rating, and of all. */
@@ -60,7 +62,7 @@ void show_margins(results *all)
     cells table = {.n = 0}, gains = {.n = 0};
     bars b[3] = {{.n = 0}};
     plot_series shown[3];
-    rate falls = {INFINITY, 0, 0};
+    char model[32];
     report_section(all->r, "Margins of the ranking loss",
                    "Three helpfulness models from the same pairs, order and steps; accuracy on held-out pairs by how "
                    "much better the annotator called the chosen answer. Intervals are of 95 %. Expected: falling from "
@@ -72,8 +74,8 @@ void show_margins(results *all)
         cells_put(&table, "%s, the paper", names[i]);
         for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
         shown[i] = bar_series(names[i], &b[i]);
-        rate fall = smallest_fall(o);
-        if (fall.mean < falls.mean) falls = fall;
+        snprintf(model, sizeof model, "margin %s", names[i]);
+        add_falls(all, model, o, paper[i], "table 28");
         if (i == 0) continue;
         cells_put(&gains, "%s against none", names[i]);
         for (int k = 0; k < RATINGS; k++) put_percent(&gains, paired_difference(all, arms[i], arms[0], k));
@@ -82,19 +84,18 @@ void show_margins(results *all)
     cells_put(&table, "\"longer wins\"");
     for (int k = 0; k < RATINGS; k++) put_percent(&table, longer_in(result_of(all, arms[0]), rating_keys[k]));
     put_percent(&table, longer_in(result_of(all, arms[0]), NULL));
-    cells_show(&table, all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28)", columns, 6);
-    cells_show(&gains, all->r, "margin_gains", "Paired differences, in points", columns, 6);
+    cells_show(&table, all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28).", columns, 6);
+    cells_show(&gains, all->r, "margin_gains", "Paired differences, in points.", columns, 6);
     report_add_bars(all->r, "margins_by_rating",
                     "The paper (tables 8 and 28): about 80 % for significantly better, 55 % for negligibly better.",
-                    &(plot_options){.title = "Accuracy by rating", .y_label = "accuracy"}, rating_names, shown, 3);
-    add_trend(all, "accuracy falls from each rating to the next, with every margin: the smallest fall",
-              "by 5 to 13 points (table 28)", "points", falls);
-    add_trend(all, "a small margin helps overall", "+0.5 points (table 28)", "points",
+                    &(plot_options){.title = "Accuracy by rating, by margin", .y_label = "accuracy", .share = true},
+                    rating_names, shown, 3);
+    add_trend(all, "a small margin helps overall", "+0.5 points (table 28)", TREND_RISES, "points",
               paired_difference(all, arms[1], arms[0], -1));
-    add_trend(all, "a large margin helps on significantly better pairs", "+1.6 points (table 28)", "points",
-              paired_difference(all, arms[2], arms[0], 0));
+    add_trend(all, "a large margin helps on significantly better pairs", "+1.6 points (table 28)", TREND_RISES,
+              "points", paired_difference(all, arms[2], arms[0], 0));
     add_trend(all, "a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
-              "points", paired_difference(all, arms[1], arms[2], 3));
+              TREND_FALLS, "points", paired_difference(all, arms[2], arms[1], 3));
 }
 
 /* --- ratings --------------------------------------------------------------------------------- */
@@ -120,36 +121,36 @@ void show_ratings(results *all)
         put_ratings(&table, &b[i], names[i], o);
         shown[i] = bar_series(names[i], &b[i]);
         if (!paper[i]) continue;
+        if (i == 2) add_falls(all, "safety model", o, paper[i], "table 8");
         cells_put(&table, "%s, the paper", names[i]);
         for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
     }
-    cells_show(&table, all->r, "ratings", "Accuracy in %, by rating, and the paper's (table 8)", columns, 6);
+    cells_show(&table, all->r, "ratings", "Accuracy in %, by rating, and the paper's (table 8).", columns, 6);
     report_add_bars(all->r, "accuracy_by_rating",
                     "The paper (table 8), from left to right: helpfulness 80.7, 67.5, 60.9, 54.7; safety 94.3, 76.3, "
                     "65.7, 55.3 %.",
-                    &(plot_options){.title = "Accuracy by rating", .y_label = "accuracy"}, rating_names, shown, 3);
-    add_trend(all, "helpfulness, two epochs: accuracy falls from each rating to the next, the smallest fall",
-              "by 6 to 13 points (table 8)", "points", smallest_fall(result_of(all, arms[1])));
-    add_trend(all, "safety: accuracy falls from each rating to the next, the smallest fall",
-              "by 10 to 18 points (table 8)", "points", smallest_fall(result_of(all, arms[2])));
-    add_trend(all, "a second epoch helps", "may over-fit (3.2.2)", "points",
-              paired_difference(all, arms[1], arms[0], -1));
+                    &(plot_options){.title = "Accuracy by rating, by model", .y_label = "accuracy", .share = true},
+                    rating_names, shown, 3);
+    add_falls(all, "two epochs", result_of(all, arms[1]), helpfulness, "table 8");
+    add_trend(all, "a second epoch over-fits: accuracy after two against one", "may over-fit (3.2.2)", TREND_FALLS,
+              "points", paired_difference(all, arms[1], arms[0], -1));
 }
 
 /* --- auxiliary loss ---------------------------------------------------------------------------- */
 
 void show_auxiliary(results *all)
 {
-    enum { GROUPS = 4, COLUMNS = 9 };
+    enum { GROUPS = 4 };
     static const char *const arms[] = {"auxiliary-off", "auxiliary-on"}, *const names[] = {"without", "with"},
                              *const paths[GROUPS] = {NULL, "by_safety/chosen_safe", "by_safety/both_safe",
                                                      "by_safety/both_unsafe"},
                              *const groups[] = {"accuracy", "recall of unsafe", "called right"},
-                             *const columns[COLUMNS] = {"auxiliary loss", "accuracy",     "only chosen safe",
-                                                        "both safe",      "both unsafe",  "recall of unsafe",
-                                                        "precision",      "called right", "area under curve"};
+                             *const columns[] = {"auxiliary loss", "accuracy", "only chosen safe", "both safe",
+                                                 "both unsafe"},
+                             *const label_columns[] = {"auxiliary loss", "recall of unsafe", "precision",
+                                                       "called right", "area under curve"};
     static const double paper[2][GROUPS + 1] = {{63.7, 93.0, 56.0, 59.5, 73.0}, {64.5, 94.3, 56.9, 59.9, 90.4}};
-    cells table = {.n = 0};
+    cells table = {.n = 0}, labels = {.n = 0};
     bars b[2] = {{.n = 0}};
     plot_series shown[2];
     rate recall[2], called[2];
@@ -164,13 +165,16 @@ void show_auxiliary(results *all)
         called[i] = share_rate(number_in(o, "safety/accuracy"), number_in(o, "safety/responses"));
         cells_put(&table, "%s", names[i]);
         for (int k = 0; k < GROUPS; k++) put_percent(&table, accuracy_in(o, paths[k]));
-        put_percent(&table, recall[i]);
-        cells_put(&table, "%.1f", 100 * number_in(o, "safety/unsafe_precision"));
-        put_percent(&table, called[i]);
-        cells_put(&table, "%.3f", number_in(o, "safety/auc"));
         cells_put(&table, "%s, the paper", names[i]);
-        for (int k = 0; k <= GROUPS; k++) cells_put(&table, "%.1f", paper[i][k]);
-        for (int k = GROUPS + 2; k < COLUMNS; k++) cells_put(&table, "not stated");
+        for (int k = 0; k < GROUPS; k++) cells_put(&table, "%.1f", paper[i][k]);
+        cells_put(&labels, "%s", names[i]);
+        put_percent(&labels, recall[i]);
+        cells_put(&labels, "%.1f", 100 * number_in(o, "safety/unsafe_precision"));
+        put_percent(&labels, called[i]);
+        cells_put(&labels, "%.3f", number_in(o, "safety/auc"));
+        cells_put(&labels, "%s, the paper", names[i]);
+        cells_put(&labels, "%.1f", paper[i][GROUPS]);
+        for (int k = 0; k < 3; k++) cells_put(&labels, "not stated");
         add_bar(&b[i], accuracy_in(o, NULL));
         add_bar(&b[i], recall[i]);
         add_bar(&b[i], called[i]);
@@ -178,18 +182,20 @@ void show_auxiliary(results *all)
     }
     cells_put(&table, "\"longer wins\"");
     for (int k = 0; k < GROUPS; k++) put_percent(&table, longer_in(result_of(all, arms[0]), paths[k]));
-    for (int k = GROUPS + 1; k < COLUMNS; k++) cells_put(&table, "-");
-    cells_show(&table, all->r, "auxiliary", "In %, by the labels of the pair, and the paper's (table 29)", columns,
-               COLUMNS);
+    cells_show(&table, all->r, "auxiliary", "Accuracy in %, by the labels of the pair, and the paper's (table 29).",
+               columns, 5);
+    cells_show(&labels, all->r, "auxiliary_labels",
+               "How answers are called: recall, precision and share called right in %, and the paper's (table 29).",
+               label_columns, 5);
     report_add_bars(all->r, "auxiliary_recall",
                     "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
-                    &(plot_options){.title = "With and without the auxiliary loss", .y_label = "share"}, groups, shown,
-                    2);
-    add_trend(all, "the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)", "points",
-              difference(recall[1], recall[0]));
-    add_trend(all, "the auxiliary loss tells safe from unsafe answers", "not stated", "points",
+                    &(plot_options){.title = "With and without the auxiliary loss", .y_label = "share", .share = true},
+                    groups, shown, 2);
+    add_trend(all, "the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)", TREND_RISES,
+              "points", difference(recall[1], recall[0]));
+    add_trend(all, "the auxiliary loss tells safe from unsafe answers", "not stated", TREND_RISES, "points",
               difference(called[1], called[0]));
-    add_trend(all, "the auxiliary loss makes the ranking better", "+0.8 points (table 29)", "points",
+    add_trend(all, "the auxiliary loss makes the ranking better", "+0.8 points (table 29)", TREND_RISES, "points",
               paired_difference(all, arms[1], arms[0], -1));
 }
 
@@ -225,21 +231,21 @@ void show_scaling(results *all)
         shown[i] = bar_series(names[i], &b[i]);
         shown[i].x = pairs[i];
     }
-    cells_show(&table, all->r, "scaling", "Accuracy of the helpfulness model on held-out pairs, in %", columns, 5);
+    cells_show(&table, all->r, "scaling", "Accuracy of the helpfulness model on held-out pairs, in %.", columns, 5);
     report_add_series(
         all->r, REPORT_LINES, "scaling_accuracy",
         "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
         &(plot_options){
             .title = "Accuracy against the number of pairs", .x_label = "pairs", .y_label = "accuracy", .log_x = true},
         shown, 2);
-    add_trend(all, "all pairs are better than an eighth of them", "rising (fig. 6)", "points",
+    add_trend(all, "all pairs are better than an eighth of them", "rising (fig. 6)", TREND_RISES, "points",
               paired_difference(all, "margin-small", "pairs-eighth", -1));
-    add_trend(all, "all pairs are better than half of them: no plateau", "rising still (fig. 6)", "points",
+    add_trend(all, "all pairs are better than half of them: no plateau", "rising still (fig. 6)", TREND_RISES, "points",
               paired_difference(all, "margin-small", "pairs-half", -1));
-    add_trend(all, "the larger trunk is better, on all pairs", "rising with size (fig. 6)", "points",
+    add_trend(all, "the larger trunk is better, on all pairs", "rising with size (fig. 6)", TREND_RISES, "points",
               paired_difference(all, "margin-small", "small-all", -1));
-    add_trend(all, "the larger trunk is better, on an eighth of them", "rising with size (fig. 6)", "points",
-              paired_difference(all, "pairs-eighth", "small-eighth", -1));
+    add_trend(all, "the larger trunk is better, on an eighth of them", "rising with size (fig. 6)", TREND_RISES,
+              "points", paired_difference(all, "pairs-eighth", "small-eighth", -1));
 }
 
 /* --- shuffled ---------------------------------------------------------------------------------- */
@@ -267,10 +273,12 @@ void show_shuffled(results *all)
     double half = 3.182 * sqrt(squares / 3 / 4); /* Student's t, 3 degrees of freedom */
     cells_put(&table, "mean of the coins");
     put_percent(&table, (rate){sum / 4, sum / 4 - half, sum / 4 + half});
-    cells_show(&table, all->r, "shuffled", "Accuracy on held-out pairs, in %", columns, 2);
+    cells_show(&table, all->r, "shuffled", "Accuracy on held-out pairs, in %.", columns, 2);
     plot_series shown[] = {bar_series("accuracy", &b)};
-    report_add_bars(all->r, "shuffled_accuracy", "No figure of the paper's: a control.",
-                    &(plot_options){.title = "Coins against the annotator", .y_label = "accuracy"}, names, shown, 1);
+    report_add_bars(
+        all->r, "shuffled_accuracy", "No figure of the paper's: a control.",
+        &(plot_options){.title = "Coins against the annotator", .y_label = "accuracy", .share = true, .level = 0.5},
+        names, shown, 1);
     cells_put(&all->trends, "preferences of a coin teach nothing");
     cells_put(&all->trends, "a control: 50 %%");
     cells_put(&all->trends, "%.1f (%.1f to %.1f) %%", 100 * sum / 4, 100 * (sum / 4 - half), 100 * (sum / 4 + half));

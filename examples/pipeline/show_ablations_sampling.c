@@ -18,17 +18,18 @@ void show_small(results *all)
                  "The paper (3.2.3): rejection sampling with the largest model alone, the smaller ones fine-tuned on "
                  "its samples; the effect is not stated.",
                  gold_of);
-    add_trend(all, "a larger model's samples help a small model more than its own", "not stated (3.2.3)",
+    add_trend(all, "a larger model's samples help a small model more than its own", "not stated (3.2.3)", TREND_RISES,
               "of the gold score", difference(gold_of[2], gold_of[1]));
-    add_trend(all, "a larger model's samples help a small model", "not stated (3.2.3)", "of the gold score",
-              difference(gold_of[2], gold_of[0]));
+    add_trend(all, "a larger model's samples help a small model", "not stated (3.2.3)", TREND_RISES,
+              "of the gold score", difference(gold_of[2], gold_of[0]));
 }
 
 static void pool_row(cells *c, const char *version, const char *samples, const json_t *o)
 {
     cells_put(c, "%s", version);
     cells_put(c, "%s", samples);
-    cells_put(c, "%.0f", number_in(o, "examples"));
+    put_count(c, number_in(o, "examples"));
+    put_count(c, number_in(o, "learnt"));
     put_score(c, score_in(o, "sorted"));
     put_score(c, score_in(o, "correct"));
     put_score(c, score_in(o, "gold"));
@@ -40,8 +41,9 @@ void show_pools(results *all)
     static const char *const arms[BRANCHES][VERSIONS] = {{"pool-1", "own-2", "own-3", "own-4"},
                                                          {"pool-1", "pool-2", "pool-3", "pool-4"}},
                              *const names[] = {"the newest version's samples", "the best over all versions"},
-                             *const columns[] = {"version",          "learns from",   "examples",
-                                                 "numbers in order", "right, of all", "gold score"};
+                             *const columns[] = {"version",       "learns from",      "different examples",
+                                                 "learnt in all", "numbers in order", "right, of all",
+                                                 "gold score"};
     static const double x[VERSIONS] = {1, 2, 3, 4};
     const json_t *back = result_of(all, "back-5"), *first = result_of(all, "pool-1"), *lost = result_of(all, "own-4"),
                  *kept = result_of(all, "pool-4");
@@ -54,8 +56,9 @@ void show_pools(results *all)
         "Four versions by rejection sampling, with the same reward models. The prompts of the first ask for "
         "everything, those of the others never to put numbers in order. Each is fine-tuned from the version "
         "before, on the best of its own samples or on the best over all versions. V5 goes on from the former "
-        "branch, with the samples of all its versions. Expected: the ability is lost, and comes back; with "
-        "all versions it stays.");
+        "branch, with the samples of all its versions. The branches differ in the amount too, not in the choice alone: "
+        "with all versions' samples there are more examples from version to version, and more steps (see the table). "
+        "Expected: the ability is lost, and comes back; with all versions it stays.");
     for (int b = 0; b < BRANCHES; b++) {
         for (int v = 0; v < VERSIONS; v++) {
             const json_t *o = result_of(all, arms[b][v]);
@@ -68,18 +71,20 @@ void show_pools(results *all)
             (plot_series){.name = names[b], .x = x, .y = y[b], .low = low[b], .high = high[b], .count = VERSIONS};
     }
     pool_row(&table, "V5, behind V4 of the former", names[1], back);
-    cells_show(&table, all->r, "pools", "Answers to held-out prompts, by the gold judge", columns, 6);
+    cells_show(&table, all->r, "pools", "Answers to held-out prompts, by the gold judge.", columns, 7);
     report_add_series(
         all->r, REPORT_LINES, "pools_sorted",
         "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines; with the best "
         "samples of all versions it came back. It has no figure of it.",
-        &(plot_options){.title = "Numbers put in the right order", .x_label = "version", .y_label = "share"}, lines,
-        BRANCHES);
-    add_trend(all, "an ability that the newest prompts do not ask for is lost with their samples alone", "lost (3.2.3)",
-              "points", difference(score_in(first, "sorted"), score_in(lost, "sorted")));
-    add_trend(all, "with the samples of all versions an ability stays that is lost with the newest one's",
-              "not stated (3.2.3)", "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
-    add_trend(all, "it comes back with the samples of all versions", "not stated (3.2.3)", "points",
+        &(plot_options){
+            .title = "Numbers put in the right order", .x_label = "version", .y_label = "share", .share = true},
+        lines, BRANCHES);
+    add_trend(all, "an ability that the newest prompts do not ask for is lost with their samples alone: V4 against V1",
+              "lost (3.2.3)", TREND_FALLS, "points", difference(score_in(lost, "sorted"), score_in(first, "sorted")));
+    add_trend(all, "it is higher with the samples of all versions (and more of them): V4", "not lost (3.2.3)",
+              TREND_RISES, "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
+    add_trend(all, "it is higher with the samples of all versions (and more of them): V5 against V4 with its own alone",
+              "came back (3.2.3)", TREND_RISES, "points",
               difference(score_in(back, "sorted"), score_in(lost, "sorted")));
 }
 
@@ -108,10 +113,12 @@ void show_distance(results *all)
     double x[2][POINTS], y[2][POINTS], low[2][POINTS], high[2][POINTS], furthest[2] = {0, 0};
     size_t n[2] = {1, 1};
     plot_series lines[2];
-    report_section(all->r, "Rejection sampling and PPO at the same distance",
-                   "Both begin as the SFT model and have the same reward models: four versions on the samples of all "
-                   "versions, as above; 8, 16 and 32 iterations of PPO. A path that gains more for the same divergence "
-                   "makes better use of the reward models. Expected: PPO is ahead where it has as much data.");
+    report_section(
+        all->r, "Rejection sampling and PPO at the same distance",
+        "Both begin as the SFT model and have the same reward models: four versions on the samples of all "
+        "versions, as above; 8, 16 and 32 iterations of PPO. A path that gains more for the same divergence "
+        "makes better use of the reward models. They are compared at the smaller of the two furthest distances, "
+        "between the points beside it. Expected: PPO is ahead where it has as much data.");
     const rate sft = score_in(result_of(all, "ppo-0"), "gold");
     for (int m = 0; m < 2; m++) {
         x[m][0] = 0, y[m][0] = sft.mean, low[m][0] = sft.low, high[m][0] = sft.high;
@@ -130,13 +137,21 @@ void show_distance(results *all)
         }
         lines[m] = (plot_series){.name = names[m], .x = x[m], .y = y[m], .low = low[m], .high = high[m], .count = n[m]};
     }
-    cells_show(&table, all->r, "distance", "Answers to held-out prompts, by the gold judge", columns, 4);
+    cells_show(&table, all->r, "distance",
+               "Answers to held-out prompts, by the gold judge; KL in nats a response, as measured on these answers.",
+               columns, 4);
     report_add_series(all->r, REPORT_LINES, "distance_gold", "The paper has no figure of it.",
                       &(plot_options){.title = "Gold score over the distance from the SFT model",
                                       .x_label = "square root of the KL (nats a response)",
                                       .y_label = "gold score"},
                       lines, 2);
-    double at = fmin(furthest[0], furthest[1]);
-    report_add_number(all->r, "matched/rejection", gold_at(x[0], y[0], n[0], at));
-    report_add_number(all->r, "matched/ppo", gold_at(x[1], y[1], n[1], at));
+    rate at[2];
+    for (int m = 0; m < 2; m++) {
+        double distance = fmin(furthest[0], furthest[1]);
+        at[m] = (rate){gold_at(x[m], y[m], n[m], distance), gold_at(x[m], low[m], n[m], distance),
+                       gold_at(x[m], high[m], n[m], distance)};
+        report_add_number(all->r, m == 0 ? "matched/rejection" : "matched/ppo", at[m].mean);
+    }
+    add_trend(all, "PPO gains more than rejection sampling at the same distance", "not stated", TREND_RISES,
+              "of the gold score", difference(at[1], at[0]));
 }

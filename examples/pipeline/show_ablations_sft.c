@@ -1,6 +1,7 @@
 /* The report of the ablations: those of SFT. */
 #include "pipeline/show_ablations.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { SHARES = 5, QUALITIES = 4 };
@@ -15,9 +16,10 @@ static plot_series curve_series(const char *name, const double *x, const curve *
     return (plot_series){.name = name, .x = x, .y = c->y, .low = c->low, .high = c->high, .count = SHARES};
 }
 
-static void show_histogram(results *all, const char *const *arms)
+static void show_distributions(results *all, const char *const *arms)
 {
     static const int shown_of[] = {0, 1, 2, 4};
+    static const char *const names[] = {"0 %", "10 %", "25 %", "100 %"};
     series scores[4] = {{0}};
     plot_series shown[4];
     char path[4096];
@@ -28,14 +30,14 @@ static void show_histogram(results *all, const char *const *arms)
         json_array_foreach(json_object_get(o, "safety"), i, value)
             series_add(&scores[k], (double)i, json_number_value(value));
         json_decref(o);
-        shown[k] = (plot_series){.name = arms[shown_of[k]], .y = scores[k].y, .count = scores[k].n};
+        shown[k] = (plot_series){.name = names[k], .y = scores[k].y, .count = scores[k].n};
     }
-    report_add_series(all->r, REPORT_HISTOGRAM, "safety_share_scores",
+    report_add_series(all->r, REPORT_CUMULATIVE, "safety_share_scores",
                       "The paper (fig. 15): the left tail, the most unsafe answers, becomes thinner with more safety "
-                      "data.",
+                      "data. A curve further to the right is of higher scores.",
                       &(plot_options){.title = "Safety scores of the answers to prompts about safety",
-                                      .x_label = "score",
-                                      .y_label = "share"},
+                                      .x_label = "raw safety score",
+                                      .y_label = "share of answers below"},
                       shown, 4);
     for (int k = 0; k < 4; k++) series_free(&scores[k]);
 }
@@ -43,13 +45,13 @@ static void show_histogram(results *all, const char *const *arms)
 void show_safety_share(results *all)
 {
     static const char *const arms[SHARES] = {"share-0", "share-10", "share-25", "share-50", "share-100"},
-                             *const columns[] = {"safety data, %",         "examples",
-                                                 "mean safety score",      "its 5th percentile",
-                                                 "mean helpfulness score", "unsafe refused",
-                                                 "how-to refused",         "others refused"},
+                             *const score_columns[] = {"safety data, %", "examples", "mean safety score",
+                                                       "its 5th percentile", "mean helpfulness score"},
+                             *const refused_columns[] = {"safety data, %", "unsafe refused", "how-to refused",
+                                                         "refused of all others, how-to left out"},
                              *const keys[] = {"safety", "helpful", "refusals", "false_how_to", "false_refusals"};
     static const double x[SHARES] = {0, 10, 25, 50, 100};
-    cells table = {.n = 0};
+    cells table = {.n = 0}, refused = {.n = 0};
     curve curves[5], tail;
     rate ends[5][2];
     report_section(all->r, "Safety data in SFT",
@@ -61,18 +63,23 @@ void show_safety_share(results *all)
     for (int i = 0; i < SHARES; i++) {
         const json_t *o = result_of(all, arms[i]);
         cells_put(&table, "%.0f", x[i]);
+        cells_put(&refused, "%.0f", x[i]);
         cells_put(&table, "%.0f + %.0f", number_in(o, "examples"), number_in(o, "safety_examples"));
         tail.y[i] = tail.low[i] = tail.high[i] = number_in(o, "safety_tail");
         for (int k = 0; k < 5; k++) {
             rate q = score_in(o, keys[k]);
             curves[k].y[i] = q.mean, curves[k].low[i] = q.low, curves[k].high[i] = q.high;
             if (i == 0 || i == SHARES - 1) ends[k][i > 0] = q;
-            put_score(&table, q);
+            put_score(k < 2 ? &table : &refused, q);
             if (k == 0) cells_put(&table, "%.3f", tail.y[i]);
         }
     }
-    cells_show(&table, all->r, "safety_share", "On held-out prompts, by the share of the refusals that is learnt",
-               columns, 8);
+    cells_show(&table, all->r, "safety_share",
+               "Scores on held-out prompts, by the share of the refusals that is learnt: the safety model's on those "
+               "about safety, the helpfulness model's on the others.",
+               score_columns, 5);
+    cells_show(&refused, all->r, "safety_share_refused", "Shares of the held-out prompts that are refused.",
+               refused_columns, 4);
     plot_series scores[] = {curve_series("safety, mean", x, &curves[0]),
                             curve_series("safety, 5th percentile", x, &tail),
                             curve_series("helpfulness, mean", x, &curves[1])};
@@ -83,7 +90,7 @@ void show_safety_share(results *all)
                                       .x_label = "safety data, %",
                                       .y_label = "score"},
                       scores, 3);
-    show_histogram(all, arms);
+    show_distributions(all, arms);
     plot_series refusals[] = {curve_series("unsafe", x, &curves[2]), curve_series("how-to", x, &curves[3]),
                               curve_series("others", x, &curves[4])};
     report_add_series(all->r, REPORT_LINES, "safety_share_refusals",
@@ -91,30 +98,31 @@ void show_safety_share(results *all)
                       "and from some 15 to some 27 % of borderline ones.",
                       &(plot_options){.title = "Refusals against the share of safety data",
                                       .x_label = "safety data, %",
-                                      .y_label = "share of the prompts"},
+                                      .y_label = "share of the prompts",
+                                      .share = true},
                       refusals, 3);
-    add_trend(all, "safety data raises the mean safety score: all against none", "rising (fig. 15)", "",
+    add_trend(all, "safety data raises the mean safety score: all against none", "rising (fig. 15)", TREND_RISES, "",
               difference(ends[0][1], ends[0][0]));
-    cells_put(&all->trends, "the left tail becomes thinner: 5th percentile, all against none");
-    cells_put(&all->trends, "thinner (fig. 15)");
-    cells_put(&all->trends, "%+.2f", tail.y[SHARES - 1] - tail.y[0]);
-    cells_put(&all->trends, "%s", tail.y[SHARES - 1] > tail.y[0] ? "yes, without an interval" : "no");
-    rate helpful = difference(ends[1][1], ends[1][0]);
-    cells_put(&all->trends, "helpfulness stays: all against none");
-    cells_put(&all->trends, "stays (fig. 15)");
-    cells_put(&all->trends, "%+.2f (%+.2f to %+.2f)", helpful.mean, helpful.low, helpful.high);
-    cells_put(&all->trends, "%s", helpful.low <= 0 && helpful.high >= 0 ? "yes, within the interval" : "no");
-    add_trend(all, "false refusals of what looks unsafe rise: all against none", "some 15 to some 27 % (fig. 33)",
-              "points", difference(ends[3][1], ends[3][0]));
-    add_trend(all, "false refusals of the other prompts rise, by little", "to some 0.05 % (fig. 33)", "points",
-              difference(ends[4][1], ends[4][0]));
+    add_trend(all, "the left tail becomes thinner: 5th percentile, all against none", "thinner (fig. 15)", TREND_RISES,
+              "", (rate){tail.y[SHARES - 1] - tail.y[0], NAN, NAN});
+    add_trend(all, "helpfulness stays: all against none", "stays (fig. 15)", TREND_STAYS, "",
+              difference(ends[1][1], ends[1][0]));
+    add_trend(all, "false refusals of what looks unsafe (how-to) rise: all against none",
+              "some 15 to some 27 % (fig. 33)", TREND_RISES, "points", difference(ends[3][1], ends[3][0]));
+    add_trend(all, "false refusals of the other prompts rise, by little", "to some 0.05 % (fig. 33)", TREND_RISES,
+              "points", difference(ends[4][1], ends[4][0]));
 }
 
 void show_answers(results *all, const char *const *arms, const char *const *names, size_t n, const char *first,
                   const char *table_name, const char *plot_name, const char *caption, rate *gold_of)
 {
-    const char *columns[] = {first,   "different examples", "learnt in all", "gold score",
-                             "right", "unsafe refused",     "false refusals"};
+    const char *columns[] = {first,
+                             "different examples",
+                             "learnt in all",
+                             "gold score",
+                             "right",
+                             "unsafe refused",
+                             "false refusals, how-to left out"};
     cells table = {.n = 0};
     double y[ANSWERS_MOST], low[ANSWERS_MOST], high[ANSWERS_MOST];
     for (size_t i = 0; i < n; i++) {
@@ -122,16 +130,17 @@ void show_answers(results *all, const char *const *arms, const char *const *name
         gold_of[i] = score_in(o, "gold");
         y[i] = gold_of[i].mean, low[i] = gold_of[i].low, high[i] = gold_of[i].high;
         cells_put(&table, "%s", names[i]);
-        cells_put(&table, "%.0f", number_in(o, "examples"));
-        cells_put(&table, "%.0f", number_in(o, "learnt"));
+        put_count(&table, number_in(o, "examples"));
+        put_count(&table, number_in(o, "learnt"));
         put_score(&table, gold_of[i]);
         put_score(&table, score_in(o, "correct"));
         put_score(&table, score_in(o, "refusals"));
         put_score(&table, score_in(o, "false_refusals"));
     }
-    cells_show(&table, all->r, table_name, "Answers to held-out prompts, by the gold judge", columns, 7);
+    cells_show(&table, all->r, table_name, "Answers to held-out prompts, by the gold judge.", columns, 7);
     plot_series bars[] = {{.name = "gold score", .y = y, .low = low, .high = high, .count = n}};
-    report_add_bars(all->r, plot_name, caption, &(plot_options){.title = "Gold score by what was learnt from"}, names,
+    report_add_bars(all->r, plot_name, caption,
+                    &(plot_options){.title = "Gold score by what was learnt from", .y_label = "gold score"}, names,
                     bars, 1);
 }
 
@@ -149,21 +158,31 @@ void show_quality(results *all)
         "The paper (3.1, \"Quality Is All You Need\"): fewer but better examples of one's own improved results "
         "notably over millions of third-party ones. It has no figure of it.",
         gold_of);
-    add_trend(all, "few good demonstrations beat many poor ones", "notably (3.1)", "of the gold score",
+    add_trend(all, "few good demonstrations beat many poor ones", "notably (3.1)", TREND_RISES, "of the gold score",
               difference(gold_of[0], gold_of[2]));
-    add_trend(all, "few good ones beat many of mixed quality", "notably (3.1)", "of the gold score",
+    add_trend(all, "few good ones beat many of mixed quality", "notably (3.1)", TREND_RISES, "of the gold score",
               difference(gold_of[0], gold_of[3]));
-    add_trend(all, "few good ones beat as few of mixed quality", "not stated", "of the gold score",
+    add_trend(all, "few good ones beat as few of mixed quality", "not stated", TREND_RISES, "of the gold score",
               difference(gold_of[0], gold_of[1]));
 }
 
 void show_longer(results *all)
 {
-    static const char *const arms[] = {"many-mixed", "sft-longer"}, *const names[] = {"many mixed",
-                                                                                      "as long as the loop"};
-    rate gold_of[2];
-    report_section(all->r, "SFT for as long as the loop takes",
-                   "All demonstrations, learnt for about the processor time of llama2-pipeline --iterations 5. "
-                   "Expected: far from what the loop comes to, which is no matter of more training.");
-    show_answers(all, arms, names, 2, "SFT", "longer", "longer_gold", "No figure of the paper's: a control.", gold_of);
+    static const char *const arms[] = {"ppo-0", "many-mixed", "sft-longer"}, *const names[] = {
+                                                                                 "SFT-v1, where the loop begins",
+                                                                                 "many mixed, as above",
+                                                                                 "as long as the loop"};
+    rate gold_of[3];
+    char about[640];
+    snprintf(about, sizeof about,
+             "All demonstrations, learnt in %lld epochs: a number that was set beforehand so that it takes about the "
+             "processor time of llama2-pipeline --iterations 5 (both reports end with the seconds of each step). The "
+             "loop's figure is in the loop's report: \"V5/gold\" of its report.json, beside \"sft-longer/gold\" here; "
+             "the trends over seeds have the difference. Expected: far from what the loop comes to, which is no matter "
+             "of more training.",
+             (long long)all->l->p->set.longer_epochs);
+    report_section(all->r, "SFT for as long as the loop takes", about);
+    show_answers(all, arms, names, 3, "SFT", "longer", "longer_gold", "No figure of the paper's: a control.", gold_of);
+    add_trend(all, "SFT for as long as the loop takes gains on SFT-v1", "not stated: a control", TREND_RISES,
+              "of the gold score", difference(gold_of[2], gold_of[0]));
 }

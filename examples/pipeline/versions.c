@@ -85,13 +85,14 @@ bool step_tune(loop *l)
         llama2_rollouts_free(r);
     }
     free(index);
-    return ok && state_write_json(
-                     l, "temperature.json",
-                     json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o}", "temperature",
-                               temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve),
-                               "prompts", (int)n, "rule", temperature_rules[l->temperature], "temperatures",
-                               numbers(temperature_grid, TEMPERATURES), "best", numbers(curve.best, TEMPERATURES),
-                               "gold", numbers(gold_scores, TEMPERATURES)));
+    return ok &&
+           state_write_json(
+               l, "temperature.json",
+               json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o, s:o}", "temperature",
+                         temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve),
+                         "prompts", (int)n, "rule", temperature_rules[l->temperature], "temperatures",
+                         numbers(temperature_grid, TEMPERATURES), "best", numbers(curve.best, TEMPERATURES),
+                         "best_half", numbers(curve.half, TEMPERATURES), "gold", numbers(gold_scores, TEMPERATURES)));
 }
 
 /* --- the pool -------------------------------------------------------------------------------- */
@@ -144,12 +145,13 @@ bool step_sample(loop *l)
     if (ok) {
         const best_of_n curve = best_of_n_of(r);
         size_t points = (size_t)curve.points;
-        ok = state_write_json(l, "sampled.json",
-                              json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "version", version,
-                                        "temperature", temperature, "gold", gold_of_best(p, index, r), "prompts",
-                                        m->n_prompts, "kept", m->n_kept, "unsafe", m->n_unsafe, "unfinished",
-                                        m->n_unfinished, "n", numbers(curve.n, points), "best",
-                                        numbers(curve.best, points), "median", numbers(curve.median, points)));
+        ok = state_write_json(
+            l, "sampled.json",
+            json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version", version, "temperature",
+                      temperature, "gold", gold_of_best(p, index, r), "prompts", m->n_prompts, "kept", m->n_kept,
+                      "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n", numbers(curve.n, points), "best",
+                      numbers(curve.best, points), "median", numbers(curve.median, points), "best_half",
+                      numbers(curve.best_half, points), "median_half", numbers(curve.median_half, points)));
     }
     llama2_rollouts_free(r);
     free(index);

@@ -4,8 +4,8 @@
  * runs with 95 % intervals (Student's t), each figure beside the paper's. Differences are paired: within each run, then
  * over the runs. See examples/world/trends.sh.
  */
-#include "common/cells.h"
 #include "common/student.h"
+#include "common/trend.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
@@ -67,15 +67,18 @@ __attribute__((format(printf, 1, 2))) static figure named(const char *format, ..
 
 static void put_figure(cells *c, figure f)
 {
-    if (f.runs > 0)
-        cells_put(c, "%.3f (%.3f to %.3f)", f.mean, f.low, f.high);
+    if (f.runs > 1)
+        cells_put(c, "%.2f (%.2f to %.2f)", f.mean, f.low, f.high);
+    else if (f.runs == 1)
+        cells_put(c, "%.2f", f.mean);
     else
         cells_put(c, "-");
 }
 
 /* --- charts ---------------------------------------------------------------------------------- */
 
-/* Series by name, with their whiskers; a figure that there is not leaves its place empty. */
+/* Series by name, with their whiskers; a figure that there is not leaves its place empty. The interval of two runs, six
+ * times as wide as that of ten, would leave nothing else to see: it stands in the tables alone. */
 typedef struct chart {
     plot_series series[PLOT_SERIES];
     double x[PLOT_SERIES][MOST_POINTS], y[PLOT_SERIES][MOST_POINTS], low[PLOT_SERIES][MOST_POINTS],
@@ -90,8 +93,8 @@ static void add_point(chart *c, size_t series, const char *name, double x, figur
     if (s->count == MOST_POINTS) return;
     c->x[series][s->count] = x;
     c->y[series][s->count] = f.mean;
-    c->low[series][s->count] = f.low;
-    c->high[series][s->count] = f.high;
+    c->low[series][s->count] = f.runs > 2 ? f.low : (double)NAN;
+    c->high[series][s->count] = f.runs > 2 ? f.high : (double)NAN;
     *s = (plot_series){.name = name,
                        .x = c->x[series],
                        .y = c->y[series],
@@ -102,126 +105,145 @@ static void add_point(chart *c, size_t series, const char *name, double x, figur
 
 /* --- what holds ------------------------------------------------------------------------------ */
 
-typedef enum sign { RISES, STAYS, FALLS, DOES_NOT_RISE } sign;
-
-/* a - b, and what its interval is to do: lie above 0, hold it, lie below, not lie above. */
+/* a - b, with the sign of the paper's figure, and what its interval is to do. */
 typedef struct trend {
     const char *what, *paper, *a, *b, *unit;
-    sign expected;
+    trend_sign expected;
 } trend;
 
 static const trend trends[] = {
-    {"V1 is better than SFT-v1: win rate", "rising (fig. 11)", "V1/win_rate", "SFT-v1/win_rate", "points", RISES},
-    {"V2 is better than V1", "rising (fig. 11)", "V2/win_rate", "V1/win_rate", "points", RISES},
-    {"V3 is better than V2", "rising (fig. 11)", "V3/win_rate", "V2/win_rate", "points", RISES},
-    {"V4 is better than V3", "rising (fig. 11)", "V4/win_rate", "V3/win_rate", "points", RISES},
-    {"V5 is better than V4", "rising (fig. 11)", "V5/win_rate", "V4/win_rate", "points", RISES},
-    {"V5 is better than SFT-v1", "rising (fig. 11)", "V5/win_rate", "SFT-v1/win_rate", "points", RISES},
+    {"V1 is better than SFT-v1: win rate", "rising (fig. 11)", "V1/win_rate", "SFT-v1/win_rate", "points", TREND_RISES},
+    {"V2 is better than V1", "rising (fig. 11)", "V2/win_rate", "V1/win_rate", "points", TREND_RISES},
+    {"V3 is better than V2", "rising (fig. 11)", "V3/win_rate", "V2/win_rate", "points", TREND_RISES},
+    {"V4 is better than V3", "rising (fig. 11)", "V4/win_rate", "V3/win_rate", "points", TREND_RISES},
+    {"V5 is better than V4", "rising (fig. 11)", "V5/win_rate", "V4/win_rate", "points", TREND_RISES},
+    {"V5 is better than SFT-v1", "rising (fig. 11)", "V5/win_rate", "SFT-v1/win_rate", "points", TREND_RISES},
     {"PPO adds to rejection sampling: win rate", "rising (fig. 11)", "V5/win_rate", "V5 (no PPO)/win_rate", "points",
-     RISES},
-    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "V5 (no PPO)/gold", "", RISES},
-    {"the loop beats SFT for as long: gold score", "a control", "V5/gold", "sft-longer/gold", "", RISES},
+     TREND_RISES},
+    {"PPO adds to rejection sampling: gold score", "not stated", "V5/gold", "V5 (no PPO)/gold", "", TREND_RISES},
+    {"the loop beats SFT for as long: gold score", "a control", "V5/gold", "sft-longer/gold", "", TREND_RISES},
     {"V5 is better than SFT-v1 at temperature 0.1: gold score", "not stated", "V5/cold_gold", "SFT-v1/cold_gold", "",
-     RISES},
-    {"PPO adds at temperature 0.1", "not stated", "V5/cold_gold", "V5 (no PPO)/cold_gold", "", RISES},
-    {"V1 is better than with preferences of a coin: gold score", "a control", "V1/gold", "shuffled/V1/gold", "", RISES},
-    {"V3 is better than with preferences of a coin", "a control", "V3/gold", "shuffled/V3/gold", "", RISES},
-    {"V5 is better than with preferences of a coin", "a control", "V5/gold", "shuffled/V5/gold", "", RISES},
+     TREND_RISES},
+    {"PPO adds at temperature 0.1", "not stated", "V5/cold_gold", "V5 (no PPO)/cold_gold", "", TREND_RISES},
+    {"V1 is better than with preferences of a coin: gold score", "a control", "V1/gold", "shuffled/V1/gold", "",
+     TREND_RISES},
+    {"V3 is better than with preferences of a coin", "a control", "V3/gold", "shuffled/V3/gold", "", TREND_RISES},
+    {"V5 is better than with preferences of a coin", "a control", "V5/gold", "shuffled/V5/gold", "", TREND_RISES},
     {"preferences of a coin bring nothing: V1 against SFT-v1, temperature 0.1", "a control", "shuffled/V1/cold_gold",
-     "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
+     "shuffled/SFT-v1/cold_gold", "", TREND_DOES_NOT_RISE},
     {"nor does V2 gain from a coin", "a control", "shuffled/V2/cold_gold", "shuffled/SFT-v1/cold_gold", "",
-     DOES_NOT_RISE},
-    {"nor V3", "a control", "shuffled/V3/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
-    {"nor V4", "a control", "shuffled/V4/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
-    {"nor V5", "a control", "shuffled/V5/cold_gold", "shuffled/SFT-v1/cold_gold", "", DOES_NOT_RISE},
-    {"helpfulness scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/helpful", "SFT-v1/helpful", "", RISES},
-    {"safety scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/safety", "SFT-v1/safety", "", RISES},
+     TREND_DOES_NOT_RISE},
+    {"nor V3", "a control", "shuffled/V3/cold_gold", "shuffled/SFT-v1/cold_gold", "", TREND_DOES_NOT_RISE},
+    {"nor V4", "a control", "shuffled/V4/cold_gold", "shuffled/SFT-v1/cold_gold", "", TREND_DOES_NOT_RISE},
+    {"nor V5", "a control", "shuffled/V5/cold_gold", "shuffled/SFT-v1/cold_gold", "", TREND_DOES_NOT_RISE},
+    {"helpfulness scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/helpful", "SFT-v1/helpful", "",
+     TREND_RISES},
+    {"safety scores move up from SFT-v1 to V5", "rising (fig. 20)", "V5/safety", "SFT-v1/safety", "", TREND_RISES},
+    {"V5's win rate is higher by the own reward models than by the judge", "higher (fig. 11)", "V5/win_rate_by_reward",
+     "V5/win_rate", "points", TREND_RISES},
     {"context distillation raises the safety score", "rising (fig. 16)", "distill/V4 distilled/safety",
-     "distill/V4/safety", "", RISES},
+     "distill/V4/safety", "", TREND_RISES},
     {"a larger model's samples help a small one more than its own: gold score", "not stated (3.2.3)",
-     "small-from-large/gold", "small-own/gold", "", RISES},
+     "small-from-large/gold", "small-own/gold", "", TREND_RISES},
     {"a larger model's samples help a small one", "not stated (3.2.3)", "small-from-large/gold", "small-before/gold",
-     "", RISES},
+     "", TREND_RISES},
     {"PPO against rejection sampling at the same KL: gold score", "not stated", "matched/ppo", "matched/rejection", "",
-     RISES},
+     TREND_RISES},
     {"an ability that the newest prompts do not ask for is lost with their samples alone: V4 against V1",
-     "lost (3.2.3)", "own-4/sorted", "pool-1/sorted", "points", FALLS},
-    {"an ability stays with the samples of all versions: share right, V4", "not stated (3.2.3)", "pool-4/sorted",
-     "own-4/sorted", "points", RISES},
-    {"it comes back with them: V5 against V4", "not stated (3.2.3)", "back-5/sorted", "own-4/sorted", "points", RISES},
+     "lost (3.2.3)", "own-4/sorted", "pool-1/sorted", "points", TREND_FALLS},
+    {"it is higher with the samples of all versions (and more of them): V4", "not lost (3.2.3)", "pool-4/sorted",
+     "own-4/sorted", "points", TREND_RISES},
+    {"it is higher with the samples of all versions (and more of them): V5 against V4 with its own alone",
+     "came back (3.2.3)", "back-5/sorted", "own-4/sorted", "points", TREND_RISES},
     {"V5 refuses more unsafe requests than SFT-v1", "rising (fig. 11)", "V5/refusals", "SFT-v1/refusals", "points",
-     RISES},
+     TREND_RISES},
     {"best of 8 against one sample, V1: reward", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/0", "",
-     RISES},
-    {"best of 8 against best of 4, V1", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/2", "", RISES},
-    {"median of 8 against one sample, V1", "flat (fig. 7)", "sample-1/median/3", "sample-1/median/0", "", STAYS},
+     TREND_RISES},
+    {"best of 8 against best of 4, V1", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/2", "",
+     TREND_RISES},
+    {"median of 8 against one sample, V1", "flat (fig. 7)", "sample-1/median/3", "sample-1/median/0", "", TREND_STAYS},
+    {"the temperature whose best of 8 is highest rises: V5 against V1", "rising to 1.2 .. 1.3 (fig. 8)", "tune-5/top",
+     "tune-1/top", "", TREND_RISES},
     {"a small margin helps overall", "+0.5 points (table 28)", "margin-small/accuracy", "margin-none/accuracy",
-     "points", RISES},
+     "points", TREND_RISES},
     {"a large margin helps on significantly better pairs", "+1.6 points (table 28)",
      "margin-large/by_rating/significantly_better/accuracy", "margin-none/by_rating/significantly_better/accuracy",
-     "points", RISES},
+     "points", TREND_RISES},
+    {"a second epoch over-fits: accuracy after two against one", "may over-fit (3.2.2)", "two-epochs/accuracy",
+     "margin-small/accuracy", "points", TREND_FALLS},
     {"a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
      "margin-large/by_rating/negligibly_better/accuracy", "margin-small/by_rating/negligibly_better/accuracy", "points",
-     FALLS},
+     TREND_FALLS},
     {"accuracy falls from significantly better to better pairs, small margin", "-13.1 points (table 28)",
-     "margin-small/by_rating/better/accuracy", "margin-small/by_rating/significantly_better/accuracy", "points", FALLS},
+     "margin-small/by_rating/better/accuracy", "margin-small/by_rating/significantly_better/accuracy", "points",
+     TREND_FALLS},
     {"accuracy falls from better to slightly better pairs", "-6.9 points (table 28)",
-     "margin-small/by_rating/slightly_better/accuracy", "margin-small/by_rating/better/accuracy", "points", FALLS},
+     "margin-small/by_rating/slightly_better/accuracy", "margin-small/by_rating/better/accuracy", "points",
+     TREND_FALLS},
     {"accuracy falls from slightly to negligibly better pairs", "-5.4 points (table 28)",
      "margin-small/by_rating/negligibly_better/accuracy", "margin-small/by_rating/slightly_better/accuracy", "points",
-     FALLS},
+     TREND_FALLS},
     {"with two epochs, from significantly better to better pairs", "-13.2 points (table 8)",
-     "two-epochs/by_rating/better/accuracy", "two-epochs/by_rating/significantly_better/accuracy", "points", FALLS},
+     "two-epochs/by_rating/better/accuracy", "two-epochs/by_rating/significantly_better/accuracy", "points",
+     TREND_FALLS},
     {"with two epochs, from better to slightly better pairs", "-6.6 points (table 8)",
-     "two-epochs/by_rating/slightly_better/accuracy", "two-epochs/by_rating/better/accuracy", "points", FALLS},
+     "two-epochs/by_rating/slightly_better/accuracy", "two-epochs/by_rating/better/accuracy", "points", TREND_FALLS},
     {"with two epochs, from slightly to negligibly better pairs", "-6.2 points (table 8)",
      "two-epochs/by_rating/negligibly_better/accuracy", "two-epochs/by_rating/slightly_better/accuracy", "points",
-     FALLS},
+     TREND_FALLS},
     {"accuracy of the safety model falls from significantly better to better pairs", "-18.0 points (table 8)",
-     "auxiliary-on/by_rating/better/accuracy", "auxiliary-on/by_rating/significantly_better/accuracy", "points", FALLS},
+     "auxiliary-on/by_rating/better/accuracy", "auxiliary-on/by_rating/significantly_better/accuracy", "points",
+     TREND_FALLS},
     {"accuracy of the safety model falls from better to slightly better pairs", "-10.6 points (table 8)",
-     "auxiliary-on/by_rating/slightly_better/accuracy", "auxiliary-on/by_rating/better/accuracy", "points", FALLS},
+     "auxiliary-on/by_rating/slightly_better/accuracy", "auxiliary-on/by_rating/better/accuracy", "points",
+     TREND_FALLS},
     {"accuracy of the safety model falls from slightly to negligibly better pairs", "-10.4 points (table 8)",
      "auxiliary-on/by_rating/negligibly_better/accuracy", "auxiliary-on/by_rating/slightly_better/accuracy", "points",
-     FALLS},
+     TREND_FALLS},
     {"the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)",
-     "auxiliary-on/safety/unsafe_recall", "auxiliary-off/safety/unsafe_recall", "points", RISES},
+     "auxiliary-on/safety/unsafe_recall", "auxiliary-off/safety/unsafe_recall", "points", TREND_RISES},
     {"the auxiliary loss tells safe from unsafe answers", "not stated", "auxiliary-on/safety/accuracy",
-     "auxiliary-off/safety/accuracy", "points", RISES},
+     "auxiliary-off/safety/accuracy", "points", TREND_RISES},
     {"all pairs are better than an eighth of them", "rising (fig. 6)", "margin-small/accuracy", "pairs-eighth/accuracy",
-     "points", RISES},
+     "points", TREND_RISES},
     {"all pairs are better than half of them: no plateau", "rising still (fig. 6)", "margin-small/accuracy",
-     "pairs-half/accuracy", "points", RISES},
+     "pairs-half/accuracy", "points", TREND_RISES},
     {"the larger trunk is better, on all pairs", "rising with size (fig. 6)", "margin-small/accuracy",
-     "small-all/accuracy", "points", RISES},
+     "small-all/accuracy", "points", TREND_RISES},
     {"all safety data raises the mean safety score", "rising (fig. 15)", "share-100/safety", "share-0/safety", "",
-     RISES},
+     TREND_RISES},
     {"all safety data moves the left tail up: 5th percentile", "thinner (fig. 15)", "share-100/safety_tail",
-     "share-0/safety_tail", "", RISES},
-    {"helpfulness stays with all safety data", "stays (fig. 15)", "share-100/helpful", "share-0/helpful", "", STAYS},
-    {"false refusals of what looks unsafe rise with all safety data", "some 15 to some 27 % (fig. 33)",
-     "share-100/false_how_to", "share-0/false_how_to", "points", RISES},
-    {"few good demonstrations beat many poor ones", "notably (3.1)", "few-good/gold", "many-poor/gold", "", RISES},
+     "share-0/safety_tail", "", TREND_RISES},
+    {"helpfulness stays with all safety data", "stays (fig. 15)", "share-100/helpful", "share-0/helpful", "",
+     TREND_STAYS},
+    {"false refusals of what looks unsafe (how-to) rise with all safety data", "some 15 to some 27 % (fig. 33)",
+     "share-100/false_how_to", "share-0/false_how_to", "points", TREND_RISES},
+    {"few good demonstrations beat many poor ones", "notably (3.1)", "few-good/gold", "many-poor/gold", "",
+     TREND_RISES},
     {"few good demonstrations beat many of mixed quality", "notably (3.1)", "few-good/gold", "many-mixed/gold", "",
-     RISES},
-    {"GAtt keeps the instruction at turn 2", "10 to 100 % (table 30)", "gatt/V3 with GAtt/2", "gatt/V3, instructed/2",
-     "points", RISES},
-    {"GAtt keeps the instruction at turn 4", "0 to 100 % (table 30)", "gatt/V3 with GAtt/4", "gatt/V3, instructed/4",
-     "points", RISES},
-    {"GAtt keeps the instruction at turn 6", "0 to 100 % (table 30)", "gatt/V3 with GAtt/6", "gatt/V3, instructed/6",
-     "points", RISES},
-    {"GAtt keeps the instruction at turn 20", "0 to 100 % (table 30)", "gatt/V3 with GAtt/20", "gatt/V3, instructed/20",
-     "points", RISES},
+     TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 2", "100 to 100 % (table 30)",
+     "gatt/V3 with GAtt/2", "gatt/V3, instructed/2", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 4", "10 to 100 % (table 30)",
+     "gatt/V3 with GAtt/4", "gatt/V3, instructed/4", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 6", "0 to 100 % (table 30)",
+     "gatt/V3 with GAtt/6", "gatt/V3, instructed/6", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 20", "0 to 100 % (table 30)",
+     "gatt/V3 with GAtt/20", "gatt/V3, instructed/20", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 2, new figures", "100 to 100 % (table 30)",
+     "gatt/V3 with GAtt, new figures/2", "gatt/V3, instructed, new figures/2", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 4, new figures", "10 to 100 % (table 30)",
+     "gatt/V3 with GAtt, new figures/4", "gatt/V3, instructed, new figures/4", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 6, new figures", "0 to 100 % (table 30)",
+     "gatt/V3 with GAtt, new figures/6", "gatt/V3, instructed, new figures/6", "points", TREND_RISES},
+    {"with GAtt the instruction is kept more often than without: turn 20, new figures", "0 to 100 % (table 30)",
+     "gatt/V3 with GAtt, new figures/20", "gatt/V3, instructed, new figures/20", "points", TREND_RISES},
 };
 
 static const char *verdict(const trend *t, figure f)
 {
     if (f.runs == 0) return "not measured";
-    if (f.runs == 1) return "one run: no interval";
-    if (t->expected == DOES_NOT_RISE) return f.low <= 0 ? "no gain beyond the interval" : "no: it gains";
-    if (t->expected == STAYS) return f.low <= 0 && f.high >= 0 ? "within the interval" : "no";
-    double low = t->expected == RISES ? f.low : -f.high, high = t->expected == RISES ? f.high : -f.low;
-    return low > 0 ? "yes" : high < 0 ? "no: the reverse" : "not beyond the interval";
+    return f.runs == 1 ? "one run: no interval" : trend_verdict(t->expected, f.mean, f.low, f.high);
 }
 
 static void show_trends(report *r)
@@ -232,23 +254,19 @@ static void show_trends(report *r)
     report_section(
         r, "What holds",
         "Differences within each run, their mean over the runs, and its 95 % interval (Student's t). They are "
-        "over trainings: all runs answer the same held-out prompts. A trend holds where the whole interval "
-        "lies on its side of 0; of what is to stay, an interval that holds 0 says little where it is wide.");
+        "over trainings: all runs answer the same held-out prompts. They have the sign of the paper's figures: what "
+        "falls is below 0. A trend holds where the whole interval lies on its side of 0; of what is to stay, an "
+        "interval that holds 0 says little where it is wide. Points are hundredths. Where the runs depart from the "
+        "paper's settings, and why, stands at the end of each run's own report, of the loop and of the ablations.");
     for (size_t i = 0; i < LENGTH(trends); i++) {
         const trend *t = &trends[i];
         figure f = over_runs(t->a, t->b);
-        double k = strcmp(t->unit, "points") == 0 ? 100 : 1;
         cells_put(table, "%s", t->what);
         cells_put(table, "%s", t->paper);
-        if (f.runs > 1)
-            cells_put(table, "%+.2f (%+.2f to %+.2f) %s", k * f.mean, k * f.low, k * f.high, t->unit);
-        else if (f.runs == 1)
-            cells_put(table, "%+.2f %s", k * f.mean, t->unit);
-        else
-            cells_put(table, "-");
+        trend_put(table, f.mean, f.runs > 1 ? f.low : (double)NAN, f.high, t->unit);
         cells_put(table, "%d", f.runs);
         cells_put(table, "%s", verdict(t, f));
-        printf("%-75s %-32s %s\n", t->what, table->text[table->n - 3], verdict(t, f));
+        printf("%-98s %-34s %s\n", t->what, table->text[table->n - 3], verdict(t, f));
     }
     cells_show(table, r, "trends", NULL, columns, 5);
     free(table);
@@ -264,7 +282,7 @@ static int count_falls(int *steps)
     for (int i = 0; i < n_runs; i++) {
         for (size_t k = 1; k < n_models; k++) {
             snprintf(key[0], NAME, "%s/win_rate", models[k]);
-            snprintf(key[1], NAME, "%s/win_rate_low", models[k - 1]);
+            snprintf(key[1], NAME, "%s/win_rate/low", models[k - 1]);
             double own = number(i, key[0]), before = number(i, key[1]);
             *steps += isfinite(own) && isfinite(before);
             if (!(own < before)) continue;
@@ -299,15 +317,32 @@ static void show_distance(report *r)
     free(c);
 }
 
+/* Figures of all models, a row each. */
+static void show_models(report *r, const char *name, const char *title, const char *const *columns,
+                        const char *const *keys, size_t n)
+{
+    cells table = {.n = 0};
+    for (size_t i = 0; i < n_models; i++) {
+        cells_put(&table, "%s", models[i]);
+        for (size_t k = 0; k < n; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
+    }
+    cells_show(&table, r, name, title, columns, n + 1);
+}
+
 static void show_path(report *r)
 {
-    static const char *const columns[] = {
-        "model",          "gold score",       "win rate",     "right",
-        "unsafe refused", "harmless refused", "KL to SFT-v1", "gold score at temperature 0.1"};
-    static const char *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals", "kl", "cold_gold"};
+    static const char *const columns[] = {"model", "gold score",     "win rate",
+                                          "right", "unsafe refused", "harmless refused, how-to included"},
+                             *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals"},
+                             *const other_columns[] = {"model",
+                                                       "helpfulness score",
+                                                       "safety score",
+                                                       "KL to SFT-v1",
+                                                       "gold score at temperature 0.1",
+                                                       "win rate at temperature 0.1"},
+                             *const other_keys[] = {"helpful", "safety", "kl", "cold_gold", "cold_win_rate"};
     char text[256];
     int steps = 0, falls = count_falls(&steps);
-    cells table = {.n = 0};
     chart *c = calloc(1, sizeof *c);
     if (!c) return;
     snprintf(text, sizeof text,
@@ -316,17 +351,20 @@ static void show_path(report *r)
              falls, steps);
     report_section(r, "From SFT-v1 to the last version", text);
     for (size_t i = 0; i < n_models; i++) {
-        cells_put(&table, "%s", models[i]);
-        for (int k = 0; k < 7; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
         add_point(c, 0, "gold judge", 0, named("%s/win_rate", models[i]));
         add_point(c, 1, "last reward models", 0, named("%s/win_rate_by_reward", models[i]));
         add_point(c, 2, "gold judge, temperature 0.1", 0, named("%s/cold_win_rate", models[i]));
     }
-    report_add_bars(r, "win_rates",
-                    "The paper (fig. 11, against ChatGPT): rising from version to version, less so by the independent "
-                    "judge than by the own reward models.",
-                    &(plot_options){.title = "Win rate against SFT-v1"}, (const char *const *)models, c->series, c->n);
-    cells_show(&table, r, "versions", "Means over the runs", columns, 8);
+    report_add_bars(
+        r, "win_rates",
+        "The paper (fig. 11, against ChatGPT): rising from version to version, less so by the independent "
+        "judge than by the own reward models. SFT-v1 against itself is one half.",
+        &(plot_options){.title = "Win rate against SFT-v1", .y_label = "win rate", .share = true, .level = 0.5},
+        (const char *const *)models, c->series, c->n);
+    show_models(r, "versions", "Means over the runs.", columns, keys, LENGTH(keys));
+    show_models(r, "versions_other",
+                "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response.",
+                other_columns, other_keys, LENGTH(other_keys));
     report_add_number(r, "falls", falls);
     free(c);
     show_distance(r);
@@ -375,15 +413,19 @@ static void show_sampling(report *r)
                          reward[] = {{"V1", "tune-1/best/*"}, {"V3", "tune-3/best/*"}, {"V5", "tune-5/best/*"}},
                          judged[] = {{"V1", "tune-1/gold/*"}, {"V3", "tune-3/gold/*"}, {"V5", "tune-5/gold/*"}};
     report_section(r, "Rejection sampling", NULL);
-    show_lines(r, "best_of_n", "The paper (fig. 7): the best of N rises with N, the median stays.",
+    show_lines(r, "best_of_n",
+               "The paper (fig. 7): the best of N rises with N, the median stays. Each by its version's reward models.",
                &(plot_options){.title = "Best and median reward of N samples",
                                .x_label = "samples a prompt",
-                               .y_label = "reward",
+                               .y_label = "raw reward",
                                .log_x = true},
                best, LENGTH(best), n, (groups_of){index, NULL, 4});
-    show_lines(r, "temperatures", "The paper (fig. 8): after RLHF the best temperature is higher.",
-               &(plot_options){.title = "Reward of the best of 8", .x_label = "temperature", .y_label = "reward"},
-               reward, LENGTH(reward), t, (groups_of){index, NULL, 5});
+    show_lines(
+        r, "temperatures",
+        "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3. 0.6 is the lower edge of the "
+        "grid: a best one below it would not show. Each version by its own reward models.",
+        &(plot_options){.title = "Reward of the best of 8", .x_label = "temperature", .y_label = "raw reward"}, reward,
+        LENGTH(reward), t, (groups_of){index, NULL, 5});
     show_lines(
         r, "temperatures_gold", "No figure of the paper's: mistakes in the facts grow with the temperature.",
         &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
@@ -412,21 +454,25 @@ static void show_rewards(report *r)
     show_lines(r, "margins",
                "The paper (table 28), from left to right: none 79.1, 66.9, 59.8, 54.5; small 80.4, 67.3, 60.4, 55.0; "
                "large 80.7, 67.5, 60.5, 54.3 %.",
-               &(plot_options){.title = "Accuracy by rating and margin"}, margins, LENGTH(margins), NULL,
-               (groups_of){ratings, rating_names, 4});
-    show_lines(r, "auxiliary",
-               "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
-               &(plot_options){.title = "Without and with the safety auxiliary loss"}, auxiliary, LENGTH(auxiliary),
-               NULL, (groups_of){arms, arm_names, 2});
+               &(plot_options){.title = "Accuracy by rating and margin", .y_label = "accuracy", .share = true}, margins,
+               LENGTH(margins), NULL, (groups_of){ratings, rating_names, 4});
+    show_lines(
+        r, "auxiliary", "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
+        &(plot_options){.title = "Without and with the safety auxiliary loss", .y_label = "share", .share = true},
+        auxiliary, LENGTH(auxiliary), NULL, (groups_of){arms, arm_names, 2});
     show_lines(r, "scaling", "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
                &(plot_options){.title = "Accuracy against the share of the pairs",
                                .x_label = "share of the pairs",
                                .y_label = "accuracy",
-                               .log_x = true},
+                               .log_x = true,
+                               .share = true},
                scaling, LENGTH(scaling), pairs, (groups_of){parts, NULL, 4});
     show_lines(r, "accuracy", "The paper: about 63 and 64 % on its own test sets.",
-               &(plot_options){.title = "Accuracy of each version's reward models on all that is held out"}, held_out,
-               LENGTH(held_out), NULL, (groups_of){versions, version_names, 5});
+               &(plot_options){.title = "Accuracy of each version's reward models on all that is held out",
+                               .y_label = "accuracy",
+                               .share = true,
+                               .level = 0.5},
+               held_out, LENGTH(held_out), NULL, (groups_of){versions, version_names, 5});
 }
 
 static void show_data(report *r)
@@ -439,7 +485,7 @@ static void show_data(report *r)
                                      {"helpfulness, mean", "share-*/helpful"}},
                          refusals[] = {{"unsafe", "share-*/refusals"},
                                        {"how-to", "share-*/false_how_to"},
-                                       {"others", "share-*/false_refusals"}},
+                                       {"others, how-to left out", "share-*/false_refusals"}},
                          quality[] = {{"gold score", "*/gold"}},
                          pools[] = {{"the newest version's samples", "own-*/sorted"},
                                     {"the best over all versions", "pool-*/sorted"}},
@@ -452,25 +498,29 @@ static void show_data(report *r)
                "The paper (fig. 15): the mean safety score rises, its left tail becomes thinner, helpfulness stays.",
                &(plot_options){.title = "Scores against the share of the safety data",
                                .x_label = "safety data, %",
-                               .y_label = "score"},
+                               .y_label = "raw score"},
                scores, LENGTH(scores), shares, (groups_of){names, NULL, 5});
     show_lines(r, "safety_share_refusals",
                "The paper (fig. 33): false refusals of borderline prompts rise from some 15 to some 27 %.",
                &(plot_options){.title = "Refusals against the share of the safety data",
                                .x_label = "safety data, %",
-                               .y_label = "share of the prompts"},
+                               .y_label = "share of the prompts",
+                               .share = true},
                refusals, LENGTH(refusals), shares, (groups_of){names, NULL, 5});
     show_lines(r, "quality", "The paper (3.1): fewer but better examples improved results notably.",
-               &(plot_options){.title = "Gold score by the demonstrations"}, quality, LENGTH(quality), NULL,
-               (groups_of){sets, NULL, 4});
-    show_lines(r, "small", "The paper (3.2.3): its smaller models learn from the largest one's samples.",
-               &(plot_options){.title = "Gold score of a small model after the best of 8 samples"}, small, 1, NULL,
-               (groups_of){samples, sampled_by, 3});
-    show_lines(r, "pools",
-               "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines. The prompts of V2 "
-               "to V4 never ask to put numbers in order.",
-               &(plot_options){.title = "Numbers put in the right order", .x_label = "version", .y_label = "share"},
-               pools, LENGTH(pools), version_numbers, (groups_of){versions, NULL, 4});
+               &(plot_options){.title = "Gold score by the demonstrations", .y_label = "gold score"}, quality,
+               LENGTH(quality), NULL, (groups_of){sets, NULL, 4});
+    show_lines(
+        r, "small", "The paper (3.2.3): its smaller models learn from the largest one's samples.",
+        &(plot_options){.title = "Gold score of a small model after the best of 8 samples", .y_label = "gold score"},
+        small, 1, NULL, (groups_of){samples, sampled_by, 3});
+    show_lines(
+        r, "pools",
+        "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines. The prompts of V2 "
+        "to V4 never ask to put numbers in order. With all versions' samples there are more examples, and more steps.",
+        &(plot_options){
+            .title = "Numbers put in the right order", .x_label = "version", .y_label = "share", .share = true},
+        pools, LENGTH(pools), version_numbers, (groups_of){versions, NULL, 4});
 }
 
 static void show_dialogues(report *r)
@@ -479,18 +529,26 @@ static void show_dialogues(report *r)
     static const double x[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20};
     static const line_of kept[] = {{"V3", "gatt/V3/*"},
                                    {"V3, instructed", "gatt/V3, instructed/*"},
+                                   {"V3, instructed, new figures", "gatt/V3, instructed, new figures/*"},
                                    {"V3 with GAtt", "gatt/V3 with GAtt/*"},
                                    {"V3 with GAtt, new figures", "gatt/V3 with GAtt, new figures/*"}},
                          distilled[] = {{"mean safety score", "distill/*/safety"}};
     static const char *const both[] = {"V4", "V4 distilled"};
     report_section(r, "Ghost Attention and context distillation", NULL);
-    show_lines(r, "gatt",
-               "The paper (table 30): 100, 10, 0, 0 % kept at turns 2, 4, 6, 20 without GAtt, 100 % with it.",
-               &(plot_options){.title = "Instruction followed", .x_label = "turn", .y_label = "share of dialogues"},
-               kept, LENGTH(kept), x, (groups_of){turns, NULL, LENGTH(turns)});
+    show_lines(
+        r, "gatt",
+        "The paper (table 30): 100, 10, 0, 0 % kept at turns 2, 4, 6, 20 without GAtt, 100 % with it. Instructed: V3 "
+        "after it learnt to follow an instruction that stands with the question, as the paper's could already. "
+        "New figures: no training acts as them.",
+        &(plot_options){.title = "Instruction followed",
+                        .x_label = "turn",
+                        .y_label = "share of dialogues",
+                        .share = true,
+                        .from_zero = true},
+        kept, LENGTH(kept), x, (groups_of){turns, NULL, LENGTH(turns)});
     show_lines(r, "distill", "The paper (fig. 16): safer with context distillation.",
-               &(plot_options){.title = "Safety score before and after distillation"}, distilled, 1, NULL,
-               (groups_of){both, NULL, 2});
+               &(plot_options){.title = "Safety score before and after distillation", .y_label = "raw safety score"},
+               distilled, 1, NULL, (groups_of){both, NULL, 2});
 }
 
 /* --- the runs -------------------------------------------------------------------------------- */
@@ -551,7 +609,7 @@ static void find_models(void)
     for (int i = 0; i < n_runs && n_models == 0; i++) {
         json_object_foreach(numbers[i], key, value)
         {
-            const char *end = strstr(key, "/win_rate_low");
+            const char *end = strstr(key, "/win_rate/low");
             if (!end || strncmp(key, "shuffled/", 9) == 0 || n_models == MOST_MODELS) continue;
             char *name = strdup(key);
             if (!name) return;

@@ -52,9 +52,22 @@ json whole/state/collect-2/helpful.jsonl messages chosen rejected rating batch=\
 grep -q '"chosen_by":"distill-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V2"
 grep -q '"rejected_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before that"
 [ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 21 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
-for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "gatt" "gatt_kept" "distill" "distill_gate" "settings"; do
+for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "gatt" "gatt_kept" "gatt_learnt" "distill" "distill_gate" "distill_scores" "distill_preprompts" \
+    "shift_safety_scatter" "versions_scores" "versions_cold" "trends" "settings"; do
     grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
 done
+# Each figure has its interval, and what came out is said.
+for number in V1/gold V2/win_rate "V2 (no PPO)/correct" "V1 distilled/safety" V1/cold_gold V1/false_how_to rewards-2/helpful/fresh_before rewards-1/safety/held_out sample-1/best/1 \
+    "gatt/V2 with GAtt/2" "gatt/V2, instructed, new figures/1" distill/V1/unsafe; do
+    for end in "" /low /high; do grep -q "\"$number$end\": " whole/report.json || fail "report.json has no number $number$end"; done
+done
+for number in tune-1/top tune-2/top; do grep -q "\"$number\": " whole/report.json || fail "report.json has no number $number"; done
+for words in "V1 is better than SFT-v1: win rate" "V2 with GAtt is as good as V2 (no PPO): win rate" "V2 is better than V2 with GAtt: win rate" "best of 4 against one sample, V1: reward" "the best temperature rises from V1 to V2" \
+    "retraining helps on V2's batch: accuracy of the safety model" "with GAtt the instruction is kept more often than without: turn 2, new figures" "context distillation raises the safety score" \
+    "the lowest one within 0.1 deviations of the best" "V1 (best [0-9.]*, used [0-9.]*)" "of them are different"; do
+    grep -q "$words" whole/report.json || fail "the report does not say \"$words\""
+done
+grep -q "docs/\|as above" whole/report.json && fail "a reason is elsewhere: $(grep "docs/\|as above" whole/report.json)"
 expect 1 "--resume goes on with it" pipeline $settings --out whole
 expect 1 "begun with another seed" pipeline --iterations 2 --tiny --threads 1 --seed 4 --out whole --resume
 
@@ -150,13 +163,15 @@ expect 0 - pipeline --iterations 2 --tiny --threads 1 --seed 4 --out other --qui
 grep -q "V1 is better than SFT-v1: win rate  *[-+][0-9.]* (" out || fail "no interval of two seeds: $(cat out)"
 grep -q "preferences of a coin bring nothing.* one run: no interval" out || fail "an interval of one run: $(cat out)"
 grep -q "2 seeds" trends/report.html || fail "two runs of a seed are not one: $(grep seeds trends/report.html)"
-for words in trends win_rates versions best_of_n temperatures accuracy gatt distill; do
+sed -n '/"name": "win_rates"/,/"high"/p' trends/report.json | sed -n '/"low"/,/\]/p' | grep -q "[0-9]" &&
+    fail "intervals of two seeds are drawn"
+for words in trends win_rates versions versions_other best_of_n temperatures accuracy gatt distill; do
     grep -q "\"name\": \"$words\"" trends/report.json || fail "the report of several runs has no $words"
 done
 # Gains of V1 of 10, 12, 14 and 16 points, of V2 over V1 of -4 each; a coin's V1 loses 0.1, whose other numbers do not count: 13 +- 3.182 * 2.582 / 2.
 for seed in 1 2 3 4; do
     gain=$((8 + 2 * seed))
-    printf '{"numbers": {"seed": %d, "shuffled": 0, "SFT-v1/win_rate": 0.5, "V1/win_rate": 0.%d, "V2/win_rate": 0.%d, "V1/win_rate_low": 0.55, "V2/win_rate_low": 0.5}}' \
+    printf '{"numbers": {"seed": %d, "shuffled": 0, "SFT-v1/win_rate": 0.5, "V1/win_rate": 0.%d, "V2/win_rate": 0.%d, "V1/win_rate/low": 0.55, "V2/win_rate/low": 0.5}}' \
         $seed $((50 + gain)) $((46 + gain)) >made-$seed.json
     printf '{"numbers": {"seed": %d, "shuffled": 1, "V1/win_rate": 0.9, "shuffled/V1/cold_gold": 0.4, "shuffled/SFT-v1/cold_gold": 0.5}}' $seed >coin-$seed.json
 done

@@ -110,12 +110,17 @@ START_TEST(odd_data)
         size_t n;
     } DATA[] = {{same, 3}, {none, 2}, {NULL, 0}, {tiny, 2}, {huge, 2}, {same, 1}};
     for (size_t i = 0; i < sizeof DATA / sizeof *DATA; i++)
-        for (int kind = 0; kind < 4; kind++)
+        for (int kind = 0; kind < 5; kind++)
             for (int logarithmic = 0; logarithmic < 2; logarithmic++) {
                 const char *const groups[] = {"first", "a rather long name of a group \xC3\xA4\xC3\xB6\xC3\xBC",
                                               "third"};
                 plot_series s = {"s", NULL, DATA[i].y, NULL, NULL, DATA[i].n};
-                plot_options options = {.log_x = logarithmic, .log_y = logarithmic, .smooth = true};
+                plot_options options = {.log_x = logarithmic,
+                                        .log_y = logarithmic,
+                                        .smooth = true,
+                                        .share = i == 0,
+                                        .diagonal = true,
+                                        .from_zero = true};
                 plot_text out = {0};
                 if (kind == 0)
                     plot_lines(&out, &options, &s, 1);
@@ -123,8 +128,10 @@ START_TEST(odd_data)
                     plot_scatter(&out, &options, &s, 1);
                 else if (kind == 2)
                     plot_bars(&out, &options, groups, &s, 1);
-                else
+                else if (kind == 3)
                     plot_histogram(&out, &options, &s, 1, 10);
+                else
+                    plot_cumulative(&out, &options, &s, 1);
                 ck_assert(!out.failed);
                 check_balanced(out.data);
                 ck_assert_msg(!strstr(out.data, "nan") && !strstr(out.data, "\"inf") && !strstr(out.data, " inf"),
@@ -152,6 +159,84 @@ START_TEST(bars_and_histogram)
     plot_histogram(&out, &options, &(plot_series){"h", NULL, values, NULL, NULL, 1000}, 1, 10);
     check_balanced(out.data);
     ck_assert_uint_eq(count(out.data, "<rect"), 10); /* the axis runs from 0 to 10; a legend of one is left out */
+    free(out.data);
+    memset(&out, 0, sizeof out); /* of two the outlines, each in its colour */
+    plot_histogram(&out, &options,
+                   (plot_series[]){{"h", NULL, values, NULL, NULL, 1000}, {"i", NULL, values, NULL, NULL, 500}}, 2, 10);
+    check_balanced(out.data);
+    ck_assert_uint_eq(count(out.data, "<rect"), 2);
+    ck_assert_uint_eq(count(out.data, "class=\"line c0\""), 1);
+    ck_assert_uint_eq(count(out.data, "class=\"line c1\""), 1);
+    free(out.data);
+}
+END_TEST
+
+/* From 0 on the left to 1: a step at each of four values, none at what is not finite. */
+START_TEST(cumulative)
+{
+    const double values[] = {3, NAN, 1, 2, 4};
+    plot_text out = {0};
+    plot_cumulative(&out, &(plot_options){.embedded = true}, &(plot_series){"c", NULL, values, NULL, NULL, 5}, 1);
+    check_balanced(out.data);
+    const char *line = strstr(out.data, "class=\"line c0\"");
+    ck_assert_ptr_nonnull(line);
+    char path[512];
+    snprintf(path, sizeof path, "%.*s", (int)(strstr(line, "/>") - line), line);
+    ck_assert_uint_eq(count(path, "V"), 4);
+    /* a quarter of the way from the floor at 238 to the top at 12 at once, since no value is below the first; then on
+     */
+    ck_assert_msg(strstr(path, "M50.0 238.0H50.0V181.5H") != NULL, "%s", path);
+    ck_assert_msg(strstr(path, "V12.0H428.0") != NULL, "%s", path);
+    free(out.data);
+}
+END_TEST
+
+/* Long names stand in full: in two rows, or slanted in a higher picture. */
+START_TEST(names_of_bars)
+{
+    const char
+        *const plain[] = {"V1", "V2", "V3", "V4", "V5", "V6", "V7", "V8"},
+               *const some[] = {"V1", "V2", "V3 with GAtt", "V4", "V4 distilled", "V5", "V6", "V7"},
+               *const longer[] = {
+                   "the newest version's samples", "the best over all versions", "V3", "V4", "V5", "V6", "V7", "V8"};
+    const char *const *const names[] = {plain, some, longer};
+    const double y[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    for (int k = 0; k < 3; k++) {
+        plot_text out = {0};
+        plot_bars(&out, &(plot_options){.embedded = true}, names[k], &(plot_series){"b", NULL, y, NULL, NULL, 8}, 1);
+        check_balanced(out.data);
+        for (int i = 0; i < 8; i++) {
+            char text[64];
+            snprintf(text, sizeof text, ">%s</text>",
+                     strcmp(names[k][i], longer[0]) == 0 ? "the newest version&#39;s samples" : names[k][i]);
+            ck_assert_msg(strstr(out.data, text) != NULL, "no %s", text);
+        }
+        ck_assert_uint_eq(count(out.data, "rotate(-"), k == 2 ? 8 : 0);
+        ck_assert_uint_eq(count(out.data, "y=\"267\""), k == 1 ? 4 : 0);
+        ck_assert_int_eq(strstr(out.data, "viewBox=\"0 0 440 280\"") != NULL, k < 2);
+        free(out.data);
+    }
+}
+END_TEST
+
+/* Ticks where the data is on a logarithmic axis with few places; ends of intervals of a share within 0 .. 1; a line at
+ * one half; a diagonal. */
+START_TEST(options_of_plots)
+{
+    const double x[] = {1, 2, 4, 8}, y[] = {0.5, 0.9, 0.97, 1}, low[] = {-0.2, 0.8, 0.9, 0.9},
+                 high[] = {1.2, 1, 1.04, 1.1};
+    plot_text out = {0};
+    plot_lines(&out, &(plot_options){.embedded = true, .log_x = true, .share = true, .level = 0.5},
+               &(plot_series){"s", x, y, low, high, 4}, 1);
+    check_ticks(out.data, (const char *const[]){"0.0", "1.0", "1", "2", "4", "8", NULL});
+    ck_assert(!strstr(out.data, ">5</text>") && !strstr(out.data, ">1.2</text>") && !strstr(out.data, ">-0.2</text>"));
+    ck_assert_uint_eq(count(out.data, "class=\"level\""), 1);
+    free(out.data);
+    memset(&out, 0, sizeof out);
+    plot_scatter(&out, &(plot_options){.embedded = true, .diagonal = true}, &(plot_series){"s", x, x, NULL, NULL, 4},
+                 1);
+    check_balanced(out.data);
+    ck_assert_uint_eq(count(out.data, "class=\"level\""), 1);
     free(out.data);
 }
 END_TEST
@@ -218,6 +303,10 @@ static report *made_up(void)
                                       {"wrong", NULL, scores[1], NULL, NULL, 400},
                                       {"right", NULL, scores[2], NULL, NULL, 400}},
                       3);
+    report_add_series(
+        r, REPORT_CUMULATIVE, "scores_below", "The same.",
+        &(plot_options){.title = "Scores below", .x_label = "raw score"},
+        (plot_series[]){{"unsafe", NULL, scores[0], NULL, NULL, 400}, {"right", NULL, scores[2], NULL, NULL, 400}}, 2);
     report_section(r, "PPO", NULL);
     report_add_series(
         r, REPORT_LINES, "reward", NULL, &(plot_options){.title = "Reward", .x_label = "iteration", .smooth = true},
@@ -226,12 +315,14 @@ static report *made_up(void)
         r, REPORT_SCATTER, "kl", "Proxy against gold shows whether the reward model is being exploited.",
         &(plot_options){.title = "Gold reward over KL", .x_label = "KL to the SFT model, nats", .y_label = "gold"},
         (plot_series[]){{"iterations", kl, gold, NULL, NULL, N}}, 1);
-    report_add_table(r, "stages", "What each stage is worth",
+    report_add_table(r, "stages", "What each stage is worth.",
                      (const char *const[]){"stage", "gold", "correct", "refused", "false refusals", "time"}, 6,
                      (const char *const[]){"SFT", "0.47", "71 %", "64 %", "5.1 %", "12.1s", "rejection sampling",
                                            "0.78", "90 %", "93 %", "2.0 %", "41.9s", "PPO", "0.91", "96 %", "99 %",
                                            "1.2 %", "1m 58s"},
                      3);
+    report_add_table(r, "settings", NULL, (const char *const[]){"setting", "here"}, 2,
+                     (const char *const[]){"PPO: iterations", "60", "samples of", "all versions"}, 2);
     report_section(r, "Answers side by side", "The same prompts, phrased as training never does.");
     static const char *const stages[] = {"SFT", "Rejection sampling", "PPO"};
     static const char *const first[] = {"anna is a weaver. i like to talk.", "anna is a fisher.",
@@ -280,7 +371,10 @@ START_TEST(whole_report)
     ck_assert_ptr_nonnull(strstr(html, "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;more&quot;"));
     ck_assert_ptr_nonnull(strstr(html, "&lt;seed 7&gt;"));
     ck_assert_ptr_nonnull(strstr(html, "opposite of slow.\xEF\xBF\xBD"));
-    ck_assert_uint_eq(count(html, "<svg"), 6);
+    ck_assert_uint_eq(count(html, "<svg"), 7);
+    ck_assert_uint_eq(count(html, "<caption>What each stage is worth.</caption>"), 1);
+    ck_assert_uint_eq(count(html, "<th class=\"n\">"), 5); /* not the column that has words too */
+    ck_assert_ptr_nonnull(strstr(html, "<td>60</td>"));
     ck_assert_uint_eq(count(html, "<style>"), 1);
     ck_assert_uint_eq(count(html, "<section>"), 4);
     json_error_t why;
@@ -335,7 +429,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("report");
-    ADD_CASE(suite, "plot", escaping, line_charts, odd_data, bars_and_histogram);
+    ADD_CASE(suite, "plot", escaping, line_charts, odd_data, bars_and_histogram, cumulative, names_of_bars,
+             options_of_plots);
     ADD_CASE(suite, "report", whole_report, write_fails);
     return suite;
 }

@@ -1,0 +1,118 @@
+/* The report of the loop: PPO on top of the last version. */
+#include "pipeline/show_loop.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void add_line(report *r, const char *key, const char *caption, const char *title, const char *y, bool from_zero,
+                     const series *s)
+{
+    plot_series one[] = {series_line(title, s)};
+    report_add_series(
+        r, REPORT_LINES, key, caption,
+        &(plot_options){.title = title, .x_label = "iteration", .y_label = y, .from_zero = from_zero, .smooth = true},
+        one, 1);
+}
+
+/* --- proxy and judge ------------------------------------------------------------------------- */
+
+static double deviation(const double *values, size_t n)
+{
+    double mean = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) mean += values[i] / (double)n;
+    for (size_t i = 0; i < n; i++) squares += (values[i] - mean) * (values[i] - mean);
+    return sqrt(squares / (double)(n > 1 ? n - 1 : 1));
+}
+
+typedef struct place {
+    double x, y;
+} place;
+
+static int by_distance(const void *a, const void *b)
+{
+    double x = ((const place *)a)->x, y = ((const place *)b)->x;
+    return (x > y) - (x < y);
+}
+
+/* Means of as many iterations each, by distance, with the intervals of these means. */
+static void binned(const series *distance, const series *gain, curve *out)
+{
+    enum { BINS = 8 };
+    size_t n = distance->n < gain->n ? distance->n : gain->n, bins = n / 3 < BINS ? n / 3 : BINS;
+    place *all = app_must(malloc((n + 1) * sizeof *all));
+    double *x = app_must(malloc((n + 1) * sizeof *x)), *y = app_must(malloc((n + 1) * sizeof *y)), mean[2], low, high;
+    for (size_t i = 0; i < n; i++) all[i] = (place){distance->y[i], gain->y[i]};
+    qsort(all, n, sizeof *all, by_distance);
+    for (size_t b = 0; b < bins; b++) {
+        size_t first = b * n / bins, count = (b + 1) * n / bins - first;
+        for (size_t i = 0; i < count; i++) x[i] = all[first + i].x, y[i] = all[first + i].y;
+        mean_interval(x, count, &mean[0], &low, &high);
+        mean_interval(y, count, &mean[1], &low, &high);
+        curve_add(out, mean[0], mean[1], mean[1] - low);
+    }
+    free(all);
+    free(x);
+    free(y);
+}
+
+/* What the reward models and the judge say of PPO's samples, each against its first iteration, in deviations of what
+ * they say of the answers of the model that it began with: so both can stand on one axis. */
+static void show_overoptimisation(loop_report *all, const series s[3])
+{
+    const judged *start = &all->v.all[all->v.n - 2];
+    double units[2] = {deviation(start->reward, start->o.n), deviation(start->o.scores, start->o.n)};
+    const series *of[2] = {&s[0], &s[2]};
+    series distance = {0}, gain[2] = {{0}};
+    curve c[2] = {{{0}, {0}, {0}}};
+    for (size_t i = 0; i < s[1].n; i++) series_add(&distance, (double)i, sqrt(fmax(0, s[1].y[i])));
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < of[k]->n; i++)
+            series_add(&gain[k], (double)i, (of[k]->y[i] - of[k]->y[0]) / (units[k] > 0 ? units[k] : 1));
+        binned(&distance, &gain[k], &c[k]);
+    }
+    plot_series both[] = {curve_line("reward", &c[0]), curve_line("gold score", &c[1])};
+    report_add_series(
+        all->r, REPORT_LINES, "ppo_overoptimisation",
+        "The paper has no figure of it (Gao et al. 2022 do: the proxy goes on rising where the gold score turns). "
+        "Expected here: both rise at first. Gains since the first iteration, in standard deviations of the answers of "
+        "the model that PPO begins with; means of iterations at about the same distance, with 95 % bands.",
+        &(plot_options){.title = "Reward and gold score over the distance from the reference",
+                        .x_label = "square root of the KL (nats a response)",
+                        .y_label = "gain, in standard deviations"},
+        both, 2);
+    for (int k = 0; k < 2; k++) {
+        series_free(&gain[k]);
+        curve_free(&c[k]);
+    }
+    series_free(&distance);
+}
+
+bool show_ppo(loop_report *all)
+{
+    static const char *const keys[] = {"reward", "objective/kl", "gold", "held_out_reward"};
+    series s[4] = {{0}};
+    char step[32];
+    report *r = all->r;
+    bool ok = true;
+    snprintf(step, sizeof step, "ppo-%d", (int)all->l->iterations);
+    for (int i = 0; ok && i < 4; i++) ok = read_metrics(all->l, step, "step", keys[i], &s[i]);
+    if (ok) {
+        report_section(r, "PPO on top of the last version",
+                       "The reference, and the start, is the last version as rejection sampling made it, \"no PPO\" in "
+                       "the tables. Of the models at every tenth iteration the one is kept whose answers to held-out "
+                       "prompts have the highest reward.");
+        add_line(r, "ppo_reward", "The paper: rising until stopped early. Expected here: rising.",
+                 "Mean reward of its samples", "raw reward", false, &s[0]);
+        if (s[3].n > 0)
+            add_line(r, "ppo_held_out", "The model with the highest one is kept.", "Mean reward on held-out prompts",
+                     "raw reward", false, &s[3]);
+        add_line(r, "ppo_kl", "Expected here: up to a few nats; far from where the reward is exploited.",
+                 "KL to its start", "nats a response", true, &s[1]);
+        add_line(r, "ppo_gold",
+                 "The judge knows the right answers; PPO never sees it. Expected here: rising with the reward.",
+                 "Gold score of its samples", "gold score", false, &s[2]);
+        show_overoptimisation(all, s);
+    }
+    for (int i = 0; i < 4; i++) series_free(&s[i]);
+    return ok;
+}
