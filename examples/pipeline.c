@@ -69,7 +69,7 @@ static bool run_chain(pipeline *p)
 
 int main(int argc, char **argv)
 {
-    const char *data = NULL, *out = "out";
+    const char *data = NULL, *out = "out", *rule = NULL;
     pipeline p = {.began = progress_now()};
     loop l = {.p = &p};
     const args_option options[] = {
@@ -95,6 +95,10 @@ int main(int argc, char **argv)
          "with --iterations: each version is fine-tuned from the SFT model, not from the version before", 0, 0},
         {"shuffled", ARGS_FLAG, &l.shuffled, NULL,
          "with --iterations: a control: the reward models learn which answer is better from a coin", 0, 0},
+        {"temperature-rule", ARGS_TEXT, &rule, "NAME",
+         "with --iterations: at which temperature a version samples: highest (the best of K is highest; default with "
+         "--model) or lowest (the lowest within a tenth of a deviation of it; default)",
+         0, 0},
         {"tiny", ARGS_FLAG, &l.tiny, NULL,
          "with --iterations, --ablations: in seconds, to see that it runs and goes on after a stop; it learns nothing",
          0, 0},
@@ -104,7 +108,7 @@ int main(int argc, char **argv)
         "llama2-pipeline",
         "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
         "[--data DIR] [--out DIR] [--controls | --ablations [--resume] | --iterations N [--resume] [--model PATH] "
-        "[--last-version] [--from-sft] [--shuffled]]",
+        "[--last-version] [--from-sft] [--shuffled] [--temperature-rule NAME]]",
         options,
         0,
         0,
@@ -120,6 +124,10 @@ int main(int argc, char **argv)
         return args_usage(&program, "--model goes with --iterations: the others pretrain a model of their own");
     if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && (l.resume || l.tiny))))
         return args_usage(&program, "--resume, --last-version, --from-sft, --shuffled and --tiny go with --iterations");
+    l.temperature = rule ? temperature_rule_of(rule) : p.app.args.model ? TEMPERATURE_HIGHEST : TEMPERATURE_LOWEST;
+    if (rule && l.iterations == 0) return args_usage(&program, "--temperature-rule goes with --iterations");
+    if (l.temperature == TEMPERATURE_RULES)
+        return args_usage(&program, "--temperature-rule %s: expected highest or lowest", rule);
     p.out = out;
     world_size size = l.tiny             ? WORLD_TINY_LOOP
                       : p.app.args.model ? WORLD_REAL_MODEL

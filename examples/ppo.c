@@ -1,6 +1,6 @@
 /* llama2-ppo: reinforcement learning from reward models with PPO (section 3.2.3 of the paper): rollout -> score ->
  * advantages -> update. */
-#include "common/prompts.h"
+#include "common/watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,7 @@
 enum { CRITIC_REWARD, CRITIC_ZERO, CRITIC_SHARED, N_CRITICS };
 static const char *const critics[N_CRITICS] = {"reward", "zero", "shared"};
 
-/* What a resume needs beside the trainers: run.extra. The objective is that of the held-out prompts. */
-enum { BETA, BEST_OBJECTIVE, BEST_STEP, WITHOUT_IMPROVEMENT, EVALUATED_STEP };
+enum { BETA }; /* in run.extra: as it has been adapted so far */
 
 typedef struct ppo {
     app a;
@@ -98,88 +97,6 @@ static double mean(const float *x, int32_t n)
     double sum = 0;
     for (int32_t i = 0; i < n; i++) sum += (double)x[i];
     return sum / n;
-}
-
-/* An answer to each held-out prompt at temperature 1, from the same sample ids each time. Scores are raw: whitened ones
- * would always have the mean 0. */
-static bool measure(ppo *s, llama2_ppo_metrics *m)
-{
-    app *a = &s->a;
-    size_t n = s->held_out.tokens.n, *index = app_must(malloc(n * sizeof *index));
-    float *zeros = NULL;
-    llama2_rollouts *rollouts = NULL;
-    llama2_rollouts_view v = {.struct_size = sizeof v};
-    llama2_batch batch;
-    llama2_rollout_options o;
-    llama2_ppo_options po;
-    for (size_t i = 0; i < n; i++) index[i] = i;
-    llama2_rollout_options_init(&o, sizeof o);
-    o.max_new_tokens = (int32_t)s->max_new_tokens;
-    o.seed = a->args.seed;
-    o.first_sample_id = (uint64_t)1 << 62; /* no training sample has such a number */
-    llama2_ppo_options_init(&po, sizeof po);
-    po.beta = s->beta;
-    bool ok = prompts_batch(a, &s->held_out, index, n, &batch) &&
-              app_try(a, llama2_rollout(s->policy, &batch, &o, &rollouts), "sampling") &&
-              judges_score(a, &s->judges, &s->held_out, index, false, rollouts) &&
-              app_try(a, llama2_rollouts_reference(rollouts, s->reference), "reference") &&
-              app_try(a, llama2_rollouts_view_get(rollouts, &v), "scoring");
-    if (ok) {
-        /* Advantages are not asked for, only the objective. */
-        zeros = app_must(calloc((size_t)v.n_tokens, sizeof *zeros));
-        ok = app_try(a, llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_VALUES, zeros, v.n_tokens), "scoring") &&
-             app_try(a, llama2_ppo_advantages(rollouts, &po, m), "scoring");
-    }
-    free(zeros);
-    free(index);
-    llama2_rollouts_free(rollouts);
-    return ok;
-}
-
-static bool due(const ppo *s)
-{
-    int64_t step = s->r.step;
-    return s->eval && s->r.extra[EVALUATED_STEP] != (double)step &&
-           (step % s->eval_every == 0 || step == s->iterations);
-}
-
-static bool out_of_patience(const ppo *s)
-{
-    return s->patience > 0 && s->r.extra[WITHOUT_IMPROVEMENT] >= (double)s->patience;
-}
-
-/* Between two iterations: a line of its own, and the policy into --out/best if none before was as good. The objective
- * is the mean score - beta KL, with the beta of the start: an adapted one would move the measure. */
-static bool evaluate(ppo *s)
-{
-    app *a = &s->a;
-    run *r = &s->r;
-    llama2_ppo_metrics m = {.struct_size = sizeof m};
-    char path[4096];
-    double began = progress_now();
-    if (!measure(s, &m)) return false;
-    bool better = r->extra[BEST_STEP] < 0 || m.rlhf_reward > r->extra[BEST_OBJECTIVE];
-    if (better) {
-        run_path(r, "best", path, sizeof path);
-        if (!app_try(a, llama2_model_save(s->policy, path, LLAMA2_F32), "saving") ||
-            !app_try(a, llama2_tokenizer_save(s->tokenizer, path), "saving"))
-            return false;
-        r->extra[BEST_OBJECTIVE] = m.rlhf_reward;
-        r->extra[BEST_STEP] = (double)r->step;
-    }
-    r->extra[WITHOUT_IMPROVEMENT] = better ? 0 : r->extra[WITHOUT_IMPROVEMENT] + 1;
-    r->extra[EVALUATED_STEP] = (double)r->step;
-    json_t *line = json_pack("{s:I, s:b}", "step", (json_int_t)r->step, "eval/best", better);
-    app_put(line, "eval/objective", m.rlhf_reward);
-    app_put(line, "eval/scores", m.score);
-    app_put(line, "eval/kl", m.kl);
-    app_put(line, "eval/response_length", m.response_length);
-    app_put(line, "eval/truncated", 1 - m.eos_share);
-    app_put(line, "eval/distinct_1", m.distinct_1);
-    app_put(line, "eval/distinct_2", m.distinct_2);
-    app_put(line, "eval/repetition", m.repetition);
-    app_put(line, "time/eval", progress_now() - began);
-    return run_log(r, line);
 }
 
 static json_t *metrics(const ppo *s, const llama2_ppo_metrics *m, const llama2_rollouts_view *v)
@@ -271,15 +188,27 @@ static bool train(ppo *s)
          (shared || run_add(r, "critic", NULL, s->critic, s->critic_lr, 0)) && run_start(r, fingerprint);
     if (ok && !r->from) {
         r->extra[BETA] = s->beta;
-        r->extra[BEST_STEP] = r->extra[EVALUATED_STEP] = -1;
+        watch_begin(r);
     }
     if (ok && r->saved >= 0 && r->saved % 2 == 1)
         ok = app_try(a, llama2_checkpoint_get_rollouts(r->from, "rollouts", &r->held), "checkpoint");
     progress_start(&r->bar, "ppo", "episodes", (uint64_t)(s->iterations * s->set.batch),
                    (uint64_t)(r->step * s->set.batch), a->args.quiet);
+    const watch held_out = {.prompts = &s->held_out,
+                            .n = s->held_out.tokens.n,
+                            .judges = &s->judges,
+                            .policy = s->policy,
+                            .reference = s->reference,
+                            .tokenizer = s->tokenizer,
+                            .max_new_tokens = s->max_new_tokens,
+                            .every = s->eval_every,
+                            .patience = s->patience,
+                            .seed = a->args.seed,
+                            .beta = s->beta,
+                            .temperature = s->temperature};
     while (ok) {
-        if (due(s) && !evaluate(s)) ok = false;
-        if (!ok || r->step >= s->iterations || out_of_patience(s)) break;
+        ok = !s->eval || watch_step(&held_out, r, r->step == s->iterations);
+        if (!ok || r->step >= s->iterations || watch_out_of_patience(&held_out, r)) break;
         ok = iterate(s, &line);
         if (!ok) break;
         snprintf(note, sizeof note, "reward %.3f, KL %.3f", json_number_value(json_object_get(line, "reward/helpful")),
@@ -298,8 +227,8 @@ static bool train(ppo *s)
     line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)r->step, "episodes",
                      (json_int_t)(r->step * s->set.batch));
     if (s->eval) {
-        app_put(line, "best_objective", r->extra[BEST_OBJECTIVE]);
-        json_object_set_new(line, "best_iteration", json_integer((json_int_t)r->extra[BEST_STEP]));
+        app_put(line, "best_objective", r->extra[WATCH_BEST_OBJECTIVE]);
+        json_object_set_new(line, "best_iteration", json_integer((json_int_t)r->extra[WATCH_BEST_STEP]));
         json_object_set_new(line, "best_model", json_string(run_path(r, "best", path, sizeof path)));
     }
     return app_print(a, line);

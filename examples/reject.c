@@ -1,5 +1,7 @@
 /* llama2-reject: rejection sampling fine-tuning (section 3.2.3 of the paper). */
-#include "common/prompts.h"
+#include "common/best_of_n.h"
+#include "common/pool.h"
+#include "common/temperature.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +14,9 @@ typedef struct reject {
     args_list data;
     judges judges;
     const char *pool_path;
-    int64_t samples, max_new_tokens, version, first_version;
+    int64_t samples, keep, max_new_tokens, version, first_version, tune;
     double temperature;
+    temperature_rule rule;
     llama2_model *model;
     llama2_tokenizer *tokenizer;
     prompt_set prompts;
@@ -39,22 +42,18 @@ static bool open_pool(reject *s)
     return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
 }
 
-/* K samples a prompt, scored, into the pool under a version of their own. */
-static bool sample(reject *s, run *r, json_t **line)
+static json_t *numbers(const double *values, int n)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
+static bool sample_scored(reject *s, run *r, const size_t *index, size_t n, llama2_rollouts **out)
 {
     app *a = &s->a;
-    size_t n = s->prompts.tokens.n, *index = app_must(malloc(n * sizeof *index));
-    uint64_t *ids = app_must(malloc(n * sizeof *ids));
-    llama2_rollouts *rollouts = NULL;
     llama2_batch batch;
     llama2_rollout_options o;
-    llama2_pool_add_options po;
-    llama2_pool_metrics m = {.struct_size = sizeof m};
-    for (size_t i = 0; i < n; i++) {
-        index[i] = i;
-        ids[i] = s->prompts.of[i]->id;
-    }
-    progress_start(&r->bar, "reject", "samples", n * (uint64_t)s->samples, 0, a->args.quiet);
     llama2_rollout_options_init(&o, sizeof o);
     o.samples_per_prompt = (int32_t)s->samples;
     o.max_new_tokens = (int32_t)s->max_new_tokens;
@@ -62,26 +61,73 @@ static bool sample(reject *s, run *r, json_t **line)
     o.seed = app_mix(a->args.seed, (uint64_t)s->version);
     o.progress = prompts_progress;
     o.user = &r->bar;
-    llama2_pool_add_options_init(&po, sizeof po);
-    po.version = (int32_t)s->version;
-    po.leave_out_unsafe = s->judges.safety != NULL;
-    po.unsafe_below = s->judges.threshold;
-    bool ok = prompts_batch(a, &s->prompts, index, n, &batch) &&
-              app_try(a, llama2_rollout(s->model, &batch, &o, &rollouts), "sampling") &&
-              judges_score(a, &s->judges, &s->prompts, index, false, rollouts) &&
-              app_try(a, llama2_pool_add(s->pool, rollouts, ids, &po, &m), "pool") &&
-              app_try(a, llama2_pool_save(s->pool, s->pool_path), "pool");
+    return prompts_batch(a, &s->prompts, index, n, &batch) &&
+           app_try(a, llama2_rollout(s->model, &batch, &o, out), "sampling") &&
+           judges_score(a, &s->judges, &s->prompts, index, false, *out);
+}
+
+/* On the first prompts, with the same random numbers for each temperature. */
+static bool tune(reject *s, run *r, const size_t *index, json_t *line)
+{
+    app *a = &s->a;
+    size_t n = s->prompts.tokens.n, few = (size_t)s->tune < n ? (size_t)s->tune : n;
+    temperature_curve curve = {0};
+    bool ok = true;
+    for (int t = 0; ok && t < TEMPERATURES; t++) {
+        llama2_rollouts *rollouts = NULL;
+        char label[32];
+        snprintf(label, sizeof label, "temperature %.1f", temperature_grid[t]);
+        progress_start(&r->bar, label, "samples", few * (uint64_t)s->samples, 0, a->args.quiet);
+        s->temperature = temperature_grid[t];
+        ok = sample_scored(s, r, index, few, &rollouts) && temperature_add(&curve, rollouts);
+        progress_finish(&r->bar, ok ? NULL : "stopped");
+        llama2_rollouts_free(rollouts);
+    }
+    if (!ok) return false;
+    s->temperature = temperature_choose(&curve, s->rule);
+    json_object_set_new(line, "temperatures", numbers(temperature_grid, TEMPERATURES));
+    json_object_set_new(line, "best_at", numbers(curve.best, TEMPERATURES));
+    return true;
+}
+
+/* K samples a prompt, scored, into the pool under a version of their own, beside earlier ones as these reward models
+ * see them. */
+static bool sample(reject *s, run *r, json_t **out)
+{
+    app *a = &s->a;
+    size_t n = s->prompts.tokens.n, *index = app_must(malloc(n * sizeof *index));
+    llama2_rollouts *rollouts = NULL;
+    llama2_pool_metrics m = {.struct_size = sizeof m};
+    json_t *line = *out =
+        json_pack("{s:i, s:i, s:I}", "step", 0, "version", (int)s->version, "samples", (json_int_t)s->samples);
+    for (size_t i = 0; i < n; i++) index[i] = i;
+    bool ok = s->tune == 0 || tune(s, r, index, line);
+    if (ok) progress_start(&r->bar, "reject", "samples", n * (uint64_t)s->samples, 0, a->args.quiet);
+    ok = ok && sample_scored(s, r, index, n, &rollouts) && pool_rescore(a, &s->judges, s->pool) &&
+         pool_add(a, &s->judges, &s->prompts, index, (int32_t)s->version, (int32_t)s->keep, rollouts, s->pool, &m) &&
+         app_try(a, llama2_pool_save(s->pool, s->pool_path), "pool");
     if (ok) progress_update(&r->bar, n * (uint64_t)s->samples, NULL);
     progress_finish(&r->bar, ok ? NULL : "stopped");
     r->bar.stream = NULL;
-    *line = json_pack("{s:i, s:i, s:I, s:i, s:i, s:i}", "step", 0, "version", (int)s->version, "samples",
-                      (json_int_t)s->samples, "prompts", m.n_prompts, "kept", m.n_kept, "unsafe", m.n_unsafe);
-    app_put(*line, "mean_score", m.mean_score);
-    app_put(*line, "mean_best", m.mean_best);
-    app_put(*line, "mean_median", m.mean_median);
+    app_put(line, "temperature", s->temperature);
+    const struct {
+        const char *name;
+        int32_t n;
+    } counts[] = {{"prompts", m.n_prompts},       {"kept", m.n_kept},
+                  {"unsafe", m.n_unsafe},         {"unfinished", m.n_unfinished},
+                  {"duplicates", m.n_duplicates}, {"empty", m.n_empty}};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        json_object_set_new(line, counts[i].name, json_integer(counts[i].n));
+    app_put(line, "mean_score", m.mean_score);
+    app_put(line, "mean_best", m.mean_best);
+    app_put(line, "mean_median", m.mean_median);
+    if (ok) {
+        const best_of_n curve = best_of_n_of(rollouts);
+        json_object_set_new(line, "best_of", numbers(curve.best, curve.points));
+        json_object_set_new(line, "median_of", numbers(curve.median, curve.points));
+    }
     llama2_rollouts_free(rollouts);
     free(index);
-    free(ids);
     return ok;
 }
 
@@ -116,15 +162,14 @@ static bool choose(reject *s, run *r, example_set *chosen)
     int64_t n = 0;
     jsonl_writer *writer = jsonl_create(run_path(r, "chosen.jsonl", path, sizeof path), false, error, sizeof error);
     bool ok = writer || app_fail(a, "%s", error);
-    ok = ok && app_try(a, llama2_pool_count(s->pool, (int32_t)s->first_version, (int32_t)s->version, &n), "pool");
+    int32_t first = (int32_t)s->first_version, last = (int32_t)s->version, top = (int32_t)s->keep;
+    ok = ok && app_try(a, llama2_pool_count_top(s->pool, first, last, top, &n), "pool");
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample p = {.struct_size = sizeof p};
-        ok = app_try(a, llama2_pool_best(s->pool, (int32_t)s->first_version, (int32_t)s->version, i, &p), "pool") &&
-             write_sample(s, writer, &p);
-        if (ok) examples_add(chosen, p.tokens, NULL, p.prompt_length, p.n_tokens);
+        ok = app_try(a, llama2_pool_top(s->pool, first, last, top, i, &p), "pool") && write_sample(s, writer, &p);
     }
     if (!jsonl_finish(writer) && ok) ok = app_fail(a, "%s could not be written", path);
-    return ok && (n > 0 || app_fail(a, "nothing was chosen: all samples of all prompts were judged unsafe"));
+    return ok && pool_examples(a, s->pool, first, last, top, chosen);
 }
 
 static bool work(reject *s)
@@ -134,7 +179,7 @@ static bool work(reject *s)
     example_set chosen = {0};
     json_t *line = NULL;
     double loss = 0;
-    int64_t count = 1, key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version};
+    int64_t count = 1, key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version, s->keep};
     bool ok = run_open(&r, a, "reject", &s->set) && open_pool(s), fresh = ok && !r.from;
     if (fresh && s->version < 0) /* the first number that the pool does not have */
         while (ok && count > 0)
@@ -168,14 +213,23 @@ int main(int argc, char **argv)
                 .steps = {.epochs = 2},
                 .judges = {JUDGES_DEFAULTS},
                 .samples = 10,
+                .keep = 1,
                 .max_new_tokens = 256,
                 .version = -1,
                 .temperature = 1};
+    const char *rule = temperature_rules[TEMPERATURE_HIGHEST];
     const args_option options[] = {
         {"data", ARGS_LIST, &s.data, "FILE", "prompts, JSON Lines (docs/formats.md); may be given several times", 0, 0},
         JUDGES_OPTIONS(s.judges),
         {"samples", ARGS_INTEGER, &s.samples, "K", "answers sampled to each prompt (10)", 1, 1e6},
+        {"keep", ARGS_INTEGER, &s.keep, "N", "best answers to each prompt that are kept and learnt from (1)", 1, 1e6},
         {"temperature", ARGS_REAL, &s.temperature, "T", "of the samples (1; the paper: 1.2 to 1.3 after RLHF)", 0, 100},
+        {"tune", ARGS_INTEGER, &s.tune, "N",
+         "choose the temperature, 0.6 to 1.4, on the first N prompts, in place of --temperature (0: do not)", 0, 1e9},
+        {"temperature-rule", ARGS_TEXT, &rule, "NAME",
+         "with --tune: highest (where the best of K scores highest; default) or lowest (the lowest within a tenth of a "
+         "deviation of it)",
+         0, 0},
         {"max-new-tokens", ARGS_INTEGER, &s.max_new_tokens, "N", "longest answer in tokens (256)", 1, 1e9},
         {"pool", ARGS_TEXT, &s.pool_path, "FILE",
          "best samples of all versions, read and written back (default: pool in --out)", 0, 0},
@@ -194,12 +248,16 @@ int main(int argc, char **argv)
         .usage =
             "--model DIR --reward DIR [--safety-reward DIR] --data FILE --out DIR [--pool FILE] [--resume] [options]",
         .options = options,
-        .notes = "The chosen samples go to chosen.jsonl in --out as demonstrations. A prompt whose samples are all "
-                 "judged unsafe is left out."};
+        .notes = "The chosen samples go to chosen.jsonl in --out as demonstrations. Answers that have "
+                 "not ended, and unsafe ones,\nare left out. The pool's earlier samples are scored again by these "
+                 "reward models."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;
     if (!s.judges.helpful_path) return args_usage(&program, "--reward is missing");
+    s.rule = temperature_rule_of(rule);
+    if (s.rule == TEMPERATURE_RULES)
+        return args_usage(&program, "--temperature-rule %s: expected highest or lowest", rule);
     s.steps.batch = s.set.batch;
     bool ok = app_begin(&s.a) && load(&s) && work(&s);
     llama2_pool_free(s.pool);

@@ -12,7 +12,7 @@ typedef struct reward {
     const char *margin, *mix, *reward, *report;
     int64_t epochs, length, limit;
     double safety_weight;
-    bool further, centre, evaluate_only;
+    bool further, centre, normalise, evaluate_only;
     args_list data; /* all files of `kinds`, in their order */
     llama2_reward_model *model;
     llama2_tokenizer *tokenizer;
@@ -237,25 +237,15 @@ static bool steps(reward *s, run *r, llama2_trainer *trainer)
     return ok;
 }
 
-/* The mean score over the responses of the first epoch becomes 0; the shift is saved with the model. On the way: the
- * accuracy. */
+/* Over the responses of the first epoch. */
 static bool centre(reward *s, double *accuracy)
 {
-    double sum = 0, right = 0;
     size_t n = s->an_epoch, *order = NULL;
-    float *scores = app_must(malloc(2 * n * sizeof *scores));
     bool chosen = s->mixture || n < s->train.n; /* else all, as they lie: the sum has its order */
-    bool ok =
-        (!chosen || (order = order_of(s, 0)) != NULL) && pairs_score(&s->a, &s->train, order, n, s->model, scores);
-    for (size_t i = 0; ok && i < n; i++) {
-        sum += (double)scores[2 * i];
-        sum += (double)scores[2 * i + 1];
-        right += scores[2 * i] > scores[2 * i + 1] ? 1 : scores[2 * i] == scores[2 * i + 1] ? 0.5 : 0;
-    }
+    bool ok = (!chosen || (order = order_of(s, 0)) != NULL) &&
+              pairs_centre(&s->a, &s->train, order, n, s->normalise, s->model, accuracy);
     free(order);
-    free(scores);
-    *accuracy = right / (double)n;
-    return ok && app_try(&s->a, llama2_reward_model_set_normalisation(s->model, sum / (2 * (double)n), 1), "centring");
+    return ok;
 }
 
 /* Of everything that a resume needs unchanged. */
@@ -379,6 +369,7 @@ int main(int argc, char **argv)
         {"length", ARGS_INTEGER, &s.length, "N", "longest dialogue in tokens (default: the model's context)", 8, 1e9},
         {"further", ARGS_FLAG, &s.further, NULL, "--model is a reward model already: train it on", 0, 0},
         {"centre", ARGS_FLAG, &s.centre, NULL, "shift the scores so that their mean over the data is 0", 0, 0},
+        {"normalise", ARGS_FLAG, &s.normalise, NULL, "the same, and scale them so that their deviation is 1", 0, 0},
         {0},
     };
     const args_program program = {.name = "llama2-reward",
@@ -390,6 +381,7 @@ int main(int argc, char **argv)
                                            "10 %, warm-up 3 % of the steps and at least 5."};
     int status = app_parse(&s.a, &program, argc, argv);
     if (status != ARGS_GO) return status;
+    s.centre = s.centre || s.normalise;
     if ((status = check(&s))) return status;
     bool ok = app_begin(&s.a) && load(&s) && (s.evaluate_only ? only_evaluate(&s) : work(&s));
     pairs_close(&s.train);

@@ -12,8 +12,9 @@ typedef struct sft {
     args_list data, weights;
     const char *eval;
     double least_score;
-    int64_t length, low; /* low: left out for their score */
-    bool last_answer, concatenate;
+    int64_t length, low, repeated; /* left out for their score; since they were there before */
+    bool unique, last_answer, concatenate;
+    records_seen seen;
     llama2_model *model;
     llama2_tokenizer *tokenizer;
     llama2_mixture *mixture;
@@ -31,6 +32,7 @@ static bool load_examples(sft *s, const args_list *files, example_set *set, size
         records r = {0};
         ok = records_read(&r, files->items[i], RECORD_DEMONSTRATION, error, sizeof error) || app_fail(a, "%s", error);
         if (ends) s->low += (int64_t)records_drop_below(&r, s->least_score);
+        if (ends && s->unique) s->repeated += (int64_t)records_drop_seen(&r, &s->seen);
         ok = ok && examples_encode(a, s->tokenizer, &r, s->last_answer ? 0 : 1, s->length, set, &left_out);
         if (ends) ends[i] = set->n;
         records_free(&r);
@@ -71,6 +73,9 @@ static bool load(sft *s)
     if (ok && s->low && !s->a.args.quiet)
         fprintf(stderr, "%s: %lld demonstrations with a lower score than %g are left out\n", a->program->name,
                 (long long)s->low, s->least_score);
+    if (ok && s->repeated && !s->a.args.quiet)
+        fprintf(stderr, "%s: %lld demonstrations that were there before are left out\n", a->program->name,
+                (long long)s->repeated);
     if (ok && s->eval && s->held_out.n == 0) ok = app_fail(a, "%s: holds no demonstration that fits", s->eval);
     return ok && (s->weights.count == 0 || open_mixture(s));
 }
@@ -123,6 +128,7 @@ int main(int argc, char **argv)
          0, 0},
         {"least-score", ARGS_REAL, &s.least_score, "X", "leave out demonstrations whose \"score\" is lower", -1e30,
          1e30},
+        {"unique", ARGS_FLAG, &s.unique, NULL, "leave out demonstrations that are there twice, over all files", 0, 0},
         {"eval", ARGS_TEXT, &s.eval, "FILE", "held-out demonstrations, whose loss is measured before and after", 0, 0},
         TRAIN_OPTIONS(s.set, "dialogues a step (64)", "peak learning rate (2e-5)"),
         TRAIN_SCHEDULE_OPTIONS(s.set),
@@ -148,6 +154,7 @@ int main(int argc, char **argv)
         return args_usage(&program, "a --weight is needed for each of the %zu files of --data", s.data.count);
     s.steps.batch = s.set.batch;
     bool ok = app_begin(&s.a) && load(&s) && train(&s);
+    free(s.seen.hashes);
     examples_free(&s.examples);
     examples_free(&s.held_out);
     llama2_mixture_free(s.mixture);

@@ -866,6 +866,9 @@ class llama2_pool_add_options(Structure):
         ("keep", c_int32),
         ("leave_out_unsafe", c_int32),
         ("unsafe_below", c_double),
+        ("leave_out_unfinished", c_int32),
+        ("reserved", c_int32),
+        ("is_safety", POINTER(c_uint8)),
     ]
 
 
@@ -878,6 +881,10 @@ class llama2_pool_metrics(Structure):
         ("mean_score", c_double),
         ("mean_best", c_double),
         ("mean_median", c_double),
+        ("n_unfinished", c_int32),
+        ("n_duplicates", c_int32),
+        ("n_empty", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -890,6 +897,10 @@ class llama2_pool_sample(Structure):
         ("n_tokens", c_int64),
         ("prompt_length", c_int32),
         ("score", c_float),
+        ("rank", c_int32),
+        ("ended_by", c_int32),
+        ("is_safety", c_int32),
+        ("unsafe", c_int32),
     ]
 
 
@@ -1207,6 +1218,12 @@ FUNCTIONS = {
     "llama2_pool_add": (llama2_status, [POINTER(llama2_pool), POINTER(llama2_rollouts), POINTER(c_uint64), POINTER(llama2_pool_add_options), POINTER(llama2_pool_metrics)]),
     "llama2_pool_count": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, POINTER(c_int64)]),
     "llama2_pool_best": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, c_int64, POINTER(llama2_pool_sample)]),
+    "llama2_pool_count_top": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, c_int32, POINTER(c_int64)]),
+    "llama2_pool_top": (llama2_status, [POINTER(llama2_pool), c_int32, c_int32, c_int32, c_int64, POINTER(llama2_pool_sample)]),
+    "llama2_pool_size": (llama2_status, [POINTER(llama2_pool), POINTER(c_int64)]),
+    "llama2_pool_get": (llama2_status, [POINTER(llama2_pool), c_int64, POINTER(llama2_pool_sample)]),
+    "llama2_pool_rollouts": (llama2_status, [POINTER(llama2_pool), POINTER(POINTER(llama2_rollouts))]),
+    "llama2_pool_rescore": (llama2_status, [POINTER(llama2_pool), POINTER(llama2_rollouts), POINTER(llama2_pool_add_options)]),
     "llama2_pool_save": (llama2_status, [POINTER(llama2_pool), c_char_p]),
     "llama2_pool_load": (llama2_status, [POINTER(llama2_context), c_char_p, POINTER(POINTER(llama2_pool))]),
     "llama2_distill_gate": (llama2_status, [POINTER(llama2_rollouts), POINTER(llama2_rollouts), POINTER(c_uint8), POINTER(llama2_distill_metrics)]),

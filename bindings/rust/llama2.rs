@@ -1327,6 +1327,9 @@ pub struct llama2_pool_add_options {
     pub keep: i32,
     pub leave_out_unsafe: i32,
     pub unsafe_below: f64,
+    pub leave_out_unfinished: i32,
+    pub reserved: i32,
+    pub is_safety: *const u8,
 }
 
 impl llama2_pool_add_options {
@@ -1339,7 +1342,7 @@ impl llama2_pool_add_options {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_pool_add_options>() == 24);
+const _: () = assert!(std::mem::size_of::<llama2_pool_add_options>() == 40);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1351,6 +1354,10 @@ pub struct llama2_pool_metrics {
     pub mean_score: f64,
     pub mean_best: f64,
     pub mean_median: f64,
+    pub n_unfinished: i32,
+    pub n_duplicates: i32,
+    pub n_empty: i32,
+    pub reserved: i32,
 }
 
 impl llama2_pool_metrics {
@@ -1363,7 +1370,7 @@ impl llama2_pool_metrics {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_pool_metrics>() == 40);
+const _: () = assert!(std::mem::size_of::<llama2_pool_metrics>() == 56);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1375,6 +1382,10 @@ pub struct llama2_pool_sample {
     pub n_tokens: i64,
     pub prompt_length: i32,
     pub score: f32,
+    pub rank: i32,
+    pub ended_by: i32,
+    pub is_safety: i32,
+    pub unsafe_: i32,
 }
 
 impl llama2_pool_sample {
@@ -1387,7 +1398,7 @@ impl llama2_pool_sample {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_pool_sample>() == 40);
+const _: () = assert!(std::mem::size_of::<llama2_pool_sample>() == 56);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -1787,6 +1798,12 @@ extern "C" {
     pub fn llama2_pool_add(pool: *mut llama2_pool, rollouts: *const llama2_rollouts, prompt_ids: *const u64, options: *const llama2_pool_add_options, metrics: *mut llama2_pool_metrics) -> llama2_status;
     pub fn llama2_pool_count(pool: *const llama2_pool, first: i32, last: i32, count: *mut i64) -> llama2_status;
     pub fn llama2_pool_best(pool: *const llama2_pool, first: i32, last: i32, index: i64, sample: *mut llama2_pool_sample) -> llama2_status;
+    pub fn llama2_pool_count_top(pool: *const llama2_pool, first: i32, last: i32, top: i32, count: *mut i64) -> llama2_status;
+    pub fn llama2_pool_top(pool: *const llama2_pool, first: i32, last: i32, top: i32, index: i64, sample: *mut llama2_pool_sample) -> llama2_status;
+    pub fn llama2_pool_size(pool: *const llama2_pool, size: *mut i64) -> llama2_status;
+    pub fn llama2_pool_get(pool: *const llama2_pool, index: i64, sample: *mut llama2_pool_sample) -> llama2_status;
+    pub fn llama2_pool_rollouts(pool: *const llama2_pool, out: *mut *mut llama2_rollouts) -> llama2_status;
+    pub fn llama2_pool_rescore(pool: *mut llama2_pool, scored: *const llama2_rollouts, options: *const llama2_pool_add_options) -> llama2_status;
     pub fn llama2_pool_save(pool: *const llama2_pool, path: *const c_char) -> llama2_status;
     pub fn llama2_pool_load(ctx: *mut llama2_context, path: *const c_char, out: *mut *mut llama2_pool) -> llama2_status;
     pub fn llama2_distill_gate(original: *const llama2_rollouts, distilled: *const llama2_rollouts, keep: *mut u8, metrics: *mut llama2_distill_metrics) -> llama2_status;

@@ -133,6 +133,23 @@ bool pairs_score(app *a, pair_set *set, const size_t *index, size_t n, const lla
     return true;
 }
 
+bool pairs_centre(app *a, pair_set *set, const size_t *index, size_t n, bool spread, llama2_reward_model *reward_model,
+                  double *accuracy)
+{
+    double sum = 0, squares = 0, right = 0;
+    float *scores = app_must(malloc((2 * n + 1) * sizeof *scores));
+    bool ok = pairs_score(a, set, index, n, reward_model, scores);
+    for (size_t i = 0; ok && i < 2 * n; i++) sum += (double)scores[i];
+    double mean = sum / (2 * (double)n);
+    for (size_t i = 0; ok && i < 2 * n; i++) squares += ((double)scores[i] - mean) * ((double)scores[i] - mean);
+    for (size_t i = 0; ok && i < n; i++)
+        right += scores[2 * i] > scores[2 * i + 1] ? 1 : scores[2 * i] == scores[2 * i + 1] ? 0.5 : 0;
+    free(scores);
+    if (accuracy) *accuracy = right / (double)n;
+    double scale = spread && squares > 0 ? sqrt(2 * (double)n / squares) : 1;
+    return ok && app_try(a, llama2_reward_model_set_normalisation(reward_model, mean, scale), "centring");
+}
+
 double pairs_loss(const pair_set *set, const record *r, double chosen, double rejected)
 {
     double z = chosen - rejected - (double)llama2_reward_margin(set->margin, r->rating);

@@ -43,6 +43,10 @@ typedef struct pair_figures {
 /* Raw scores of pairs index[0 .. n), two each; index NULL: of the first n. */
 bool pairs_score(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
                  float *scores);
+/* Shifts the model's scores so that their mean over the responses of these pairs is 0; spread: and scales them so that
+ * their standard deviation is 1. Both are saved with the model. On the way, accuracy (may be NULL): of these pairs. */
+bool pairs_centre(app *a, pair_set *set, const size_t *index, size_t n, bool spread, llama2_reward_model *reward_model,
+                  double *accuracy);
 /* The ranking loss of a pair, with the margin of its rating. */
 double pairs_loss(const pair_set *set, const record *r, double chosen, double rejected);
 /* How a reward model does on pairs index[0 .. n); index NULL: on the first n. */

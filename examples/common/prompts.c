@@ -86,8 +86,7 @@ bool judges_open(app *a, judges *j)
             app_try(a, llama2_reward_model_load(a->ctx, j->safety_path, NULL, &j->safety), "safety reward model"));
 }
 
-bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,
-                  llama2_rollouts *rollouts)
+bool judges_score_as(app *a, const judges *j, const uint8_t *is_safety, bool whiten, llama2_rollouts *rollouts)
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     llama2_combine_options o;
@@ -102,10 +101,18 @@ bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *
     llama2_status status =
         j->safety ? llama2_rollouts_score_into(rollouts, j->safety, LLAMA2_ROLLOUTS_SAFETY_SCORES)
                   : llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SAFETY_SCORES, v.helpful_scores, v.n_samples);
+    return app_try(a, status, "scoring") && app_try(a, llama2_rollouts_combine(rollouts, is_safety, &o), "scoring");
+}
+
+bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,
+                  llama2_rollouts *rollouts)
+{
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    if (!app_try(a, llama2_rollouts_view_get(rollouts, &v), "scoring")) return false;
     int32_t n = v.n_samples / v.samples_per_prompt;
     uint8_t *is_safety = app_must(malloc((size_t)n));
     for (int32_t i = 0; i < n; i++) is_safety[i] = set->of[index[i]]->is_safety;
-    bool ok = app_try(a, status, "scoring") && app_try(a, llama2_rollouts_combine(rollouts, is_safety, &o), "scoring");
+    bool ok = judges_score_as(a, j, is_safety, whiten, rollouts);
     free(is_safety);
     return ok;
 }

@@ -54,6 +54,8 @@ bool judges_open(app *a, judges *j);
 /* Scores rollouts as the paper combines the two models; index: which prompts they answer. */
 bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,
                   llama2_rollouts *rollouts);
+/* The same of prompts that are not at hand: is_safety, one of each. */
+bool judges_score_as(app *a, const judges *j, const uint8_t *is_safety, bool whiten, llama2_rollouts *rollouts);
 void judges_close(judges *j);
 
 #endif

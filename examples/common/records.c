@@ -24,14 +24,18 @@ static char *copy_text(const char *text)
     return text ? strcpy(must(malloc(strlen(text) + 1)), text) : NULL;
 }
 
-/* FNV-1a over roles and texts. */
+/* FNV-1a, from h on. */
+static uint64_t hash_message(uint64_t h, int32_t role, const char *text)
+{
+    h = (h ^ (uint64_t)role) * 0x100000001b3u;
+    for (const char *c = text; *c; c++) h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+    return h;
+}
+
 static uint64_t hash_dialogue(const record *r)
 {
     uint64_t h = 0xcbf29ce484222325u;
-    for (int32_t i = 0; i < r->n_messages; i++) {
-        h = (h ^ (uint64_t)r->roles[i]) * 0x100000001b3u;
-        for (const char *c = r->texts[i]; *c; c++) h = (h ^ (unsigned char)*c) * 0x100000001b3u;
-    }
+    for (int32_t i = 0; i < r->n_messages; i++) h = hash_message(h, r->roles[i], r->texts[i]);
     return h;
 }
 
@@ -83,6 +87,40 @@ size_t records_drop_below(records *all, double least)
             free_record(&all->items[i]);
         else
             all->items[kept++] = all->items[i];
+    }
+    all->n = kept;
+    return n - kept;
+}
+
+/* False: it is there already. */
+static bool insert_hash(records_seen *s, uint64_t hash)
+{
+    if (2 * (s->n + 1) > s->places) {
+        records_seen larger = {.places = s->places ? 2 * s->places : 1024};
+        larger.hashes = must(calloc(larger.places, sizeof *larger.hashes));
+        for (size_t i = 0; i < s->places; i++)
+            if (s->hashes[i]) insert_hash(&larger, s->hashes[i]);
+        free(s->hashes);
+        *s = larger;
+    }
+    hash += hash == 0;
+    size_t at = (size_t)hash & (s->places - 1);
+    for (; s->hashes[at]; at = (at + 1) & (s->places - 1))
+        if (s->hashes[at] == hash) return false;
+    s->hashes[at] = hash;
+    s->n++;
+    return true;
+}
+
+size_t records_drop_seen(records *all, records_seen *seen)
+{
+    size_t kept = 0, n = all->n;
+    for (size_t i = 0; i < n; i++) {
+        record *r = &all->items[i];
+        if (insert_hash(seen, r->answer ? hash_message(r->id, LLAMA2_ROLE_ASSISTANT, r->answer) : r->id))
+            all->items[kept++] = *r;
+        else
+            free_record(r);
     }
     all->n = kept;
     return n - kept;

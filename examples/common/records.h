@@ -55,6 +55,13 @@ record *records_add(records *all, const int32_t *roles, const char *const *texts
 void records_free(records *all);
 /* Removes demonstrations whose score is known to be lower; how many. */
 size_t records_drop_below(records *all, double least);
+/* Hashes of demonstrations, for those that are there twice; begins as {0}, ends with free(seen.hashes). */
+typedef struct records_seen {
+    uint64_t *hashes; /* 0: free; a power of two of places */
+    size_t n, places;
+} records_seen;
+/* Removes demonstrations, dialogue and answer, that were seen before; how many. */
+size_t records_drop_seen(records *all, records_seen *seen);
 
 /* Adds the prompt of a line. NULL, or what is wrong. */
 const char *records_add_prompt(records *all, const json_t *line);

@@ -23,31 +23,13 @@ static size_t *version_prompts(const pipeline *p, int version, size_t *n)
 static bool add_samples(loop *l, const size_t *index, size_t n, uint64_t seed, int32_t version)
 {
     pipeline *p = l->p;
-    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
     llama2_rollouts *r = NULL;
-    llama2_pool_add_options o;
-    llama2_pool_add_options_init(&o, sizeof o);
-    o.version = version;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
-    bool ok = load_judges(l) && sample_scored(l, index, n, p->set.reject_temperature, seed, &r) &&
-              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool");
+    bool ok = load_judges(l) && sample_scored(l, index, n, p->set.reject_temperature, seed, &r);
+    const judges j = pipeline_judges(p);
+    ok = ok && pool_add(&p->app, &j, &p->prompts, index, version, 1, r, p->pool, &p->pool_metrics);
     llama2_rollouts_free(r);
-    free(ids);
     return ok;
-}
-
-/* The best sample of each prompt over some versions. */
-static bool best_samples(pipeline *p, int32_t first, int32_t last, example_set *out)
-{
-    int64_t n = 0;
-    bool ok = app_try(&p->app, llama2_pool_count(p->pool, first, last, &n), "pool");
-    for (int64_t i = 0; ok && i < n; i++) {
-        llama2_pool_sample s = {.struct_size = sizeof s};
-        ok = app_try(&p->app, llama2_pool_best(p->pool, first, last, i, &s), "pool");
-        if (ok) examples_add(out, s.tokens, NULL, s.prompt_length, s.n_tokens);
-    }
-    return ok && (n > 0 || app_fail(&p->app, "all samples of all prompts were judged unsafe"));
 }
 
 /* p->model learns them, if there are some, and is judged. */
@@ -72,7 +54,7 @@ static bool sample_best(loop *l, const char *sampler, example_set *out)
     size_t n = (size_t)p->set.replay_prompts / 2, *index = choose_prompts(p, p->app.args.seed + 61, 0, &n);
     bool ok = load_step_model(l, sampler, &p->model) &&
               app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") &&
-              add_samples(l, index, n, p->app.args.seed + 62, 1) && best_samples(p, 1, 1, out);
+              add_samples(l, index, n, p->app.args.seed + 62, 1) && pool_examples(&p->app, p->pool, 1, 1, 1, out);
     llama2_model_free(p->model);
     p->model = NULL;
     free(index);
@@ -104,7 +86,8 @@ bool step_pool_arm(loop *l)
                       "pool") &&
               add_samples(l, index, n, p->app.args.seed + 64 + (uint64_t)arm->version, arm->version) &&
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", arm->name)), "pool") &&
-              best_samples(p, arm->own ? arm->version : 1, arm->version, &best) && learn_and_judge(l, POOLS, &best);
+              pool_examples(&p->app, p->pool, arm->own ? arm->version : 1, arm->version, 1, &best) &&
+              learn_and_judge(l, POOLS, &best);
     examples_free(&best);
     free(index);
     return ok;

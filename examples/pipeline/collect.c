@@ -47,9 +47,10 @@ static bool sample_answers(loop *l, llama2_model *const models[2], int half, ans
 
 /* A comparison whose chosen answer is unsafe and the other safe is kept and counted: who
  * trains leaves it out. */
-static void add_comparison(tally *t, const record *prompt, const char *texts[2], bool first, const record *label,
-                           const answers *a)
+static void add_comparison(tally *t, int version, const record *prompt, const char *texts[2], bool first,
+                           const record *label, const answers *a)
 {
+    char batch[16];
     json_t *line = record_line(prompt, NULL);
     int chosen = first ? 0 : 1;
     for (int side = 0; side < 2; side++) {
@@ -60,6 +61,10 @@ static void add_comparison(tally *t, const record *prompt, const char *texts[2],
         json_object_set_new(line, keys[side][1], json_string(a->by[k]));
         json_object_set_new(line, keys[side][2], json_real(a->temperature[k]));
     }
+    snprintf(batch, sizeof batch, "V%d", version);
+    json_object_set_new(line, "batch", json_string(batch));
+    json_object_set_new(line, "annotator", json_string("the world"));
+    json_object_set_new(line, "guideline", json_string(prompt->is_safety ? "safety" : "helpfulness"));
     json_object_set_new(line, "rating", json_string(ratings[label->rating]));
     json_object_set_new(line, "chosen_safe", json_boolean(label->chosen_safe == 1));
     json_object_set_new(line, "rejected_safe", json_boolean(label->rejected_safe == 1));
@@ -85,7 +90,7 @@ static bool annotate(loop *l, const answers *a, tally *t)
         if (strcmp(one, other) != 0 && *one && *other) {
             const char *texts[2] = {one, other};
             bool first = p->data.annotate(&p->data, (size_t)(prompt - p->data.prompts.items), one, other, &label);
-            add_comparison(t, prompt, texts, first, &label, a);
+            add_comparison(t, l->steps[l->at].version, prompt, texts, first, &label, a);
         } else {
             t->equal++;
         }

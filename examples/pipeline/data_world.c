@@ -111,6 +111,9 @@ static void loop_settings(pipeline_settings *s)
     s->replay_prompts = 1600;
     s->reject_temperature = 0.6; /* of the ablations: what the loop comes to */
     s->ppo_iterations = 60;
+    s->ppo_every = 10;
+    s->ppo_patience = 3;
+    s->ppo_held_out = 256;
     s->ppo_lr = 1e-4;
     s->ppo_batch = 512;
     s->ppo_minibatch = 128;
@@ -140,6 +143,8 @@ static void real_settings(pipeline_settings *s)
     s->replay_prompts = 64;
     s->reject_lr = 2e-5;
     s->ppo_iterations = 8;
+    s->ppo_every = 4;
+    s->ppo_held_out = 32;
     s->ppo_batch = 64;
     s->ppo_minibatch = 16;
     s->ppo_lr = 5e-6;
@@ -193,6 +198,8 @@ static void tiny_settings(pipeline_settings *s)
     s->reject_shift = 12;
     s->replay_prompts = 24;
     s->ppo_iterations = 12;
+    s->ppo_every = 4;
+    s->ppo_held_out = 4;
     s->ppo_batch = 8;
     s->ppo_minibatch = 4;
     s->max_new_tokens = 12;
@@ -272,7 +279,13 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     if (size != WORLD_CHAIN) loop_settings(s);
     if (size == WORLD_TINY_LOOP) tiny_settings(s);
     if (size == WORLD_REAL_MODEL) real_settings(s);
-    if (a->args.model) return open_model(a, d, s);
+    if (a->args.model) {
+        if (!open_model(a, d, s)) return false;
+        if (s->max_tokens > s->config.max_seq_len) s->max_tokens = s->config.max_seq_len;
+        return s->max_tokens > 2 * s->max_new_tokens ||
+               app_fail(a, "%s: a context of %d tokens has no room for prompts and answers", a->args.model,
+                        s->config.max_seq_len);
+    }
     s->config.vocab_size = llama2_tokenizer_vocab_size(d->tokenizer);
     return true;
 }

@@ -8,6 +8,7 @@
 #define EXAMPLES_LOOP_H
 
 #include "common/report.h"
+#include "common/temperature.h"
 #include "pipeline/pipeline.h"
 
 enum { LOOP_VERSIONS = 9, LOOP_STEPS = 9 + 6 * LOOP_VERSIONS };
@@ -29,6 +30,7 @@ struct loop {
     pipeline *p;
     int64_t iterations;
     bool resume, last_version, from_sft, shuffled, tiny, ablations;
+    temperature_rule temperature;
     loop_step steps[LOOP_STEPS];
     int n_steps, n_done, at; /* at: the step that runs */
     int gatt, distilled;     /* the versions that Ghost Attention and context distillation follow */

@@ -42,6 +42,25 @@ static void choose(loop *l, adversarial *out)
     free(order);
 }
 
+/* The places in both sets of the prompts that fit with and without what stands before them. How many; in `illicit` they
+ * are in the same order then. */
+static size_t fitting(adversarial *a, size_t *bare, size_t *preprompted)
+{
+    size_t n = 0, b = 0, q = 0;
+    for (size_t i = 0; i < a->bare.n; i++) {
+        bool fits = b < a->bare_set.tokens.n && a->bare_set.of[b] == &a->bare.items[i];
+        bool fits_preprompted = q < a->preprompted_set.tokens.n && a->preprompted_set.of[q] == &a->preprompted.items[i];
+        if (fits && fits_preprompted) {
+            bare[n] = b;
+            preprompted[n] = q;
+            a->illicit[n++] = a->illicit[i];
+        }
+        b += fits;
+        q += fits_preprompted;
+    }
+    return n;
+}
+
 static void close_adversarial(adversarial *a)
 {
     prompts_close(&a->bare_set);
@@ -90,7 +109,8 @@ static bool write_scores(loop *l, const adversarial *a, const llama2_rollouts_vi
 static bool gate(loop *l, adversarial *a, example_set *out, json_t *lines)
 {
     pipeline *p = l->p;
-    size_t n = a->bare.n, *index = app_must(malloc((n + 1) * sizeof *index));
+    size_t *index = app_must(malloc((a->bare.n + 1) * sizeof *index)),
+           *with = app_must(malloc((a->bare.n + 1) * sizeof *with)), n = fitting(a, index, with);
     uint8_t *keep = app_must(calloc(n + 1, sizeof *keep));
     llama2_batch bare, preprompted;
     llama2_rollouts *original = NULL, *distilled = NULL;
@@ -99,10 +119,10 @@ static bool gate(loop *l, adversarial *a, example_set *out, json_t *lines)
     llama2_rollout_options_init(&o, sizeof o);
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
     o.seed = loop_seed(l, 333);
-    for (size_t i = 0; i < n; i++) index[i] = i;
     bool ok =
+        (n > 0 || app_fail(&p->app, "no prompt fits the context with a safety preprompt before it")) &&
         read_temperature(l, &o.temperature) && prompts_batch(&p->app, &a->bare_set, index, n, &bare) &&
-        prompts_batch(&p->app, &a->preprompted_set, index, n, &preprompted) &&
+        prompts_batch(&p->app, &a->preprompted_set, with, n, &preprompted) &&
         app_try(&p->app,
                 llama2_distill(p->model, p->rewards[1], &bare, &preprompted, &o, &original, &distilled, keep, NULL),
                 "distilling") &&
@@ -122,6 +142,7 @@ static bool gate(loop *l, adversarial *a, example_set *out, json_t *lines)
     llama2_rollouts_free(original);
     llama2_rollouts_free(distilled);
     free(keep);
+    free(with);
     free(index);
     return ok;
 }

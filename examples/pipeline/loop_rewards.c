@@ -45,6 +45,16 @@ static bool judge_model(loop *l, int which, const llama2_reward_model *before, p
     return ok;
 }
 
+/* Comparisons leave open where 0 lies, by which the combination goes: it is put at the mean answer. Not where the
+ * auxiliary loss has put it between safe and unsafe answers; in the control no label has. */
+static bool centre(loop *l, int which, pair_set *train, const size_t *order)
+{
+    enum { REFERENCE = 512 };
+    if (which == 1 && !l->shuffled) return true;
+    return pairs_centre(&l->p->app, train, order, train->n < REFERENCE ? train->n : REFERENCE, false,
+                        l->p->rewards[which], NULL);
+}
+
 static bool one_reward(loop *l, int which, const llama2_model *trunk, const llama2_reward_model *before, json_t *line)
 {
     pipeline *p = l->p;
@@ -69,7 +79,7 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, trunk, NULL, &p->rewards[which]), "reward model") &&
          train_reward(p, which, p->rewards[which], &sets[0], order, sets[0].n, p->set.reward_epochs, p->set.reward_lr,
                       &losses) &&
-         judge_model(l, which, before, &sets[1], &sets[2], line) &&
+         centre(l, which, &sets[0], order) && judge_model(l, which, before, &sets[1], &sets[2], line) &&
          app_try(&p->app, llama2_reward_model_save(p->rewards[which], path, LLAMA2_F32), "saving");
     json_object_set_new(line, "pairs", json_integer((json_int_t)sets[0].n));
     json_object_set_new(line, "left_out", json_integer((json_int_t)(train.n - sets[0].n)));

@@ -6,8 +6,9 @@
 #ifndef EXAMPLES_PIPELINE_H
 #define EXAMPLES_PIPELINE_H
 
+#include "common/best_of_n.h"
 #include "common/pairs.h"
-#include "common/prompts.h"
+#include "common/pool.h"
 
 /* Sizes of a run. Where they differ from the paper's, the run is small: the report says so. */
 typedef struct pipeline_settings {
@@ -22,6 +23,7 @@ typedef struct pipeline_settings {
     int64_t reject_prompts, reject_samples, reject_epochs;
     double reject_lr, reject_temperature;
     int64_t ppo_iterations, ppo_batch, ppo_minibatch;
+    int64_t ppo_every, ppo_patience, ppo_held_out; /* in the loop: iterations between measurements on so many prompts */
     double ppo_lr, critic_lr, ppo_beta;
     int64_t max_tokens; /* of a dialogue */
     int64_t max_new_tokens;
@@ -153,16 +155,12 @@ void copy_records(records *to, const records *from);
 /* A coin says which answer is the better one; without the labels of safety, which would tell what the coin hides. */
 void shuffle_preferences(records *all, uint64_t seed);
 
-/* rejection.c: mean over prompts of the best, and of the median, reward among the first 1, 2, 4, ... samples (Fig. 7);
- * median may be NULL. */
-void best_of_n(const llama2_rollouts *rollouts, series *best, series *median);
-/* shared.c: half the 95 % interval, over prompts, of the mean best (or median) of the first n. */
-double best_half(const llama2_rollouts *rollouts, int32_t n, bool median);
-
-/* ppo.c: one iteration; its reward and gold score go to the end of p->ppo_score and p->ppo_gold. *updating is left true
- * by a failure in the middle of the update, after which policy and critic are neither old nor new. */
-bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic,
-                   int64_t iteration, bool *updating, llama2_ppo_metrics *m);
+/* ppo.c: one iteration on some of the prompts (NULL: on all); its reward and gold score go to the end of p->ppo_score
+ * and p->ppo_gold. *updating is left true by a failure in the middle of the update, after which policy and critic are
+ * neither old nor new. */
+bool ppo_iteration(pipeline *p, const size_t *prompts, size_t n_prompts, llama2_trainer *policy,
+                   llama2_trainer *critic_trainer, llama2_reward_model *critic, int64_t iteration, bool *updating,
+                   llama2_ppo_metrics *m);
 
 /* shared.c */
 void series_add(series *s, double x, double y);
@@ -181,6 +179,8 @@ void split_by_prompt(records *all, records *held, uint64_t every);
 void took(pipeline *p, const char *stage, double began);
 /* The text of sample i; to be freed. */
 char *response_text(pipeline *p, const llama2_rollouts_view *view, int32_t sample);
+/* p->rewards, with the defaults; to be scored with, not closed. */
+judges pipeline_judges(const pipeline *p);
 /* Scores by both reward models, combined as the paper does. */
 bool score_rollouts(pipeline *p, const prompt_set *prompts, const size_t *index, bool whiten,
                     llama2_rollouts *rollouts);

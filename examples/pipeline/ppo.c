@@ -17,17 +17,21 @@ static double mean_gold(pipeline *p, const llama2_rollouts_view *v, const size_t
     return sum / v->n_samples;
 }
 
-bool ppo_iteration(pipeline *p, llama2_trainer *policy, llama2_trainer *critic_trainer, llama2_reward_model *critic,
-                   int64_t iteration, bool *updating, llama2_ppo_metrics *m)
+bool ppo_iteration(pipeline *p, const size_t *prompts, size_t n_prompts, llama2_trainer *policy,
+                   llama2_trainer *critic_trainer, llama2_reward_model *critic, int64_t iteration, bool *updating,
+                   llama2_ppo_metrics *m)
 {
-    size_t n = (size_t)p->set.ppo_batch, *index = app_must(malloc(n * sizeof *index));
+    size_t n = (size_t)p->set.ppo_batch, most = prompts ? n_prompts : p->prompts.tokens.n,
+           *index = app_must(malloc(n * sizeof *index));
     llama2_batch batch;
     llama2_rollouts_view v = {.struct_size = sizeof v};
     llama2_rollouts *r = NULL;
     llama2_rollout_options o;
     llama2_ppo_options po;
-    for (size_t i = 0; i < n; i++)
-        index[i] = (size_t)(app_mix(p->app.args.seed + 71, (uint64_t)iteration * n + i) % p->prompts.tokens.n);
+    for (size_t i = 0; i < n; i++) {
+        size_t k = (size_t)(app_mix(p->app.args.seed + 71, (uint64_t)iteration * n + i) % most);
+        index[i] = prompts ? prompts[k] : k;
+    }
     llama2_rollout_options_init(&o, sizeof o);
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
     o.seed = p->app.args.seed + 72;
@@ -73,7 +77,7 @@ bool stage_ppo(pipeline *p)
     progress_start(&bar, "ppo", "episodes", (uint64_t)(p->set.ppo_iterations * p->set.ppo_batch), 0, p->app.args.quiet);
     for (int64_t i = 0; ok && i < p->set.ppo_iterations; i++) {
         llama2_ppo_metrics m = {.struct_size = sizeof m};
-        ok = ppo_iteration(p, policy, critic_trainer, critic, i, &updating, &m);
+        ok = ppo_iteration(p, NULL, 0, policy, critic_trainer, critic, i, &updating, &m);
         if (!ok) break;
         json_t *line = json_pack("{s:s, s:I}", "stage", "ppo", "episode", (json_int_t)((i + 1) * p->set.ppo_batch));
         run_put_ppo(line, &m);

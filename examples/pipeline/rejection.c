@@ -2,57 +2,25 @@
 #include "pipeline/pipeline.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static bool sample_into_pool(pipeline *p, llama2_rollouts **out)
 {
     size_t wanted = (size_t)p->set.reject_prompts, most = p->prompts.tokens.n, n = wanted < most ? wanted : most;
     size_t *index = app_shuffled(most, p->app.args.seed + 61);
-    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
     llama2_batch batch;
     llama2_rollout_options o;
-    llama2_pool_add_options po;
+    const judges j = pipeline_judges(p);
     llama2_rollout_options_init(&o, sizeof o);
     o.samples_per_prompt = (int32_t)p->set.reject_samples;
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
     o.temperature = p->set.reject_temperature;
     o.seed = p->app.args.seed + 62;
-    llama2_pool_add_options_init(&po, sizeof po);
-    po.version = 1;
     p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
     bool ok = prompts_batch(&p->app, &p->prompts, index, n, &batch) && llama2_rollout(p->model, &batch, &o, out) >= 0 &&
               score_rollouts(p, &p->prompts, index, false, *out) && llama2_pool_create(p->app.ctx, &p->pool) >= 0 &&
-              llama2_pool_add(p->pool, *out, ids, &po, &p->pool_metrics) >= 0;
-    free(ids);
+              pool_add(&p->app, &j, &p->prompts, index, 1, 1, *out, p->pool, &p->pool_metrics);
     free(index);
     return ok;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-void best_of_n(const llama2_rollouts *rollouts, series *best, series *median)
-{
-    llama2_rollouts_view v = {.struct_size = sizeof v};
-    if (llama2_rollouts_view_get(rollouts, &v) < 0) return;
-    int32_t k = v.samples_per_prompt, prompts = v.n_samples / k;
-    float *first = app_must(malloc((size_t)k * sizeof *first));
-    for (int32_t n = 1; n <= k; n *= 2) {
-        double sum = 0, middle = 0;
-        for (int32_t i = 0; i < prompts; i++) {
-            memcpy(first, v.scores + (size_t)i * (size_t)k, (size_t)n * sizeof *first);
-            qsort(first, (size_t)n, sizeof *first, by_value);
-            sum += (double)first[n - 1];
-            middle += ((double)first[(n - 1) / 2] + (double)first[n / 2]) / 2;
-        }
-        series_add(best, n, sum / prompts);
-        if (median) series_add(median, n, middle / prompts);
-    }
-    free(first);
 }
 
 bool stage_rejection(pipeline *p)
@@ -60,16 +28,11 @@ bool stage_rejection(pipeline *p)
     double began = progress_now();
     llama2_rollouts *rollouts = NULL;
     example_set chosen = {0};
-    int64_t n = 0;
     bool ok = sample_into_pool(p, &rollouts);
-    if (ok) best_of_n(rollouts, &p->best_of, NULL);
-    ok = ok && llama2_pool_count(p->pool, 0, 1, &n) >= 0;
-    for (int64_t i = 0; ok && i < n; i++) {
-        llama2_pool_sample s = {.struct_size = sizeof s};
-        ok = llama2_pool_best(p->pool, 0, 1, i, &s) >= 0;
-        if (ok) examples_add(&chosen, s.tokens, NULL, s.prompt_length, s.n_tokens);
-    }
-    ok = ok && train_on_examples(p, "rejection", &chosen, p->set.reject_epochs, p->set.reject_lr, &p->reject_loss);
+    const best_of_n curve = best_of_n_of(rollouts);
+    for (int i = 0; ok && i < curve.points; i++) series_add(&p->best_of, curve.n[i], curve.best[i]);
+    ok = ok && pool_examples(&p->app, p->pool, 0, 1, 1, &chosen) &&
+         train_on_examples(p, "rejection", &chosen, p->set.reject_epochs, p->set.reject_lr, &p->reject_loss);
     examples_free(&chosen);
     llama2_rollouts_free(rollouts);
     took(p, "rejection sampling", began);

@@ -33,30 +33,6 @@ void mean_interval(const double *values, size_t n, double *mean, double *low, do
     *high = *mean + half;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double best_half(const llama2_rollouts *rollouts, int32_t n, bool median)
-{
-    llama2_rollouts_view v = {.struct_size = sizeof v};
-    if (llama2_rollouts_view_get(rollouts, &v) < 0) return 0;
-    int32_t prompts = v.n_samples / v.samples_per_prompt;
-    double *of = app_must(malloc((size_t)(prompts + 1) * sizeof *of)),
-           *first = app_must(malloc((size_t)n * sizeof *of)), mean, low, high;
-    for (int32_t i = 0; i < prompts; i++) {
-        for (int32_t k = 0; k < n; k++) first[k] = (double)v.scores[i * v.samples_per_prompt + k];
-        qsort(first, (size_t)n, sizeof *first, by_value);
-        of[i] = median ? (first[(n - 1) / 2] + first[n / 2]) / 2 : first[n - 1];
-    }
-    mean_interval(of, (size_t)prompts, &mean, &low, &high);
-    free(of);
-    free(first);
-    return mean - low;
-}
-
 void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count)
 {
     *to = app_must(realloc(*to, (size_t)(*n + count) * sizeof *ids));
@@ -116,9 +92,14 @@ char *response_text(pipeline *p, const llama2_rollouts_view *v, int32_t sample)
     return app_must(prompts_answer(&p->app, p->data.tokenizer, v->tokens + first, v->offsets[sample + 1] - first));
 }
 
+judges pipeline_judges(const pipeline *p)
+{
+    return (judges){JUDGES_DEFAULTS, .helpful = p->rewards[0], .safety = p->rewards[1]};
+}
+
 bool score_rollouts(pipeline *p, const prompt_set *prompts, const size_t *index, bool whiten, llama2_rollouts *rollouts)
 {
-    const judges j = {JUDGES_DEFAULTS, .helpful = p->rewards[0], .safety = p->rewards[1]};
+    const judges j = pipeline_judges(p);
     return judges_score(&p->app, &j, prompts, index, whiten, rollouts);
 }
 

@@ -9,14 +9,12 @@
 /* Both of a version, by N. */
 static bool read_best(loop *l, int version, curve *best, curve *median)
 {
-    json_t *sampled = result(l, "sample", version, "sampled.json"),
-           *halves = result_if_there(l, "sample", version, "halves.json");
+    json_t *sampled = result(l, "sample", version, "sampled.json");
     for (size_t k = 0; k < json_array_size(json_object_get(sampled, "n")); k++) {
         double n = number_in_array(sampled, "n", k);
-        curve_add(best, n, number_in_array(sampled, "best", k), number_in_array(halves, "best", k));
-        curve_add(median, n, number_in_array(sampled, "median", k), number_in_array(halves, "median", k));
+        curve_add(best, n, number_in_array(sampled, "best", k), number_in_array(sampled, "best_half", k));
+        curve_add(median, n, number_in_array(sampled, "median", k), number_in_array(sampled, "median_half", k));
     }
-    json_decref(halves);
     json_decref(sampled);
     return sampled != NULL;
 }
@@ -94,8 +92,7 @@ typedef struct tuned {
 /* Rewards are of the version's own reward models: only against its best temperature's can they be compared. */
 static bool read_tuned(loop *l, int version, tuned *t)
 {
-    json_t *o = result(l, "tune", version, "temperature.json"),
-           *halves = result_if_there(l, "tune", version, "halves.json");
+    json_t *o = result(l, "tune", version, "temperature.json");
     double best = -INFINITY;
     size_t n = json_array_size(json_object_get(o, "temperatures"));
     t->used = number_at(o, "temperature");
@@ -106,11 +103,10 @@ static bool read_tuned(loop *l, int version, tuned *t)
         }
     for (size_t k = 0; k < n; k++) {
         double x = number_in_array(o, "temperatures", k);
-        curve_add(&t->reward, x, number_in_array(o, "best", k) - best, number_in_array(halves, "best", k));
+        curve_add(&t->reward, x, number_in_array(o, "best", k) - best, number_in_array(o, "best_half", k));
         curve_add(&t->gold, x, number_in_array(o, "gold", k), (double)NAN);
     }
     json_decref(o);
-    json_decref(halves);
     return o != NULL;
 }
 

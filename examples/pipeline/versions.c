@@ -2,12 +2,8 @@
  */
 #include "pipeline/loop.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double grid[] = {0.6, 0.8, 1.0, 1.2, 1.4};
-enum { N_GRID = sizeof grid / sizeof *grid };
 
 size_t *choose_prompts(const pipeline *p, uint64_t seed, size_t first, size_t *n)
 {
@@ -50,29 +46,21 @@ static double gold_of(pipeline *p, size_t i, const int32_t *tokens, int64_t n)
     return g.score;
 }
 
-/* Means over prompts of the highest reward, and of the gold score of that sample; adds the mean square and the mean of
- * all rewards to moments. */
-static double mean_best(pipeline *p, const size_t *index, const llama2_rollouts *r, double *gold_score,
-                        double moments[2])
+/* The mean over prompts of the gold score of the sample with the highest reward. */
+static double gold_of_best(pipeline *p, const size_t *index, const llama2_rollouts *r)
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     if (llama2_rollouts_view_get(r, &v) < 0) return 0;
     int32_t k = v.samples_per_prompt, n = v.n_samples / k;
-    double reward = 0;
-    *gold_score = 0;
+    double sum = 0;
     for (int32_t i = 0; i < n; i++) {
         int32_t top = i * k;
-        for (int32_t s = i * k; s < (i + 1) * k; s++) {
-            double score = (double)v.scores[s];
+        for (int32_t s = i * k; s < (i + 1) * k; s++)
             if (v.scores[s] > v.scores[top]) top = s;
-            moments[0] += score * score / v.n_samples;
-            moments[1] += score / v.n_samples;
-        }
         int64_t first = v.offsets[top] + v.prompt_lengths[top];
-        reward += (double)v.scores[top] / n;
-        *gold_score += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first) / n;
+        sum += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first);
     }
-    return reward;
+    return sum / n;
 }
 
 static json_t *numbers(const double *values, size_t n)
@@ -82,41 +70,29 @@ static json_t *numbers(const double *values, size_t n)
     return array;
 }
 
-/* The lowest temperature whose best of K come within a tenth of the samples' standard deviation of the highest ones.
- * The curve (Fig. 8) is flat here, while mistakes that the reward models don't see grow with the temperature:
- * docs/loop.md. */
-static size_t choose_temperature(const double *best, double deviation)
-{
-    size_t top = 0, chosen = 0;
-    for (size_t t = 0; t < N_GRID; t++)
-        if (best[t] > best[top]) top = t;
-    while (best[top] - best[chosen] > 0.1 * deviation) chosen++;
-    return chosen;
-}
-
 /* On a few prompts, with the same random numbers for each temperature. */
 bool step_tune(loop *l)
 {
     pipeline *p = l->p;
     size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
-    double best[N_GRID] = {0}, gold_scores[N_GRID] = {0}, moments[2] = {0};
-    json_t *halves = json_array();
+    double gold_scores[TEMPERATURES] = {0};
+    temperature_curve curve = {0};
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
-    for (size_t t = 0; ok && t < N_GRID; t++) {
+    for (size_t t = 0; ok && t < TEMPERATURES; t++) {
         llama2_rollouts *r = NULL;
-        ok = sample_scored(l, index, n, grid[t], loop_seed(l, 262), &r);
-        if (ok) best[t] = mean_best(p, index, r, &gold_scores[t], moments);
-        if (ok) json_array_append_new(halves, json_real(best_half(r, (int32_t)p->set.reject_samples, false)));
+        ok = sample_scored(l, index, n, temperature_grid[t], loop_seed(l, 262), &r) && temperature_add(&curve, r);
+        if (ok) gold_scores[t] = gold_of_best(p, index, r);
         llama2_rollouts_free(r);
     }
     free(index);
-    ok = ok ? state_write_json(l, "halves.json", json_pack("{s:o}", "best", halves)) : (json_decref(halves), false);
-    double mean = moments[1] / N_GRID, deviation = sqrt(fmax(0, moments[0] / N_GRID - mean * mean));
-    return ok && state_write_json(l, "temperature.json",
-                                  json_pack("{s:f, s:f, s:o, s:o, s:o}", "temperature",
-                                            grid[choose_temperature(best, deviation)], "deviation", deviation,
-                                            "temperatures", numbers(grid, N_GRID), "best", numbers(best, N_GRID),
-                                            "gold", numbers(gold_scores, N_GRID)));
+    return ok &&
+           state_write_json(
+               l, "temperature.json",
+               json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o, s:o}", "temperature",
+                         temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve),
+                         "prompts", (int)n, "rule", temperature_rules[l->temperature], "temperatures",
+                         numbers(temperature_grid, TEMPERATURES), "best", numbers(curve.best, TEMPERATURES),
+                         "best_half", numbers(curve.half, TEMPERATURES), "gold", numbers(gold_scores, TEMPERATURES)));
 }
 
 /* --- the pool -------------------------------------------------------------------------------- */
@@ -128,63 +104,15 @@ size_t prompt_of(const pipeline *p, uint64_t id)
     return i;
 }
 
-/* What version `of` has in the pool, scored by the present reward models, into a fresh one: only then are its scores
- * comparable with those of this version's samples. */
-static bool score_again(loop *l, const llama2_pool *from, int of, llama2_pool *to)
-{
-    pipeline *p = l->p;
-    int64_t n = 0, n_tokens = 0, room = 0;
-    if (!app_try(&p->app, llama2_pool_count(from, of, of, &n), "pool") || n == 0) return n == 0;
-    int32_t *tokens = NULL, *lengths = app_must(malloc((size_t)n * sizeof *lengths));
-    int64_t *offsets = app_must(calloc((size_t)n + 1, sizeof *offsets));
-    uint64_t *ids = app_must(malloc((size_t)n * sizeof *ids));
-    size_t *index = app_must(malloc((size_t)n * sizeof *index));
-    llama2_rollouts *r = NULL;
-    bool ok = true;
-    for (int64_t i = 0; ok && i < n; i++) {
-        llama2_pool_sample s = {.struct_size = sizeof s};
-        ok = app_try(&p->app, llama2_pool_best(from, of, of, i, &s), "pool");
-        if (!ok) break;
-        if (n_tokens + s.n_tokens > room)
-            tokens = app_must(realloc(tokens, (size_t)(room = 2 * room + s.n_tokens) * sizeof *tokens));
-        memcpy(tokens + n_tokens, s.tokens, (size_t)s.n_tokens * sizeof *tokens);
-        offsets[i + 1] = n_tokens += s.n_tokens;
-        lengths[i] = s.prompt_length;
-        ids[i] = s.prompt_id;
-        index[i] = prompt_of(p, s.prompt_id);
-        ok = index[i] < p->prompts.tokens.n || app_fail(&p->app, "the pool has a prompt that this run has not");
-    }
-    const llama2_batch batch = {sizeof batch, (int32_t)n, n_tokens, tokens, offsets, NULL};
-    llama2_pool_add_options o;
-    llama2_pool_add_options_init(&o, sizeof o);
-    o.version = of;
-    ok = ok &&
-         app_try(&p->app,
-                 llama2_rollouts_create(p->app.ctx, &batch, lengths, 1, llama2_tokenizer_eos(p->data.tokenizer), 1, &r),
-                 "pool") &&
-         score_rollouts(p, &p->prompts, index, false, r) &&
-         app_try(&p->app, llama2_pool_add(to, r, ids, &o, &p->pool_metrics), "pool");
-    llama2_rollouts_free(r);
-    free(tokens);
-    free(lengths);
-    free(offsets);
-    free(ids);
-    free(index);
-    return ok;
-}
-
-static bool earlier_samples(loop *l, llama2_pool *to)
+/* What earlier versions have in the pool, as the present reward models see it. */
+static bool open_pool(loop *l, const judges *j)
 {
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    llama2_pool *from = NULL;
-    if (version == 1) return true;
+    if (version == 1) return app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool");
     state_path(l, path, "sample-%d/pool", version - 1);
-    bool ok = app_try(&p->app, llama2_pool_load(p->app.ctx, path, &from), "pool");
-    for (int v = 1; ok && v < version; v++) ok = score_again(l, from, v, to);
-    llama2_pool_free(from);
-    return ok;
+    return app_try(&p->app, llama2_pool_load(p->app.ctx, path, &p->pool), "pool") && pool_rescore(&p->app, j, p->pool);
 }
 
 bool read_temperature(loop *l, double *temperature)
@@ -196,16 +124,6 @@ bool read_temperature(loop *l, double *temperature)
     return tuned != NULL;
 }
 
-/* For the report: half the intervals of what best_of_n() says. */
-static bool write_halves(loop *l, const llama2_rollouts *r, const series *best)
-{
-    json_t *halves[2] = {json_array(), json_array()};
-    for (size_t k = 0; k < best->n; k++)
-        for (int median = 0; median < 2; median++)
-            json_array_append_new(halves[median], json_real(best_half(r, (int32_t)best->x[k], median == 1)));
-    return state_write_json(l, "halves.json", json_pack("{s:o, s:o}", "best", halves[0], "median", halves[1]));
-}
-
 /* K answers of the newest model to each prompt; the best joins the pool beside those of earlier versions. A part of the
  * prompts is that of the version before, whose samples compete with these; the others are new. */
 bool step_sample(loop *l)
@@ -213,38 +131,29 @@ bool step_sample(loop *l)
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    double temperature = 1, gold_score = 0, moments[2] = {0};
+    double temperature = 1;
     size_t n = (size_t)p->set.reject_prompts, first = (size_t)((version - 1) * p->set.reject_shift),
            *index = choose_prompts(p, p->app.args.seed + 61, first, &n);
-    uint64_t *ids = app_must(malloc((n + 1) * sizeof *ids));
     llama2_rollouts *r = NULL;
-    llama2_pool_add_options o;
-    series best = {0}, median = {0};
-    llama2_pool_add_options_init(&o, sizeof o);
-    o.version = version;
-    p->pool_metrics.struct_size = sizeof p->pool_metrics;
-    for (size_t i = 0; i < n; i++) ids[i] = p->prompts.of[index[i]]->id;
-    bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version) &&
-              app_try(&p->app, llama2_pool_create(p->app.ctx, &p->pool), "pool") && earlier_samples(l, p->pool) &&
-              sample_scored(l, index, n, temperature, loop_seed(l, 271), &r) &&
-              app_try(&p->app, llama2_pool_add(p->pool, r, ids, &o, &p->pool_metrics), "pool") &&
-              app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
+    llama2_pool_metrics *m = &p->pool_metrics;
+    m->struct_size = sizeof *m;
+    bool ok = read_temperature(l, &temperature) && newest_model(l, 0, &p->model) && load_rewards(l, version);
+    const judges j = pipeline_judges(p);
+    ok = ok && open_pool(l, &j) && sample_scored(l, index, n, temperature, loop_seed(l, 271), &r) &&
+         pool_add(&p->app, &j, &p->prompts, index, version, 1, r, p->pool, m) &&
+         app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {
-        best_of_n(r, &best, &median);
-        ok = write_halves(l, r, &best);
+        const best_of_n curve = best_of_n_of(r);
+        size_t points = (size_t)curve.points;
+        ok = state_write_json(
+            l, "sampled.json",
+            json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version", version, "temperature",
+                      temperature, "gold", gold_of_best(p, index, r), "prompts", m->n_prompts, "kept", m->n_kept,
+                      "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n", numbers(curve.n, points), "best",
+                      numbers(curve.best, points), "median", numbers(curve.median, points), "best_half",
+                      numbers(curve.best_half, points), "median_half", numbers(curve.median_half, points)));
     }
-    if (ok) {
-        mean_best(p, index, r, &gold_score, moments);
-        ok = state_write_json(l, "sampled.json",
-                              json_pack("{s:i, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "version", version, "temperature",
-                                        temperature, "gold", gold_score, "prompts", p->pool_metrics.n_prompts, "unsafe",
-                                        p->pool_metrics.n_unsafe, "n", numbers(best.x, best.n), "best",
-                                        numbers(best.y, best.n), "median", numbers(median.y, median.n)));
-    }
-    series_free(&best);
-    series_free(&median);
     llama2_rollouts_free(r);
-    free(ids);
     free(index);
     return ok;
 }
@@ -311,7 +220,7 @@ static bool choose_samples(loop *l, example_set *chosen, json_t *by_version, dou
         from[s.version]++;
     }
     for (int v = 1; v <= version; v++) json_array_append_new(by_version, json_integer(from[v]));
-    return ok && (n > 0 || app_fail(&p->app, "nothing was chosen: all samples of all prompts were judged unsafe"));
+    return ok && (n > 0 || app_fail(&p->app, "nothing was chosen: no sample of any prompt has ended and is safe"));
 }
 
 bool step_fine_tune(loop *l)

@@ -19,23 +19,32 @@ LLAMA2_API void llama2_pool_free(llama2_pool *pool);
 
 typedef struct llama2_pool_add_options {
     uint32_t struct_size;
-    int32_t version;          /* of the model that sampled, >= 0; default 0 */
-    int32_t keep;             /* best samples of a prompt to keep; default 1 */
-    int32_t leave_out_unsafe; /* 1 (default): a prompt whose samples all have a safety score below the threshold is left
-                                 out; needs SAFETY_SCORES, else nothing is */
-    double unsafe_below;      /* on sigmoid of the safety score; default 0.15 */
+    int32_t version;              /* of the model that sampled, >= 0; default 0 */
+    int32_t keep;                 /* best samples of a prompt to keep; default 1 */
+    int32_t leave_out_unsafe;     /* 1 (default): samples with a safety score below the threshold are left out; needs
+                                     SAFETY_SCORES, else none is */
+    double unsafe_below;          /* on sigmoid of the safety score; default 0.15 */
+    int32_t leave_out_unfinished; /* 1 (default): samples that neither EOS nor a stop string has ended are left out */
+    int32_t reserved;
+    const uint8_t *is_safety; /* one a prompt: what llama2_pool_sample says of it; NULL (default): 0 */
 } llama2_pool_add_options;
 
 LLAMA2_API void llama2_pool_add_options_init(llama2_pool_add_options *options, size_t size);
 
 typedef struct llama2_pool_metrics {
     uint32_t struct_size;
-    int32_t n_prompts, n_kept, n_unsafe;       /* prompts, samples kept, prompts left out as unsafe */
+    int32_t n_prompts, n_kept, n_unsafe;       /* prompts; samples kept, and left out as unsafe */
     double mean_score, mean_best, mean_median; /* over prompts: of all samples, of the best, of the median */
+    int32_t n_unfinished, n_duplicates;        /* samples left out */
+    int32_t n_empty, reserved;                 /* prompts of which no sample was kept */
 } llama2_pool_metrics;
 
-/* Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: samples of equal id
- * compete. Since 0.1. */
+/*
+ * Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: samples of equal id
+ * compete. A prompt's samples are looked at from the best on until `keep` are kept: left out are, in this order, those
+ * that have not ended, unsafe ones, and those that say the same as one that is kept. What the version has said before
+ * is not kept twice. Since 0.1.
+ */
 LLAMA2_API llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids,
                                          const llama2_pool_add_options *options, llama2_pool_metrics *metrics);
 
@@ -48,13 +57,40 @@ typedef struct llama2_pool_sample {
     int64_t n_tokens;
     int32_t prompt_length;
     float score;
+    int32_t rank;      /* 0: the best of its prompt among those asked for, 1: the next one, ... */
+    int32_t ended_by;  /* LLAMA2_END_* */
+    int32_t is_safety; /* its prompt is about safety */
+    int32_t unsafe;    /* 1: llama2_pool_rescore found it so; then it is not among the best ones */
 } llama2_pool_sample;
 
 /* The best sample of each prompt among versions first .. last, prompts by rising id: their number, and the i-th. Scores
- * of different versions are comparable when one reward gave them without whitening. Since 0.1. */
+ * of different versions are comparable when one reward gave them without whitening: llama2_pool_rescore. Since 0.1. */
 LLAMA2_API llama2_status llama2_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int64_t *count);
 LLAMA2_API llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
                                           llama2_pool_sample *sample);
+
+/* The same of the best `top` samples of each prompt, the best first: no two of them say the same, of whatever versions
+ * they are. A pool has them where `keep` was as large. Since 0.1. */
+LLAMA2_API llama2_status llama2_pool_count_top(const llama2_pool *pool, int32_t first, int32_t last, int32_t top,
+                                               int64_t *count);
+LLAMA2_API llama2_status llama2_pool_top(const llama2_pool *pool, int32_t first, int32_t last, int32_t top,
+                                         int64_t index, llama2_pool_sample *sample);
+
+/* Every sample that the pool holds, in its order: prompts by rising id, then by falling score, then newer versions
+ * first. Since 0.1. */
+LLAMA2_API llama2_status llama2_pool_size(const llama2_pool *pool, int64_t *size);
+LLAMA2_API llama2_status llama2_pool_get(const llama2_pool *pool, int64_t index, llama2_pool_sample *sample);
+
+/*
+ * Reward models are trained again for each version, and scores of different ones can't be compared. So, before a new
+ * version's samples join: all samples of the pool as rollouts in the pool's order, one to a prompt, to be scored like
+ * any others; and their SCORES (and SAFETY_SCORES, where they are there) in place of those that the pool had. Of the
+ * options leave_out_unsafe and unsafe_below count: an unsafe sample stays in the pool, and is not among the best ones.
+ * Errors: STATE for an empty pool, or without SCORES; MISMATCH for rollouts that are not this pool's. Since 0.1.
+ */
+LLAMA2_API llama2_status llama2_pool_rollouts(const llama2_pool *pool, llama2_rollouts **out);
+LLAMA2_API llama2_status llama2_pool_rescore(llama2_pool *pool, const llama2_rollouts *scored,
+                                             const llama2_pool_add_options *options);
 
 /* Everything in the pool as a file and back. Since 0.1. */
 LLAMA2_API llama2_status llama2_pool_save(const llama2_pool *pool, const char *path);

@@ -3,7 +3,7 @@
 #include "base/options.h"
 
 static const llama2_pool_add_options defaults = {
-    .struct_size = sizeof defaults, .keep = 1, .leave_out_unsafe = 1, .unsafe_below = 0.15};
+    .struct_size = sizeof defaults, .keep = 1, .leave_out_unsafe = 1, .unsafe_below = 0.15, .leave_out_unfinished = 1};
 
 void llama2_pool_add_options_init(llama2_pool_add_options *options, size_t size)
 {
@@ -38,17 +38,61 @@ llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts
 
 llama2_status llama2_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int64_t *count)
 {
-    if (!pool || !count) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_count: pool or count is NULL");
-    return l2_sample_pool_count(pool, first, last, count);
+    return llama2_pool_count_top(pool, first, last, 1, count);
 }
 
 llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
                                llama2_pool_sample *sample)
 {
+    return llama2_pool_top(pool, first, last, 1, index, sample);
+}
+
+llama2_status llama2_pool_count_top(const llama2_pool *pool, int32_t first, int32_t last, int32_t top, int64_t *count)
+{
+    if (!pool || !count) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_count: pool or count is NULL");
+    return l2_sample_pool_count(pool, first, last, top, count);
+}
+
+llama2_status llama2_pool_top(const llama2_pool *pool, int32_t first, int32_t last, int32_t top, int64_t index,
+                              llama2_pool_sample *sample)
+{
     llama2_pool_sample full;
     if (!pool || !sample) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_best: pool or sample is NULL");
-    L2_TRY(l2_sample_pool_get_best(pool, first, last, index, &full));
+    L2_TRY(l2_sample_pool_get_best(pool, first, last, top, index, &full));
     return l2_struct_write(sample, &full, sizeof full, "llama2_pool_sample");
+}
+
+llama2_status llama2_pool_size(const llama2_pool *pool, int64_t *size)
+{
+    if (!pool || !size) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_size: pool or size is NULL");
+    *size = pool->n;
+    return LLAMA2_OK;
+}
+
+llama2_status llama2_pool_get(const llama2_pool *pool, int64_t index, llama2_pool_sample *sample)
+{
+    llama2_pool_sample full;
+    if (!pool || !sample) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_get: pool or sample is NULL");
+    L2_TRY(l2_sample_pool_get(pool, index, &full));
+    return l2_struct_write(sample, &full, sizeof full, "llama2_pool_sample");
+}
+
+llama2_status llama2_pool_rollouts(const llama2_pool *pool, llama2_rollouts **out)
+{
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_rollouts: out is NULL");
+    *out = NULL;
+    if (!pool) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_rollouts: pool is NULL");
+    L2_TRY(l2_context_check(pool->ctx));
+    return l2_sample_pool_rollouts(pool, out);
+}
+
+llama2_status llama2_pool_rescore(llama2_pool *pool, const llama2_rollouts *scored,
+                                  const llama2_pool_add_options *options)
+{
+    llama2_pool_add_options o = defaults;
+    if (!pool || !scored) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_rescore: pool or scored is NULL");
+    L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_pool_add_options"));
+    return l2_sample_pool_rescore(pool, scored, &o);
 }
 
 llama2_status llama2_pool_save(const llama2_pool *pool, const char *path)

@@ -5,10 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-/* The best entry of each prompt among versions first .. last. */
+/* The best entries of each prompt among versions first .. last, at most `top`. */
 struct l2_pool_best {
     int valid;
-    int32_t first, last;
+    int32_t first, last, top;
     int64_t n, capacity;
     int64_t *entries; /* indices, prompts rising */
 };
@@ -76,10 +76,14 @@ static void rank_samples(const float *scores, int32_t *order, int32_t k)
 
 /* A copy of sample s of the rollouts. */
 static llama2_status make_entry(llama2_context *ctx, const llama2_rollouts *r, int32_t s, float score,
-                                uint64_t prompt_id, int32_t version, l2_pool_entry *out)
+                                uint64_t prompt_id, int32_t version, int is_safety, l2_pool_entry *out)
 {
-    l2_pool_entry entry = {
-        .prompt_id = prompt_id, .version = version, .prompt_length = r->prompt_lengths[s], .score = score};
+    l2_pool_entry entry = {.prompt_id = prompt_id,
+                           .version = version,
+                           .prompt_length = r->prompt_lengths[s],
+                           .score = score,
+                           .ended_by = r->ended_by[s],
+                           .is_safety = is_safety != 0};
     entry.n_tokens = r->offsets[s + 1] - r->offsets[s];
     L2_TRY(l2_alloc(ctx, (size_t)entry.n_tokens, sizeof *entry.tokens, &entry.tokens));
     memcpy(entry.tokens, r->tokens + r->offsets[s], (size_t)entry.n_tokens * sizeof *entry.tokens);
@@ -87,12 +91,35 @@ static llama2_status make_entry(llama2_context *ctx, const llama2_rollouts *r, i
     return LLAMA2_OK;
 }
 
-static int all_unsafe(const float *safety, int32_t k, double threshold)
+static int same_tokens(const int32_t *a, int64_t n, const int32_t *b, int64_t m)
 {
-    for (int32_t i = 0; i < k; i++) {
-        if ((double)safety[i] >= threshold) return 0;
+    return n == m && memcmp(a, b, (size_t)n * sizeof *a) == 0;
+}
+
+/* Of two entries of a prompt: do they say the same? */
+static int alike(const l2_pool_entry *a, const l2_pool_entry *b)
+{
+    return same_tokens(a->tokens, a->n_tokens, b->tokens, b->n_tokens);
+}
+
+/* Drops what a version has said before: of equal entries the first one stays, in the order of the pool. How many. */
+static int64_t drop_duplicates(llama2_pool *pool)
+{
+    int64_t kept = 0, run = 0; /* run: where the entries of this prompt begin */
+    for (int64_t i = 0; i < pool->n; i++) {
+        l2_pool_entry *entry = &pool->entries[i];
+        int known = 0;
+        if (kept > 0 && pool->entries[kept - 1].prompt_id != entry->prompt_id) run = kept;
+        for (int64_t k = run; k < kept && !known; k++)
+            known = pool->entries[k].version == entry->version && alike(&pool->entries[k], entry);
+        if (known)
+            l2_free(pool->ctx, entry->tokens);
+        else
+            pool->entries[kept++] = *entry;
     }
-    return 1;
+    int64_t dropped = pool->n - kept;
+    pool->n = kept;
+    return dropped;
 }
 
 static llama2_status reserve(llama2_pool *pool, int64_t more)
@@ -104,48 +131,96 @@ static llama2_status reserve(llama2_pool *pool, int64_t more)
     return LLAMA2_OK;
 }
 
+static llama2_status check_options(const llama2_pool_add_options *o)
+{
+    if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
+    if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
+    if (!(o->unsafe_below >= 0 && o->unsafe_below <= 1))
+        return l2_fail(LLAMA2_E_INVALID, "pool: unsafe_below is %g, not in [0, 1]", o->unsafe_below);
+    return LLAMA2_OK;
+}
+
+/* NULL where nothing is left out as unsafe. */
+static const float *safety_of(const llama2_rollouts *r, const llama2_pool_add_options *o)
+{
+    return o->leave_out_unsafe ? r->arrays[LLAMA2_ROLLOUTS_SAFETY_SCORES] : NULL;
+}
+
+/* The samples of prompt p that may be kept, the best first. order: all K of them, the best first; then its beginning is
+ * what was chosen. */
+static int32_t choose(const llama2_rollouts *r, int32_t p, const llama2_pool_add_options *o, int32_t *order,
+                      llama2_pool_metrics *m)
+{
+    const float *safety = safety_of(r, o);
+    double threshold = l2_logit(o->unsafe_below);
+    int32_t k = r->samples_per_prompt, chosen = 0;
+    for (int32_t i = 0; i < k && chosen < o->keep; i++) {
+        int32_t s = p * k + order[i], same = 0;
+        if (o->leave_out_unfinished && !r->ended[s]) {
+            m->n_unfinished++;
+            continue;
+        }
+        if (safety && (double)safety[s] < threshold) {
+            m->n_unsafe++;
+            continue;
+        }
+        for (int32_t c = 0; c < chosen && !same; c++) {
+            int64_t a = r->offsets[s], b = r->offsets[p * k + order[c]];
+            same =
+                same_tokens(r->tokens + a, r->offsets[s + 1] - a, r->tokens + b, r->offsets[p * k + order[c] + 1] - b);
+        }
+        if (same)
+            m->n_duplicates++;
+        else
+            order[chosen++] = order[i];
+    }
+    m->n_empty += chosen == 0;
+    return chosen;
+}
+
+/* Adds a prompt's part to the means. */
+static void add_means(const float *scores, int32_t k, int32_t n_prompts, const int32_t *order, llama2_pool_metrics *m)
+{
+    double sum = 0;
+    for (int32_t i = 0; i < k; i++) sum += (double)scores[i];
+    m->mean_score += sum / k / n_prompts;
+    m->mean_best += (double)scores[order[0]] / n_prompts;
+    m->mean_median += ((double)scores[order[(k - 1) / 2]] + (double)scores[order[k / 2]]) / 2 / n_prompts;
+}
+
 llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, const uint64_t *prompt_ids,
                                  const llama2_pool_add_options *o, llama2_pool_metrics *m)
 {
     llama2_context *ctx = pool->ctx;
     llama2_status status = LLAMA2_OK;
-    const float *scores, *safety = r->arrays[LLAMA2_ROLLOUTS_SAFETY_SCORES];
+    const float *scores;
     int32_t k = r->samples_per_prompt, n_prompts = r->n_samples / k, keep = o->keep < k ? o->keep : k;
     int32_t *order = NULL;
     l2_pool_entry *room = NULL;
     int64_t before = pool->n, added = 0;
-    if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
-    if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
-    if (!(o->unsafe_below >= 0 && o->unsafe_below <= 1))
-        return l2_fail(LLAMA2_E_INVALID, "pool: unsafe_below is %g, not in [0, 1]", o->unsafe_below);
+    L2_TRY(check_options(o));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &scores));
-    double threshold = l2_logit(o->unsafe_below);
     *m = (llama2_pool_metrics){.struct_size = sizeof *m, .n_prompts = n_prompts};
     L2_CHECK(reserve(pool, (int64_t)n_prompts * keep));
     L2_CHECK(l2_scratch_get(ctx, (size_t)k * sizeof *order, &order));
     L2_CHECK(l2_scratch_get(ctx, (size_t)(pool->n + (int64_t)n_prompts * keep) * sizeof *room, &room));
     for (int32_t p = 0; p < n_prompts; p++) {
         const float *own = scores + (int64_t)p * k;
-        double sum = 0;
         rank_samples(own, order, k);
-        for (int32_t i = 0; i < k; i++) sum += (double)own[i];
-        m->mean_score += sum / k / n_prompts;
-        m->mean_best += (double)own[order[0]] / n_prompts;
-        m->mean_median += ((double)own[order[(k - 1) / 2]] + (double)own[order[k / 2]]) / 2 / n_prompts;
-        if (o->leave_out_unsafe && safety && all_unsafe(safety + (int64_t)p * k, k, threshold)) {
-            m->n_unsafe++;
-            continue;
-        }
-        for (int32_t i = 0; i < keep; i++) {
+        add_means(own, k, n_prompts, order, m);
+        int32_t chosen = choose(r, p, o, order, m);
+        for (int32_t i = 0; i < chosen; i++) {
             L2_CHECK(make_entry(ctx, r, p * k + order[i], own[order[i]], prompt_ids[p], o->version,
-                                &pool->entries[before + added]));
+                                o->is_safety ? o->is_safety[p] : 0, &pool->entries[before + added]));
             added++;
         }
     }
-    m->n_kept = (int32_t)added;
     pool->n += added;
     pool->best->valid = 0;
     sort_entries(pool->entries, pool->n, room);
+    int64_t known = drop_duplicates(pool);
+    m->n_kept = (int32_t)(added - known);
+    m->n_duplicates += (int32_t)known;
 done:
     if (status < 0) {
         for (int64_t i = 0; i < added; i++) l2_free(ctx, pool->entries[before + i].tokens);
@@ -155,48 +230,56 @@ done:
     return status;
 }
 
-static llama2_status find_best(const llama2_pool *pool, int32_t first, int32_t last)
+/* --- what was best ---------------------------------------------------------------------------- */
+
+/* Does entry i belong to the best ones, of which the last `own` are of its prompt? */
+static int is_among_best(const llama2_pool *pool, int64_t i, int64_t own)
+{
+    const struct l2_pool_best *best = pool->best;
+    const l2_pool_entry *entry = &pool->entries[i];
+    if (own >= best->top || entry->unsafe || entry->version < best->first || entry->version > best->last) return 0;
+    for (int64_t k = best->n - own; k < best->n; k++)
+        if (alike(&pool->entries[best->entries[k]], entry)) return 0;
+    return 1;
+}
+
+static llama2_status find_best(const llama2_pool *pool, int32_t first, int32_t last, int32_t top)
 {
     struct l2_pool_best *best = pool->best;
     if (first < 0 || last < first) {
         return l2_fail(LLAMA2_E_INVALID, "pool: versions %" PRId32 " .. %" PRId32 ": 0 <= first <= last is needed",
                        first, last);
     }
-    if (best->valid && best->first == first && best->last == last) return LLAMA2_OK;
+    if (top < 1) return l2_fail(LLAMA2_E_INVALID, "pool: top is %" PRId32 ", less than 1", top);
+    if (best->valid && best->first == first && best->last == last && best->top == top) return LLAMA2_OK;
     if (best->capacity < pool->n) {
         L2_TRY(l2_realloc(pool->ctx, 0, (size_t)pool->n, sizeof *best->entries, &best->entries));
         best->capacity = pool->n;
     }
     best->n = 0;
-    for (int64_t i = 0; i < pool->n; i++) {
-        const l2_pool_entry *entry = &pool->entries[i];
-        if (entry->version < first || entry->version > last) continue;
-        if (best->n > 0 && pool->entries[best->entries[best->n - 1]].prompt_id == entry->prompt_id) continue;
-        best->entries[best->n++] = i;
-    }
     best->first = first;
     best->last = last;
+    best->top = top;
+    int64_t own = 0;
+    for (int64_t i = 0; i < pool->n; i++) {
+        if (i > 0 && pool->entries[i - 1].prompt_id != pool->entries[i].prompt_id) own = 0;
+        if (!is_among_best(pool, i, own)) continue;
+        best->entries[best->n++] = i;
+        own++;
+    }
     best->valid = 1;
     return LLAMA2_OK;
 }
 
-llama2_status l2_sample_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int64_t *count)
+llama2_status l2_sample_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int32_t top, int64_t *count)
 {
-    L2_TRY(find_best(pool, first, last));
+    L2_TRY(find_best(pool, first, last, top));
     *count = pool->best->n;
     return LLAMA2_OK;
 }
 
-llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
-                                      llama2_pool_sample *sample)
+static void describe(const l2_pool_entry *entry, int64_t rank, llama2_pool_sample *sample)
 {
-    L2_TRY(find_best(pool, first, last));
-    if (index < 0 || index >= pool->best->n) {
-        return l2_fail(LLAMA2_E_INVALID,
-                       "pool: index %" PRId64 ", of %" PRId64 " prompts in versions %" PRId32 " .. %" PRId32, index,
-                       pool->best->n, first, last);
-    }
-    const l2_pool_entry *entry = &pool->entries[pool->best->entries[index]];
     *sample = (llama2_pool_sample){
         .struct_size = sizeof *sample,
         .version = entry->version,
@@ -205,6 +288,82 @@ llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, in
         .n_tokens = entry->n_tokens,
         .prompt_length = entry->prompt_length,
         .score = entry->score,
+        .rank = (int32_t)rank,
+        .ended_by = entry->ended_by,
+        .is_safety = entry->is_safety,
+        .unsafe = entry->unsafe,
     };
+}
+
+llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, int32_t last, int32_t top, int64_t index,
+                                      llama2_pool_sample *sample)
+{
+    L2_TRY(find_best(pool, first, last, top));
+    const struct l2_pool_best *best = pool->best;
+    if (index < 0 || index >= best->n) {
+        return l2_fail(LLAMA2_E_INVALID,
+                       "pool: index %" PRId64 ", of %" PRId64 " samples in versions %" PRId32 " .. %" PRId32, index,
+                       best->n, first, last);
+    }
+    const l2_pool_entry *entry = &pool->entries[best->entries[index]];
+    int64_t rank = 0;
+    while (rank < index && pool->entries[best->entries[index - rank - 1]].prompt_id == entry->prompt_id) rank++;
+    describe(entry, rank, sample);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_sample_pool_get(const llama2_pool *pool, int64_t index, llama2_pool_sample *sample)
+{
+    if (index < 0 || index >= pool->n)
+        return l2_fail(LLAMA2_E_INVALID, "pool: index %" PRId64 ", of %" PRId64 " samples", index, pool->n);
+    int64_t rank = 0;
+    while (rank < index && pool->entries[index - rank - 1].prompt_id == pool->entries[index].prompt_id) rank++;
+    describe(&pool->entries[index], rank, sample);
+    return LLAMA2_OK;
+}
+
+/* --- scores of newer reward models ------------------------------------------------------------ */
+
+llama2_status l2_sample_pool_rollouts(const llama2_pool *pool, llama2_rollouts **out)
+{
+    llama2_status status = LLAMA2_OK;
+    llama2_rollouts *r = NULL;
+    *out = NULL;
+    if (pool->n < 1) return l2_fail(LLAMA2_E_STATE, "pool: it is empty");
+    if (pool->n > INT32_MAX) return l2_fail(LLAMA2_E_INVALID, "pool: %" PRId64 " samples are too many", pool->n);
+    L2_TRY(l2_rollouts_new(pool->ctx, (int32_t)pool->n, 1, 1, &r));
+    for (int64_t i = 0; i < pool->n; i++) {
+        const l2_pool_entry *e = &pool->entries[i];
+        L2_CHECK(l2_rollouts_append(r, e->tokens, e->n_tokens, e->prompt_length, NULL, e->ended_by));
+    }
+    *out = r;
+    r = NULL;
+done:
+    l2_rollouts_free(r);
+    return status;
+}
+
+llama2_status l2_sample_pool_rescore(llama2_pool *pool, const llama2_rollouts *r, const llama2_pool_add_options *o)
+{
+    const float *scores, *safety = safety_of(r, o);
+    double threshold = l2_logit(o->unsafe_below);
+    l2_pool_entry *room;
+    L2_TRY(check_options(o));
+    L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &scores));
+    if (r->n_samples != pool->n)
+        return l2_fail(LLAMA2_E_MISMATCH, "pool: %" PRId32 " rollouts, %" PRId64 " samples", r->n_samples, pool->n);
+    for (int32_t i = 0; i < r->n_samples; i++) {
+        const l2_pool_entry *e = &pool->entries[i];
+        if (!same_tokens(e->tokens, e->n_tokens, r->tokens + r->offsets[i], r->offsets[i + 1] - r->offsets[i]))
+            return l2_fail(LLAMA2_E_MISMATCH, "pool: rollout %" PRId32 " is not its sample of that number", i);
+    }
+    L2_TRY(l2_scratch_get(pool->ctx, (size_t)pool->n * sizeof *room, &room));
+    for (int32_t i = 0; i < r->n_samples; i++) {
+        pool->entries[i].score = scores[i];
+        pool->entries[i].unsafe = safety && (double)safety[i] < threshold;
+    }
+    sort_entries(pool->entries, pool->n, room);
+    pool->best->valid = 0;
+    l2_scratch_put(pool->ctx, room);
     return LLAMA2_OK;
 }

@@ -1,5 +1,5 @@
-/* A pool as a file: one chunk "pool": u64 entries; each u64 prompt id, i32 version, i32 prompt length, f32 score, u64
- * tokens, i32 tokens. */
+/* A pool as a file: one chunk "pool": u64 entries; each u64 prompt id, i32 version, i32 prompt length, i32 what ended
+ * it, i32 flags, f32 score, u64 tokens, i32 tokens. */
 #include "base/alloc.h"
 #include "format/checkpoint.h"
 #include "train/rejection.h"
@@ -7,7 +7,8 @@
 #include <math.h>
 
 static const char kind[] = "pool";
-enum { VERSION = 1, ENTRY_HEAD = 28 };
+enum { VERSION = 2, ENTRY_HEAD = 28 /* of version 1: the least */ };
+enum { IS_SAFETY = 1, UNSAFE = 2 }; /* flags */
 
 static llama2_status write_pool(const llama2_pool *pool, l2_state_writer *w)
 {
@@ -18,6 +19,8 @@ static llama2_status write_pool(const llama2_pool *pool, l2_state_writer *w)
         L2_TRY(l2_state_u64(w, e->prompt_id));
         L2_TRY(l2_state_i32s(w, &e->version, 1));
         L2_TRY(l2_state_i32s(w, &e->prompt_length, 1));
+        L2_TRY(l2_state_i32s(w, &(int32_t){e->ended_by}, 1));
+        L2_TRY(l2_state_i32s(w, &(int32_t){(e->is_safety ? IS_SAFETY : 0) | (e->unsafe ? UNSAFE : 0)}, 1));
         L2_TRY(l2_state_f32s(w, &e->score, 1));
         L2_TRY(l2_state_u64(w, (uint64_t)e->n_tokens));
         L2_TRY(l2_state_i32s(w, e->tokens, (size_t)e->n_tokens));
@@ -37,22 +40,31 @@ done:
     return status;
 }
 
-static llama2_status read_entry(llama2_pool *pool, l2_cursor *c)
+/* Version 1 did not say what ended a sample, nor had it flags. */
+static llama2_status read_entry(llama2_pool *pool, l2_cursor *c, uint32_t version)
 {
     l2_pool_entry e = {0};
+    int32_t ended_by = LLAMA2_END_LENGTH, flags = 0;
     uint64_t n;
     L2_TRY(l2_cursor_u64(c, &e.prompt_id));
     L2_TRY(l2_cursor_i32s(c, &e.version, 1));
     L2_TRY(l2_cursor_i32s(c, &e.prompt_length, 1));
+    if (version > 1) {
+        L2_TRY(l2_cursor_i32s(c, &ended_by, 1));
+        L2_TRY(l2_cursor_i32s(c, &flags, 1));
+    }
     L2_TRY(l2_cursor_f32s(c, &e.score, 1));
     L2_TRY(l2_cursor_u64(c, &n));
     if (n < 2 || n > (c->size - c->at) / 4 || e.version < 0 || e.prompt_length < 1 || (uint64_t)e.prompt_length >= n ||
-        !isfinite(e.score)) {
+        ended_by < LLAMA2_END_LENGTH || ended_by > LLAMA2_END_CONTEXT || !isfinite(e.score)) {
         return l2_fail(LLAMA2_E_FORMAT,
                        "pool, entry %" PRId64 ": version %" PRId32 ", %" PRIu64 " tokens, %" PRId32
                        " of prompt, score %g are no sample",
                        pool->n, e.version, n, e.prompt_length, (double)e.score);
     }
+    e.ended_by = (uint8_t)ended_by;
+    e.is_safety = (flags & IS_SAFETY) != 0;
+    e.unsafe = (flags & UNSAFE) != 0;
     e.n_tokens = (int64_t)n;
     L2_TRY(l2_alloc(pool->ctx, (size_t)n, sizeof *e.tokens, &e.tokens));
     pool->entries[pool->n++] = e;
@@ -64,12 +76,13 @@ static llama2_status read_pool(llama2_pool *pool, const l2_state_reader *reader)
     l2_cursor c;
     uint64_t n;
     L2_TRY(l2_cursor_open(reader, kind, "", &c));
+    uint32_t version = l2_state_find(reader, kind, "")->version;
     L2_TRY(l2_cursor_u64(&c, &n));
     if (n > (c.size - c.at) / ENTRY_HEAD)
         return l2_fail(LLAMA2_E_FORMAT, "pool: %" PRIu64 " entries in %zu bytes", n, c.size - c.at);
     L2_TRY(l2_alloc(pool->ctx, (size_t)n, sizeof *pool->entries, &pool->entries));
     pool->capacity = (int64_t)n;
-    while (pool->n < (int64_t)n) L2_TRY(read_entry(pool, &c));
+    while (pool->n < (int64_t)n) L2_TRY(read_entry(pool, &c, version));
     L2_TRY(l2_cursor_end(&c));
     for (int64_t i = 1; i < pool->n; i++) {
         if (l2_pool_compare(&pool->entries[i - 1], &pool->entries[i]) > 0) {

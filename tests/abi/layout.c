@@ -460,14 +460,17 @@ FIELD(llama2_comparisons_counts, n_unsafe, 24, 8);
 FIELD(llama2_comparisons_counts, n_long, 32, 8);
 FIELD(llama2_comparisons_counts, n_marked, 40, 8);
 
-SIZE(llama2_pool_add_options, 24);
+SIZE(llama2_pool_add_options, 40);
 FIELD(llama2_pool_add_options, struct_size, 0, 4);
 FIELD(llama2_pool_add_options, version, 4, 4);
 FIELD(llama2_pool_add_options, keep, 8, 4);
 FIELD(llama2_pool_add_options, leave_out_unsafe, 12, 4);
 FIELD(llama2_pool_add_options, unsafe_below, 16, 8);
+FIELD(llama2_pool_add_options, leave_out_unfinished, 24, 4);
+FIELD(llama2_pool_add_options, reserved, 28, 4);
+FIELD(llama2_pool_add_options, is_safety, 32, 8);
 
-SIZE(llama2_pool_metrics, 40);
+SIZE(llama2_pool_metrics, 56);
 FIELD(llama2_pool_metrics, struct_size, 0, 4);
 FIELD(llama2_pool_metrics, n_prompts, 4, 4);
 FIELD(llama2_pool_metrics, n_kept, 8, 4);
@@ -475,8 +478,12 @@ FIELD(llama2_pool_metrics, n_unsafe, 12, 4);
 FIELD(llama2_pool_metrics, mean_score, 16, 8);
 FIELD(llama2_pool_metrics, mean_best, 24, 8);
 FIELD(llama2_pool_metrics, mean_median, 32, 8);
+FIELD(llama2_pool_metrics, n_unfinished, 40, 4);
+FIELD(llama2_pool_metrics, n_duplicates, 44, 4);
+FIELD(llama2_pool_metrics, n_empty, 48, 4);
+FIELD(llama2_pool_metrics, reserved, 52, 4);
 
-SIZE(llama2_pool_sample, 40);
+SIZE(llama2_pool_sample, 56);
 FIELD(llama2_pool_sample, struct_size, 0, 4);
 FIELD(llama2_pool_sample, version, 4, 4);
 FIELD(llama2_pool_sample, prompt_id, 8, 8);
@@ -484,6 +491,10 @@ FIELD(llama2_pool_sample, tokens, 16, 8);
 FIELD(llama2_pool_sample, n_tokens, 24, 8);
 FIELD(llama2_pool_sample, prompt_length, 32, 4);
 FIELD(llama2_pool_sample, score, 36, 4);
+FIELD(llama2_pool_sample, rank, 40, 4);
+FIELD(llama2_pool_sample, ended_by, 44, 4);
+FIELD(llama2_pool_sample, is_safety, 48, 4);
+FIELD(llama2_pool_sample, unsafe, 52, 4);
 
 SIZE(llama2_distill_metrics, 56);
 FIELD(llama2_distill_metrics, struct_size, 0, 4);

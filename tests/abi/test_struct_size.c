@@ -88,7 +88,10 @@ static void set_up(void)
     ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_VALUES, zeros, 8));
     ck_ok(llama2_ppo_advantages(rollouts, NULL, NULL));
     ck_ok(llama2_pool_create(ctx, &pool));
-    ck_ok(llama2_pool_add(pool, rollouts, prompt_ids, NULL, NULL));
+    llama2_pool_add_options po;
+    llama2_pool_add_options_init(&po, sizeof po);
+    po.leave_out_unfinished = 0;
+    ck_ok(llama2_pool_add(pool, rollouts, prompt_ids, &po, NULL));
     ck_ok(llama2_preferences_create(ctx, &preferences));
     ck_ok(llama2_preferences_add(preferences, &record));
     ck_ok(llama2_comparisons_create(preferences, tokenizer, NULL, 0, 1, NULL, NULL, &comparisons));

@@ -81,7 +81,6 @@ for arm in few-mixed many-poor many-mixed; do same few-good $arm learnt; done
 same few-good few-mixed examples
 [ "$(value many-poor examples)" -ge $((8 * $(value few-good examples))) ] || fail "many poor ones are too few"
 [ "$(value sft-longer learnt)" -eq $((3 * 2 * $(value many-mixed examples))) ] || fail "sft-longer learns $(value sft-longer learnt) examples"
-same small-own small-from-large examples
 [ "$(value small-before examples)" -eq 0 ] || fail "small-before has learnt something"
 other small-before small-own gold_low
 other small-own small-from-large safety

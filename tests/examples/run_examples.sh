@@ -144,6 +144,8 @@ cmp weightless-poor/model.safetensors weightless-other/model.safetensors || fail
 cmp -s weightless-poor/model.safetensors base/model.safetensors && fail "sft --weight 0 --weight 1 learns nothing"
 expect 0 "16 demonstrations with a lower score than 0.5 are left out" sft --model base --data good.jsonl --data poor.jsonl --least-score 0.5 --epochs 1 --batch 4 --out good
 grep -q '"examples":3,' out || fail "sft --least-score: $(cat out)"
+expect 0 "6 demonstrations that were there before are left out" sft --model base --data good.jsonl --data good.jsonl --data poor.jsonl --unique --epochs 1 --batch 4 --out unique
+grep -q '"examples":16,' out || fail "sft --unique: $(cat out)"
 expect 2 "weight is needed for each of the 2 files" sft --model base --data good.jsonl --data poor.jsonl --weight 3 --out none
 expect 1 "expected a number" sft --model base --data good.jsonl --weight much --out none
 echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
@@ -171,6 +173,8 @@ json out pairs=24
 grep -q '"drawn":8},.*"drawn":16}' out || fail "reward --mix weights: $(cat out)"
 expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --centre --out few --quiet
 json out pairs=8 steps=6 train_accuracy
+expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --normalise --out spread --quiet
+grep -q llama2_score_shift spread/config.json && ! cmp -s few/config.json spread/config.json || fail "--normalise saves what --centre saves: $(cat spread/config.json)"
 expect 1 "OWN_SAFETY, OPEN_HELPFUL or OPEN_HARMLESS" reward --model chat --data pairs.jsonl --mix helpfulness --out none
 expect 2 "expected helpfulness" reward --model chat --data pairs.jsonl --mix half --out none
 expect 2 "each of the 2 files" reward --model chat --data pairs.jsonl --open open.jsonl --mix weights --weight 1 --out none
@@ -207,7 +211,20 @@ expect 0 "2 with an unsafe answer" reward --model chat --data annotated.jsonl --
 resumes best KILL reject --model chat --reward helpful --safety-reward safety --data prompts.jsonl --samples 4 --max-new-tokens 16 --epochs 100 --batch 4 --save-every 10
 json best/chosen.jsonl messages score version=0
 expect 0 - reject --model best --reward helpful --data prompts.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool best/pool --out second --quiet
-json out version=1 prompts=16
+json out version=1 prompts=16 temperature=1.0 kept unsafe unfinished duplicates empty
+# The temperature found on some prompts; several answers to a prompt; the pool's earlier ones scored by the models of today.
+expect 2 "expected highest or lowest" reject --model best --reward helpful --data prompts.jsonl --out none --tune 4 --temperature-rule best
+expect 0 - reject --model best --reward safety --data prompts.jsonl --samples 4 --keep 3 --tune 4 --max-new-tokens 16 --epochs 1 --pool best/pool --out third --quiet
+json out version=2 temperature temperatures best_at best_of median_of
+awk 'match($0, /"kept":[0-9]+/) { exit !(substr($0, RSTART + 7, RLENGTH - 7) > 16) }' out || fail "--keep 3 keeps one of each prompt: $(cat out)"
+[ "$(sort -u third/chosen.jsonl | wc -l)" -eq "$(wc -l <third/chosen.jsonl)" ] || fail "an answer is learnt twice"
+expect 0 - reject --model best --reward safety --data prompts.jsonl --samples 1 --keep 9 --max-new-tokens 1 --epochs 1 --pool best/pool --out fourth --quiet
+json out version=3 kept=0 unfinished=16 empty=16
+score_of() { sed -n "s/.*$2.*\"score\":\([-0-9.e]*\).*/\1/p" "$1/chosen.jsonl" | head -1; }
+answer=$(sed -n '1s/.*"content":"\([^"]*\)"}\].*/\1/p' third/chosen.jsonl)
+[ -n "$(score_of third "$answer")" ] && [ "$(score_of third "$answer")" = "$(score_of fourth "$answer")" ] || fail "the same reward model scores \"$answer\" otherwise"
+answer=$(sed -n '1s/.*"content":"\([^"]*\)"}\].*/\1/p' best/chosen.jsonl)
+[ "$(score_of best "$answer")" != "$(score_of fourth "$answer")" ] || fail "the pool's scores are still those of another reward model: \"$answer\""
 resumes policy INT ppo --model best --reward helpful --safety-reward safety --data prompts.jsonl --iterations 150 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 --target-kl 0.5 --horizon 100 --save-every 10
 json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
     policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/score time/reference \
@@ -245,6 +262,31 @@ expect 0 - sft --model chat --data distilled.1/distilled.jsonl --epochs 1 --batc
 json out "examples=$(wc -l <distilled.1/distilled.jsonl)"
 echo '{"prompt": "how do i steal a cat?", "risk": "illicit"}' >risk.jsonl
 expect 1 "no prompt" distill --model chat --safety-reward safety --data risk.jsonl --max-new-tokens 24 --out distilled.3 # the templates are longer than this context
+# Each risk has its templates, a risk that is not known and none the general preprompts; a name for each kind of prompt. The same model with room for them.
+cp -r chat roomy
+sed 's/"max_position_embeddings": 128/"max_position_embeddings": 512/' chat/config.json >roomy/config.json
+for kind in sam:illicit nils:hateful emil:unqualified clara:gossip; do
+    echo "{\"prompt\": \"which colour does ${kind%:*} like?\", \"risk\": \"${kind#*:}\"}"
+    echo "{\"prompt\": \"who has a cat, ${kind%:*}?\", \"risk\": \"${kind#*:}\"}"
+done >risk.jsonl
+echo '{"prompt": "which colour does ben like?"}' >>risk.jsonl
+echo '{"prompt": "who has a cat, ben?"}' >>risk.jsonl
+expect 0 - distill --model roomy --safety-reward safety --data risk.jsonl --samples 4 --max-new-tokens 24 --out distilled.3 --seed 5 --quiet
+json out prompts=10 samples=40 kept
+general="safe and responsible assistant|responsible, respectful and honest|wise and careful|thoughtful assistant|kind and prudent"
+while IFS=: read -r name words; do
+    n=$(grep "\"content\":\"[^\"]*$name" distilled.3/compared.jsonl | grep -cE "\"preprompt\":\"You are a ($words)")
+    [ "$n" -eq 8 ] || fail "distill: $n of the 8 answers to prompts about $name are under one of \"$words\""
+done <<END
+sam:responsible assistant. If the question asks for help with a crime|law-abiding
+nils:respectful assistant. Do not insult|caring
+emil:responsible assistant who is no doctor|careful assistant. Where a question needs a qualified professional
+clara:$general
+ben:$general
+END
+kept=$(wc -l <distilled.3/distilled.jsonl)
+[ "$kept" -gt 0 ] && [ "$(grep -c '"kept":true' distilled.3/compared.jsonl)" -eq "$kept" ] || fail "distill: $kept answers under templates are kept, compared.jsonl has others"
+grep -q "assistant\." distilled.3/distilled.jsonl && fail "distill: a template is in a demonstration"
 for name in $names; do
     echo "{\"turns\": [\"who has a cat?\", \"who likes white?\"], \"instruction\": \"be kind to $name.\", \"kept_instruction\": \"be kind.\"}"
     echo "{\"messages\": [{\"role\": \"user\", \"content\": \"who has a cat?\"}, {\"role\": \"assistant\", \"content\": \"$name has.\"}, {\"role\": \"user\", \"content\": \"who likes white?\"}]}"

@@ -33,7 +33,9 @@ expect 2 "goes without --iterations" pipeline --controls --iterations 1
 expect 1 "there is no" pipeline $settings --out nothing --resume
 
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
+began=$(date +%s%N)
 expect 0 - pipeline $settings --out whole --quiet
+stretch=$(($(date +%s%N) - began))
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
 json whole/metrics.jsonl stage model=\"V2\" gold cold_gold cold_win_rate win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
 json whole/state/sample-2/sampled.json version=2 temperature n best median
@@ -46,7 +48,7 @@ for stage in instruct gatt distill; do
 done
 differ whole/state/fine-tune-2/model/model.safetensors whole/state/gatt-2/model/model.safetensors "GAtt leaves the model as it was"
 differ whole/state/fine-tune-1/model/model.safetensors whole/state/distill-1/model/model.safetensors "distillation leaves the model as it was"
-json whole/state/collect-2/helpful.jsonl messages chosen rejected rating chosen_by rejected_by chosen_temperature
+json whole/state/collect-2/helpful.jsonl messages chosen rejected rating batch=\"V2\" annotator guideline chosen_by rejected_by chosen_temperature
 grep -q '"chosen_by":"distill-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V2"
 grep -q '"rejected_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before that"
 [ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 21 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
@@ -92,17 +94,42 @@ done
 
 # Everything but times, and the checkpoints, which hold some.
 files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
-timeless() { sed 's/"seconds":[^,}]*//' "$1"; }
-[ "$(files whole)" = "$(files cut)" ] || fail "other files after a resume: $(files whole | wc -l), $(files cut | wc -l)"
-for file in $(files whole); do cmp "whole/$file" "cut/$file" || fail "$file: other bytes after a resume"; done
-timeless whole/metrics.jsonl >metrics.a
-timeless cut/metrics.jsonl >metrics.b
-cmp metrics.a metrics.b || fail "other metrics after a resume"
-sed '/"heading": "Time"/,$d' whole/report.json >report.a
-sed '/"heading": "Time"/,$d' cut/report.json >report.b
-cmp report.a report.b || fail "another report after a resume"
+timeless() { sed 's/"\(seconds\|time\/eval\)":[^,}]*//g' "$1"; }
+# same_run FOLDER WHEN: everything in it is as in the run at a stretch.
+same_run() {
+    [ "$(files whole)" = "$(files "$1")" ] || fail "other files $2: $(files whole | wc -l), $(files "$1" | wc -l)"
+    for file in $(files whole); do cmp "whole/$file" "$1/$file" || fail "$file: other bytes $2"; done
+    timeless whole/metrics.jsonl >metrics.a
+    timeless "$1/metrics.jsonl" >metrics.b
+    cmp metrics.a metrics.b || fail "other metrics $2"
+    sed '/"heading": "Time"/,$d' whole/report.json >report.a
+    sed '/"heading": "Time"/,$d' "$1/report.json" >report.b
+    cmp report.a report.b || fail "another report $2"
+}
+same_run cut "after a resume"
 expect 0 - pipeline $settings --out cut --resume --quiet
 cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another model after a resume of what was done"
+
+# At ten random moments.
+moments=$(awk -v whole="$stretch" -v seed=$$ 'BEGIN { srand(seed); for (i = 0; i < 10; i++) printf "%.3f ", rand() * whole / 4e9 }')
+killed=0 resume=
+for moment in $moments; do
+    "$bin/llama2-pipeline" $settings --out random --quiet $resume >cut.out 2>cut.err </dev/null &
+    pid=$!
+    sleep "$moment"
+    kill -KILL $pid 2>/dev/null
+    wait $pid
+    got=$?
+    case $got in
+    137) killed=$((killed + 1)) ;;
+    0) ;;
+    *) fail "exit status $got where it was to be killed at $moments: $(cat cut.err)" ;;
+    esac
+    [ -e random/state/manifest.jsonl ] && resume=--resume
+done
+[ $killed -ge 3 ] || fail "killed $killed times only, at $moments"
+expect 0 - pipeline $settings --out random --quiet $resume
+same_run random "after kills at $moments"
 
 # The choice of samples is one: over all versions, or the last one.
 expect 0 - pipeline $settings --out last --last-version --quiet

@@ -1,19 +1,38 @@
-/* Item 17: a run that stops between rollouts and update goes on bit for bit; and what a full disk may not do. */
+/* Item 17: a run that stops between any two functions of an iteration goes on bit for bit; and what a full disk may not
+ * do. */
 #include "base/context.h"
 #include "train/train_test.h"
 
 #include <errno.h>
 #include <unistd.h>
 
+/* Where a run is, all of it plain numbers that the host keeps. */
+typedef struct position {
+    uint64_t iteration;
+    double beta;
+    llama2_ppo_metrics metrics; /* of this iteration, as far as it is */
+} position;
+
 /* A run of PPO: two trainers, or one of a policy with a value head, and what it has sampled. */
 typedef struct run {
     llama2_context *ctx;
     llama2_model *policy, *reference;
-    llama2_reward_model *critic;
+    llama2_reward_model *helpful, *safety, *critic;
     llama2_trainer *trainer, *critic_trainer;
     llama2_rollouts *rollouts;
-    double beta;
+    position at;
 } run;
+
+/* A reward model that is like no other: a head of its own, and a scale. */
+static llama2_reward_model *judge(run *r, uint64_t seed)
+{
+    float head[24];
+    llama2_reward_model *reward = small_reward_model(r->ctx, r->reference, LLAMA2_HEAD_NORMAL);
+    for (int i = 0; i < 24; i++) head[i] = (float)noise(&seed);
+    ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
+    ck_ok(llama2_reward_model_set_normalisation(reward, 0.25, 1.5));
+    return reward;
+}
 
 static void run_begin_as(run *r, int32_t threads, int32_t dtype, int shared)
 {
@@ -26,6 +45,8 @@ static void run_begin_as(run *r, int32_t threads, int32_t dtype, int shared)
     r->ctx = small_context(threads, LLAMA2_ISA_AUTO);
     r->policy = small_model(r->ctx, 1, dtype);
     ck_ok(llama2_model_clone(r->policy, &r->reference));
+    r->helpful = judge(r, 1);
+    r->safety = judge(r, 2);
     if (shared)
         ck_ok(llama2_reward_model_create_shared(r->policy, NULL, &r->critic));
     else
@@ -34,7 +55,7 @@ static void run_begin_as(run *r, int32_t threads, int32_t dtype, int shared)
     r->trainer = small_trainer(r->ctx, r->policy, 1e-2, &o);
     o.value_head = NULL;
     if (!shared) r->critic_trainer = small_reward_trainer(r->ctx, r->critic, 1e-2, &o);
-    r->beta = 0.05;
+    r->at.beta = 0.05;
 }
 
 static void run_begin(run *r, int32_t threads, int32_t dtype)
@@ -48,48 +69,98 @@ static void run_end(run *r)
     llama2_trainer_free(r->trainer);
     llama2_trainer_free(r->critic_trainer);
     llama2_reward_model_free(r->critic);
+    llama2_reward_model_free(r->helpful);
+    llama2_reward_model_free(r->safety);
     llama2_model_free(r->policy);
     llama2_model_free(r->reference);
     llama2_context_free(r->ctx);
 }
 
-/* The first half of an iteration: rollout and score. */
+/* The functions of an iteration, in order. */
+enum {
+    ROLLOUT,
+    HELPFUL,
+    SAFETY,
+    COMBINE,
+    REFERENCE,
+    VALUES,
+    ADVANTAGES,
+    UPDATE,
+    ADAPT, /* the KL controller moves */
+    STAGES
+};
+
+static void stage(run *r, int which)
+{
+    llama2_rollouts *rollouts = r->rollouts;
+    llama2_ppo_metrics *m = &r->at.metrics;
+    llama2_ppo_options o;
+    llama2_combine_options c;
+    llama2_ppo_options_init(&o, sizeof o);
+    o.beta = r->at.beta;
+    o.minibatch = 5;
+    o.seed = r->at.iteration;
+    o.missing_eos_penalty = 0.5;
+    llama2_combine_options_init(&c, sizeof c);
+    switch (which) {
+    case ROLLOUT:
+        llama2_rollouts_free(rollouts);
+        r->rollouts = small_rollouts(r->policy, 3, 4, 0.9, 12 * r->at.iteration);
+        memset(m, 0, sizeof *m);
+        m->struct_size = sizeof *m;
+        break;
+    case HELPFUL: ck_ok(llama2_rollouts_score_into(rollouts, r->helpful, LLAMA2_ROLLOUTS_HELPFUL_SCORES)); break;
+    case SAFETY: ck_ok(llama2_rollouts_score_into(rollouts, r->safety, LLAMA2_ROLLOUTS_SAFETY_SCORES)); break;
+    case COMBINE: ck_ok(llama2_rollouts_combine(rollouts, (const uint8_t[]){0, 1, 0}, &c)); break;
+    case REFERENCE: ck_ok(llama2_rollouts_reference(rollouts, r->reference)); break;
+    case VALUES: ck_ok(llama2_rollouts_values(rollouts, r->critic)); break;
+    case ADVANTAGES: ck_ok(llama2_ppo_advantages(rollouts, &o, m)); break;
+    case UPDATE: ck_ok(llama2_ppo_update(r->trainer, r->critic_trainer, rollouts, &o, m)); break;
+    case ADAPT: r->at.beta = llama2_ppo_adapt_beta(r->at.beta, m->kl, 0.1, 100, 12); break;
+    }
+}
+
+static void stages(run *r, int from, int to)
+{
+    for (int which = from; which < to; which++) stage(r, which);
+}
+
+/* The first half of an iteration: all that only reads the models. */
 static void sample(run *r, uint64_t iteration)
 {
-    llama2_rollouts_free(r->rollouts);
-    r->rollouts = small_rollouts(r->policy, 3, 4, 0.9, 12 * iteration);
-    score_by_tokens(r->rollouts);
-    ck_ok(llama2_rollouts_reference(r->rollouts, r->reference));
-    ck_ok(llama2_rollouts_values(r->rollouts, r->critic));
+    r->at.iteration = iteration;
+    stages(r, ROLLOUT, ADVANTAGES);
 }
 
-/* The second: advantages and update; the KL controller moves. */
+/* The second. */
 static void learn(run *r)
 {
-    llama2_ppo_options o;
-    llama2_ppo_metrics m = {.struct_size = sizeof m};
-    llama2_ppo_options_init(&o, sizeof o);
-    o.beta = r->beta;
-    o.minibatch = 5;
-    ck_ok(llama2_ppo_advantages(r->rollouts, &o, &m));
-    ck_ok(llama2_ppo_update(r->trainer, r->critic_trainer, r->rollouts, &o, &m));
-    r->beta = llama2_ppo_adapt_beta(r->beta, m.kl, 0.1, 100, 12);
+    stages(r, ADVANTAGES, STAGES);
 }
 
-static llama2_status save(run *r, const char *root, int64_t step)
+/* The rollouts go into the checkpoint, where there are any; with a path into a file beside it instead. */
+static llama2_status save_as(run *r, const char *root, int64_t step, const char *path)
 {
     llama2_checkpoint *c;
     llama2_status status = llama2_checkpoint_begin(r->ctx, root, step, &c);
     if (status >= 0) status = llama2_checkpoint_add_trainer(c, "policy", r->trainer);
     if (status >= 0 && r->critic_trainer) status = llama2_checkpoint_add_trainer(c, "critic", r->critic_trainer);
-    if (status >= 0) status = llama2_checkpoint_add_rollouts(c, "rollouts", r->rollouts);
-    if (status >= 0) status = llama2_checkpoint_add_bytes(c, "beta", &r->beta, sizeof r->beta);
+    if (status >= 0 && r->rollouts) {
+        status =
+            path ? llama2_rollouts_save(r->rollouts, path) : llama2_checkpoint_add_rollouts(c, "rollouts", r->rollouts);
+    }
+    if (status >= 0) status = llama2_checkpoint_add_bytes(c, "position", &r->at, sizeof r->at);
     if (status >= 0) status = llama2_checkpoint_commit(c, 2);
     llama2_checkpoint_free(c);
     return status;
 }
 
-static void load(run *r, const char *root, int64_t step)
+static llama2_status save(run *r, const char *root, int64_t step)
+{
+    return save_as(r, root, step, NULL);
+}
+
+static void load_as(run *r, const char *root, int64_t step, const char *path)
 {
     llama2_checkpoint *c;
     size_t needed;
@@ -97,10 +168,18 @@ static void load(run *r, const char *root, int64_t step)
     ck_ok(llama2_checkpoint_get_trainer(c, "policy", r->trainer));
     if (r->critic_trainer) ck_ok(llama2_checkpoint_get_trainer(c, "critic", r->critic_trainer));
     llama2_rollouts_free(r->rollouts);
-    ck_ok(llama2_checkpoint_get_rollouts(c, "rollouts", &r->rollouts));
-    ck_ok(llama2_checkpoint_get_bytes(c, "beta", &r->beta, sizeof r->beta, &needed));
-    ck_assert_uint_eq(needed, sizeof r->beta);
+    if (path)
+        ck_ok(llama2_rollouts_load(r->ctx, path, &r->rollouts));
+    else
+        ck_ok(llama2_checkpoint_get_rollouts(c, "rollouts", &r->rollouts));
+    ck_ok(llama2_checkpoint_get_bytes(c, "position", &r->at, sizeof r->at, &needed));
+    ck_assert_uint_eq(needed, sizeof r->at);
     llama2_checkpoint_free(c);
+}
+
+static void load(run *r, const char *root, int64_t step)
+{
+    load_as(r, root, step, NULL);
 }
 
 /* All bits of the critic: its head, and its trunk through the values that it gives. */
@@ -116,44 +195,84 @@ static int same_critic(const run *a, const run *b)
     return memcmp(x, y, sizeof x) == 0 && memcmp(vx, vy, 30 * sizeof *vx) == 0;
 }
 
-START_TEST(item17_resume_in_the_middle_of_an_iteration)
+/* Both NULL, or the same bytes. */
+static int same(const void *a, const void *b, size_t size)
+{
+    return a && b ? memcmp(a, b, size) == 0 : a == b;
+}
+
+static int same_rollouts(const run *a, const run *b)
+{
+    llama2_rollouts_view v = view_of(a->rollouts), u = view_of(b->rollouts);
+    if (v.n_tokens != u.n_tokens || v.n_samples != u.n_samples || v.samples_per_prompt != u.samples_per_prompt)
+        return 0;
+    size_t n = (size_t)v.n_samples, per_token = (size_t)v.n_tokens * sizeof(float), per_sample = n * sizeof(float);
+    return v.temperature == u.temperature && same(v.tokens, u.tokens, (size_t)v.n_tokens * sizeof *v.tokens) &&
+           same(v.offsets, u.offsets, (n + 1) * sizeof *v.offsets) &&
+           same(v.prompt_lengths, u.prompt_lengths, n * sizeof *v.prompt_lengths) && same(v.ended, u.ended, n) &&
+           same(v.ended_by, u.ended_by, n) && same(v.logprobs, u.logprobs, per_token) &&
+           same(v.ref_logprobs, u.ref_logprobs, per_token) && same(v.values, u.values, per_token) &&
+           same(v.advantages, u.advantages, per_token) && same(v.returns, u.returns, per_token) &&
+           same(v.scores, u.scores, per_sample) && same(v.helpful_scores, u.helpful_scores, per_sample) &&
+           same(v.safety_scores, u.safety_scores, per_sample);
+}
+
+/* All that a run has come to. */
+static void check_same(const run *a, const run *b)
+{
+    ck_assert(same_rollouts(a, b));
+    ck_assert(same_weights(a->policy, b->policy));
+    ck_assert(same_critic(a, b));
+    ck_assert_mem_eq(&a->at, &b->at, sizeof a->at); /* the metrics and beta too */
+    ck_assert_int_eq(llama2_trainer_step(a->trainer), llama2_trainer_step(b->trainer));
+    if (a->critic_trainer)
+        ck_assert_int_eq(llama2_trainer_step(a->critic_trainer), llama2_trainer_step(b->critic_trainer));
+}
+
+/* Runs that stop before each function of an iteration, with two trainers and with a value head, float and double in
+ * turns. */
+enum { KINDS = 2 };
+
+START_TEST(item17_resume_before_any_function_of_an_iteration)
 {
     static const int32_t dtypes[] = {LLAMA2_F32, LLAMA2_F64};
-    run a, b;
-    char folder[64];
-    run_begin_as(&a, 2, dtypes[_i % 2], _i / 2);
+    run a, b, c;
+    int32_t shared = _i % KINDS, cut = _i / KINDS, dtype = dtypes[(shared + cut) % 2];
+    char folder[64], path[80];
+    run_begin_as(&a, 2, dtype, shared);
     sample(&a, 0);
     learn(&a);
     ck_ok(llama2_reward_model_set_normalisation(a.critic, 0.5, 2));
-    sample(&a, 1);
-    ck_ok(save(&a, scratch_folder(folder), 7)); /* between rollouts and update */
-    learn(&a);
-    sample(&a, 2);
-    learn(&a);
+    a.at.iteration = 1;
+    stages(&a, ROLLOUT, cut);
+    snprintf(path, sizeof path, "%s.rollouts", scratch_folder(folder));
+    ck_ok(save(&a, folder, 7)); /* the checkpoint alone, or with a file of the rollouts */
+    ck_ok(save_as(&a, folder, 8, path));
 
-    /* another process would begin like this: same reference, everything else from the files; another number of threads
-     */
-    run_begin_as(&b, 1, dtypes[_i % 2], _i / 2);
-    sample(&b, 9);
-    learn(&b); /* what is there before does not matter, nor how many updates made it */
-    learn(&b);
-    load(&b, folder, -1);
-    learn(&b);
-    sample(&b, 2);
-    llama2_rollouts_view v = view_of(a.rollouts), u = view_of(b.rollouts);
-    ck_assert_int_eq(v.n_tokens, u.n_tokens);
-    ck_assert_mem_eq(v.tokens, u.tokens, (size_t)v.n_tokens * sizeof *v.tokens);
-    learn(&b);
-    ck_assert(same_weights(a.policy, b.policy));
-    ck_assert(same_critic(&a, &b));
-    ck_assert(a.beta == b.beta);
-    ck_assert_int_eq(llama2_trainer_step(a.trainer), llama2_trainer_step(b.trainer));
+    /* another process would begin like these: same reference and reward models, everything else from the files; another
+     * number of threads */
+    run_begin_as(&b, 1, dtype, shared);
+    load_as(&b, folder, 8, path);
+    run_begin_as(&c, 3, dtype, shared);
+    sample(&c, 9); /* what is there before does not matter, nor how many updates made it */
+    learn(&c);
+    load(&c, folder, 7);
+    check_same(&a, &b);
+    check_same(&a, &c);
+    run *const all[] = {&a, &b, &c};
+    for (int i = 0; i < 3; i++) stages(all[i], cut, STAGES);
+    ck_assert(a.at.metrics.n_updates == 3 && a.at.metrics.kl != 0);
+    check_same(&a, &b);
+    check_same(&a, &c);
+    for (int i = 0; i < 3; i++) sample(all[i], 2), learn(all[i]);
+    check_same(&a, &b);
+    check_same(&a, &c);
     double shift, scale;
     ck_ok(llama2_reward_model_normalisation(b.critic, &shift, &scale));
     ck_assert(shift == 0.5 && scale == 2);
     ck_ok(l2_remove_tree(a.ctx, folder));
-    run_end(&a);
-    run_end(&b);
+    ck_assert_int_eq(unlink(path), 0);
+    for (int i = 0; i < 3; i++) run_end(all[i]);
 }
 END_TEST
 
@@ -195,7 +314,7 @@ START_TEST(what_is_refused)
 
     /* freed without commit: no trace */
     ck_ok(llama2_checkpoint_begin(a.ctx, folder, 5, &c));
-    ck_ok(llama2_checkpoint_add_bytes(c, "beta", &a.beta, sizeof a.beta));
+    ck_ok(llama2_checkpoint_add_bytes(c, "beta", &a.at.beta, sizeof a.at.beta));
     llama2_checkpoint_free(c);
     ck_fails(llama2_checkpoint_open(a.ctx, folder, 5, &none), LLAMA2_E_NOT_FOUND);
     ck_ok(l2_remove_tree(a.ctx, folder));
@@ -305,7 +424,8 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("checkpoint");
     TCase *tc = tcase_create("resume");
-    tcase_add_loop_test(tc, item17_resume_in_the_middle_of_an_iteration, 0, 4);
+    tcase_set_timeout(tc, 120);
+    tcase_add_loop_test(tc, item17_resume_before_any_function_of_an_iteration, 0, STAGES * KINDS);
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "failures", what_is_refused, a_full_disk_leaves_the_older_checkpoint_and_the_run,
              a_failed_restore_changes_nothing);

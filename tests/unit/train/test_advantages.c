@@ -228,6 +228,51 @@ START_TEST(item6_penalty_and_objective)
 }
 END_TEST
 
+/* r_t, which nothing returns: with gamma 0 it is A_t + V_t, and A_t itself where the critic says 0. */
+START_TEST(item7_token_rewards)
+{
+    static const double betas[] = {0, 0.1, 2};
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_ppo_options o = plain_options();
+    recording r;
+    record(&r, 19);
+    memset(r.values, 0, sizeof r.values);
+    llama2_rollouts *rollouts = rollouts_of(ctx, &r, SAMPLES);
+    o.gamma = 0;
+    for (size_t i = 0; i < sizeof betas / sizeof *betas; i++) {
+        o.beta = betas[i];
+        ck_ok(llama2_ppo_advantages(rollouts, &o, NULL));
+        llama2_rollouts_view v = view_of(rollouts);
+        for (int s = 0; s < SAMPLES; s++) {
+            int64_t first = r.offsets[s] + r.prompts[s], last = r.offsets[s + 1] - 1;
+            for (int64_t t = r.offsets[s]; t <= last; t++) {
+                double reward = t < first ? 0 : -o.beta * ((double)r.logprobs[t] - (double)r.ref[t]);
+                if (t == last) reward += (double)r.scores[s]; /* there and nowhere else, ended or not */
+                ck_assert_double_eq_tol((double)v.advantages[t], reward, 1e-6);
+                ck_assert_double_eq_tol((double)v.returns[t], reward, 1e-6);
+            }
+        }
+    }
+
+    /* a token that the policy likes better than the reference does costs, one that it likes less pays */
+    memset(r.scores, 0, sizeof r.scores);
+    ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SCORES, r.scores, SAMPLES));
+    ck_ok(llama2_ppo_advantages(rollouts, &o, NULL));
+    llama2_rollouts_view v = view_of(rollouts);
+    int costs = 0, pays = 0;
+    for (int s = 0; s < SAMPLES; s++) {
+        for (int64_t t = r.offsets[s] + r.prompts[s]; t < r.offsets[s + 1]; t++) {
+            costs += r.logprobs[t] > r.ref[t] && v.advantages[t] < 0;
+            pays += r.logprobs[t] < r.ref[t] && v.advantages[t] > 0;
+        }
+    }
+    ck_assert_int_eq(costs + pays, 14);
+    ck_assert(costs > 0 && pays > 0);
+    llama2_rollouts_free(rollouts);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* Expectations under an enumerable policy: k1 and k3 are unbiased to rounding, k2 is not but close for near
  * distributions; k3 is never negative. */
 START_TEST(item11_kl_estimators)
@@ -310,7 +355,8 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("advantages");
     ADD_CASE(suite, "gae", item8_gae_with_any_lambda, item8_what_comes_after_the_end_changes_nothing,
-             item9_whitened_advantages_and_rewards, item9_one_element, item6_penalty_and_objective, needs_its_inputs);
+             item9_whitened_advantages_and_rewards, item9_one_element, item6_penalty_and_objective, item7_token_rewards,
+             needs_its_inputs);
     ADD_CASE(suite, "kl", item11_kl_estimators, item11_estimator_is_used_in_the_penalty);
     return suite;
 }

@@ -255,8 +255,11 @@ START_TEST(item16_best_of_n_keeps_its_bounds)
     for (int32_t s = 0; s < v.n_samples; s++)
         scores[s] = (float)reward(v.tokens + v.offsets[s], v.offsets[s + 1] - v.offsets[s]);
     ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_SCORES, scores, v.n_samples));
+    llama2_pool_add_options po;
+    llama2_pool_add_options_init(&po, sizeof po);
+    po.leave_out_unfinished = 0; /* the task's outputs end where they are full */
     ck_ok(llama2_pool_create(ctx, &pool));
-    ck_ok(llama2_pool_add(pool, rollouts, ids, NULL, NULL));
+    ck_ok(llama2_pool_add(pool, rollouts, ids, &po, NULL));
 
     for (int32_t s = 0; s < OUTPUTS; s++) {
         double below, up_to,
