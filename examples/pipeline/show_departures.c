@@ -157,8 +157,9 @@ static void add_comparisons(departures *d, const loop *l)
                 "a version that learnt from few answers knows less: from V5's trunk fewer clear pairs were told right",
                 p->set.reward_epochs, "few pairs: the facts that tell clear pairs apart are learnt in the second one");
     departs(d, "reward models: zero of the scores", "not stated",
-            "one model's score stands in for the other's in the combination; the ranking loss fixes no zero",
-            "helpfulness: mean 0 over training answers; safety: its labels");
+            "one model's score stands in for the other's in the combination; the ranking loss fixes no zero", "%s",
+            l->shuffled ? "mean 0 over training answers, both"
+                        : "helpfulness: mean 0 over training answers; safety: its labels");
 }
 
 static void add_sampling(departures *d, const loop *l, const char *rule)
@@ -217,8 +218,10 @@ void show_loop_departures(const loop *l, const char *rule, report *r)
     add_comparisons(&d, l);
     add_sampling(&d, l, rule);
     add_steps_between(&d, l);
-    add_ppo(&d, p, p->set.ppo_iterations, "the best on held-out prompts is kept, of every tenth iteration",
-            "as in the paper, but that it runs to its end");
+    char stop[HERE];
+    snprintf(stop, sizeof stop, "by %lld held-out prompts each %lld iterations; the best is kept",
+             (long long)p->set.ppo_held_out, (long long)p->set.ppo_every);
+    add_ppo(&d, p, p->set.ppo_iterations, stop, "the paper does not say how; it ends after some without a better one");
     departs(&d, "win rates are against", "ChatGPT", "there is no other model in this world", "SFT-v1");
     departs(&d, "who judges win rates", "annotators, GPT-4, and the own reward models",
             "it knows the right answers; nothing is trained or chosen by it",
