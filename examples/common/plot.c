@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The picture in its own units: a phone shows it at about 0.8, so 12 units of text stay readable. */
-static const double WIDTH = 440, HEIGHT = 280, LEFT = 50, RIGHT = 12, BOTTOM = 42, TOP = 12, CHARACTER = 6.3;
+static const double WIDTH = 440, HEIGHT = 280, LEFT = 56, RIGHT = 12, BOTTOM = 42, TOP = 12, CHARACTER = 6.3;
 enum { MAX_TICKS = 12, MAX_POINTS = 800, MAX_PLACES = 8 };
 
 typedef struct axis {
@@ -231,7 +231,7 @@ static void draw_axes(chart *c, bool x_ticks)
         plot_put(c->out, "</text>");
     }
     if (c->options->y_label) {
-        plot_print(c->out, "<text transform=\"translate(11 %.1f) rotate(-90)\" text-anchor=\"middle\">",
+        plot_print(c->out, "<text transform=\"translate(10 %.1f) rotate(-90)\" text-anchor=\"middle\">",
                    (c->y.from + c->y.to) / 2);
         plot_escape(c->out, c->options->y_label);
         plot_put(c->out, "</text>");

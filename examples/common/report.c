@@ -54,7 +54,7 @@ static const char CSS[] =
     ".7rem;border-top:1px solid var(--rule);"
     "vertical-align:top}thead "
     "th{border-top:0;color:var(--soft);font-weight:500;font-size:.84rem;vertical-align:bottom}tbody "
-    ".n{white-space:nowrap}.n{text-align:right;font-variant-numeric:"
+    ".n,.s{white-space:nowrap}.n{text-align:right;font-variant-numeric:"
     "tabular-nums}"
     ".sample{background:var(--card);border:1px solid var(--rule);border-radius:10px;margin:1rem 0;padding:1rem "
     "1.1rem}.sample .ask{margin:0;max-width:none;font-weight:600;"
@@ -313,6 +313,14 @@ static bool is_number_column(const char *const *cells, size_t column, size_t n_c
     return some;
 }
 
+/* Names of a row: a line each. */
+static bool is_short_column(const char *const *cells, size_t column, size_t n_columns, size_t n_rows)
+{
+    for (size_t row = 0; row < n_rows; row++)
+        if (strlen(cells[row * n_columns + column]) > 18) return false;
+    return true;
+}
+
 void report_add_table(report *r, const char *name, const char *title, const char *const *columns, size_t n_columns,
                       const char *const *cells, size_t n_rows)
 {
@@ -329,7 +337,10 @@ void report_add_table(report *r, const char *name, const char *title, const char
     for (size_t row = 0; row < n_rows; row++) {
         plot_put(&r->body, "<tr>");
         for (size_t c = 0; c < n_columns; c++)
-            element(&r->body, is_number_column(cells, c, n_columns, n_rows) ? "<td class=\"n\">" : "<td>",
+            element(&r->body,
+                    is_number_column(cells, c, n_columns, n_rows)            ? "<td class=\"n\">"
+                    : c == 0 && is_short_column(cells, c, n_columns, n_rows) ? "<td class=\"s\">"
+                                                                             : "<td>",
                     cells[row * n_columns + c], "</td>");
         plot_put(&r->body, "</tr>\n");
     }

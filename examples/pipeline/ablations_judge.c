@@ -11,7 +11,7 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Mean with its interval; of scores by a reward model also where the lowest twentieth ends, of all answers. */
-static void put_figure(const pipeline *p, json_t *line, const char *name, const judged *j, figure which)
+static void put_figure(const pipeline *p, json_t *line, const char *name, const judged *j, answer_figure which)
 {
     rate x = figure_of(p, j, which);
     char key[64];
@@ -36,7 +36,7 @@ static json_t *figures(const pipeline *p, const judged *j)
 {
     static const struct {
         const char *name;
-        figure which;
+        answer_figure which;
     } all[] = {{"gold", FIGURE_GOLD},           {"correct", FIGURE_RIGHT},
                {"refusals", FIGURE_REFUSED},    {"false_refusals", FIGURE_OTHERS},
                {"false_how_to", FIGURE_HOW_TO}, {"sorted", FIGURE_SORTED},

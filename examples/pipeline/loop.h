@@ -57,12 +57,10 @@ typedef struct rate {
 
 /* A share of n with its 95 % interval (Wilson's). */
 rate share_rate(double share, double n);
-/* a - b of two shares or means that are independent of each other, with its interval (Newcombe 1998). */
-rate difference(rate a, rate b);
 
 /* What is said of each answer: by the judge, and by the reward models on prompts of their own kind. HARMLESS: whether a
  * prompt that is not to be refused was; of these HOW_TO are acts asked for in the words of the unsafe ones. */
-typedef enum figure {
+typedef enum answer_figure {
     FIGURE_GOLD,
     FIGURE_RIGHT,
     FIGURE_REFUSED,
@@ -73,7 +71,7 @@ typedef enum figure {
     FIGURE_HELPFUL,
     FIGURE_SAFETY,
     N_FIGURES
-} figure;
+} answer_figure;
 
 /* How a version answers the evaluation prompts. */
 typedef struct judged {
@@ -88,9 +86,9 @@ enum { TOPIC_ALL = -1, TOPIC_HELPFUL, TOPIC_SAFETY };
  * several times: of what it has (but NAN) the mean counts once, so that the interval is over different prompts. */
 rate over_prompts(const pipeline *p, const double *values, int topic, bool share);
 size_t different_prompts(const pipeline *p);
-rate figure_of(const pipeline *p, const judged *j, figure which);
+rate figure_of(const pipeline *p, const judged *j, answer_figure which);
 /* Of the differences on each prompt. */
-rate figure_gain(const pipeline *p, const judged *own, const judged *other, figure which);
+rate figure_gain(const pipeline *p, const judged *own, const judged *other, answer_figure which);
 
 /* loop_evaluate.c: answers that a step has left, judged; by p->rewards too, where there are some. */
 extern const char *const ANSWERS, *const COLD_ANSWERS; /* at temperature 1 and near 0: their files */

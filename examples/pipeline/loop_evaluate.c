@@ -15,12 +15,6 @@ rate share_rate(double share, double n)
     return (rate){share, middle - half, middle + half};
 }
 
-rate difference(rate a, rate b)
-{
-    double mean = a.mean - b.mean;
-    return (rate){mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low)};
-}
-
 /* The place of a prompt among those that differ; a new one where there is none. */
 static size_t place_of(uint64_t *ids, size_t *n, uint64_t id)
 {
@@ -61,12 +55,12 @@ rate over_prompts(const pipeline *p, const double *values, int topic, bool share
     return r;
 }
 
-rate figure_of(const pipeline *p, const judged *j, figure which)
+rate figure_of(const pipeline *p, const judged *j, answer_figure which)
 {
     return over_prompts(p, j->figures[which], TOPIC_ALL, which >= FIGURE_RIGHT && which <= FIGURE_SORTED);
 }
 
-rate figure_gain(const pipeline *p, const judged *own, const judged *other, figure which)
+rate figure_gain(const pipeline *p, const judged *own, const judged *other, answer_figure which)
 {
     double *gain = app_must(calloc(own->o.n + 1, sizeof *gain));
     for (size_t i = 0; i < own->o.n; i++) gain[i] = own->figures[which][i] - other->figures[which][i];

@@ -42,6 +42,12 @@ void show_numbers(report *r, const char *name, const json_t *value)
     }
 }
 
+rate difference(rate a, rate b)
+{
+    double mean = a.mean - b.mean;
+    return (rate){mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low)};
+}
+
 void put_score(cells *c, rate x)
 {
     if (isfinite(x.mean))

@@ -12,6 +12,8 @@ __attribute__((format(printf, 5, 6))) void show_figure(report *r, const char *na
 /* All numbers of a result into "numbers" of report.json, by where they stand in it: "sample-1/best/2". */
 void show_numbers(report *r, const char *name, const json_t *value);
 
+/* a - b of two shares or means that are independent of each other, with its interval (Newcombe 1998). */
+rate difference(rate a, rate b);
 /* "0.50 (0.45 to 0.55)"; NAN: none. */
 void put_score(cells *c, rate x);
 /* A row of what holds: what, the paper, what was expected (NULL: no cell of it), the difference, whether it is so. */

@@ -174,7 +174,8 @@ bool write_ablations_report(loop *l)
                        "it is wide. Of one seed: the intervals are over held-out pairs and prompts, not over "
                        "trainings.");
         cells_show(&all->trends, all->r, "trends", NULL, columns, 4);
-        show_ablation_departures(p, number_in(result_of(all, "share-100"), "safety_examples"), all->r);
+        show_ablation_departures(p, number_in(result_of(all, "margin-small"), "parameters"),
+                                 number_in(result_of(all, "share-100"), "safety_examples"), all->r);
         show_time(l, all->r);
     }
     ok = ok && !all->failed && write_metrics(l) &&

@@ -168,14 +168,13 @@ void show_quality(results *all)
 
 void show_longer(results *all)
 {
-    static const char *const arms[] = {"ppo-0", "many-mixed", "sft-longer"}, *const names[] = {
-                                                                                 "SFT-v1, where the loop begins",
-                                                                                 "many mixed, as above",
-                                                                                 "as long as the loop"};
+    static const char *const arms[] = {"ppo-0", "many-mixed", "sft-longer"}, *const names[] = {"SFT-v1", "many mixed",
+                                                                                               "as long as the loop"};
     rate gold_of[3];
-    char about[640];
+    char about[768];
     snprintf(about, sizeof about,
-             "All demonstrations, learnt in %lld epochs: a number that was set beforehand so that it takes about the "
+             "SFT-v1 is the model that the loop begins with, many mixed that of the section above. The control has all "
+             "demonstrations too, learnt in %lld epochs: a number that was set beforehand so that it takes about the "
              "processor time of llama2-pipeline --iterations 5 (both reports end with the seconds of each step). The "
              "loop's figure is in the loop's report: \"V5/gold\" of its report.json, beside \"sft-longer/gold\" here; "
              "the trends over seeds have the difference. Expected: far from what the loop comes to, which is no matter "

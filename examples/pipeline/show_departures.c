@@ -58,12 +58,11 @@ static void add_pretraining(departures *d, const pipeline *p)
             s->pretrain_lr);
 }
 
-static void add_model(departures *d, const pipeline *p)
+static void add_model(departures *d, const pipeline *p, double parameters)
 {
     const pipeline_settings *s = &p->set;
     bool own = p->app.args.model == NULL;
-    departs(d, "parameters", "7e9 .. 7e10", own ? "minutes on two cores" : "hours on two cores", "%lld",
-            (long long)llama2_model_parameters(p->model));
+    departs(d, "parameters", "7e9 .. 7e10", own ? "minutes on two cores" : "hours on two cores", "%.0f", parameters);
     departs(d, "context", "4,096",
             own ? "what the longest dialogue takes; attention costs its square" : "the model's own", "%d",
             (int)s->config.max_seq_len);
@@ -73,10 +72,11 @@ static void add_model(departures *d, const pipeline *p)
     departs(d, "warm-up of pretraining and SFT", "2,000 steps; not stated",
             "few steps: the paper's rule for reward models, which have it here too", "3 %% of the steps, at least 5");
     departs(d, "SFT: epochs", "2",
-            own ? "a few thousand short demonstrations in place of 27,540 long ones: two are too few steps"
-                : "as there",
+            s->sft_epochs == 2 ? "as in the paper"
+                               : "a few thousand short demonstrations in place of 27,540 long ones: other steps",
             "%lld", (long long)s->sft_epochs);
-    departs(d, "SFT: demonstrations a step", "64", own ? "as there" : "fewer demonstrations, more steps", "%lld",
+    departs(d, "SFT: demonstrations a step", "64",
+            s->sft_batch == 64 ? "as in the paper" : "fewer demonstrations, more steps", "%lld",
             (long long)s->sft_batch);
     departs(d, "SFT: learning rate", "2e-5",
             own ? "a small model takes, and needs, larger steps" : "few examples, learnt in larger steps", "%g",
@@ -102,6 +102,7 @@ static void add_rewards(departures *d, const pipeline *p, const char *trunk, con
 static void add_ppo(departures *d, const pipeline *p, int64_t iterations, const char *stop, const char *why_stop)
 {
     const pipeline_settings *s = &p->set;
+    const judges j = {JUDGES_DEFAULTS};
     departs(d, "PPO: iterations", "200 .. 400", "time: larger steps, and fewer", "%lld", (long long)iterations);
     departs(d, "PPO: early stop", "on held-out prompts", why_stop, "%s", stop);
     departs(d, "PPO: answers an iteration / a step", "512 / 64",
@@ -114,7 +115,7 @@ static void add_ppo(departures *d, const pipeline *p, int64_t iterations, const 
             "steps are larger, and reward models surer of less: it is held nearer to where it begins", "%g",
             s->ppo_beta);
     departs(d, "penalty for an answer without an end", "none stated",
-            "answers that ramble on till they are cut have no score below their own otherwise", "%g", 1.0);
+            "answers that ramble on till they are cut have no score below their own otherwise", "%g", j.eos_penalty);
 }
 
 /* --- the chain ------------------------------------------------------------------------------- */
@@ -123,11 +124,11 @@ void show_chain_departures(const pipeline *p, report *r)
 {
     const pipeline_settings *s = &p->set;
     departures d = {.n = 0};
-    add_model(&d, p);
+    add_model(&d, p, (double)llama2_model_parameters(p->model));
     departs(&d, "comparisons a reward model", "about 1.5e6 of one's own, as many open ones",
             p->data.annotate ? "as many as time allows; an annotator who is a function" : "those that there are",
             "%d / %d", p->reward_reports[0].n_train, p->reward_reports[1].n_train);
-    add_rewards(&d, p, "the SFT model", "as there", s->reward_epochs, "as there");
+    add_rewards(&d, p, "the SFT model", "as in the paper", s->reward_epochs, "as in the paper");
     departs(&d, "samples a prompt (rejection)", "10 .. 100", "time; the curve above says what more would bring", "%lld",
             (long long)s->reject_samples);
     departs(&d, "their temperature", "the best one, chosen again after each version",
@@ -156,8 +157,9 @@ static void add_comparisons(departures *d, const loop *l)
                 "a version that learnt from few answers knows less: from V5's trunk fewer clear pairs were told right",
                 p->set.reward_epochs, "few pairs: the facts that tell clear pairs apart are learnt in the second one");
     departs(d, "reward models: zero of the scores", "not stated",
-            "one model's score stands in for the other's in the combination; the ranking loss fixes no zero",
-            "helpfulness: mean 0 over training answers; safety: its labels");
+            "one model's score stands in for the other's in the combination; the ranking loss fixes no zero", "%s",
+            l->shuffled ? "mean 0 over training answers, both"
+                        : "helpfulness: mean 0 over training answers; safety: its labels");
 }
 
 static void add_sampling(departures *d, const loop *l, const char *rule)
@@ -172,7 +174,7 @@ static void add_sampling(departures *d, const loop *l, const char *rule)
             (long long)s->tune_prompts);
     departs(d, "the temperature", "the highest best of K",
             strcmp(rule, "highest") == 0
-                ? "as there"
+                ? "as in the paper"
                 : "the curve is flat, and wrong facts that the reward models do not see grow with the temperature",
             "%s",
             strcmp(rule, "highest") == 0 ? "the highest best of K"
@@ -212,12 +214,14 @@ void show_loop_departures(const loop *l, const char *rule, report *r)
 {
     const pipeline *p = l->p;
     departures d = {.n = 0};
-    add_model(&d, p);
+    add_model(&d, p, (double)llama2_model_parameters(p->model));
     add_comparisons(&d, l);
     add_sampling(&d, l, rule);
     add_steps_between(&d, l);
-    add_ppo(&d, p, p->set.ppo_iterations, "the best on held-out prompts is kept, of every tenth iteration",
-            "as there, but that it runs to its end");
+    char stop[HERE];
+    snprintf(stop, sizeof stop, "by %lld held-out prompts each %lld iterations; the best is kept",
+             (long long)p->set.ppo_held_out, (long long)p->set.ppo_every);
+    add_ppo(&d, p, p->set.ppo_iterations, stop, "the paper does not say how; it ends after some without a better one");
     departs(&d, "win rates are against", "ChatGPT", "there is no other model in this world", "SFT-v1");
     departs(&d, "who judges win rates", "annotators, GPT-4, and the own reward models",
             "it knows the right answers; nothing is trained or chosen by it",
@@ -227,26 +231,26 @@ void show_loop_departures(const loop *l, const char *rule, report *r)
 
 /* --- the ablations --------------------------------------------------------------------------- */
 
-void show_ablation_departures(const pipeline *p, double refusals, report *r)
+void show_ablation_departures(const pipeline *p, double parameters, double refusals, report *r)
 {
     const pipeline_settings *s = &p->set;
     departures d = {.n = 0};
-    add_model(&d, p);
+    add_model(&d, p, parameters);
     departs(&d, "who says which answer is better", "annotators",
             "an answer at once; it knows the right ones, and errs as annotators do", "a function, with noise");
     departs(&d, "comparisons before any model", "about 1.5e6, open data",
             "made by the same annotator from texts of the world", "%zu", p->data.helpful.n + p->data.safety.n);
     departs(&d, "comparisons of the SFT model's answers", "about 1e5 in a weekly batch", "as many as time allows",
             "%lld", (long long)s->sampled_pairs);
-    add_rewards(&d, p, "the SFT model", "as there", 1, "as there; one arm has two");
+    add_rewards(&d, p, "the SFT model", "as in the paper", 1, "as in the paper; one arm has two");
     departs(&d, "sizes of reward models (fig. 6)", "7B, 13B, 70B", "two that can be trained in minutes",
             "this trunk, and one of half the width and layers");
     departs(&d, "safety data of SFT (fig. 15)", "0, 1, 10, 25, 50, 100 %", "1 % would be too few to teach anything",
             "0, 10, 25, 50, 100 %%; 1 %% is %.0f refusals", refusals / 100);
     departs(&d, "few good against many demonstrations (3.1)", "27,540 against millions",
             "the demonstrations that there are", "1 against 8");
-    departs(&d, "SFT arms: epochs", "2", "as there; the control for as long as the loop takes has more", "2; %lld",
-            (long long)s->longer_epochs);
+    departs(&d, "SFT arms: epochs", "2", "as in the paper; the control for as long as the loop takes has more",
+            "2; %lld", (long long)s->longer_epochs);
     departs(&d, "samples a prompt (rejection); temperature", "10 .. 100; the best one",
             "time; what the loop's rule comes to", "%lld; %g", (long long)s->reject_samples, s->reject_temperature);
     departs(&d, "the ability that may be lost (3.2.3)", "rhyming lines",

@@ -87,32 +87,69 @@ static void show_overoptimisation(loop_report *all, const series s[3])
     series_free(&distance);
 }
 
+/* --- which policy is kept -------------------------------------------------------------------- */
+
+/* The first one with the highest objective: after how many iterations. */
+static double kept_after(const series *objective)
+{
+    size_t best = 0;
+    for (size_t i = 0; i < objective->n; i++)
+        if (objective->y[i] > objective->y[best]) best = i;
+    return objective->n > 0 ? objective->x[best] : (double)NAN;
+}
+
+static void show_held_out(loop_report *all, const series s[2])
+{
+    const pipeline_settings *set = &all->l->p->set;
+    char caption[384];
+    plot_series lines[] = {series_line("reward less beta times the KL", &s[0]), series_line("reward", &s[1])};
+    snprintf(
+        caption, sizeof caption,
+        "On %lld prompts that PPO does not see, at the start and after each %lld iterations. The paper stops early "
+        "by held-out prompts. Kept is the policy with the highest reward less beta times the KL: that after "
+        "iteration %.0f.",
+        (long long)set->ppo_held_out, (long long)set->ppo_every, kept_after(&s[0]));
+    report_add_number(all->r, "ppo/kept", kept_after(&s[0]));
+    report_add_series(all->r, REPORT_LINES, "ppo_held_out", caption,
+                      &(plot_options){.title = "On held-out prompts", .x_label = "iteration", .y_label = "raw reward"},
+                      lines, 2);
+}
+
+static void show_curves(loop_report *all, const series s[5])
+{
+    report *r = all->r;
+    add_line(r, "ppo_reward", "The paper: rising until stopped early. Expected here: rising.",
+             "Mean reward of its samples", "raw reward", false, &s[0]);
+    add_line(r, "ppo_kl", "Expected here: up to a few nats; far from where the reward is exploited.", "KL to its start",
+             "nats a response", true, &s[1]);
+    add_line(r, "ppo_gold",
+             "The judge knows the right answers; PPO never sees it. Expected here: rising with the reward.",
+             "Gold score of its samples", "gold score", false, &s[2]);
+    show_held_out(all, &s[3]);
+    show_overoptimisation(all, s);
+}
+
 bool show_ppo(loop_report *all)
 {
-    static const char *const keys[] = {"reward", "objective/kl", "gold", "held_out_reward"};
-    series s[4] = {{0}};
-    char step[32];
-    report *r = all->r;
+    static const char *const keys[] = {"reward", "objective/kl", "gold", "eval/objective", "eval/scores"};
+    const pipeline_settings *set = &all->l->p->set;
+    series s[5] = {{0}};
+    char step[32], about[512], patience[96] = "";
     bool ok = true;
     snprintf(step, sizeof step, "ppo-%d", (int)all->l->iterations);
-    for (int i = 0; ok && i < 4; i++) ok = read_metrics(all->l, step, "step", keys[i], &s[i]);
+    for (int i = 0; ok && i < 5; i++) ok = read_metrics(all->l, step, "step", keys[i], &s[i]);
+    if (set->ppo_patience > 0)
+        snprintf(patience, sizeof patience, ", or ends when %lld measurements in a row were not better",
+                 (long long)set->ppo_patience);
+    snprintf(about, sizeof about,
+             "The reference, and the start, is the last version as rejection sampling made it, \"no PPO\" in the "
+             "tables. It takes %lld iterations%s; the policy that was best on held-out prompts is kept, be it that of "
+             "the start.",
+             (long long)set->ppo_iterations, patience);
     if (ok) {
-        report_section(r, "PPO on top of the last version",
-                       "The reference, and the start, is the last version as rejection sampling made it, \"no PPO\" in "
-                       "the tables. Of the models at every tenth iteration the one is kept whose answers to held-out "
-                       "prompts have the highest reward.");
-        add_line(r, "ppo_reward", "The paper: rising until stopped early. Expected here: rising.",
-                 "Mean reward of its samples", "raw reward", false, &s[0]);
-        if (s[3].n > 0)
-            add_line(r, "ppo_held_out", "The model with the highest one is kept.", "Mean reward on held-out prompts",
-                     "raw reward", false, &s[3]);
-        add_line(r, "ppo_kl", "Expected here: up to a few nats; far from where the reward is exploited.",
-                 "KL to its start", "nats a response", true, &s[1]);
-        add_line(r, "ppo_gold",
-                 "The judge knows the right answers; PPO never sees it. Expected here: rising with the reward.",
-                 "Gold score of its samples", "gold score", false, &s[2]);
-        show_overoptimisation(all, s);
+        report_section(all->r, "PPO on top of the last version", about);
+        show_curves(all, s);
     }
-    for (int i = 0; i < 4; i++) series_free(&s[i]);
+    for (int i = 0; i < 5; i++) series_free(&s[i]);
     return ok;
 }

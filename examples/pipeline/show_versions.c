@@ -159,7 +159,7 @@ void show_table(loop_report *all)
         cells_put(&table, "%s", v->names[i]);
         put_score(&table, figure_of(p, own, FIGURE_GOLD));
         put_score(&table, wins(all, i, TOPIC_ALL));
-        for (figure k = FIGURE_RIGHT; k <= FIGURE_HARMLESS; k++) put_score(&table, figure_of(p, own, k));
+        for (answer_figure k = FIGURE_RIGHT; k <= FIGURE_HARMLESS; k++) put_score(&table, figure_of(p, own, k));
         cells_put(&scores, "%s", v->names[i]);
         put_score(&scores, figure_of(p, own, FIGURE_HELPFUL));
         put_score(&scores, figure_of(p, own, FIGURE_SAFETY));

@@ -381,18 +381,25 @@ typedef struct groups_of {
     size_t n;
 } groups_of;
 
-/* Lines over x, or bars where it is NULL. */
-static void show_lines(report *r, const char *name, const char *caption, const plot_options *options,
-                       const line_of *lines, size_t n, const double *x, groups_of groups)
+/* The key of a line's group. */
+static void key_of(const line_of *line, const char *group, char key[NAME])
+{
+    const char *hole = strchr(line->format, '*');
+    snprintf(key, NAME, "%.*s%s%s", (int)(hole - line->format), line->format, group, hole + 1);
+}
+
+/* Lines over x, or bars where it is NULL; gained: on the first group, in each run. */
+static void draw(report *r, const char *name, const char *caption, const plot_options *options, const line_of *lines,
+                 size_t n, const double *x, groups_of groups, bool gained)
 {
     chart *c = calloc(1, sizeof *c);
+    char key[2][NAME];
     if (!c) return;
     for (size_t i = 0; i < n; i++) {
+        key_of(&lines[i], groups.keys[0], key[0]);
         for (size_t k = 0; k < groups.n; k++) {
-            const char *hole = strchr(lines[i].format, '*');
-            int before = (int)(hole - lines[i].format);
-            add_point(c, i, lines[i].name, x ? x[k] : 0,
-                      named("%.*s%s%s", before, lines[i].format, groups.keys[k], hole + 1));
+            key_of(&lines[i], groups.keys[k], key[1]);
+            add_point(c, i, lines[i].name, x ? x[k] : 0, over_runs(key[1], gained ? key[0] : NULL));
         }
     }
     if (x)
@@ -400,6 +407,18 @@ static void show_lines(report *r, const char *name, const char *caption, const p
     else
         report_add_bars(r, name, caption, options, groups.labels ? groups.labels : groups.keys, c->series, c->n);
     free(c);
+}
+
+static void show_lines(report *r, const char *name, const char *caption, const plot_options *options,
+                       const line_of *lines, size_t n, const double *x, groups_of groups)
+{
+    draw(r, name, caption, options, lines, n, x, groups, false);
+}
+
+static void show_gains(report *r, const char *name, const char *caption, const plot_options *options,
+                       const line_of *lines, size_t n, const double *x, groups_of groups)
+{
+    draw(r, name, caption, options, lines, n, x, groups, true);
 }
 
 static void show_sampling(report *r)
@@ -413,19 +432,23 @@ static void show_sampling(report *r)
                          reward[] = {{"V1", "tune-1/best/*"}, {"V3", "tune-3/best/*"}, {"V5", "tune-5/best/*"}},
                          judged[] = {{"V1", "tune-1/gold/*"}, {"V3", "tune-3/gold/*"}, {"V5", "tune-5/gold/*"}};
     report_section(r, "Rejection sampling", NULL);
-    show_lines(r, "best_of_n",
-               "The paper (fig. 7): the best of N rises with N, the median stays. Each by its version's reward models.",
-               &(plot_options){.title = "Best and median reward of N samples",
-                               .x_label = "samples a prompt",
-                               .y_label = "raw reward",
-                               .log_x = true},
-               best, LENGTH(best), n, (groups_of){index, NULL, 4});
-    show_lines(
+    show_gains(
+        r, "best_of_n",
+        "The paper (fig. 7): the best of N rises with N, the median stays. Each by its version's reward models; what "
+        "is gained on one sample in the same run.",
+        &(plot_options){.title = "Best and median reward of N samples",
+                        .x_label = "samples a prompt",
+                        .y_label = "raw reward, gained",
+                        .log_x = true},
+        best, LENGTH(best), n, (groups_of){index, NULL, 4});
+    show_gains(
         r, "temperatures",
         "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3. 0.6 is the lower edge of the "
-        "grid: a best one below it would not show. Each version by its own reward models.",
-        &(plot_options){.title = "Reward of the best of 8", .x_label = "temperature", .y_label = "raw reward"}, reward,
-        LENGTH(reward), t, (groups_of){index, NULL, 5});
+        "grid: a best one below it would not show. Each version by its own reward models; differences from the reward "
+        "at 0.6 in the same run.",
+        &(plot_options){
+            .title = "Reward of the best of 8", .x_label = "temperature", .y_label = "raw reward, against 0.6"},
+        reward, LENGTH(reward), t, (groups_of){index, NULL, 5});
     show_lines(
         r, "temperatures_gold", "No figure of the paper's: mistakes in the facts grow with the temperature.",
         &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
@@ -492,6 +515,7 @@ static void show_data(report *r)
                          small[] = {{"gold score", "small-*/gold"}};
     static const double version_numbers[] = {1, 2, 3, 4};
     static const char *const versions[] = {"1", "2", "3", "4"}, *const samples[] = {"before", "own", "from-large"},
+                             *const set_names[] = {"few good", "few mixed", "many poor", "many mixed"},
                              *const sampled_by[] = {"after SFT", "its own samples", "the larger one's"};
     report_section(r, "Data of fine-tuning", NULL);
     show_lines(r, "safety_share",
@@ -509,7 +533,7 @@ static void show_data(report *r)
                refusals, LENGTH(refusals), shares, (groups_of){names, NULL, 5});
     show_lines(r, "quality", "The paper (3.1): fewer but better examples improved results notably.",
                &(plot_options){.title = "Gold score by the demonstrations", .y_label = "gold score"}, quality,
-               LENGTH(quality), NULL, (groups_of){sets, NULL, 4});
+               LENGTH(quality), NULL, (groups_of){sets, set_names, 4});
     show_lines(
         r, "small", "The paper (3.2.3): its smaller models learn from the largest one's samples.",
         &(plot_options){.title = "Gold score of a small model after the best of 8 samples", .y_label = "gold score"},

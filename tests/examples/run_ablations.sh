@@ -56,7 +56,7 @@ done
 # What holds: each fall by itself, differences with the paper's sign, PPO beside rejection sampling; and why there is no arm with 1 % of the safety data.
 [ "$(grep -c "accuracy falls from .* to .*, margin \(none\|small\|large\)\"" whole/report.json)" -eq 9 ] || fail "not nine falls over the margins: $(grep "accuracy falls" whole/report.json)"
 for words in "accuracy falls from significantly to better, margin none" "-12.2 points (table 28)" "a second epoch over-fits: accuracy after two against one" \
-    "PPO gains more than rejection sampling at the same distance" "SFT-v1, where the loop begins" "1 % is [0-9]* refusals"; do
+    "PPO gains more than rejection sampling at the same distance" "SFT-v1 is the model that the loop begins with" "1 % is [0-9]* refusals"; do
     grep -q -- "$words" whole/report.json || fail "the report does not say \"$words\""
 done
 

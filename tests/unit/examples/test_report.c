@@ -185,7 +185,7 @@ START_TEST(cumulative)
     ck_assert_uint_eq(count(path, "V"), 4);
     /* a quarter of the way from the floor at 238 to the top at 12 at once, since no value is below the first; then on
      */
-    ck_assert_msg(strstr(path, "M50.0 238.0H50.0V181.5H") != NULL, "%s", path);
+    ck_assert_msg(strstr(path, "M56.0 238.0H56.0V181.5H") != NULL, "%s", path);
     ck_assert_msg(strstr(path, "V12.0H428.0") != NULL, "%s", path);
     free(out.data);
 }
