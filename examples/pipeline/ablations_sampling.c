@@ -33,16 +33,16 @@ static bool add_samples(loop *l, const size_t *index, size_t n, uint64_t seed, i
 }
 
 /* p->model learns them, if there are some, and is judged. */
-static bool learn_and_judge(loop *l, ablation of, const example_set *best)
+static bool learn_and_judge(loop *l, ablation of, const example_set *best, int64_t epochs)
 {
     pipeline *p = l->p;
     const char *name = l->steps[l->at].name;
     series losses = {0};
-    bool ok = best->n == 0 || train_on_examples(p, name, best, p->set.reject_epochs, p->set.reject_lr, &losses);
+    bool ok = best->n == 0 || train_on_examples(p, name, best, epochs, p->set.reject_lr, &losses);
     json_t *line = ok && save_chat_model(l, p->model) ? judge_arm(l) : NULL;
     if (line) {
         json_object_set_new(line, "examples", json_integer((json_int_t)best->n));
-        json_object_set_new(line, "learnt", json_integer((json_int_t)best->n * p->set.reject_epochs));
+        json_object_set_new(line, "learnt", json_integer((json_int_t)best->n * epochs));
     }
     series_free(&losses);
     return line && ablation_result(l, of, name, line);
@@ -66,8 +66,21 @@ bool step_small_arm(loop *l)
     const small_arm *arm = &small_arms[l->steps[l->at].version];
     example_set best = {0};
     bool ok = (!arm->sampler || sample_best(l, arm->sampler, &best)) && load_step_model(l, "small-sft", &l->p->model) &&
-              learn_and_judge(l, SMALL, &best);
+              learn_and_judge(l, SMALL, &best, l->p->set.reject_epochs);
     examples_free(&best);
+    return ok;
+}
+
+/* The newest samples alone are fewer: they are passed over more often, so that as much is learnt as from all of them.
+ */
+static bool epochs_of(pipeline *p, const pool_arm *arm, int64_t *epochs)
+{
+    int64_t own, all;
+    *epochs = p->set.reject_epochs;
+    if (!arm->own) return true;
+    bool ok = app_try(&p->app, llama2_pool_count(p->pool, arm->version, arm->version, &own), "pool") &&
+              app_try(&p->app, llama2_pool_count(p->pool, 1, arm->version, &all), "pool");
+    if (ok && own > 0) *epochs = (*epochs * all + own / 2) / own;
     return ok;
 }
 
@@ -77,6 +90,7 @@ bool step_pool_arm(loop *l)
     const pool_arm *arm = &pool_arms[l->steps[l->at].version];
     char path[4096];
     example_set best = {0};
+    int64_t epochs;
     size_t n, *index = version_prompts(p, arm->version, &n);
     state_path(l, path, "%s/pool", arm->from);
     bool ok = load_step_model(l, arm->from, &p->model) &&
@@ -87,7 +101,7 @@ bool step_pool_arm(loop *l)
               add_samples(l, index, n, p->app.args.seed + 64 + (uint64_t)arm->version, arm->version) &&
               app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", arm->name)), "pool") &&
               pool_examples(&p->app, p->pool, arm->own ? arm->version : 1, arm->version, 1, &best) &&
-              learn_and_judge(l, POOLS, &best);
+              epochs_of(p, arm, &epochs) && learn_and_judge(l, POOLS, &best, epochs);
     examples_free(&best);
     free(index);
     return ok;

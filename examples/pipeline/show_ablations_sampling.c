@@ -56,8 +56,9 @@ void show_pools(results *all)
         "Four versions by rejection sampling, with the same reward models. The prompts of the first ask for "
         "everything, those of the others never to put numbers in order. Each is fine-tuned from the version "
         "before, on the best of its own samples or on the best over all versions. V5 goes on from the former "
-        "branch, with the samples of all its versions. The branches differ in the amount too, not in the choice alone: "
-        "with all versions' samples there are more examples from version to version, and more steps (see the table). "
+        "branch, with the samples of all its versions. The newest samples alone are fewer; they are passed over more "
+        "often, "
+        "so that about as many examples are learnt in both branches (see the table). "
         "Expected: the ability is lost, and comes back; with all versions it stays.");
     for (int b = 0; b < BRANCHES; b++) {
         for (int v = 0; v < VERSIONS; v++) {
