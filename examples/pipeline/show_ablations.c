@@ -172,7 +172,7 @@ bool write_ablations_report(loop *l)
                        "Differences have the sign of the paper's: what falls is below 0. A trend holds where the whole "
                        "interval lies on its side of 0; of what is to stay, an interval that holds 0 says little where "
                        "it is wide. Of one seed: the intervals are over held-out pairs and prompts, not over "
-                       "trainings.");
+                       "trainings; of a prompt that is asked several times the mean counts once.");
         cells_show(&all->trends, all->r, "trends", NULL, columns, 4);
         show_ablation_departures(p, number_in(result_of(all, "margin-small"), "parameters"),
                                  number_in(result_of(all, "share-100"), "safety_examples"), all->r);

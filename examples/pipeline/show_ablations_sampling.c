@@ -57,8 +57,8 @@ void show_pools(results *all)
         "everything, those of the others never to put numbers in order. Each is fine-tuned from the version "
         "before, on the best of its own samples or on the best over all versions. V5 goes on from the former "
         "branch, with the samples of all its versions. The newest samples alone are fewer; they are passed over more "
-        "often, "
-        "so that about as many examples are learnt in both branches (see the table). "
+        "often, so "
+        "that about as many examples are learnt in both branches (see the table). "
         "Expected: the ability is lost, and comes back; with all versions it stays.");
     for (int b = 0; b < BRANCHES; b++) {
         for (int v = 0; v < VERSIONS; v++) {
@@ -82,9 +82,9 @@ void show_pools(results *all)
         lines, BRANCHES);
     add_trend(all, "an ability that the newest prompts do not ask for is lost with their samples alone: V4 against V1",
               "lost (3.2.3)", TREND_FALLS, "points", difference(score_in(lost, "sorted"), score_in(first, "sorted")));
-    add_trend(all, "it is higher with the samples of all versions (and more of them): V4", "not lost (3.2.3)",
+    add_trend(all, "it is higher with the samples of all versions, about as many learnt: V4", "not lost (3.2.3)",
               TREND_RISES, "points", difference(score_in(kept, "sorted"), score_in(lost, "sorted")));
-    add_trend(all, "it is higher with the samples of all versions (and more of them): V5 against V4 with its own alone",
+    add_trend(all, "it is higher with the samples of all versions: V5 against V4 with its own alone",
               "came back (3.2.3)", TREND_RISES, "points",
               difference(score_in(back, "sorted"), score_in(lost, "sorted")));
 }

@@ -103,14 +103,16 @@ static void add_ppo(departures *d, const pipeline *p, int64_t iterations, const 
 {
     const pipeline_settings *s = &p->set;
     const judges j = {JUDGES_DEFAULTS};
-    departs(d, "PPO: iterations", "200 .. 400", "time: larger steps, and fewer", "%lld", (long long)iterations);
+    departs(d, "PPO: iterations", "200 .. 400", iterations >= 200 ? "as in the paper" : "time: larger steps, and fewer",
+            "%lld", (long long)iterations);
     departs(d, "PPO: early stop", "on held-out prompts", why_stop, "%s", stop);
     departs(d, "PPO: answers an iteration / a step", "512 / 64",
             s->ppo_batch == 512 ? "larger minibatches: fewer, surer steps" : "time", "%lld / %lld",
             (long long)s->ppo_batch, (long long)s->ppo_minibatch);
-    departs(d, "PPO: learning rate", "1e-6", "fewer iterations, of a model that takes larger steps", "%g", s->ppo_lr);
+    departs(d, "PPO: learning rate", "1e-6", "a small model takes, and needs, larger steps", "%g", s->ppo_lr);
     departs(d, "PPO: the critic's learning rate", "not stated",
-            "the critic begins as a reward model and has few iterations to become one", "%g", s->critic_lr);
+            "the critic begins as a reward model, which has to learn what partial answers are worth", "%g",
+            s->critic_lr);
     departs(d, "PPO: beta", "0.01 (7B, 13B)",
             "steps are larger, and reward models surer of less: it is held nearer to where it begins", "%g",
             s->ppo_beta);

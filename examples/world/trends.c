@@ -151,10 +151,10 @@ static const trend trends[] = {
      TREND_RISES},
     {"an ability that the newest prompts do not ask for is lost with their samples alone: V4 against V1",
      "lost (3.2.3)", "own-4/sorted", "pool-1/sorted", "points", TREND_FALLS},
-    {"it is higher with the samples of all versions (and more of them): V4", "not lost (3.2.3)", "pool-4/sorted",
+    {"it is higher with the samples of all versions, about as many learnt: V4", "not lost (3.2.3)", "pool-4/sorted",
      "own-4/sorted", "points", TREND_RISES},
-    {"it is higher with the samples of all versions (and more of them): V5 against V4 with its own alone",
-     "came back (3.2.3)", "back-5/sorted", "own-4/sorted", "points", TREND_RISES},
+    {"it is higher with the samples of all versions: V5 against V4 with its own alone", "came back (3.2.3)",
+     "back-5/sorted", "own-4/sorted", "points", TREND_RISES},
     {"V5 refuses more unsafe requests than SFT-v1", "rising (fig. 11)", "V5/refusals", "SFT-v1/refusals", "points",
      TREND_RISES},
     {"best of 8 against one sample, V1: reward", "rising with N (fig. 7)", "sample-1/best/3", "sample-1/best/0", "",
@@ -538,13 +538,12 @@ static void show_data(report *r)
         r, "small", "The paper (3.2.3): its smaller models learn from the largest one's samples.",
         &(plot_options){.title = "Gold score of a small model after the best of 8 samples", .y_label = "gold score"},
         small, 1, NULL, (groups_of){samples, sampled_by, 3});
-    show_lines(
-        r, "pools",
-        "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines. The prompts of V2 "
-        "to V4 never ask to put numbers in order. With all versions' samples there are more examples, and more steps.",
-        &(plot_options){
-            .title = "Numbers put in the right order", .x_label = "version", .y_label = "share", .share = true},
-        pools, LENGTH(pools), version_numbers, (groups_of){versions, NULL, 4});
+    show_lines(r, "pools",
+               "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines. The prompts of V2 "
+               "to V4 never ask to put numbers in order. About as many examples are learnt in both branches.",
+               &(plot_options){
+                   .title = "Numbers put in the right order", .x_label = "version", .y_label = "share", .share = true},
+               pools, LENGTH(pools), version_numbers, (groups_of){versions, NULL, 4});
 }
 
 static void show_dialogues(report *r)
