@@ -110,7 +110,7 @@ static void loop_settings(pipeline_settings *s)
     s->reject_shift = 48;
     s->replay_prompts = 1600;
     s->reject_temperature = 0.6; /* of the ablations: what the loop comes to */
-    s->ppo_iterations = 200;
+    s->ppo_iterations = 60;
     s->ppo_every = 10;
     s->ppo_patience = 3;
     s->ppo_held_out = 256;
@@ -124,7 +124,7 @@ static void loop_settings(pipeline_settings *s)
     s->gatt_turns = 20;
     s->gatt_evaluations = 100;
     s->distill_prompts = 400;
-    s->longer_epochs = 90;
+    s->longer_epochs = 60;
 }
 
 /* A model a hundred times as large, that can talk already: fewer of everything, in the paper's smaller steps where two
