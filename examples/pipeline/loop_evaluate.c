@@ -12,7 +12,7 @@ rate share_rate(double share, double n)
     const double z = 1.96;
     double middle = (share + z * z / (2 * n)) / (1 + z * z / n),
            half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n));
-    return (rate){share, middle - half, middle + half};
+    return (rate){share, fmax(0, middle - half), fmin(1, middle + half)}; /* but for rounding they are within */
 }
 
 /* The place of a prompt among those that differ; a new one where there is none. */

@@ -1,7 +1,6 @@
 #include "pipeline/show_departures.h"
 
 #include <stdarg.h>
-#include <string.h>
 
 enum { MOST = 56, HERE = 80 };
 
@@ -164,8 +163,9 @@ static void add_comparisons(departures *d, const loop *l)
                         : "helpfulness: mean 0 over training answers; safety: its labels");
 }
 
-static void add_sampling(departures *d, const loop *l, const char *rule)
+static void add_sampling(departures *d, const loop *l)
 {
+    bool highest = l->temperature == TEMPERATURE_HIGHEST;
     const pipeline_settings *s = &l->p->set;
     departs(d, "samples a prompt (rejection)", "10 .. 100", "what V1 gains from 8 is enough to see; it sets the time",
             "%lld", (long long)s->reject_samples);
@@ -175,12 +175,9 @@ static void add_sampling(departures *d, const loop *l, const char *rule)
     departs(d, "temperatures to choose from, on how many prompts", "not stated", "time", "0.6, 0.8, .., 1.4; %lld",
             (long long)s->tune_prompts);
     departs(d, "the temperature", "the highest best of K",
-            strcmp(rule, "highest") == 0
-                ? "as in the paper"
-                : "the curve is flat, and wrong facts that the reward models do not see grow with the temperature",
-            "%s",
-            strcmp(rule, "highest") == 0 ? "the highest best of K"
-                                         : "the lowest one within 0.1 deviations of the best");
+            highest ? "as in the paper"
+                    : "the curve is flat, and wrong facts that the reward models do not see grow with the temperature",
+            "%s", highest ? "the highest best of K" : "the lowest one within 0.1 deviations of the best");
     departs(d, "answers left out of the pool", "not stated",
             "what was cut off would be learnt as an answer; a duplicate is no choice",
             "unfinished, duplicates, unsafe ones");
@@ -212,13 +209,13 @@ static void add_steps_between(departures *d, const loop *l)
             "before the last version, whose samples set right what it costs", "after V%d", l->distilled);
 }
 
-void show_loop_departures(const loop *l, const char *rule, report *r)
+void show_loop_departures(const loop *l, report *r)
 {
     const pipeline *p = l->p;
     departures d = {.n = 0};
     add_model(&d, p, (double)llama2_model_parameters(p->model));
     add_comparisons(&d, l);
-    add_sampling(&d, l, rule);
+    add_sampling(&d, l);
     add_steps_between(&d, l);
     char stop[HERE];
     snprintf(stop, sizeof stop, "by %lld held-out prompts each %lld iterations; the best is kept",

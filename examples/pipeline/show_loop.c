@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SHOWN_SAMPLES = 12 };
 
@@ -36,12 +35,6 @@ json_t *result(loop *l, const char *step, int version, const char *file)
 {
     char path[4096];
     return state_read_json(l, state_path(l, path, "%s-%d/%s", step, version, file));
-}
-
-json_t *result_if_there(loop *l, const char *step, int version, const char *file)
-{
-    char path[4096];
-    return access(state_path(l, path, "%s-%d/%s", step, version, file), F_OK) == 0 ? state_read_json(l, path) : NULL;
 }
 
 static double number_of(const json_t *value)
@@ -247,10 +240,7 @@ static bool show_all(loop_report *all)
     show_what_holds(all);
     ok = show_pretraining(l, all->r);
     show_samples(all);
-    json_t *tuned = result_if_there(l, "tune", 1, "temperature.json");
-    const char *rule = json_string_value(json_object_get(tuned, "rule"));
-    show_loop_departures(l, rule ? rule : "lowest", all->r);
-    json_decref(tuned);
+    show_loop_departures(l, all->r);
     show_time(l, all->r);
     return ok;
 }

@@ -31,8 +31,6 @@ plot_series curve_line(const char *name, const curve *c);
 
 /* A result of a version; the run stops where there is none. */
 json_t *result(loop *l, const char *step, int version, const char *file);
-/* NULL: there is none, as in the folders of older runs. */
-json_t *result_if_there(loop *l, const char *step, int version, const char *file);
 double number_at(const json_t *object, const char *key); /* NAN: there is none */
 double number_in_array(const json_t *object, const char *key, size_t i);
 /* Key y against key x of a step's metrics. */

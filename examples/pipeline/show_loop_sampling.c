@@ -205,17 +205,14 @@ static bool show_provenance(loop_report *all)
 
 bool show_sampling(loop_report *all)
 {
-    json_t *o = result_if_there(all->l, "tune", 1, "temperature.json");
-    const char *rule = json_string_value(json_object_get(o, "rule"));
     report_section(
         all->r, "Rejection sampling",
-        rule && *rule == 'h'
+        all->l->temperature == TEMPERATURE_HIGHEST
             ? "K samples a prompt at the temperature whose best of K has the highest reward on a few "
               "prompts; the best over all versions is learnt from."
             : "K samples a prompt; the best over all versions is learnt from. They are sampled at the lowest "
               "temperature whose best of K has, on a few prompts, a reward within a tenth of the samples' "
               "standard deviation of the highest one, not at that one: wrong facts that the reward models do "
               "not see grow with the temperature.");
-    json_decref(o);
     return show_best_of_n(all) && show_temperatures(all) && show_provenance(all);
 }

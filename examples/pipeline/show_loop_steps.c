@@ -242,15 +242,14 @@ static void preprompt_curves(const json_t *o, report *r)
         series_add(&scores[first + 1], (double)i, number_in_array(o, "distilled", i));
     }
     for (int k = 0; k < 4; k++) curves[k] = (plot_series){.name = names[k], .y = scores[k].y, .count = scores[k].n};
-    if (o)
-        report_add_series(r, REPORT_CUMULATIVE, "distill_preprompts",
-                          "The paper (fig. 16, left): the general preprompt raises the scores, the answer template "
-                          "more. Here each stands before prompts of its own kind. A curve further to the right is of "
-                          "higher scores.",
-                          &(plot_options){.title = "Safety scores of answers to training prompts",
-                                          .x_label = "raw safety score",
-                                          .y_label = "share of answers below"},
-                          curves, 4);
+    report_add_series(r, REPORT_CUMULATIVE, "distill_preprompts",
+                      "The paper (fig. 16, left): the general preprompt raises the scores, the answer template "
+                      "more. Here each stands before prompts of its own kind. A curve further to the right is of "
+                      "higher scores.",
+                      &(plot_options){.title = "Safety scores of answers to training prompts",
+                                      .x_label = "raw safety score",
+                                      .y_label = "share of answers below"},
+                      curves, 4);
     for (int k = 0; k < 4; k++) series_free(&scores[k]);
 }
 
@@ -305,7 +304,8 @@ bool show_distill(loop_report *all)
                "there, but little to gain.",
                columns, 5);
     distill_scatter(before, after, all->r);
-    json_t *scores = result_if_there(all->l, "distill", l->distilled, "scores.json");
+    json_t *scores = result(all->l, "distill", l->distilled, "scores.json");
+    if (!scores) return false;
     preprompt_curves(scores, all->r);
     json_decref(scores);
     loop_trend(all, "context distillation raises the safety score", "rising (fig. 16)", "rises, little", TREND_RISES,
