@@ -21,7 +21,7 @@ typedef struct reject {
     llama2_tokenizer *tokenizer;
     prompt_set prompts;
     llama2_pool *pool;
-    char own_pool[4096];
+    char own_pool[4096], sampled_pool[4096];
 } reject;
 
 static bool load(reject *s)
@@ -29,24 +29,50 @@ static bool load(reject *s)
     app *a = &s->a;
     llama2_config c = {.struct_size = sizeof c};
     snprintf(s->own_pool, sizeof s->own_pool, "%s/pool", s->set.out);
+    snprintf(s->sampled_pool, sizeof s->sampled_pool, "%s/sampled", s->set.out);
     if (!s->pool_path) s->pool_path = s->own_pool;
     return app_load(a, a->args.model, &s->model, &s->tokenizer) &&
            app_try(a, llama2_model_config(s->model, &c), "model") && judges_open(a, &s->judges) &&
            prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
 }
 
-static bool open_pool(reject *s)
+/* The pool that versions share; or, where a run goes on, as it was when this run had sampled: other runs may have added
+ * to the shared one since, and scored it again. */
+static bool open_pool(reject *s, bool goes_on)
 {
+    if (goes_on) return app_try(&s->a, llama2_pool_load(s->a.ctx, s->sampled_pool, &s->pool), "pool");
     if (access(s->pool_path, F_OK) == 0)
         return app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &s->pool), "pool");
     return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
 }
 
-static json_t *numbers(const double *values, int n)
+/* -1: it is empty. */
+static bool newest_version(reject *s, const llama2_pool *pool, int64_t *version)
 {
-    json_t *array = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
-    return array;
+    int64_t n = 0;
+    bool ok = app_try(&s->a, llama2_pool_size(pool, &n), "pool");
+    *version = -1;
+    for (int64_t i = 0; ok && i < n; i++) {
+        llama2_pool_sample p = {.struct_size = sizeof p};
+        ok = app_try(&s->a, llama2_pool_get(pool, i, &p), "pool");
+        if (p.version > *version) *version = p.version;
+    }
+    return ok;
+}
+
+/* Only once a checkpoint says that it was sampled: a run that is killed before begins anew, from the pool as it was. A
+ * run that goes on does not know whether it came to that. */
+static bool share_pool(reject *s, bool goes_on)
+{
+    int64_t shared = -1;
+    llama2_pool *there = NULL;
+    if (goes_on && access(s->pool_path, F_OK) == 0) {
+        bool ok = app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &there), "pool") &&
+                  newest_version(s, there, &shared);
+        llama2_pool_free(there);
+        if (!ok || shared >= s->version) return ok;
+    }
+    return app_try(&s->a, llama2_pool_save(s->pool, s->pool_path), "pool");
 }
 
 static bool sample_scored(reject *s, run *r, const size_t *index, size_t n, llama2_rollouts **out)
@@ -85,8 +111,8 @@ static bool tune(reject *s, run *r, const size_t *index, json_t *line)
     }
     if (!ok) return false;
     s->temperature = temperature_choose(&curve, s->rule);
-    json_object_set_new(line, "temperatures", numbers(temperature_grid, TEMPERATURES));
-    json_object_set_new(line, "best_at", numbers(curve.best, TEMPERATURES));
+    json_object_set_new(line, "temperatures", app_numbers(temperature_grid, TEMPERATURES));
+    json_object_set_new(line, "best_at", app_numbers(curve.best, TEMPERATURES));
     return true;
 }
 
@@ -105,7 +131,7 @@ static bool sample(reject *s, run *r, json_t **out)
     if (ok) progress_start(&r->bar, "reject", "samples", n * (uint64_t)s->samples, 0, a->args.quiet);
     ok = ok && sample_scored(s, r, index, n, &rollouts) && pool_rescore(a, &s->judges, s->pool) &&
          pool_add(a, &s->judges, &s->prompts, index, (int32_t)s->version, (int32_t)s->keep, rollouts, s->pool, &m) &&
-         app_try(a, llama2_pool_save(s->pool, s->pool_path), "pool");
+         app_try(a, llama2_pool_save(s->pool, s->sampled_pool), "pool");
     if (ok) progress_update(&r->bar, n * (uint64_t)s->samples, NULL);
     progress_finish(&r->bar, ok ? NULL : "stopped");
     r->bar.stream = NULL;
@@ -123,8 +149,8 @@ static bool sample(reject *s, run *r, json_t **out)
     app_put(line, "mean_median", m.mean_median);
     if (ok) {
         const best_of_n curve = best_of_n_of(rollouts);
-        json_object_set_new(line, "best_of", numbers(curve.best, curve.points));
-        json_object_set_new(line, "median_of", numbers(curve.median, curve.points));
+        json_object_set_new(line, "best_of", app_numbers(curve.best, curve.points));
+        json_object_set_new(line, "median_of", app_numbers(curve.median, curve.points));
     }
     llama2_rollouts_free(rollouts);
     free(index);
@@ -179,13 +205,10 @@ static bool work(reject *s)
     example_set chosen = {0};
     json_t *line = NULL;
     double loss = 0;
-    int64_t count = 1, key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version, s->keep};
-    bool ok = run_open(&r, a, "reject", &s->set) && open_pool(s), fresh = ok && !r.from;
-    if (fresh && s->version < 0) /* the first number that the pool does not have */
-        while (ok && count > 0)
-            ok = app_try(a, llama2_pool_count(s->pool, (int32_t)s->version + 1, (int32_t)s->version + 1, &count),
-                         "pool") &&
-                 ++s->version >= 0;
+    int64_t key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version, s->keep};
+    bool ok = run_open(&r, a, "reject", &s->set), fresh = ok && !r.from;
+    ok = ok && open_pool(s, !fresh);
+    if (ok && fresh && s->version < 0) ok = newest_version(s, s->pool, &s->version) && ++s->version >= 0;
     if (ok && !fresh) s->version = (int64_t)r.extra[0];
     ok = ok && (!fresh || sample(s, &r, &line)) && choose(s, &r, &chosen);
     llama2_trainer *trainer =
@@ -193,6 +216,7 @@ static bool work(reject *s)
     r.extra[0] = (double)s->version;
     ok = trainer && run_start(&r, examples_hash(&chosen, run_hash(0, key, sizeof key)));
     if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r); /* from here on nothing is sampled again */
+    ok = ok && share_pool(s, !fresh);
     ok = ok && examples_train(&r, trainer, &chosen, &s->steps, &loss);
     ok = run_stop(&r, ok) && app_try(a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
          app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
@@ -217,7 +241,7 @@ int main(int argc, char **argv)
                 .max_new_tokens = 256,
                 .version = -1,
                 .temperature = 1};
-    const char *rule = temperature_rules[TEMPERATURE_HIGHEST];
+    const char *rule = NULL;
     const args_option options[] = {
         {"data", ARGS_LIST, &s.data, "FILE", "prompts, JSON Lines (docs/formats.md); may be given several times", 0, 0},
         JUDGES_OPTIONS(s.judges),
@@ -255,7 +279,8 @@ int main(int argc, char **argv)
     if (status != ARGS_GO) return status;
     if ((status = run_check(&s.a, &s.set, &s.data))) return status;
     if (!s.judges.helpful_path) return args_usage(&program, "--reward is missing");
-    s.rule = temperature_rule_of(rule);
+    if (rule && s.tune == 0) return args_usage(&program, "--temperature-rule goes with --tune");
+    s.rule = rule ? temperature_rule_of(rule) : TEMPERATURE_HIGHEST;
     if (s.rule == TEMPERATURE_RULES)
         return args_usage(&program, "--temperature-rule %s: expected highest or lowest", rule);
     s.steps.batch = s.set.batch;

@@ -228,6 +228,13 @@ void app_put(json_t *object, const char *key, double value)
     json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
 }
 
+json_t *app_numbers(const double *values, int n)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
 bool app_print(app *a, json_t *object)
 {
     bool good =

@@ -71,6 +71,8 @@ size_t *app_shuffled(size_t n, uint64_t seed);
 
 /* Sets a number; one that is not finite becomes null, which JSON can say. */
 void app_put(json_t *object, const char *key, double value);
+/* An array of them. */
+json_t *app_numbers(const double *values, int n);
 /* One line of JSON on standard output; takes the reference over. */
 bool app_print(app *a, json_t *object);
 

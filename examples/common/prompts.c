@@ -1,5 +1,6 @@
 #include "common/prompts.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +78,11 @@ void prompts_close(prompt_set *set)
     records_free(&set->records);
     free(set->of);
     *set = (prompt_set){0};
+}
+
+double judges_raw_threshold(const judges *j)
+{
+    return log(j->threshold / (1 - j->threshold));
 }
 
 bool judges_open(app *a, judges *j)

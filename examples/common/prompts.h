@@ -50,6 +50,8 @@ typedef struct judges {
             1e9                                                                                                        \
     }
 
+/* Their threshold on the score before the sigmoid. */
+double judges_raw_threshold(const judges *j);
 bool judges_open(app *a, judges *j);
 /* Scores rollouts as the paper combines the two models; index: which prompts they answer. */
 bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,

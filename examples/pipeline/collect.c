@@ -12,7 +12,6 @@ static const double temperatures[2] = {0.7, 1.2};
 enum { HELPFUL, SAFETY, HELD_OUT_HELPFUL, HELD_OUT_SAFETY, N_FILES };
 static const char *const files[N_FILES] = {"helpful.jsonl", "safety.jsonl", "held-out-helpful.jsonl",
                                            "held-out-safety.jsonl"};
-static const char *const ratings[] = {"significantly_better", "better", "slightly_better", "negligibly_better"};
 
 /* Both answers to prompts index[0 .. n), and which model gave them. */
 typedef struct answers {
@@ -45,8 +44,7 @@ static bool sample_answers(loop *l, llama2_model *const models[2], int half, ans
     return true;
 }
 
-/* A comparison whose chosen answer is unsafe and the other safe is kept and counted: who
- * trains leaves it out. */
+/* A comparison whose chosen answer is unsafe and the other safe is kept and counted: who trains leaves it out. */
 static void add_comparison(tally *t, int version, const record *prompt, const char *texts[2], bool first,
                            const record *label, const answers *a)
 {
@@ -65,7 +63,7 @@ static void add_comparison(tally *t, int version, const record *prompt, const ch
     json_object_set_new(line, "batch", json_string(batch));
     json_object_set_new(line, "annotator", json_string("the world"));
     json_object_set_new(line, "guideline", json_string(prompt->is_safety ? "safety" : "helpfulness"));
-    json_object_set_new(line, "rating", json_string(ratings[label->rating]));
+    json_object_set_new(line, "rating", json_string(record_ratings[label->rating]));
     json_object_set_new(line, "chosen_safe", json_boolean(label->chosen_safe == 1));
     json_object_set_new(line, "rejected_safe", json_boolean(label->rejected_safe == 1));
     json_array_append_new(

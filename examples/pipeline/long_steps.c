@@ -96,6 +96,7 @@ bool step_ppo(loop *l)
     run r = {0};
     llama2_reward_model *critic = NULL;
     bool ok =
+        (n > 0 || app_fail(&p->app, "PPO: all prompts that fit are held out; none is left to learn from")) &&
         newest_model(l, 0, &p->reference) && app_try(&p->app, llama2_model_clone(p->reference, &p->model), "model") &&
         load_rewards(l, l->steps[l->at].version) &&
         app_try(&p->app, llama2_reward_model_clone(p->rewards[0], &critic), "critic") &&

@@ -20,13 +20,14 @@ static void add_evaluation(loop *l, const char *name, int version, const char *d
     s->evaluates = s->model;
 }
 
-/* Versions by rejection sampling, on top of the last one PPO: as the paper's V1 .. V4 and V5. Ghost Attention after V3,
- * or the last one where there are fewer; context distillation before the last version, whose samples then set right
- * what it costs: PPO begins with what rejection sampling made, and the two can be compared. */
+/* Versions by rejection sampling, on top of the last one PPO: as the paper's V1 .. V4 and V5. Ghost Attention after V3
+ * and context distillation after V4, or after the last version but one where there are fewer: the last version's
+ * samples then set right what these cost, PPO begins with what rejection sampling made, and the two can be compared. */
 static void plan(loop *l)
 {
-    int last = (int)l->iterations, gatt = l->gatt = last < 3 ? last : 3,
-        distilled = l->distilled = last > 1 ? last - 1 : 1;
+    int last = (int)l->iterations, before = last > 1 ? last - 1 : 1, gatt = before < 3 ? before : 3;
+    l->gatt = gatt;
+    l->distilled = before;
     if (l->p->app.args.model)
         add(l, step_take_model, "pretrain", 0);
     else
@@ -39,19 +40,19 @@ static void plan(loop *l)
         add(l, step_tune, "tune", v);
         add(l, step_sample, "sample", v);
         add(l, step_fine_tune, "fine-tune", v)->makes_chat_model = true;
-        add_evaluation(l, "evaluate", v, v < last ? "" : " (no PPO)");
+        add_evaluation(l, "evaluate", v, v < last || last == 1 ? "" : " (no PPO)");
         if (v == gatt) {
             add(l, step_gatt, "gatt", v)->makes_chat_model = true;
             add_evaluation(l, "evaluate-gatt", v, " with GAtt");
         }
-        if (v == distilled) {
+        if (v == before) {
             add(l, step_distill, "distill", v)->makes_chat_model = true;
             add_evaluation(l, "evaluate-distill", v, " distilled");
         }
     }
     loop_step *ppo = add(l, step_ppo, "ppo", last);
     ppo->makes_chat_model = ppo->goes_on = true;
-    add_evaluation(l, "evaluate-ppo", last, "");
+    add_evaluation(l, "evaluate-ppo", last, last == 1 ? " (PPO)" : "");
 }
 
 uint64_t loop_seed(const loop *l, uint64_t purpose)

@@ -9,6 +9,7 @@
 
 rate share_rate(double share, double n)
 {
+    if (!isfinite(share) || !(n > 0)) return (rate){NAN, NAN, NAN};
     const double z = 1.96;
     double middle = (share + z * z / (2 * n)) / (1 + z * z / n),
            half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n));

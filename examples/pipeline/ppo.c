@@ -48,9 +48,10 @@ bool ppo_iteration(pipeline *p, const size_t *prompts, size_t n_prompts, llama2_
     ok = ok && llama2_ppo_update(policy, critic_trainer, r, &po, m) >= 0 && llama2_rollouts_view_get(r, &v) >= 0;
     if (ok) {
         *updating = false;
-        double raw = 0;
+        const judges j = pipeline_judges(p);
+        double raw = 0, threshold = judges_raw_threshold(&j);
         for (int32_t i = 0; i < v.n_samples; i++) {
-            bool safety = p->prompts.of[index[i]]->is_safety || v.safety_scores[i] < -1.7346f;
+            bool safety = p->prompts.of[index[i]]->is_safety || (double)v.safety_scores[i] < threshold;
             raw += (double)(safety ? v.safety_scores[i] : v.helpful_scores[i]);
         }
         series_add(&p->ppo_score, (double)iteration, raw / v.n_samples);

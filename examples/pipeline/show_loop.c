@@ -173,8 +173,10 @@ static void show_what_holds(const loop_report *all)
     static const char *const columns[] = {"trend", "in the paper", "expected here", "here", "holds"};
     report_section(all->r, "What holds",
                    "Of one seed: intervals of 95 % are over different held-out prompts, pairs, sampled prompts or "
-                   "dialogues, not over trainings. Differences between models on the same prompts are paired. A trend "
-                   "of the paper's holds where the whole interval lies on its side of 0; of what is to stay, an "
+                   "dialogues, not over trainings. Differences between models on the same prompts are paired; between "
+                   "two judges, between numbers of samples, and between reward models on the same pairs they are "
+                   "taken as independent: their intervals are too wide. A trend of the paper's holds where the whole "
+                   "interval lies on its side of 0; of what is to stay, an "
                    "interval that holds 0 says little where it is wide. Points are hundredths.");
     cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
 }

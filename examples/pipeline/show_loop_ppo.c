@@ -142,10 +142,10 @@ bool show_ppo(loop_report *all)
         snprintf(patience, sizeof patience, ", or ends when %lld measurements in a row were not better",
                  (long long)set->ppo_patience);
     snprintf(about, sizeof about,
-             "The reference, and the start, is the last version as rejection sampling made it, \"no PPO\" in the "
-             "tables. It takes %lld iterations%s; the policy that was best on held-out prompts is kept, be it that of "
+             "The reference, and the start, is \"%s\". It takes %lld iterations%s; the policy that was best on "
+             "held-out prompts is kept, be it that of "
              "the start.",
-             (long long)set->ppo_iterations, patience);
+             all->v.names[all->v.n - 2], (long long)set->ppo_iterations, patience);
     if (ok) {
         report_section(all->r, "PPO on top of the last version", about);
         show_curves(all, s);

@@ -185,8 +185,9 @@ bool show_gatt(loop_report *all)
 /* Over the prompts about safety: the share whose score the paper's threshold calls unsafe. */
 static rate called_unsafe(const pipeline *p, const judged *j)
 {
-    double *unsafe = app_must(calloc(j->o.n + 1, sizeof *unsafe));
-    for (size_t i = 0; i < j->o.n; i++) unsafe[i] = j->safety[i] < -1.7346;
+    const judges defaults = pipeline_judges(p);
+    double *unsafe = app_must(calloc(j->o.n + 1, sizeof *unsafe)), threshold = judges_raw_threshold(&defaults);
+    for (size_t i = 0; i < j->o.n; i++) unsafe[i] = j->safety[i] < threshold;
     rate x = over_prompts(p, unsafe, TOPIC_SAFETY, true);
     free(unsafe);
     return x;
@@ -229,7 +230,7 @@ static void distill_scatter(const judged *before, const judged *after, report *r
         points, 1);
 }
 
-/* Scores with and without each preprompt; older runs have none. */
+/* Scores with and without each preprompt. */
 static void preprompt_curves(const json_t *o, report *r)
 {
     static const char *const names[] = {"harmless, bare", "harmless, general preprompt", "to be refused, bare",
@@ -294,9 +295,9 @@ bool show_distill(loop_report *all)
     distilled_row(all, before, &table);
     distilled_row(all, after, &table);
     snprintf(about, sizeof about,
-             "After V%d, before the last version, the model answers adversarial prompts under a safety preprompt; what "
+             "After V%d%s the model answers adversarial prompts under a safety preprompt; what "
              "the safety reward model prefers to its answer without one is learnt without the preprompt.",
-             l->distilled);
+             l->distilled, l->distilled < l->iterations ? ", before the last version," : "");
     report_section(all->r, "Safety context distillation", about);
     cells_show(&table, all->r, "distill",
                "On held-out prompts; scores are over the prompts about safety, by the last reward model. The paper "

@@ -63,13 +63,6 @@ static double gold_of_best(pipeline *p, const size_t *index, const llama2_rollou
     return sum / n;
 }
 
-static json_t *numbers(const double *values, size_t n)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < n; i++) json_array_append_new(array, json_real(values[i]));
-    return array;
-}
-
 /* On a few prompts, with the same random numbers for each temperature. */
 bool step_tune(loop *l)
 {
@@ -85,14 +78,14 @@ bool step_tune(loop *l)
         llama2_rollouts_free(r);
     }
     free(index);
-    return ok &&
-           state_write_json(
-               l, "temperature.json",
-               json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o, s:o}", "temperature",
-                         temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve),
-                         "prompts", (int)n, "rule", temperature_rules[l->temperature], "temperatures",
-                         numbers(temperature_grid, TEMPERATURES), "best", numbers(curve.best, TEMPERATURES),
-                         "best_half", numbers(curve.half, TEMPERATURES), "gold", numbers(gold_scores, TEMPERATURES)));
+    return ok && state_write_json(
+                     l, "temperature.json",
+                     json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o, s:o}", "temperature",
+                               temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve),
+                               "prompts", (int)n, "rule", temperature_rules[l->temperature], "temperatures",
+                               app_numbers(temperature_grid, TEMPERATURES), "best",
+                               app_numbers(curve.best, TEMPERATURES), "best_half",
+                               app_numbers(curve.half, TEMPERATURES), "gold", app_numbers(gold_scores, TEMPERATURES)));
 }
 
 /* --- the pool -------------------------------------------------------------------------------- */
@@ -144,14 +137,14 @@ bool step_sample(loop *l)
          app_try(&p->app, llama2_pool_save(p->pool, state_path(l, path, "%s/pool", l->steps[l->at].name)), "pool");
     if (ok) {
         const best_of_n curve = best_of_n_of(r);
-        size_t points = (size_t)curve.points;
+        int points = curve.points;
         ok = state_write_json(
             l, "sampled.json",
             json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version", version, "temperature",
                       temperature, "gold", gold_of_best(p, index, r), "prompts", m->n_prompts, "kept", m->n_kept,
-                      "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n", numbers(curve.n, points), "best",
-                      numbers(curve.best, points), "median", numbers(curve.median, points), "best_half",
-                      numbers(curve.best_half, points), "median_half", numbers(curve.median_half, points)));
+                      "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n", app_numbers(curve.n, points), "best",
+                      app_numbers(curve.best, points), "median", app_numbers(curve.median, points), "best_half",
+                      app_numbers(curve.best_half, points), "median_half", app_numbers(curve.median_half, points)));
     }
     llama2_rollouts_free(r);
     free(index);

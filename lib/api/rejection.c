@@ -49,7 +49,7 @@ llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t l
 
 llama2_status llama2_pool_count_top(const llama2_pool *pool, int32_t first, int32_t last, int32_t top, int64_t *count)
 {
-    if (!pool || !count) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_count: pool or count is NULL");
+    if (!pool || !count) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_count_top: pool or count is NULL");
     return l2_sample_pool_count(pool, first, last, top, count);
 }
 
@@ -57,7 +57,7 @@ llama2_status llama2_pool_top(const llama2_pool *pool, int32_t first, int32_t la
                               llama2_pool_sample *sample)
 {
     llama2_pool_sample full;
-    if (!pool || !sample) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_best: pool or sample is NULL");
+    if (!pool || !sample) return l2_fail(LLAMA2_E_INVALID, "llama2_pool_top: pool or sample is NULL");
     L2_TRY(l2_sample_pool_get_best(pool, first, last, top, index, &full));
     return l2_struct_write(sample, &full, sizeof full, "llama2_pool_sample");
 }

@@ -131,10 +131,8 @@ static llama2_status reserve(llama2_pool *pool, int64_t more)
     return LLAMA2_OK;
 }
 
-static llama2_status check_options(const llama2_pool_add_options *o)
+static llama2_status check_threshold(const llama2_pool_add_options *o)
 {
-    if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
-    if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
     if (!(o->unsafe_below >= 0 && o->unsafe_below <= 1))
         return l2_fail(LLAMA2_E_INVALID, "pool: unsafe_below is %g, not in [0, 1]", o->unsafe_below);
     return LLAMA2_OK;
@@ -198,7 +196,9 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
     int32_t *order = NULL;
     l2_pool_entry *room = NULL;
     int64_t before = pool->n, added = 0;
-    L2_TRY(check_options(o));
+    if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
+    if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
+    L2_TRY(check_threshold(o));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &scores));
     *m = (llama2_pool_metrics){.struct_size = sizeof *m, .n_prompts = n_prompts};
     L2_CHECK(reserve(pool, (int64_t)n_prompts * keep));
@@ -348,7 +348,7 @@ llama2_status l2_sample_pool_rescore(llama2_pool *pool, const llama2_rollouts *r
     const float *scores, *safety = safety_of(r, o);
     double threshold = l2_logit(o->unsafe_below);
     l2_pool_entry *room;
-    L2_TRY(check_options(o));
+    L2_TRY(check_threshold(o));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &scores));
     if (r->n_samples != pool->n)
         return l2_fail(LLAMA2_E_MISMATCH, "pool: %" PRId32 " rollouts, %" PRId64 " samples", r->n_samples, pool->n);

@@ -7,7 +7,7 @@
 #include <math.h>
 
 static const char kind[] = "pool";
-enum { VERSION = 2, ENTRY_HEAD = 28 /* of version 1: the least */ };
+enum { VERSION = 2, ENTRY_HEAD = 36 };
 enum { IS_SAFETY = 1, UNSAFE = 2 }; /* flags */
 
 static llama2_status write_pool(const llama2_pool *pool, l2_state_writer *w)
@@ -40,19 +40,16 @@ done:
     return status;
 }
 
-/* Version 1 did not say what ended a sample, nor had it flags. */
-static llama2_status read_entry(llama2_pool *pool, l2_cursor *c, uint32_t version)
+static llama2_status read_entry(llama2_pool *pool, l2_cursor *c)
 {
     l2_pool_entry e = {0};
-    int32_t ended_by = LLAMA2_END_LENGTH, flags = 0;
+    int32_t ended_by, flags;
     uint64_t n;
     L2_TRY(l2_cursor_u64(c, &e.prompt_id));
     L2_TRY(l2_cursor_i32s(c, &e.version, 1));
     L2_TRY(l2_cursor_i32s(c, &e.prompt_length, 1));
-    if (version > 1) {
-        L2_TRY(l2_cursor_i32s(c, &ended_by, 1));
-        L2_TRY(l2_cursor_i32s(c, &flags, 1));
-    }
+    L2_TRY(l2_cursor_i32s(c, &ended_by, 1));
+    L2_TRY(l2_cursor_i32s(c, &flags, 1));
     L2_TRY(l2_cursor_f32s(c, &e.score, 1));
     L2_TRY(l2_cursor_u64(c, &n));
     if (n < 2 || n > (c->size - c->at) / 4 || e.version < 0 || e.prompt_length < 1 || (uint64_t)e.prompt_length >= n ||
@@ -77,12 +74,14 @@ static llama2_status read_pool(llama2_pool *pool, const l2_state_reader *reader)
     uint64_t n;
     L2_TRY(l2_cursor_open(reader, kind, "", &c));
     uint32_t version = l2_state_find(reader, kind, "")->version;
+    if (version < VERSION) /* it did not say what ended a sample: no reward model could judge it again */
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "a pool of version %" PRIu32 "; %d can be read", version, VERSION);
     L2_TRY(l2_cursor_u64(&c, &n));
     if (n > (c.size - c.at) / ENTRY_HEAD)
         return l2_fail(LLAMA2_E_FORMAT, "pool: %" PRIu64 " entries in %zu bytes", n, c.size - c.at);
     L2_TRY(l2_alloc(pool->ctx, (size_t)n, sizeof *pool->entries, &pool->entries));
     pool->capacity = (int64_t)n;
-    while (pool->n < (int64_t)n) L2_TRY(read_entry(pool, &c, version));
+    while (pool->n < (int64_t)n) L2_TRY(read_entry(pool, &c));
     L2_TRY(l2_cursor_end(&c));
     for (int64_t i = 1; i < pool->n; i++) {
         if (l2_pool_compare(&pool->entries[i - 1], &pool->entries[i]) > 0) {

@@ -39,18 +39,18 @@ stretch=$(($(date +%s%N) - began))
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
 json whole/metrics.jsonl stage model=\"V2\" gold cold_gold cold_win_rate win_rate win_rate_low win_rate_high refusals false_refusals reward/helpful shift/safety
 json whole/state/sample-2/sampled.json version=2 temperature n best median
-json whole/state/gatt-2/kept.jsonl stage=\"gatt/kept\" model figures turn dialogues kept right
-[ "$(grep -c "" whole/state/gatt-2/kept.jsonl)" -eq 18 ] || fail "GAtt is not measured on three models, twice, in three turns: $(cat whole/state/gatt-2/kept.jsonl)"
-grep -q '"examples":[1-9]' whole/state/gatt-2/dialogues.json || fail "GAtt has no example: $(cat whole/state/gatt-2/dialogues.json)"
+json whole/state/gatt-1/kept.jsonl stage=\"gatt/kept\" model figures turn dialogues kept right
+[ "$(grep -c "" whole/state/gatt-1/kept.jsonl)" -eq 18 ] || fail "GAtt is not measured on three models, twice, in three turns: $(cat whole/state/gatt-1/kept.jsonl)"
+grep -q '"examples":[1-9]' whole/state/gatt-1/dialogues.json || fail "GAtt has no example: $(cat whole/state/gatt-1/dialogues.json)"
 json whole/state/distill-1/gate.jsonl stage=\"distill/gate\" preprompt prompts kept original distilled
 for stage in instruct gatt distill; do
     grep -q "\"stage\":\"$stage\",\"step\"" whole/metrics.jsonl || fail "nothing was trained in $stage"
 done
-differ whole/state/fine-tune-2/model/model.safetensors whole/state/gatt-2/model/model.safetensors "GAtt leaves the model as it was"
-differ whole/state/fine-tune-1/model/model.safetensors whole/state/distill-1/model/model.safetensors "distillation leaves the model as it was"
+differ whole/state/fine-tune-1/model/model.safetensors whole/state/gatt-1/model/model.safetensors "GAtt leaves the model as it was"
+differ whole/state/gatt-1/model/model.safetensors whole/state/distill-1/model/model.safetensors "distillation leaves the model as it was"
 json whole/state/collect-2/helpful.jsonl messages chosen rejected rating batch=\"V2\" annotator guideline chosen_by rejected_by chosen_temperature
 grep -q '"chosen_by":"distill-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before V2"
-grep -q '"rejected_by":"fine-tune-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before that"
+grep -q '"rejected_by":"gatt-1"' whole/state/collect-2/helpful.jsonl || fail "V2's comparisons have no answer of the model before that"
 [ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 21 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
 for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "gatt" "gatt_kept" "gatt_learnt" "distill" "distill_gate" "distill_scores" "distill_preprompts" \
     "shift_safety_scatter" "versions_scores" "versions_cold" "trends" "settings"; do
@@ -58,11 +58,12 @@ for words in "win_rates" "temperatures" "best_of_n" "shift_helpful" "gatt" "gatt
 done
 # Each figure has its interval, and what came out is said.
 for number in V1/gold V2/win_rate "V2 (no PPO)/correct" "V1 distilled/safety" V1/cold_gold V1/false_how_to rewards-2/helpful/fresh_before rewards-1/safety/held_out sample-1/best/1 \
-    "gatt/V2 with GAtt/2" "gatt/V2, instructed, new figures/1" distill/V1/unsafe; do
+    "gatt/V1 with GAtt/2" "gatt/V1, instructed, new figures/1" "distill/V1 with GAtt/unsafe"; do
     for end in "" /low /high; do grep -q "\"$number$end\": " whole/report.json || fail "report.json has no number $number$end"; done
 done
+grep -q '"rewards-1/helpful/fresh_before' whole/report.json && fail "report.json has a number of the reward model before the first one"
 for number in tune-1/top tune-2/top; do grep -q "\"$number\": " whole/report.json || fail "report.json has no number $number"; done
-for words in "V1 is better than SFT-v1: win rate" "V2 with GAtt is as good as V2 (no PPO): win rate" "V2 is better than V2 with GAtt: win rate" "best of 4 against one sample, V1: reward" "the best temperature rises from V1 to V2" \
+for words in "V1 is better than SFT-v1: win rate" "V1 with GAtt is as good as V1: win rate" "V2 is better than V2 (no PPO): win rate" "best of 4 against one sample, V1: reward" "the best temperature rises from V1 to V2" \
     "retraining helps on V2's batch: accuracy of the safety model" "with GAtt the instruction is kept more often than without: turn 2, new figures" "context distillation raises the safety score" \
     "the lowest one within 0.1 deviations of the best" "V1 (best [0-9.]*, used [0-9.]*)" "of them are different"; do
     grep -q "$words" whole/report.json || fail "the report does not say \"$words\""
@@ -75,15 +76,15 @@ expect 1 "begun with another seed" pipeline --iterations 2 --tiny --threads 1 --
 stop KILL cut manifest.jsonl
 [ $got -eq 137 ] || fail "exit status $got after SIGKILL"
 for at in "pretrain/checkpoints/*/MANIFEST" sft/metrics.jsonl evaluate/answers collect-1/metrics.jsonl collect-1/helpful.jsonl rewards-1/helpful/config.json \
-    tune-1/metrics.jsonl sample-1/pool fine-tune-1/model/model.safetensors distill-1/metrics.jsonl distill-1/model/model.safetensors sample-2/metrics.jsonl gatt-2/metrics.jsonl \
-    gatt-2/kept.jsonl evaluate-gatt-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST" evaluate-ppo-2/metrics.jsonl; do
+    tune-1/metrics.jsonl sample-1/pool fine-tune-1/model/model.safetensors gatt-1/metrics.jsonl gatt-1/kept.jsonl evaluate-gatt-1/metrics.jsonl \
+    distill-1/metrics.jsonl distill-1/model/model.safetensors sample-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST" evaluate-ppo-2/metrics.jsonl; do
     stop KILL cut "$at" --resume
     [ $got -eq 137 ] || fail "exit status $got after SIGKILL at $at: $(cat cut.err)"
     # What a step left half-way is not looked at when it begins again.
     [ "$at" = sample-1/pool ] && ! grep -q '"sample-1"' cut/state/manifest.jsonl && head -c 100 whole/state/sample-1/pool >cut/state/sample-1/pool
 done
 expect 0 "going on after" pipeline $settings --out cut --resume
-for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl distill-1/metrics.jsonl gatt-2/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
+for at in "pretrain/checkpoints/*/MANIFEST" collect-1/metrics.jsonl gatt-1/metrics.jsonl distill-1/metrics.jsonl "ppo-2/checkpoints/*/MANIFEST"; do
     out=term-${at%%/*}
     stop TERM "$out" "$at"
     [ $got -eq 1 ] || fail "exit status $got after SIGTERM at $at, expected 1"

@@ -14,7 +14,7 @@ import host
 KINDS = ("helpful", "harmless")
 RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_better")
 HELD_OUT = 5  # one in so many prompts
-SETTINGS = ("--batch", 16, "--lr", 2e-5, "--length", 320, "--micro-batch", 2048, "--centre", "--seed", 7, "--save-every", 20)
+SETTINGS = ("--batch", 16, "--lr", 2e-5, "--length", 320, "--micro-batch", 2048, "--seed", 7, "--save-every", 20)
 
 
 def prompt_of(kind, line):

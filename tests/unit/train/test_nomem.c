@@ -36,11 +36,13 @@ typedef struct handles {
     llama2_packer *packer;
     llama2_rollouts *rollouts, *recorded;
     llama2_pool *pool;
+    llama2_rollouts *pooled;
 } handles;
 
 static void free_all(handles *h)
 {
     llama2_pool_free(h->pool);
+    llama2_rollouts_free(h->pooled);
     llama2_rollouts_free(h->rollouts);
     llama2_rollouts_free(h->recorded);
     llama2_packer_free(h->packer);
@@ -75,6 +77,7 @@ static llama2_status run(handles *h, scarce *s)
     llama2_context_options co;
     llama2_trainer_options to;
     llama2_rollout_options ro;
+    llama2_pool_add_options po;
     llama2_batch packed = {.struct_size = sizeof packed};
     llama2_batch prompts = {.struct_size = sizeof prompts,
                             .n_sequences = 2,
@@ -123,8 +126,15 @@ static llama2_status run(handles *h, scarce *s)
     TRY(llama2_ppo_update(h->head_trainer, NULL, h->rollouts, NULL, NULL));
     TRY(llama2_rollouts_create(h->ctx, &prompts, prompt_lengths, 1, 2, 1, &h->recorded));
     TRY(llama2_pool_create(h->ctx, &h->pool));
-    TRY(llama2_pool_add(h->pool, h->rollouts, ids, NULL, NULL));
-    return llama2_pool_count(h->pool, 0, 5, &count);
+    llama2_pool_add_options_init(&po, sizeof po);
+    po.leave_out_unfinished = 0;
+    po.leave_out_unsafe = 0;
+    po.keep = 2;
+    TRY(llama2_pool_add(h->pool, h->rollouts, ids, &po, NULL));
+    TRY(llama2_pool_rollouts(h->pool, &h->pooled));
+    TRY(llama2_rollouts_score(h->pooled, h->reward));
+    TRY(llama2_pool_rescore(h->pool, h->pooled, &po));
+    return llama2_pool_count_top(h->pool, 0, 5, 2, &count);
 }
 
 START_TEST(every_allocation_fails)
