@@ -23,6 +23,30 @@ expect() {
 
 json() { "$check" "$@" || fail "json: $*"; }
 
+# kills OUT MARK NANOSECONDS PROGRAM ARGUMENTS...: kills a run, which takes so long at a stretch, at ten random moments; each time it goes on if OUT/MARK, a pattern, is there.
+# What is to be given then is in $resume, the moments are in $moments.
+kills() {
+    out=$1 mark=$1/$2 whole=$3 program=$4
+    shift 4
+    moments=$(awk -v whole="$whole" -v seed=$$ 'BEGIN { srand(seed); for (i = 0; i < 10; i++) printf "%.3f ", rand() * whole / 4e9 }')
+    killed=0 resume=
+    for moment in $moments; do
+        "$bin/llama2-$program" "$@" --out "$out" --quiet $resume >cut.out 2>cut.err </dev/null &
+        pid=$!
+        sleep "$moment"
+        kill -KILL $pid 2>/dev/null
+        wait $pid
+        got=$?
+        case $got in
+        137) killed=$((killed + 1)) ;;
+        0) ;;
+        *) fail "$out: exit status $got where it was to be killed at $moments: $(cat cut.err)" ;;
+        esac
+        ls $mark >/dev/null 2>&1 && resume=--resume
+    done
+    [ $killed -ge 3 ] || fail "$out: killed $killed times only, at $moments"
+}
+
 # differ FILE FILE WORDS: both are there, and are not the same.
 differ() {
     cmp -s "$1" "$2"

@@ -50,24 +50,7 @@ survives() {
     began=$(date +%s%N)
     expect 0 - "$program" "$@" --out "$name" --quiet
     cp out "$name.out"
-    moments=$(awk -v whole=$(($(date +%s%N) - began)) -v seed=$$ 'BEGIN { srand(seed); for (i = 0; i < 10; i++) printf "%.3f ", rand() * whole / 4e9 }')
-    killed=0
-    for moment in $moments; do
-        resume=
-        ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1 && resume=--resume
-        "$bin/llama2-$program" "$@" --out "$name.cut" --quiet $resume >cut.out 2>cut.err </dev/null &
-        pid=$!
-        sleep "$moment"
-        kill -KILL $pid 2>/dev/null
-        wait $pid
-        got=$?
-        case $got in
-        137) killed=$((killed + 1)) ;;
-        0) ;;
-        *) fail "$name: exit status $got where it was to be killed: $(cat cut.err)" ;;
-        esac
-    done
-    [ $killed -ge 3 ] || fail "$name: killed $killed times only"
+    kills "$name.cut" "checkpoints/*/MANIFEST" $(($(date +%s%N) - began)) "$program" "$@"
     ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1 || fail "$name: no checkpoint after $killed kills"
     expect 0 - "$program" "$@" --out "$name.cut" --resume --quiet
     for file in model.safetensors best/model.safetensors critic/model.safetensors; do

@@ -112,23 +112,7 @@ expect 0 - pipeline $settings --out cut --resume --quiet
 cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another model after a resume of what was done"
 
 # At ten random moments.
-moments=$(awk -v whole="$stretch" -v seed=$$ 'BEGIN { srand(seed); for (i = 0; i < 10; i++) printf "%.3f ", rand() * whole / 4e9 }')
-killed=0 resume=
-for moment in $moments; do
-    "$bin/llama2-pipeline" $settings --out random --quiet $resume >cut.out 2>cut.err </dev/null &
-    pid=$!
-    sleep "$moment"
-    kill -KILL $pid 2>/dev/null
-    wait $pid
-    got=$?
-    case $got in
-    137) killed=$((killed + 1)) ;;
-    0) ;;
-    *) fail "exit status $got where it was to be killed at $moments: $(cat cut.err)" ;;
-    esac
-    [ -e random/state/manifest.jsonl ] && resume=--resume
-done
-[ $killed -ge 3 ] || fail "killed $killed times only, at $moments"
+kills random state/manifest.jsonl "$stretch" pipeline $settings
 expect 0 - pipeline $settings --out random --quiet $resume
 same_run random "after kills at $moments"
 
