@@ -13,10 +13,12 @@ typedef struct sizes {
     uint64_t documents, held_out_documents, demonstrations, prompts, evaluations, first_helpful, first_safety;
 } sizes;
 
+/* The ablations compare reward models that know the facts after one epoch: while they are learning them (as they are
+ * with 9,000 comparisons) two trainings differ by more than any two margins do. */
 static const sizes sizes_of[] = {
     [WORLD_CHAIN] = {30000, 600, 8000, MOST_PROMPTS, 22 * WORLD_N_KINDS, 2500, 1200},
     [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 6000, 2400},
-    [WORLD_ABLATIONS] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 9000, 3600},
+    [WORLD_ABLATIONS] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 30000, 9000},
     [WORLD_TINY_LOOP] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
     [WORLD_REAL_MODEL] = {0, 0, 1000, MOST_PROMPTS, 8 * WORLD_N_KINDS, 600, 300},
 };

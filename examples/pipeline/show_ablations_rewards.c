@@ -114,8 +114,7 @@ void show_ratings(results *all)
         all->r, "Accuracy by rating",
         "Each model on the held-out pairs of its own kind: the helpfulness model with the small margin after "
         "the paper's one epoch and after two, the safety model with the auxiliary loss. Expected: the clearer "
-        "the annotator's preference the more often the model shares it. Here the clearest pairs for "
-        "helpfulness differ in a fact, which a model of this size does not know after one epoch.");
+        "the annotator's preference the more often the model shares it.");
     for (int i = 0; i < 3; i++) {
         const json_t *o = result_of(all, arms[i]);
         put_ratings(&table, &b[i], names[i], o);
