@@ -73,7 +73,8 @@ LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, cons
                                                    llama2_loss *loss);
 
 /* Divides the gradients by the weight, clips, updates, and empties the gradients. Errors: STATE when nothing was
- * accumulated; NUMERIC after max_bad_steps. Since 0.1. */
+ * accumulated, or nothing with a weight, which is dropped; NUMERIC after max_bad_steps; BUSY, CANCELLED, NOMEM, which
+ * leave what was accumulated to another try. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics);
 
 /* Drops what was accumulated. Since 0.1. */
@@ -84,7 +85,7 @@ LLAMA2_API llama2_status llama2_trainer_clear(llama2_trainer *trainer);
 
 /* Adds the gradients of a loss whose derivatives by the log-probabilities (llama2_model_logprobs at the same
  * temperature) are grad[t], n_tokens values; those of first tokens are not used. `weight` is added to the divisor of
- * the update and `loss` to its sum. Since 0.1. */
+ * the update (0: a term beside another loss, which brings the divisor) and `loss` to its sum. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch,
                                                           double temperature, const float *grad, double loss,
                                                           double weight);
@@ -107,7 +108,8 @@ LLAMA2_API int64_t llama2_trainer_step(const llama2_trainer *trainer);
 /* --- stages that are one step on a batch ----------------------------------------------------- */
 
 /* accumulate + update: pretraining (2.2) on any text, SFT (3.1) on a batch whose prompt tokens have weight 0
- * (llama2_chat_encode and a llama2_packer make it). Since 0.1. */
+ * (llama2_chat_encode and a llama2_packer make it). A step that fails, in whichever half, drops all that was
+ * accumulated. Errors: those of both; STATE for a batch in which no target has a weight. Since 0.1. */
 LLAMA2_API llama2_status llama2_pretrain_step(llama2_trainer *trainer, const llama2_batch *batch,
                                               llama2_step_metrics *metrics);
 LLAMA2_API llama2_status llama2_sft_step(llama2_trainer *trainer, const llama2_batch *batch,

@@ -72,6 +72,6 @@ llama2_status l2_lm_accumulate(llama2_trainer *trainer, const llama2_batch *batc
 llama2_status l2_lm_step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics)
 {
     llama2_loss loss;
-    L2_TRY(l2_lm_accumulate(trainer, batch, &loss));
-    return l2_trainer_update(trainer, metrics);
+    L2_TRY(l2_trainer_begin(trainer, batch, L2_HEAD_LM));
+    return l2_trainer_end_step(trainer, accumulate(trainer, batch, &loss), metrics);
 }

@@ -182,9 +182,14 @@ llama2_status l2_reward_accumulate(llama2_trainer *trainer, const llama2_pairs *
 llama2_status l2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs, llama2_reward_metrics *metrics)
 {
     llama2_step_metrics step;
-    L2_TRY(l2_reward_accumulate(trainer, pairs, metrics));
-    if (trainer->weight == 0) return l2_trainer_clear(trainer);
-    L2_TRY(l2_trainer_update(trainer, &step));
+    L2_TRY(check_pairs(trainer->model, pairs));
+    L2_TRY(l2_trainer_begin(trainer, pairs->batch, L2_HEAD_SCORE));
+    llama2_status status = accumulate(trainer, pairs, metrics);
+    if (status >= 0 && trainer->weight == 0) {
+        l2_trainer_forget(trainer);
+        return l2_trainer_end(trainer, status);
+    }
+    L2_TRY(l2_trainer_end_step(trainer, status, &step));
     metrics->grad_norm = step.grad_norm;
     metrics->lr = step.lr;
     metrics->step = step.step;

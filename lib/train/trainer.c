@@ -126,7 +126,7 @@ static void drop(llama2_trainer *trainer)
 
 /* What no update will use counts as not read: a run that was cancelled in the middle of a batch goes on with the
  * counters of one at a stretch. */
-static void forget(llama2_trainer *trainer)
+void l2_trainer_forget(llama2_trainer *trainer)
 {
     trainer->total_tokens -= trainer->tokens;
     drop(trainer);
@@ -134,7 +134,7 @@ static void forget(llama2_trainer *trainer)
 
 llama2_status l2_trainer_end(llama2_trainer *trainer, llama2_status status)
 {
-    if (status < 0) forget(trainer);
+    if (status < 0) l2_trainer_forget(trainer);
     l2_model_leave(trainer->model, 1);
     return status;
 }
@@ -151,7 +151,7 @@ void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64
 llama2_status l2_trainer_clear(llama2_trainer *trainer)
 {
     L2_TRY(l2_model_enter(trainer->model, 1));
-    forget(trainer);
+    l2_trainer_forget(trainer);
     l2_model_leave(trainer->model, 1);
     return LLAMA2_OK;
 }
@@ -175,6 +175,11 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
     const llama2_trainer_options *o = &trainer->options;
     l2_tensor gradients = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->n_elements);
     double squares;
+    if (!trainer->accumulated || trainer->weight == 0) {
+        l2_trainer_forget(trainer); /* nothing could ever use it */
+        return l2_fail(LLAMA2_E_STATE,
+                       "update: no gradients (or none with a weight) have been accumulated since the last one");
+    }
     L2_TRY(l2_op_sum_squares(trainer->ctx, &gradients, &squares));
     double norm = sqrt(squares) / trainer->weight;
     *m = (llama2_step_metrics){
@@ -204,14 +209,16 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
 llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics)
 {
     L2_TRY(l2_context_check(trainer->ctx));
-    if (!trainer->accumulated || trainer->weight == 0) {
-        return l2_fail(LLAMA2_E_STATE,
-                       "update: no gradients (or none with a weight) have been accumulated since the last one");
-    }
     L2_TRY(l2_model_enter(trainer->model, 1));
     llama2_status status = update(trainer, metrics);
     l2_model_leave(trainer->model, 1);
     return status;
+}
+
+llama2_status l2_trainer_end_step(llama2_trainer *trainer, llama2_status status, llama2_step_metrics *metrics)
+{
+    if (status >= 0) status = update(trainer, metrics);
+    return l2_trainer_end(trainer, status);
 }
 
 llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,

@@ -237,6 +237,35 @@ START_TEST(only_left_out_pairs_make_no_step)
 }
 END_TEST
 
+START_TEST(a_cancelled_step_leaves_nothing)
+{
+    canceller c;
+    llama2_context *ctx = cancelling_context(&c);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
+    llama2_trainer *trainer = small_reward_trainer(ctx, reward, 1e-3, NULL);
+    comparisons p;
+    int done = 0;
+    comparisons_init(&p);
+    cancel_at(&c, 0);
+    ck_ok(llama2_reward_accumulate(trainer, &p.pairs, NULL));
+    ck_ok(llama2_trainer_clear(trainer));
+    for (int jobs = c.jobs, job = 1; job <= jobs; job++) {
+        cancel_at(&c, job);
+        llama2_status status = llama2_reward_step(trainer, &p.pairs, NULL);
+        llama2_context_resume(ctx);
+        ck_assert(status == LLAMA2_OK || status == LLAMA2_E_CANCELLED);
+        done += status == LLAMA2_OK;
+        ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+    }
+    ck_assert_int_eq(llama2_trainer_step(trainer), done);
+    llama2_trainer_free(trainer);
+    llama2_reward_model_free(reward);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(training_ranks_the_pairs)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
@@ -326,7 +355,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("reward");
     ADD_CASE(suite, "loss", item5_margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
              item12_micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
-             training_ranks_the_pairs);
+             a_cancelled_step_leaves_nothing, training_ranks_the_pairs);
     ADD_CASE(suite, "model", item4_heads, item5_score_is_read_at_the_last_token_and_normalised);
     return suite;
 }

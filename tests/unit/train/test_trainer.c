@@ -117,6 +117,86 @@ START_TEST(dropped_batches_do_not_count)
 }
 END_TEST
 
+/* Nor does what no weight divides; a checkpoint, which wants no gradients, can be written at once. */
+START_TEST(batches_without_a_weight_leave_nothing)
+{
+    char folder[64];
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-2, NULL);
+    llama2_checkpoint *checkpoint;
+    llama2_step_metrics m = {.struct_size = sizeof m};
+    small_batch whole, none;
+    float grad[64] = {0, 0, 1};
+    int64_t n;
+    small_batch_init(&whole);
+    small_batch_init(&none);
+    memset(none.weights, 0, sizeof none.weights);
+    ck_ok(llama2_checkpoint_begin(ctx, scratch_folder(folder), 1, &checkpoint));
+    ck_fails(llama2_sft_step(trainer, &none.batch, NULL), LLAMA2_E_STATE);
+    ck_ok(llama2_checkpoint_add_trainer(checkpoint, "step", trainer));
+    ck_ok(llama2_trainer_accumulate(trainer, &none.batch, NULL));
+    ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+    ck_ok(llama2_checkpoint_add_trainer(checkpoint, "update", trainer));
+    ck_ok(llama2_trainer_backward_logprobs(trainer, &whole.batch, 1, grad, 1, 0));
+    ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+    float *left = all_gradients(trainer, model, &n);
+    for (int64_t i = 0; i < n; i++) ck_assert(left[i] == 0);
+    free(left);
+    /* beside another that has one it counts */
+    ck_ok(llama2_trainer_accumulate(trainer, &none.batch, NULL));
+    ck_ok(llama2_sft_step(trainer, &whole.batch, &m));
+    ck_assert_int_eq(m.tokens, 60);
+    ck_assert_int_eq(m.total_tokens, 60);
+    llama2_checkpoint_free(checkpoint);
+    ck_ok(l2_remove_tree(ctx, folder));
+    llama2_trainer_free(trainer);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Wherever a step is cancelled, it was done or has left nothing: the trainer goes on as one that was never cancelled.
+ */
+START_TEST(a_cancelled_step_leaves_nothing)
+{
+    canceller c;
+    llama2_context *ctx = cancelling_context(&c);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32), *twin = small_model(ctx, 0, LLAMA2_F32);
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-3, NULL), *twins = small_trainer(ctx, twin, 1e-3, NULL);
+    llama2_step_metrics m = {.struct_size = sizeof m};
+    small_batch b;
+    int cancelled = 0;
+    small_batch_init(&b);
+    cancel_at(&c, 0);
+    ck_ok(llama2_trainer_accumulate(trainer, &b.batch, NULL));
+    int jobs = c.jobs; /* the last of them ends the backward */
+    ck_ok(llama2_trainer_clear(trainer));
+    for (int job = 1; job <= jobs; job++) {
+        cancel_at(&c, job);
+        llama2_status status = llama2_sft_step(trainer, &b.batch, &m);
+        llama2_context_resume(ctx);
+        cancel_at(&c, 0);
+        if (status < 0) {
+            ck_assert_int_eq(status, LLAMA2_E_CANCELLED);
+            ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+            ck_ok(llama2_sft_step(trainer, &b.batch, &m));
+            cancelled++;
+        }
+        ck_ok(llama2_sft_step(twins, &b.batch, NULL));
+        ck_assert_int_eq(m.tokens, 30);
+        ck_assert_int_eq(m.total_tokens, 30 * m.step);
+    }
+    ck_assert_int_gt(cancelled, 0);
+    ck_assert(same_weights(model, twin));
+    llama2_trainer_free(trainer);
+    llama2_trainer_free(twins);
+    llama2_model_free(model);
+    llama2_model_free(twin);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* One update by hand: decay apart, eps outside the root (item 13), clipping by the norm of the mean gradient. */
 START_TEST(item13_update_is_adamw_with_eps_outside_the_root)
 {
@@ -342,8 +422,9 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("trainer");
     ADD_CASE(suite, "steps", item12_micro_batches_give_the_same_bits, item12_tied_micro_batches_agree,
-             item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count,
-             item13_update_is_adamw_with_eps_outside_the_root, training_lowers_the_loss);
+             item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
+             batches_without_a_weight_leave_nothing, item13_update_is_adamw_with_eps_outside_the_root,
+             training_lowers_the_loss);
     ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;
