@@ -150,6 +150,7 @@ void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64
 
 llama2_status l2_trainer_clear(llama2_trainer *trainer)
 {
+    L2_TRY(l2_context_check_fork(trainer->ctx));
     L2_TRY(l2_model_enter(trainer->model, 1));
     l2_trainer_forget(trainer);
     l2_model_leave(trainer->model, 1);
@@ -224,6 +225,7 @@ llama2_status l2_trainer_end_step(llama2_trainer *trainer, llama2_status status,
 llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,
                                       int64_t *needed)
 {
+    L2_TRY(l2_context_check(trainer->ctx));
     const llama2_reward_model *head = trainer->options.value_head;
     const llama2_model *model = head && strcmp(name, "score.weight") == 0 ? head->model : trainer->model;
     return l2_arena_get(model, trainer->gradients, name, buffer, capacity, needed);

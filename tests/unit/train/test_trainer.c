@@ -1,6 +1,9 @@
 /* Accumulation, update, clipping, bad gradients, host gradients, and what is refused. */
 #include "train_test.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 static llama2_trainer_options options(void)
 {
     llama2_trainer_options o;
@@ -418,6 +421,37 @@ START_TEST(what_is_refused)
 }
 END_TEST
 
+/* A forked child has no pool: what would run on it is refused instead of waiting for ever. */
+START_TEST(a_forked_child_is_told)
+{
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_config config = small_config(0);
+    llama2_model *model;
+    static float gradient[1000 * 40];
+    config.vocab_size = 1000; /* enough elements for several tasks */
+    config.dim = 40;
+    ck_ok(llama2_model_create(ctx, &config, NULL, &model));
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-3, NULL);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        alarm(20);
+        if (llama2_trainer_clear(trainer) != LLAMA2_E_FORKED) _exit(2);
+        if (llama2_trainer_get_gradient(trainer, "lm_head.weight", gradient, 1000 * 40, NULL) != LLAMA2_E_FORKED)
+            _exit(3);
+        _exit(0);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status 0x%x", (unsigned)status);
+    llama2_context_cancel(ctx);
+    ck_ok(llama2_trainer_clear(trainer)); /* dropping things is no work */
+    llama2_trainer_free(trainer);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("trainer");
@@ -425,7 +459,7 @@ Suite *test_suite(void)
              item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
              batches_without_a_weight_leave_nothing, item13_update_is_adamw_with_eps_outside_the_root,
              training_lowers_the_loss);
-    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused);
+    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused, a_forked_child_is_told);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;
 }
