@@ -49,7 +49,8 @@ LLAMA2_API llama2_status llama2_reward_model_set_tensor(llama2_reward_model *rew
                                                         const float *values, int64_t count);
 
 /* Scores are scale * (raw - shift); 0 and 1 at first. To centre a model, shift by its mean over reference samples.
- * Saved with the model. Since 0.1. */
+ * Saved with the model. Errors: INVALID unless both are finite and scale > 0 (0 makes all scores equal, less turns
+ * every ranking around); BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_set_normalisation(llama2_reward_model *reward_model, double shift,
                                                                double scale);
 LLAMA2_API llama2_status llama2_reward_model_normalisation(const llama2_reward_model *reward_model, double *shift,

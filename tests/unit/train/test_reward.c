@@ -1,6 +1,8 @@
 /* Reward models: margins, the two losses, what is left out, heads, normalisation, files. */
 #include "train_test.h"
 
+#include "train/reward_model.h"
+
 enum { PAIRS = 4 };
 
 typedef struct comparisons {
@@ -331,6 +333,14 @@ START_TEST(item5_score_is_read_at_the_last_token_and_normalised)
     ck_ok(llama2_reward_model_score(reward, &c.batch, scores));
     for (int s = 0; s < 2 * PAIRS; s++) ck_assert_double_eq_tol((double)scores[s], 2 * ((double)raw[s] - 0.25), 1e-6);
     ck_fails(llama2_reward_model_set_normalisation(reward, NAN, 1), LLAMA2_E_INVALID);
+    static const double no_scales[] = {0, -0.0, -2, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof no_scales / sizeof *no_scales; i++)
+        ck_fails(llama2_reward_model_set_normalisation(reward, 0, no_scales[i]), LLAMA2_E_INVALID);
+    ck_ok(l2_model_enter(reward->model, 0)); /* as a scoring thread does */
+    ck_fails(llama2_reward_model_set_normalisation(reward, 0, 1), LLAMA2_E_BUSY);
+    ck_ok(llama2_reward_model_normalisation(reward, &shift, &scale));
+    l2_model_leave(reward->model, 0);
+    ck_assert(shift == 0.25 && scale == 2);
 
     ck_ok(llama2_reward_model_clone(reward, &clone));
     ck_ok(llama2_reward_model_save(reward, scratch_folder(folder), LLAMA2_F32));
