@@ -102,6 +102,8 @@ typedef struct llama2_reward_metrics {
     double mean_chosen, mean_rejected, min_score, max_score;
     double grad_norm, lr; /* of the update; 0 in an evaluation */
     int64_t step;
+    int32_t skipped;  /* of llama2_reward_step: 1: the loss or gradient was not finite, nothing changed */
+    int32_t reserved; /* 0 */
 } llama2_reward_metrics;
 
 /* Gradients of a batch of pairs; with llama2_trainer_update after it, or llama2_reward_step for both. Scores are raw.
@@ -110,7 +112,8 @@ LLAMA2_API llama2_status llama2_reward_accumulate(llama2_trainer *trainer, const
                                                   llama2_reward_metrics *metrics);
 LLAMA2_API llama2_status llama2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs,
                                             llama2_reward_metrics *metrics);
-/* Metrics of pairs without training; `scores` (2 * n_pairs raw scores) may be NULL. Since 0.1. */
+/* Metrics of pairs without training; `scores` (2 * n_pairs raw scores) may be NULL. Errors: NUMERIC where the loss is
+ * not finite, since scores are not. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs,
                                                 llama2_reward_metrics *metrics, float *scores);
 

@@ -31,8 +31,8 @@ typedef struct llama2_trainer_options {
     int64_t micro_batch_tokens; /* a batch is worked off in parts of about this many tokens, whole sequences each, to
                                    bound memory; 0 (default): at once */
     int32_t recompute;     /* 1: keep only each layer's input and compute the rest again in the backward; default 0 */
-    int32_t max_bad_steps; /* updates in a row with a gradient that is not finite (each is left out and counted) before
-                              LLAMA2_E_NUMERIC; default 5 */
+    int32_t max_bad_steps; /* updates in a row with a loss or gradient that is not finite (each is left out and counted
+                              in skipped_total) before LLAMA2_E_NUMERIC; default 5 */
     llama2_reward_model
         *value_head;            /* on the trunk of the model (llama2_reward_model_create_shared), trained along by
                                    llama2_ppo_update and llama2_trainer_backward_values: kept alive, one gradient,
@@ -56,14 +56,15 @@ LLAMA2_API void llama2_trainer_free(llama2_trainer *trainer);
 /* What an update did. */
 typedef struct llama2_step_metrics {
     uint32_t struct_size;
-    int32_t skipped;      /* 1: the gradient was not finite, nothing changed */
-    int64_t step;         /* updates done, this one included */
-    double loss;          /* mean over the weight since the last update */
-    double weight;        /* sum of the weights */
-    double grad_norm;     /* of the mean gradient, before clipping */
-    double lr;            /* of this update */
-    int64_t tokens;       /* tokens read since the last update */
-    int64_t total_tokens; /* tokens read by this trainer, without what was dropped */
+    int32_t skipped;       /* 1: the loss or gradient was not finite, nothing changed */
+    int64_t step;          /* updates done, this one included */
+    double loss;           /* mean over the weight since the last update */
+    double weight;         /* sum of the weights */
+    double grad_norm;      /* of the mean gradient, before clipping */
+    double lr;             /* of this update */
+    int64_t tokens;        /* tokens read since the last update */
+    int64_t total_tokens;  /* tokens read by this trainer, without what was dropped */
+    int64_t skipped_total; /* updates of this trainer that were left out, those before a resume too */
 } llama2_step_metrics;
 
 /* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call

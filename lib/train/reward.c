@@ -184,6 +184,7 @@ llama2_status l2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs,
     metrics->grad_norm = step.grad_norm;
     metrics->lr = step.lr;
     metrics->step = step.step;
+    metrics->skipped = step.skipped;
     return LLAMA2_OK;
 }
 
@@ -198,6 +199,8 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     L2_TRY(l2_model_enter(model, 0));
     L2_CHECK(l2_scratch_get(model->ctx, 2 * (size_t)pairs->n_pairs * sizeof *raw, &raw));
     L2_CHECK(run(model, pairs, L2_PART_TOKENS, NULL, raw, metrics));
+    if (!isfinite(metrics->loss))
+        L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the loss of %" PRId32 " is %g", metrics->n_pairs, metrics->loss));
     for (int64_t i = 0; scores && i < 2 * (int64_t)pairs->n_pairs; i++) scores[i] = (float)raw[i];
 done:
     l2_scratch_put(model->ctx, raw);

@@ -192,9 +192,11 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
         .lr = l2_schedule_lr(o, trainer->optimizer->options.lr, trainer->step),
         .tokens = trainer->tokens,
         .total_tokens = trainer->total_tokens,
+        .skipped_total = trainer->bad_total,
     };
     if (!isfinite(norm) || !isfinite(m->loss)) {
         m->skipped = 1;
+        m->skipped_total++;
         return skip(trainer, norm);
     }
     /* As torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */

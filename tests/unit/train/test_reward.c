@@ -268,6 +268,33 @@ START_TEST(a_cancelled_step_leaves_nothing)
 }
 END_TEST
 
+START_TEST(scores_that_are_not_finite_are_told)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
+    llama2_trainer *trainer = small_reward_trainer(ctx, reward, 1e-3, NULL);
+    llama2_reward_metrics m = {.struct_size = sizeof m, .loss = 7};
+    float head[24], scores[2 * PAIRS] = {7};
+    comparisons c;
+    comparisons_init(&c);
+    ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
+    ck_assert_int_eq(m.skipped, 0);
+    for (int i = 0; i < 24; i++) head[i] = NAN;
+    ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
+    ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
+    ck_assert_int_eq(m.skipped, 1);
+    ck_assert_int_eq(m.step, 1);
+    m.loss = 7;
+    ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
+    ck_assert(m.loss == 7 && scores[0] == 7);
+    llama2_trainer_free(trainer);
+    llama2_reward_model_free(reward);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(training_ranks_the_pairs)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
@@ -365,7 +392,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("reward");
     ADD_CASE(suite, "loss", item5_margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
              item12_micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
-             a_cancelled_step_leaves_nothing, training_ranks_the_pairs);
+             a_cancelled_step_leaves_nothing, scores_that_are_not_finite_are_told, training_ranks_the_pairs);
     ADD_CASE(suite, "model", item4_heads, item5_score_is_read_at_the_last_token_and_normalised);
     return suite;
 }

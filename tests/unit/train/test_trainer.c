@@ -277,6 +277,7 @@ START_TEST(not_finite_leaves_the_weights_untouched)
         if (bad < 2) {
             ck_ok(llama2_trainer_update(trainer, &m));
             ck_assert_int_eq(m.skipped, 1);
+            ck_assert_int_eq(m.skipped_total, bad + 1);
             ck_assert_int_eq(m.step, 1);
         } else {
             ck_fails(llama2_trainer_update(trainer, &m), LLAMA2_E_NUMERIC);
@@ -292,6 +293,7 @@ START_TEST(not_finite_leaves_the_weights_untouched)
     /* and then on as if nothing had been */
     ck_ok(llama2_sft_step(trainer, &b.batch, &m));
     ck_assert_int_eq(m.skipped, 0);
+    ck_assert_int_eq(m.skipped_total, 4);
     ck_ok(llama2_sft_step(twins, &b.batch, NULL));
     ck_assert(same_weights(model, twin));
     ck_ok(llama2_trainer_backward_logprobs(trainer, &b.batch, 1, (grad[9] = NAN, grad), 0, 1));
