@@ -44,8 +44,10 @@ typedef struct llama2_trainer_options {
 
 LLAMA2_API void llama2_trainer_options_init(llama2_trainer_options *options, size_t size);
 
-/* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive; a model has one trainer at a time
- * (LLAMA2_E_BUSY). Since 0.1. */
+/* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive. Errors: BUSY where the model has a
+ * trainer already, or a call is at work on it; STATE where the optimizer has been given to a trainer before;
+ * UNSUPPORTED where the weights are as stored; MISMATCH for a value_head, or a reward model on the trunk of another,
+ * that does not belong here; INVALID, ABI, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_optimizer *optimizer,
                                                const llama2_trainer_options *options, llama2_trainer **out);
 LLAMA2_API llama2_status llama2_trainer_create_for_reward(llama2_context *ctx, llama2_reward_model *reward_model,
@@ -68,8 +70,9 @@ typedef struct llama2_step_metrics {
 } llama2_step_metrics;
 
 /* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call
- * that refuses its arguments changes nothing; one that fails later (NOMEM, CANCELLED) drops all that was accumulated,
- * as does every function here that adds gradients. Since 0.1. */
+ * that refuses its arguments (INVALID, CONTEXT; MISMATCH for a trainer of the other kind; BUSY) changes nothing; one
+ * that fails later (NOMEM, CANCELLED) drops all that was accumulated. So do all functions that add gradients. Since
+ * 0.1. */
 LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch,
                                                    llama2_loss *loss);
 
@@ -78,7 +81,7 @@ LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, cons
  * leave what was accumulated to another try. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics);
 
-/* Drops what was accumulated. Since 0.1. */
+/* Drops what was accumulated; also while the context is cancelled. Errors: BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_clear(llama2_trainer *trainer);
 
 /* --- losses of the host's own: forward by llama2_model_logprobs, _logits, llama2_reward_model_score; backward here ---
@@ -99,7 +102,7 @@ LLAMA2_API llama2_status llama2_trainer_backward_values(llama2_trainer *trainer,
                                                         const float *grad, double loss, double weight);
 
 /* A gradient (a sum, not divided) by the tensor's name, as fp32, like llama2_model_get_tensor; "score.weight" is that
- * of a reward model or value head. Since 0.1. */
+ * of a reward model or value head. Errors: NOT_FOUND, BUFFER. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer,
                                                      int64_t capacity, int64_t *needed);
 
