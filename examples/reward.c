@@ -205,6 +205,7 @@ static bool log_step(run *r, const llama2_reward_metrics *m)
     app_put(line, "max_score", m->max_score);
     app_put(line, "lr", m->lr);
     app_put(line, "grad_norm", m->grad_norm);
+    if (m->skipped) json_object_set_new(line, "skipped", json_true());
     return run_log(r, line);
 }
 

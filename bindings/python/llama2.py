@@ -602,6 +602,7 @@ class llama2_step_metrics(Structure):
         ("lr", c_double),
         ("tokens", c_int64),
         ("total_tokens", c_int64),
+        ("skipped_total", c_int64),
     ]
 
 
@@ -641,6 +642,8 @@ class llama2_reward_metrics(Structure):
         ("grad_norm", c_double),
         ("lr", c_double),
         ("step", c_int64),
+        ("skipped", c_int32),
+        ("reserved", c_int32),
     ]
 
 

@@ -849,6 +849,7 @@ pub struct llama2_step_metrics {
     pub lr: f64,
     pub tokens: i64,
     pub total_tokens: i64,
+    pub skipped_total: i64,
 }
 
 impl llama2_step_metrics {
@@ -861,7 +862,7 @@ impl llama2_step_metrics {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_step_metrics>() == 64);
+const _: () = assert!(std::mem::size_of::<llama2_step_metrics>() == 72);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -924,6 +925,8 @@ pub struct llama2_reward_metrics {
     pub grad_norm: f64,
     pub lr: f64,
     pub step: i64,
+    pub skipped: i32,
+    pub reserved: i32,
 }
 
 impl llama2_reward_metrics {
@@ -936,7 +939,7 @@ impl llama2_reward_metrics {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_reward_metrics>() == 112);
+const _: () = assert!(std::mem::size_of::<llama2_reward_metrics>() == 120);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -18,6 +18,9 @@ extern "C" {
  * A weight belongs to the *target*: loss_weight[t] multiplies -log p(tokens[t] | the tokens before it in its sequence).
  * The first token of a sequence has nothing before it, so its weight is not used. NULL: all weights are 1. Weights are
  * finite and >= 0.
+ *
+ * Calls that take a batch refuse what is not as said here, or has a token outside the vocabulary (INVALID), and
+ * sequences longer than the model's context (CONTEXT).
  */
 typedef struct llama2_batch {
     uint32_t struct_size;
@@ -38,19 +41,20 @@ typedef struct llama2_packer_options {
 
 LLAMA2_API void llama2_packer_options_init(llama2_packer_options *options, size_t size);
 
-/* Makes an empty packer. Since 0.1. */
+/* Makes an empty packer. Errors: INVALID, ABI, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_packer_create(llama2_context *ctx, const llama2_packer_options *options,
                                               llama2_packer **out);
 LLAMA2_API void llama2_packer_free(llama2_packer *packer);
 
 /* Adds an example of n > 0 tokens; `weights` (n values) may be NULL: all 1. With `concatenate` the first token of an
- * example that does not begin a sequence gets weight 0: it can't be told from what another example ends with. Since
- * 0.1. */
+ * example that does not begin a sequence gets weight 0: it can't be told from what another example ends with. Errors,
+ * which leave the packer as it was: INVALID for n < 1, a token below 0, a weight that is not finite and >= 0; LIMIT
+ * beyond 2^29 sequences; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_packer_add(llama2_packer *packer, const int32_t *tokens, const float *weights,
                                            int64_t n);
 
-/* What has been added, as a batch; set batch->struct_size first. Valid until the packer is changed or freed. Since 0.1.
- */
+/* What has been added, as a batch; set batch->struct_size first. Valid until the packer is changed or freed. Errors:
+ * STATE when it is empty, ABI. Since 0.1. */
 LLAMA2_API llama2_status llama2_packer_batch(const llama2_packer *packer, llama2_batch *batch);
 
 /* Empties the packer and keeps its memory. Since 0.1. */

@@ -2,8 +2,18 @@
  * The model: a Llama (section 2.2 of the paper): RMSNorm before each block, SwiGLU, rotary positions, grouped-query
  * attention.
  *
- * A model that no trainer is changing may be used from many threads at once. While a training call runs on it, other
- * calls on the same model return LLAMA2_E_BUSY.
+ * A model may be used from many threads. Calls that read it run side by side, one that changes it runs alone; a call
+ * that comes while one of the other kind is inside returns LLAMA2_E_BUSY and waits for nothing.
+ *
+ * - What changes it, and is BUSY while anything reads (a rollout does for its whole length): training
+ *   (llama2_trainer_accumulate, _backward_*, _update, _clear, every step, llama2_ppo_update), llama2_trainer_create,
+ *   llama2_checkpoint_get_trainer, llama2_model_set_tensor, _set_eos_ids, _copy_weights (of the model that is written),
+ *   llama2_reward_model_set_tensor and _set_normalisation.
+ * - What never looks at the weights, and is never BUSY: llama2_model_config, _parameters, _is_eos, _eos_ids, _tensors,
+ *   _tensor_info, _retain and _free; llama2_session_create; and what a session does with what it has read
+ *   (llama2_session_sample, _top, _logits, _rewind).
+ *
+ * All else reads. A reward model is a model in this respect, and one model with its trunk where it shares that.
  */
 #ifndef LLAMA2_MODEL_H
 #define LLAMA2_MODEL_H
@@ -135,7 +145,8 @@ LLAMA2_API int32_t llama2_model_is_eos(const llama2_model *model, int32_t token)
 LLAMA2_API llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int32_t capacity,
                                               int32_t *needed);
 /* Puts n others (0 to 8, or LIMIT) in their place; config.eos_id becomes the first, or -1. llama2_model_save writes
- * them. Errors: INVALID, LIMIT, BUSY. Since 0.1. */
+ * them. Calls on other threads see the old ones or the new ones. Each call takes a little memory until the model is
+ * freed. Errors: INVALID, LIMIT, BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_set_eos_ids(llama2_model *model, const int32_t *ids, int32_t n);
 
 /* Tensors by name, those of transformers' LlamaForCausalLM ("model.layers.0.self_attn.q_proj.weight"). A matrix is

@@ -23,7 +23,7 @@ typedef struct llama2_reward_options {
 
 LLAMA2_API void llama2_reward_options_init(llama2_reward_options *options, size_t size);
 
-/* A reward model on a copy of the trunk of `model`. Since 0.1. */
+/* A reward model on a copy of the trunk of `model`. Errors: INVALID, ABI, BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_create(llama2_context *ctx, const llama2_model *model,
                                                     const llama2_reward_options *options, llama2_reward_model **out);
 /* A head on the trunk of `model` itself, which it keeps alive: a critic that takes no memory but the head's, trained in
@@ -33,32 +33,35 @@ LLAMA2_API llama2_status llama2_reward_model_create(llama2_context *ctx, const l
 LLAMA2_API llama2_status llama2_reward_model_create_shared(llama2_model *model, const llama2_reward_options *options,
                                                            llama2_reward_model **out);
 /* A copy, e.g. a critic that begins as the reward model (set score.weight to zeros for a trunk that knows rewards and
- * values that begin at 0). Since 0.1. */
+ * values that begin at 0). Errors: BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_clone(const llama2_reward_model *reward_model, llama2_reward_model **out);
-/* A folder as of transformers' LlamaForSequenceClassification with one label: score.weight, no bias. Since 0.1. */
+/* A folder as of transformers' LlamaForSequenceClassification with one label: score.weight, no bias. Errors: those of
+ * llama2_model_load; of saving IO, INVALID, BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_load(llama2_context *ctx, const char *path,
                                                   const llama2_model_options *options, llama2_reward_model **out);
 LLAMA2_API llama2_status llama2_reward_model_save(const llama2_reward_model *reward_model, const char *path,
                                                   int32_t dtype);
 LLAMA2_API void llama2_reward_model_free(llama2_reward_model *reward_model);
 
-/* Tensors by name as for a model, "score.weight" (1, dim) among them, no lm_head. Since 0.1. */
+/* Tensors by name as for a model, "score.weight" (1, dim) among them, no lm_head. Errors: NOT_FOUND, BUSY; BUFFER;
+ * MISMATCH for another count than the tensor's, UNSUPPORTED where the weights are as stored. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_get_tensor(const llama2_reward_model *reward_model, const char *name,
                                                         float *buffer, int64_t capacity, int64_t *needed);
 LLAMA2_API llama2_status llama2_reward_model_set_tensor(llama2_reward_model *reward_model, const char *name,
                                                         const float *values, int64_t count);
 
 /* Scores are scale * (raw - shift); 0 and 1 at first. To centre a model, shift by its mean over reference samples.
- * Saved with the model. Since 0.1. */
+ * Saved with the model. Errors: INVALID unless both are finite and scale > 0 (0 makes all scores equal, less turns
+ * every ranking around); BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_set_normalisation(llama2_reward_model *reward_model, double shift,
                                                                double scale);
 LLAMA2_API llama2_status llama2_reward_model_normalisation(const llama2_reward_model *reward_model, double *shift,
                                                            double *scale);
 
-/* scores: one a sequence, read at its last token. Since 0.1. */
+/* scores: one a sequence, read at its last token. Errors: INVALID, CONTEXT, BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch,
                                                    float *scores);
-/* values: one a token, without shift and scale. Since 0.1. */
+/* values: one a token, without shift and scale. The same errors. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_values(const llama2_reward_model *reward_model, const llama2_batch *batch,
                                                     float *values);
 
@@ -101,15 +104,21 @@ typedef struct llama2_reward_metrics {
     double mean_chosen, mean_rejected, min_score, max_score;
     double grad_norm, lr; /* of the update; 0 in an evaluation */
     int64_t step;
+    int32_t skipped;  /* of llama2_reward_step: 1: the loss or gradient was not finite, nothing changed */
+    int32_t reserved; /* 0 */
 } llama2_reward_metrics;
 
 /* Gradients of a batch of pairs; with llama2_trainer_update after it, or llama2_reward_step for both. Scores are raw.
- * With several accumulated calls each call's mean counts by its number of pairs. Since 0.1. */
+ * With several accumulated calls each call's mean counts by its number of pairs. A step whose pairs are all left out
+ * (n_pairs 0 in the metrics) is OK and, unless something was accumulated before it, updates nothing. Errors: INVALID
+ * for pairs that are not as said above, or a batch; those of llama2_trainer_accumulate, and of a step NUMERIC after
+ * max_bad_steps; a step that fails at work drops all that was accumulated. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_accumulate(llama2_trainer *trainer, const llama2_pairs *pairs,
                                                   llama2_reward_metrics *metrics);
 LLAMA2_API llama2_status llama2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs,
                                             llama2_reward_metrics *metrics);
-/* Metrics of pairs without training; `scores` (2 * n_pairs raw scores) may be NULL. Since 0.1. */
+/* Metrics of pairs without training; `scores` (2 * n_pairs raw scores) may be NULL. Errors: NUMERIC where the loss is
+ * not finite, since scores are not; those of llama2_reward_model_score. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs,
                                                 llama2_reward_metrics *metrics, float *scores);
 

@@ -31,8 +31,8 @@ typedef struct llama2_trainer_options {
     int64_t micro_batch_tokens; /* a batch is worked off in parts of about this many tokens, whole sequences each, to
                                    bound memory; 0 (default): at once */
     int32_t recompute;     /* 1: keep only each layer's input and compute the rest again in the backward; default 0 */
-    int32_t max_bad_steps; /* updates in a row with a gradient that is not finite (each is left out and counted) before
-                              LLAMA2_E_NUMERIC; default 5 */
+    int32_t max_bad_steps; /* updates in a row with a loss or gradient that is not finite (each is left out and counted
+                              in skipped_total) before LLAMA2_E_NUMERIC; default 5 */
     llama2_reward_model
         *value_head;            /* on the trunk of the model (llama2_reward_model_create_shared), trained along by
                                    llama2_ppo_update and llama2_trainer_backward_values: kept alive, one gradient,
@@ -44,8 +44,10 @@ typedef struct llama2_trainer_options {
 
 LLAMA2_API void llama2_trainer_options_init(llama2_trainer_options *options, size_t size);
 
-/* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive; a model has one trainer at a time
- * (LLAMA2_E_BUSY). Since 0.1. */
+/* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive. Errors: BUSY where the model has a
+ * trainer already, or a call is at work on it; STATE where the optimizer has been given to a trainer before;
+ * UNSUPPORTED where the weights are as stored; MISMATCH for a value_head, or a reward model on the trunk of another,
+ * that does not belong here; INVALID, ABI, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_create(llama2_context *ctx, llama2_model *model, llama2_optimizer *optimizer,
                                                const llama2_trainer_options *options, llama2_trainer **out);
 LLAMA2_API llama2_status llama2_trainer_create_for_reward(llama2_context *ctx, llama2_reward_model *reward_model,
@@ -56,27 +58,30 @@ LLAMA2_API void llama2_trainer_free(llama2_trainer *trainer);
 /* What an update did. */
 typedef struct llama2_step_metrics {
     uint32_t struct_size;
-    int32_t skipped;      /* 1: the gradient was not finite, nothing changed */
-    int64_t step;         /* updates done, this one included */
-    double loss;          /* mean over the weight since the last update */
-    double weight;        /* sum of the weights */
-    double grad_norm;     /* of the mean gradient, before clipping */
-    double lr;            /* of this update */
-    int64_t tokens;       /* tokens read since the last update */
-    int64_t total_tokens; /* tokens read by this trainer, without what was dropped */
+    int32_t skipped;       /* 1: the loss or gradient was not finite, nothing changed */
+    int64_t step;          /* updates done, this one included */
+    double loss;           /* mean over the weight since the last update */
+    double weight;         /* sum of the weights */
+    double grad_norm;      /* of the mean gradient, before clipping */
+    double lr;             /* of this update */
+    int64_t tokens;        /* tokens read since the last update */
+    int64_t total_tokens;  /* tokens read by this trainer, without what was dropped */
+    int64_t skipped_total; /* updates of this trainer that were left out, those before a resume too */
 } llama2_step_metrics;
 
 /* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call
- * that refuses its arguments changes nothing; one that fails later (NOMEM, CANCELLED) drops all that was accumulated,
- * as does every function here that adds gradients. Since 0.1. */
+ * that refuses its arguments (INVALID, CONTEXT; MISMATCH for a trainer of the other kind; BUSY) changes nothing; one
+ * that fails later (NOMEM, CANCELLED) drops all that was accumulated. So do all functions that add gradients. Since
+ * 0.1. */
 LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch,
                                                    llama2_loss *loss);
 
 /* Divides the gradients by the weight, clips, updates, and empties the gradients. Errors: STATE when nothing was
- * accumulated; NUMERIC after max_bad_steps. Since 0.1. */
+ * accumulated, or nothing with a weight, which is dropped; NUMERIC after max_bad_steps; BUSY, CANCELLED, NOMEM, which
+ * leave what was accumulated to another try. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics);
 
-/* Drops what was accumulated. Since 0.1. */
+/* Drops what was accumulated; also while the context is cancelled. Errors: BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_clear(llama2_trainer *trainer);
 
 /* --- losses of the host's own: forward by llama2_model_logprobs, _logits, llama2_reward_model_score; backward here ---
@@ -84,7 +89,7 @@ LLAMA2_API llama2_status llama2_trainer_clear(llama2_trainer *trainer);
 
 /* Adds the gradients of a loss whose derivatives by the log-probabilities (llama2_model_logprobs at the same
  * temperature) are grad[t], n_tokens values; those of first tokens are not used. `weight` is added to the divisor of
- * the update and `loss` to its sum. Since 0.1. */
+ * the update (0: a term beside another loss, which brings the divisor) and `loss` to its sum. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_backward_logprobs(llama2_trainer *trainer, const llama2_batch *batch,
                                                           double temperature, const float *grad, double loss,
                                                           double weight);
@@ -97,7 +102,7 @@ LLAMA2_API llama2_status llama2_trainer_backward_values(llama2_trainer *trainer,
                                                         const float *grad, double loss, double weight);
 
 /* A gradient (a sum, not divided) by the tensor's name, as fp32, like llama2_model_get_tensor; "score.weight" is that
- * of a reward model or value head. Since 0.1. */
+ * of a reward model or value head. Errors: NOT_FOUND, BUFFER. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer,
                                                      int64_t capacity, int64_t *needed);
 
@@ -107,7 +112,8 @@ LLAMA2_API int64_t llama2_trainer_step(const llama2_trainer *trainer);
 /* --- stages that are one step on a batch ----------------------------------------------------- */
 
 /* accumulate + update: pretraining (2.2) on any text, SFT (3.1) on a batch whose prompt tokens have weight 0
- * (llama2_chat_encode and a llama2_packer make it). Since 0.1. */
+ * (llama2_chat_encode and a llama2_packer make it). A step that fails, in whichever half, drops all that was
+ * accumulated. Errors: those of both; STATE for a batch in which no target has a weight. Since 0.1. */
 LLAMA2_API llama2_status llama2_pretrain_step(llama2_trainer *trainer, const llama2_batch *batch,
                                               llama2_step_metrics *metrics);
 LLAMA2_API llama2_status llama2_sft_step(llama2_trainer *trainer, const llama2_batch *batch,

@@ -130,7 +130,8 @@ llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *fr
 llama2_status llama2_model_config(const llama2_model *model, llama2_config *config)
 {
     if (!model || !config) return l2_fail(LLAMA2_E_INVALID, "llama2_model_config: an argument is NULL");
-    return l2_struct_write(config, &model->config, sizeof model->config, "llama2_config");
+    llama2_config full = l2_model_config(model);
+    return l2_struct_write(config, &full, sizeof full, "llama2_config");
 }
 
 int32_t llama2_model_is_eos(const llama2_model *model, int32_t token)
@@ -141,11 +142,12 @@ int32_t llama2_model_is_eos(const llama2_model *model, int32_t token)
 llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int32_t capacity, int32_t *needed)
 {
     if (!model) return l2_fail(LLAMA2_E_INVALID, "llama2_model_eos_ids: model is NULL");
-    if (needed) *needed = model->n_eos;
-    if (capacity < model->n_eos || (!ids && model->n_eos > 0))
-        return l2_fail(LLAMA2_E_BUFFER, "llama2_model_eos_ids: %d tokens end a text, there is room for %d",
-                       model->n_eos, ids ? capacity : 0);
-    for (int32_t i = 0; i < model->n_eos; i++) ids[i] = model->eos_ids[i];
+    const l2_eos *eos = l2_model_eos(model);
+    if (needed) *needed = eos->n;
+    if (capacity < eos->n || (!ids && eos->n > 0))
+        return l2_fail(LLAMA2_E_BUFFER, "llama2_model_eos_ids: %d tokens end a text, there is room for %d", eos->n,
+                       ids ? capacity : 0);
+    for (int32_t i = 0; i < eos->n; i++) ids[i] = eos->ids[i];
     return LLAMA2_OK;
 }
 

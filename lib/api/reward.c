@@ -109,9 +109,7 @@ llama2_status llama2_reward_model_normalisation(const llama2_reward_model *rewar
 {
     if (!reward_model || !shift || !scale)
         return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_normalisation: an argument is NULL");
-    *shift = reward_model->shift;
-    *scale = reward_model->scale;
-    return LLAMA2_OK;
+    return l2_reward_model_normalisation(reward_model, shift, scale);
 }
 
 llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch,

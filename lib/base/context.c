@@ -21,14 +21,18 @@ void l2_context_release(llama2_context *ctx)
     ctx->dealloc(ctx->alloc_user, ctx);
 }
 
+llama2_status l2_context_check_fork(const llama2_context *ctx)
+{
+    if (getpid() == ctx->pid) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_FORKED, "the context was made before fork(); make one in the child");
+}
+
 llama2_status l2_context_check(const llama2_context *ctx)
 {
     if (atomic_load_explicit(&ctx->cancelled, memory_order_relaxed))
         return l2_fail(LLAMA2_E_CANCELLED,
                        "cancelled by llama2_context_cancel; llama2_context_resume allows calls again");
-    if (getpid() != ctx->pid)
-        return l2_fail(LLAMA2_E_FORKED, "the context was made before fork(); make one in the child");
-    return LLAMA2_OK;
+    return l2_context_check_fork(ctx);
 }
 
 void l2_log(llama2_context *ctx, int32_t level, const char *format, ...)

@@ -36,6 +36,9 @@ void l2_context_release(llama2_context *ctx);
 /* LLAMA2_E_CANCELLED, LLAMA2_E_FORKED or OK: called at the start of API functions that work, and between layers and
  * steps. */
 llama2_status l2_context_check(const llama2_context *ctx);
+/* LLAMA2_E_FORKED or OK: of calls that also work while the context is cancelled. A forked child has no pool to run
+ * their ops. */
+llama2_status l2_context_check_fork(const llama2_context *ctx);
 
 void l2_log(llama2_context *ctx, int32_t level, const char *format, ...)
 #if defined(__GNUC__)

@@ -66,7 +66,8 @@ static llama2_status write_gguf(const llama2_model *m, const char *from, const l
 {
     llama2_status status;
     const llama2_config *c = &m->config;
-    const l2_gguf_ids ids = {c->bos_id, c->pad_id, m->eos_ids, m->n_eos};
+    const l2_eos *eos = l2_model_eos(m);
+    const l2_gguf_ids ids = {c->bos_id, c->pad_id, eos->ids, eos->n};
     progress p = {m, options, 0};
     l2_gguf_metadata more;
     l2_gguf_metadata_begin(&more, m->ctx);

@@ -310,7 +310,7 @@ static llama2_status try_model(llama2_inspection *in, const char *path)
     double shift, scale;
     in->loads = l2_model_open(in->ctx, path, &m, &shift, &scale);
     if (in->loads >= 0) {
-        in->config = m->config;
+        in->config = l2_model_config(m);
         l2_model_release(m);
         return LLAMA2_OK;
     }

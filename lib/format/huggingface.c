@@ -470,7 +470,7 @@ llama2_status l2_hf_config_check(const l2_hf_config *c)
         return l2_fail(LLAMA2_E_FORMAT, "initializer_range is %g, it must be finite and not negative",
                        c->initializer_range);
     if (!isfinite(c->score_shift)) return l2_fail(LLAMA2_E_FORMAT, "llama2_score_shift is not finite");
-    if (!isfinite(c->score_scale)) return l2_fail(LLAMA2_E_FORMAT, "llama2_score_scale is not finite");
+    L2_TRY(check_positive("llama2_score_scale", c->score_scale));
     L2_TRY(check_id("bos_token_id", c->bos_id, -1, c->vocab_size));
     L2_TRY(check_id("pad_token_id", c->pad_id, -1, c->vocab_size));
     return check_eos(c);

@@ -44,6 +44,15 @@ llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *b)
     return LLAMA2_OK;
 }
 
+int64_t l2_batch_targets(const llama2_batch *batch, int weighted, int64_t *targets)
+{
+    int64_t n = 0;
+    for (int32_t s = 0; s < batch->n_sequences; s++)
+        for (int64_t t = batch->offsets[s] + 1; t < batch->offsets[s + 1]; t++)
+            if (!weighted || !batch->loss_weight || batch->loss_weight[t] > 0) targets[n++] = t;
+    return n;
+}
+
 llama2_status l2_temperature_check(double temperature)
 {
     if (temperature >= 1e-6 && temperature <= 1e6) return LLAMA2_OK;

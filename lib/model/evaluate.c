@@ -52,16 +52,6 @@ done:
     return status;
 }
 
-/* Tokens that have something before them and, with `weighted`, a weight above 0. Returns their number. */
-static int64_t list_targets(const llama2_batch *batch, int weighted, int64_t *targets)
-{
-    int64_t n = 0;
-    for (int32_t s = 0; s < batch->n_sequences; s++)
-        for (int64_t t = batch->offsets[s] + 1; t < batch->offsets[s + 1]; t++)
-            if (!weighted || !batch->loss_weight || batch->loss_weight[t] > 0) targets[n++] = t;
-    return n;
-}
-
 typedef struct logprob_output {
     float *logprobs, *entropies;
 } logprob_output;
@@ -81,7 +71,7 @@ llama2_status l2_model_logprobs(const llama2_model *m, const llama2_batch *batch
     int64_t *targets = NULL;
     logprob_output o = {logprobs, entropies};
     L2_CHECK(l2_scratch_get(m->ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
-    int64_t n = list_targets(batch, 0, targets);
+    int64_t n = l2_batch_targets(batch, 0, targets);
     memset(logprobs, 0, (size_t)batch->n_tokens * sizeof *logprobs);
     if (entropies) memset(entropies, 0, (size_t)batch->n_tokens * sizeof *entropies);
     if (n > 0)
@@ -92,19 +82,18 @@ done:
     return status;
 }
 
-/* -w log p of each target, kept by row so that the sum has one order. */
-typedef struct weighted_loss {
-    const float *weight; /* NULL: 1 */
-    double *losses;
-} weighted_loss;
-
-static void keep_loss(void *user, int64_t row, double logprob, double entropy, double *dlogprob, double *dentropy)
+double l2_lm_weight(const l2_lm_loss *lm, int64_t row)
 {
-    const weighted_loss *l = user;
+    return lm->weights ? (double)lm->weights[row] : 1;
+}
+
+void l2_lm_token_loss(void *user, int64_t row, double logprob, double entropy, double *dlogprob, double *dentropy)
+{
+    const l2_lm_loss *lm = user;
+    double weight = l2_lm_weight(lm, row);
     (void)entropy, (void)dentropy;
-    double w = l->weight ? (double)l->weight[row] : 1;
-    l->losses[row] = -w * logprob;
-    *dlogprob = -w;
+    lm->losses[row] = weight * -logprob;
+    *dlogprob = -weight;
 }
 
 llama2_status l2_model_evaluate(const llama2_model *m, const llama2_batch *batch, l2_activations *activations,
@@ -112,18 +101,18 @@ llama2_status l2_model_evaluate(const llama2_model *m, const llama2_batch *batch
 {
     llama2_status status;
     int64_t *targets = NULL;
-    weighted_loss w = {batch->loss_weight, NULL};
+    l2_lm_loss lm = {batch->loss_weight, NULL};
     L2_CHECK(l2_scratch_get(m->ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
-    L2_CHECK(l2_scratch_get(m->ctx, (size_t)batch->n_tokens * sizeof *w.losses, &w.losses));
-    int64_t n = list_targets(batch, 1, targets);
-    if (n > 0) L2_CHECK(l2_model_token_loss(m, batch, targets, n, 1, 0, keep_loss, &w, NULL, activations));
+    L2_CHECK(l2_scratch_get(m->ctx, (size_t)batch->n_tokens * sizeof *lm.losses, &lm.losses));
+    int64_t n = l2_batch_targets(batch, 1, targets);
+    if (n > 0) L2_CHECK(l2_model_token_loss(m, batch, targets, n, 1, 0, l2_lm_token_loss, &lm, NULL, activations));
     for (int64_t i = 0; i < n; i++) {
-        loss->sum += w.losses[targets[i]];
-        loss->weight += w.weight ? (double)w.weight[targets[i]] : 1;
+        loss->sum += lm.losses[targets[i]];
+        loss->weight += l2_lm_weight(&lm, targets[i]);
     }
     loss->targets += n;
 done:
-    l2_scratch_put(m->ctx, w.losses);
+    l2_scratch_put(m->ctx, lm.losses);
     l2_scratch_put(m->ctx, targets);
     return status;
 }

@@ -18,6 +18,10 @@ llama2_status l2_batch_check(const llama2_model *model, const llama2_batch *batc
 int l2_batch_next_part(const llama2_batch *batch, int64_t max_tokens, int32_t group, int32_t *sequence,
                        int64_t *offsets, llama2_batch *part, int64_t *first_token);
 
+/* batch.c: into `targets` (room for n_tokens), rising, the tokens that have something before them and, with `weighted`,
+ * a weight above 0. Returns their number. */
+int64_t l2_batch_targets(const llama2_batch *batch, int weighted, int64_t *targets);
+
 /* batch.c: what may divide logits. Beyond, their quotient is no number any more. */
 llama2_status l2_temperature_check(double temperature);
 
@@ -80,6 +84,15 @@ llama2_status l2_value_head(llama2_context *ctx, const l2_linear *head, const l2
 /* The same with the trunk, at rows[i] (n tokens of the batch, rising); with activations, backward too. */
 llama2_status l2_model_value_loss(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n,
                                   l2_value_loss loss, void *user, l2_activations *activations);
+
+/* evaluate.c: the language-model loss of one target, weight * -log p, as an l2_token_loss (user: l2_lm_loss); kept by
+ * row, so that their sum has one order. */
+typedef struct l2_lm_loss {
+    const float *weights; /* NULL: all 1 */
+    double *losses;
+} l2_lm_loss;
+double l2_lm_weight(const l2_lm_loss *lm, int64_t row);
+void l2_lm_token_loss(void *user, int64_t row, double logprob, double entropy, double *dlogprob, double *dentropy);
 
 /* evaluate.c: the batch is checked, the model entered. */
 llama2_status l2_model_hidden(const llama2_model *model, const llama2_batch *batch, float *out);

@@ -56,8 +56,9 @@ static void config_to_hf(const llama2_model *m, int32_t dtype, l2_hf_config *hf)
     hf->initializer_range = c->init_std;
     hf->bos_id = c->bos_id;
     hf->pad_id = c->pad_id;
-    hf->n_eos = m->n_eos;
-    for (int32_t i = 0; i < m->n_eos; i++) hf->eos_ids[i] = m->eos_ids[i];
+    const l2_eos *eos = l2_model_eos(m);
+    hf->n_eos = eos->n;
+    for (int32_t i = 0; i < eos->n; i++) hf->eos_ids[i] = eos->ids[i];
     hf->tie_word_embeddings = c->tied;
     hf->dtype = dtype;
     hf->sequence_classification = m->head_kind == L2_HEAD_SCORE;

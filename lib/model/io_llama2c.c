@@ -138,6 +138,7 @@ llama2_status l2_model_read_llama2c(llama2_context *ctx, const char *path, const
 static llama2_status check_writable(const llama2_model *m)
 {
     const llama2_config *c = &m->config;
+    const l2_eos *eos = l2_model_eos(m);
     const struct {
         const char *what;
         int fits;
@@ -146,7 +147,7 @@ static llama2_status check_writable(const llama2_model *m)
         {"norm_eps 1e-5", c->norm_eps == 1e-5},
         {"rope_theta 10000 without scaling", c->rope_theta == 10000 && c->rope_scaling == LLAMA2_ROPE_SCALING_NONE},
         {"heads of dim / n_heads", (int64_t)c->n_heads * c->head_dim == c->dim},
-        {"the tokens 1 for BOS and 2 for EOS", c->bos_id == 1 && m->n_eos == 1 && c->eos_id == 2},
+        {"the tokens 1 for BOS and 2 for EOS", c->bos_id == 1 && eos->n == 1 && eos->ids[0] == 2},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!all[i].fits)

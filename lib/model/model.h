@@ -30,6 +30,13 @@ enum { L2_MAX_EOS = 8 };
 enum { L2_WEIGHTS_ONE_PASS = -1 }; /* in llama2_model_options, for l2_model_open alone */
 enum { L2_HEAD_ANY = -1, L2_HEAD_LM = 0, L2_HEAD_SCORE = 1 };
 
+/* The tokens that end a text. */
+typedef struct l2_eos l2_eos;
+struct l2_eos {
+    l2_eos *before; /* that this took the place of */
+    int32_t n, ids[L2_MAX_EOS];
+};
+
 typedef struct l2_param {
     char name[64]; /* as in transformers */
     int64_t rows, columns;
@@ -59,12 +66,12 @@ struct l2_source {
 struct llama2_model {
     llama2_context *ctx;
     atomic_int references;
-    atomic_int users;    /* calls that read the weights; -1: a call that changes them */
-    atomic_int trained;  /* a trainer is attached */
-    atomic_int shared;   /* a score head stands on its trunk */
-    llama2_model *trunk; /* whose weights, and users, these are; NULL: its own */
-    llama2_config config;
-    int32_t n_eos, eos_ids[L2_MAX_EOS]; /* the first is config.eos_id */
+    atomic_int users;      /* calls that read the weights; -1: a call that changes them */
+    atomic_int trained;    /* a trainer is attached */
+    atomic_int shared;     /* a score head stands on its trunk */
+    llama2_model *trunk;   /* whose weights, and users, these are; NULL: its own */
+    llama2_config config;  /* as made: l2_model_config has the eos_id of today */
+    _Atomic(l2_eos *) eos; /* one never changes: another takes its place, and it stays as long as the model */
     int32_t head_kind, dtype;
     int32_t n_params;
     l2_param *params; /* in the order of the arena */
@@ -124,9 +131,13 @@ void l2_model_attach_gradients(llama2_model *model, void *arena);
 llama2_model *l2_model_retain(llama2_model *model);
 void l2_model_release(llama2_model *model);
 
-/* eos.c: what ends a text. LIMIT, INVALID: nothing is changed. */
+/* eos.c: what ends a text, which any thread may ask at any time, without entering the model. */
+const l2_eos *l2_model_eos(const llama2_model *model);
 int l2_model_is_eos(const llama2_model *model, int32_t token);
+llama2_config l2_model_config(const llama2_model *model);
+/* One thread at a time. LIMIT, INVALID, NOMEM: nothing is changed. */
 llama2_status l2_model_set_eos(llama2_model *model, const int32_t *ids, int32_t n);
+void l2_model_free_eos(llama2_model *model);
 
 /* init.c: random weights, and a head alone (LLAMA2_HEAD_*). */
 void l2_model_init(llama2_model *model);

@@ -182,18 +182,29 @@ llama2_status l2_model_new(llama2_context *ctx, const llama2_config *config, int
     return make_model(ctx, config, dtype, head_kind, 0, NULL, out);
 }
 
+/* What ends a text of `from` for the new model too, which is released where that fails. */
+static llama2_status take_eos(const llama2_model *from, llama2_model **out)
+{
+    const l2_eos *eos = l2_model_eos(from);
+    llama2_status status = l2_model_set_eos(*out, eos->ids, eos->n);
+    if (status >= 0) return status;
+    l2_model_release(*out);
+    *out = NULL;
+    return status;
+}
+
 llama2_status l2_model_share(llama2_model *from, llama2_model **out)
 {
     *out = NULL;
     L2_TRY(l2_model_check_changeable(from));
     L2_TRY(make_model(from->ctx, &from->config, from->dtype, L2_HEAD_SCORE, 0, from, out));
-    return l2_model_set_eos(*out, from->eos_ids, from->n_eos);
+    return take_eos(from, out);
 }
 
 llama2_status l2_model_new_like(llama2_context *ctx, const llama2_model *from, int32_t head_kind, llama2_model **out)
 {
     L2_TRY(l2_model_new(ctx, &from->config, from->dtype, head_kind, out));
-    return l2_model_set_eos(*out, from->eos_ids, from->n_eos);
+    return take_eos(from, out);
 }
 
 /* The gains are copied, the matrices stay where they lie. */
@@ -213,7 +224,7 @@ llama2_status l2_model_clone(const llama2_model *from, llama2_model **out)
     llama2_model *m = NULL;
     *out = NULL;
     L2_CHECK(make_model(from->ctx, &from->config, from->dtype, from->head_kind, from->stored != NULL, NULL, &m));
-    L2_CHECK(l2_model_set_eos(m, from->eos_ids, from->n_eos));
+    L2_CHECK(take_eos(from, &m));
     if (from->stored)
         share_stored(m, from);
     else
@@ -263,6 +274,7 @@ void l2_model_release(llama2_model *m)
     } else {
         l2_free(ctx, m->weights);
     }
+    l2_model_free_eos(m);
     l2_free(ctx, m->layers);
     l2_free(ctx, m->params);
     l2_free(ctx, m);

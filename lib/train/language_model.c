@@ -6,59 +6,28 @@
 #include "train/parts.h"
 #include "train/trainer.h"
 
-typedef struct lm_loss {
-    const float *weights; /* NULL: all 1 */
-    double *loss;         /* of each target */
-} lm_loss;
-
-static double weight_of(const float *weights, int64_t t)
-{
-    return weights ? (double)weights[t] : 1;
-}
-
-static void token_loss(void *user, int64_t row, double logprob, double entropy, double *dlogprob, double *dentropy)
-{
-    const lm_loss *lm = user;
-    double weight = weight_of(lm->weights, row);
-    (void)entropy, (void)dentropy;
-    lm->loss[row] = weight * -logprob;
-    *dlogprob = -weight;
-}
-
-/* Tokens that are not first in their sequence and have a weight. */
-static int64_t find_targets(const llama2_batch *batch, int64_t *targets)
-{
-    int64_t n = 0;
-    for (int32_t s = 0; s < batch->n_sequences; s++) {
-        for (int64_t t = batch->offsets[s] + 1; t < batch->offsets[s + 1]; t++) {
-            if (weight_of(batch->loss_weight, t) > 0) targets[n++] = t;
-        }
-    }
-    return n;
-}
-
 static llama2_status accumulate(llama2_trainer *trainer, const llama2_batch *batch, llama2_loss *loss)
 {
     llama2_context *ctx = trainer->ctx;
     llama2_status status = LLAMA2_OK;
     int64_t *targets = NULL;
-    lm_loss lm = {batch->loss_weight, NULL};
+    l2_lm_loss lm = {batch->loss_weight, NULL};
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *targets, &targets));
-    L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *lm.loss, &lm.loss));
-    int64_t n = find_targets(batch, targets);
-    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, 1, 0, token_loss, &lm, NULL, NULL,
+    L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *lm.losses, &lm.losses));
+    int64_t n = l2_batch_targets(batch, 1, targets);
+    L2_CHECK(l2_token_loss_in_parts(trainer->model, batch, targets, n, 1, 0, l2_lm_token_loss, &lm, NULL, NULL,
                                     trainer->options.micro_batch_tokens, &trainer->activations));
     *loss = (llama2_loss){.struct_size = sizeof *loss, .targets = n};
     for (int64_t i = 0; i < n; i++) {
         /* One by one into the trainer's sums as well: their bits then do not depend on how batches were split. */
-        double weight = weight_of(lm.weights, targets[i]);
-        loss->sum += lm.loss[targets[i]];
+        double weight = l2_lm_weight(&lm, targets[i]);
+        loss->sum += lm.losses[targets[i]];
         loss->weight += weight;
-        l2_trainer_count(trainer, lm.loss[targets[i]], weight, 0);
+        l2_trainer_count(trainer, lm.losses[targets[i]], weight, 0);
     }
     l2_trainer_count(trainer, 0, 0, batch->n_tokens);
 done:
-    l2_scratch_put(ctx, lm.loss);
+    l2_scratch_put(ctx, lm.losses);
     l2_scratch_put(ctx, targets);
     return status;
 }
@@ -72,6 +41,6 @@ llama2_status l2_lm_accumulate(llama2_trainer *trainer, const llama2_batch *batc
 llama2_status l2_lm_step(llama2_trainer *trainer, const llama2_batch *batch, llama2_step_metrics *metrics)
 {
     llama2_loss loss;
-    L2_TRY(l2_lm_accumulate(trainer, batch, &loss));
-    return l2_trainer_update(trainer, metrics);
+    L2_TRY(l2_trainer_begin(trainer, batch, L2_HEAD_LM));
+    return l2_trainer_end_step(trainer, accumulate(trainer, batch, &loss), metrics);
 }

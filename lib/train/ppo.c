@@ -162,8 +162,7 @@ static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double te
         of_values = head ? sum_loss(b, b->value_loss) : 0;
         l2_trainer_count(policy, loss + b->value_coef * of_values, (double)b->n_targets, b->batch.n_tokens);
     }
-    L2_TRY(l2_trainer_end(policy, status));
-    L2_TRY(l2_trainer_update(policy, &step));
+    L2_TRY(l2_trainer_end_step(policy, status, &step));
     sums->policy_lr = step.lr;
     if (head) sums->value_lr = step.lr * policy->options.value_head_lr_ratio;
     if (step.skipped) return LLAMA2_OK;
@@ -190,8 +189,7 @@ static llama2_status step_critic(llama2_trainer *critic, minibatch *b, totals *s
                                                   critic->options.micro_batch_tokens, &critic->activations);
     double loss = status < 0 ? 0 : sum_loss(b, b->value_loss);
     if (status >= 0) l2_trainer_count(critic, loss, (double)b->n_targets, b->batch.n_tokens);
-    L2_TRY(l2_trainer_end(critic, status));
-    L2_TRY(l2_trainer_update(critic, &step));
+    L2_TRY(l2_trainer_end_step(critic, status, &step));
     sums->value_lr = step.lr;
     if (step.skipped) return LLAMA2_OK;
     count_values(b, loss, sums);

@@ -11,6 +11,7 @@
 #include "train/reward.h"
 #include "base/alloc.h"
 #include "train/parts.h"
+#include "train/stats.h"
 #include <inttypes.h>
 #include <math.h>
 
@@ -21,17 +22,6 @@ float l2_reward_margin(int32_t scheme, int32_t rating)
     if (scheme < LLAMA2_MARGIN_NONE || scheme > LLAMA2_MARGIN_LARGE) return 0;
     if (rating < LLAMA2_RATING_SIGNIFICANTLY || rating > LLAMA2_RATING_NEGLIGIBLY) return 0;
     return margins[scheme][rating];
-}
-
-/* log(1 + exp(x)) without overflow. */
-static double softplus(double x)
-{
-    return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
-}
-
-static double sigmoid(double x)
-{
-    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
 static int label(const llama2_pairs *pairs, int64_t response)
@@ -85,12 +75,13 @@ static void pair_losses(void *user, int64_t first, int64_t n, const double *valu
         r->scores[2 * pair + 1] = values[i + 1];
         if (left_out(r->pairs, pair)) continue;
         /* d/dx of softplus(-x), x = chosen - rejected - margin */
-        double slope = -sigmoid(-(values[i] - values[i + 1] - margin));
+        double slope = -l2_sigmoid(-(values[i] - values[i + 1] - margin));
         derivatives[i] = slope;
         derivatives[i + 1] = -slope;
         for (int64_t k = 0; k < 2; k++) {
             int y = label(r->pairs, 2 * pair + k);
-            if (y >= 0 && r->safety_factor > 0) derivatives[i + k] += r->safety_factor * (sigmoid(values[i + k]) - y);
+            if (y >= 0 && r->safety_factor > 0)
+                derivatives[i + k] += r->safety_factor * (l2_sigmoid(values[i + k]) - y);
         }
     }
 }
@@ -102,7 +93,7 @@ static void measure(const llama2_pairs *pairs, const double *scores, llama2_rewa
     for (int32_t i = 0; i < pairs->n_pairs; i++) {
         if (left_out(pairs, i)) continue;
         double c = scores[2 * i], r = scores[2 * i + 1], margin = pairs->margins ? (double)pairs->margins[i] : 0;
-        ranking_sum += softplus(-(c - r - margin));
+        ranking_sum += l2_softplus(-(c - r - margin));
         right += c > r ? 1 : c == r ? 0.5 : 0;
         chosen += c;
         rejected += r;
@@ -111,7 +102,7 @@ static void measure(const llama2_pairs *pairs, const double *scores, llama2_rewa
             int y = label(pairs, 2 * i + k);
             m->min_score = fmin(m->min_score, s);
             m->max_score = fmax(m->max_score, s);
-            if (y >= 0) safety_sum += softplus(y ? -s : s);
+            if (y >= 0) safety_sum += l2_softplus(y ? -s : s);
         }
     }
     if (m->n_pairs == 0) {
@@ -182,12 +173,18 @@ llama2_status l2_reward_accumulate(llama2_trainer *trainer, const llama2_pairs *
 llama2_status l2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs, llama2_reward_metrics *metrics)
 {
     llama2_step_metrics step;
-    L2_TRY(l2_reward_accumulate(trainer, pairs, metrics));
-    if (trainer->weight == 0) return l2_trainer_clear(trainer);
-    L2_TRY(l2_trainer_update(trainer, &step));
+    L2_TRY(check_pairs(trainer->model, pairs));
+    L2_TRY(l2_trainer_begin(trainer, pairs->batch, L2_HEAD_SCORE));
+    llama2_status status = accumulate(trainer, pairs, metrics);
+    if (status >= 0 && trainer->weight == 0) {
+        l2_trainer_forget(trainer);
+        return l2_trainer_end(trainer, status);
+    }
+    L2_TRY(l2_trainer_end_step(trainer, status, &step));
     metrics->grad_norm = step.grad_norm;
     metrics->lr = step.lr;
     metrics->step = step.step;
+    metrics->skipped = step.skipped;
     return LLAMA2_OK;
 }
 
@@ -202,6 +199,8 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     L2_TRY(l2_model_enter(model, 0));
     L2_CHECK(l2_scratch_get(model->ctx, 2 * (size_t)pairs->n_pairs * sizeof *raw, &raw));
     L2_CHECK(run(model, pairs, L2_PART_TOKENS, NULL, raw, metrics));
+    if (!isfinite(metrics->loss))
+        L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the loss of %" PRId32 " is %g", metrics->n_pairs, metrics->loss));
     for (int64_t i = 0; scores && i < 2 * (int64_t)pairs->n_pairs; i++) scores[i] = (float)raw[i];
 done:
     l2_scratch_put(model->ctx, raw);

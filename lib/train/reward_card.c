@@ -1,6 +1,8 @@
 #include "train/reward_card.h"
 #include "base/alloc.h"
 #include "format/sort.h"
+#include "train/scores.h"
+#include "train/stats.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -27,11 +29,6 @@ llama2_status l2_scored_pairs_check(const llama2_scored_pairs *p)
 static int counts(const llama2_scored_pairs *p, int64_t pair)
 {
     return !p->groups || p->groups[pair] == p->group;
-}
-
-static double sigmoid(double x)
-{
-    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
 /* 1 for right, a half for a tie. */
@@ -64,7 +61,7 @@ void l2_reward_calibration(const llama2_scored_pairs *p, int32_t n_bins, int64_t
     for (int64_t i = 0; i < p->n_pairs; i++) {
         if (!counts(p, i)) continue;
         double chosen = (double)p->scores[2 * i], rejected = (double)p->scores[2 * i + 1],
-               sure = sigmoid(fabs(chosen - rejected));
+               sure = l2_sigmoid(fabs(chosen - rejected));
         int32_t k = (int32_t)((sure - 0.5) * 2 * n_bins);
         if (k >= n_bins) k = n_bins - 1;
         n[k]++;
@@ -128,7 +125,7 @@ static double area_under_curve(labelled *responses, int64_t n, int64_t n_unsafe)
 static void set_recall(const labelled *responses, int64_t n, double threshold, double *recall, double *precision)
 {
     int64_t unsafe = 0, called = 0, right = 0;
-    double border = log(threshold / (1 - threshold)); /* of the score */
+    double border = l2_logit(threshold); /* of the score */
     for (int64_t i = 0; i < n; i++) {
         int below = (double)responses[i].score < border;
         unsafe += !responses[i].safe;
@@ -182,7 +179,7 @@ llama2_status l2_reward_card_make(llama2_context *ctx, const llama2_scored_pairs
     for (int64_t i = 0; i < p->n_pairs; i++) {
         if (!counts(p, i)) continue;
         double chosen = (double)p->scores[2 * i], rejected = (double)p->scores[2 * i + 1],
-               won = verdict(chosen, rejected), wrong = sigmoid(rejected - chosen); /* 1 - p */
+               won = verdict(chosen, rejected), wrong = l2_sigmoid(rejected - chosen); /* 1 - p */
         card->n_pairs++;
         card->n_ties += chosen == rejected;
         right += won;

@@ -73,8 +73,11 @@ llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_rewa
 {
     llama2_model *model;
     *out = NULL;
-    L2_TRY(copy_trunk(from->ctx, from->model, &model));
-    return wrap(from->ctx, model, from->shift, from->scale, out);
+    L2_TRY(l2_model_enter(from->model, 0));
+    llama2_status status = copy_trunk(from->ctx, from->model, &model);
+    double shift = from->shift, scale = from->scale;
+    l2_model_leave(from->model, 0);
+    return status < 0 ? status : wrap(from->ctx, model, shift, scale, out);
 }
 
 llama2_status l2_reward_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
@@ -104,11 +107,24 @@ void l2_reward_model_release(llama2_reward_model *reward_model)
 
 llama2_status l2_reward_model_set_normalisation(llama2_reward_model *reward_model, double shift, double scale)
 {
-    if (!isfinite(shift) || !isfinite(scale)) {
-        return l2_fail(LLAMA2_E_INVALID, "reward model: shift %g and scale %g must be finite", shift, scale);
+    if (!isfinite(shift) || !isfinite(scale) || scale <= 0) {
+        return l2_fail(LLAMA2_E_INVALID,
+                       "reward model: shift is %g and scale %g; both must be finite, and the scale above 0", shift,
+                       scale);
     }
+    L2_TRY(l2_model_enter(reward_model->model, 1));
     reward_model->shift = shift;
     reward_model->scale = scale;
+    l2_model_leave(reward_model->model, 1);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_reward_model_normalisation(const llama2_reward_model *reward_model, double *shift, double *scale)
+{
+    L2_TRY(l2_model_enter(reward_model->model, 0));
+    *shift = reward_model->shift;
+    *scale = reward_model->scale;
+    l2_model_leave(reward_model->model, 0);
     return LLAMA2_OK;
 }
 
@@ -124,14 +140,17 @@ static void keep_values(void *user, int64_t first, int64_t n, const double *valu
     for (int64_t i = 0; i < n; i++) r->out[first + i] = (float)(r->scale * (values[i] - r->shift));
 }
 
-/* scale * (value - shift) at rows[0 .. n - 1] of a checked batch; `out` is written when all is well. */
-static llama2_status read_values(const llama2_model *model, const llama2_batch *batch, const int64_t *rows, int64_t n,
-                                 double shift, double scale, float *out)
+/* The values at rows[0 .. n - 1] of a checked batch, or with `normalised` scale * (value - shift); `out` is written
+ * when all is well. */
+static llama2_status read_values(const llama2_reward_model *reward_model, const llama2_batch *batch,
+                                 const int64_t *rows, int64_t n, int normalised, float *out)
 {
+    const llama2_model *model = reward_model->model;
     llama2_status status = LLAMA2_OK;
-    reading r = {NULL, shift, scale};
+    reading r = {NULL, 0, 1};
     L2_TRY(l2_context_check(model->ctx));
     L2_TRY(l2_model_enter(model, 0));
+    if (normalised) r.shift = reward_model->shift, r.scale = reward_model->scale;
     L2_CHECK(l2_scratch_get(model->ctx, (size_t)n * sizeof *r.out, &r.out));
     L2_CHECK(l2_value_loss_in_parts(model, batch, rows, n, 1, keep_values, &r, L2_PART_TOKENS, NULL));
     memcpy(out, r.out, (size_t)n * sizeof *out);
@@ -149,8 +168,7 @@ llama2_status l2_reward_model_scores(const llama2_reward_model *reward_model, co
     L2_CHECK(l2_batch_check(reward_model->model, batch));
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_sequences * sizeof *rows, &rows));
     for (int32_t s = 0; s < batch->n_sequences; s++) rows[s] = batch->offsets[s + 1] - 1;
-    status = read_values(reward_model->model, batch, rows, batch->n_sequences, reward_model->shift, reward_model->scale,
-                         scores);
+    status = read_values(reward_model, batch, rows, batch->n_sequences, 1, scores);
 done:
     l2_scratch_put(ctx, rows);
     return status;
@@ -164,7 +182,7 @@ llama2_status l2_reward_model_values(const llama2_reward_model *reward_model, co
     L2_CHECK(l2_batch_check(reward_model->model, batch));
     L2_CHECK(l2_scratch_get(ctx, (size_t)batch->n_tokens * sizeof *rows, &rows));
     for (int64_t t = 0; t < batch->n_tokens; t++) rows[t] = t;
-    status = read_values(reward_model->model, batch, rows, batch->n_tokens, 0, 1, values);
+    status = read_values(reward_model, batch, rows, batch->n_tokens, 0, values);
 done:
     l2_scratch_put(ctx, rows);
     return status;

@@ -1,4 +1,4 @@
-/* Means, variances and whitening in double, in the order of the elements. */
+/* Means, variances and whitening in double, in the order of the elements; the logistic function. */
 #ifndef L2_TRAIN_STATS_H
 #define L2_TRAIN_STATS_H
 
@@ -18,5 +18,10 @@ double l2_moments_variance(const l2_moments *moments);
  * 0. */
 #define L2_WHITEN_EPS 1e-8
 double l2_whiten(const l2_moments *moments, double x);
+
+/* 1 / (1 + exp(-x)), and log(1 + exp(x)) = -log sigmoid(-x), without overflow. The inverse of the first is l2_logit
+ * (scores.h). */
+double l2_sigmoid(double x);
+double l2_softplus(double x);
 
 #endif

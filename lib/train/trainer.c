@@ -126,7 +126,7 @@ static void drop(llama2_trainer *trainer)
 
 /* What no update will use counts as not read: a run that was cancelled in the middle of a batch goes on with the
  * counters of one at a stretch. */
-static void forget(llama2_trainer *trainer)
+void l2_trainer_forget(llama2_trainer *trainer)
 {
     trainer->total_tokens -= trainer->tokens;
     drop(trainer);
@@ -134,7 +134,7 @@ static void forget(llama2_trainer *trainer)
 
 llama2_status l2_trainer_end(llama2_trainer *trainer, llama2_status status)
 {
-    if (status < 0) forget(trainer);
+    if (status < 0) l2_trainer_forget(trainer);
     l2_model_leave(trainer->model, 1);
     return status;
 }
@@ -150,8 +150,9 @@ void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64
 
 llama2_status l2_trainer_clear(llama2_trainer *trainer)
 {
+    L2_TRY(l2_context_check_fork(trainer->ctx));
     L2_TRY(l2_model_enter(trainer->model, 1));
-    forget(trainer);
+    l2_trainer_forget(trainer);
     l2_model_leave(trainer->model, 1);
     return LLAMA2_OK;
 }
@@ -175,6 +176,11 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
     const llama2_trainer_options *o = &trainer->options;
     l2_tensor gradients = l2_tensor_1d(trainer->model->dtype, trainer->gradients, trainer->n_elements);
     double squares;
+    if (!trainer->accumulated || trainer->weight == 0) {
+        l2_trainer_forget(trainer); /* nothing could ever use it */
+        return l2_fail(LLAMA2_E_STATE,
+                       "update: no gradients (or none with a weight) have been accumulated since the last one");
+    }
     L2_TRY(l2_op_sum_squares(trainer->ctx, &gradients, &squares));
     double norm = sqrt(squares) / trainer->weight;
     *m = (llama2_step_metrics){
@@ -186,9 +192,11 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
         .lr = l2_schedule_lr(o, trainer->optimizer->options.lr, trainer->step),
         .tokens = trainer->tokens,
         .total_tokens = trainer->total_tokens,
+        .skipped_total = trainer->bad_total,
     };
     if (!isfinite(norm) || !isfinite(m->loss)) {
         m->skipped = 1;
+        m->skipped_total++;
         return skip(trainer, norm);
     }
     /* As torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */
@@ -204,19 +212,22 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
 llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics)
 {
     L2_TRY(l2_context_check(trainer->ctx));
-    if (!trainer->accumulated || trainer->weight == 0) {
-        return l2_fail(LLAMA2_E_STATE,
-                       "update: no gradients (or none with a weight) have been accumulated since the last one");
-    }
     L2_TRY(l2_model_enter(trainer->model, 1));
     llama2_status status = update(trainer, metrics);
     l2_model_leave(trainer->model, 1);
     return status;
 }
 
+llama2_status l2_trainer_end_step(llama2_trainer *trainer, llama2_status status, llama2_step_metrics *metrics)
+{
+    if (status >= 0) status = update(trainer, metrics);
+    return l2_trainer_end(trainer, status);
+}
+
 llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,
                                       int64_t *needed)
 {
+    L2_TRY(l2_context_check(trainer->ctx));
     const llama2_reward_model *head = trainer->options.value_head;
     const llama2_model *model = head && strcmp(name, "score.weight") == 0 ? head->model : trainer->model;
     return l2_arena_get(model, trainer->gradients, name, buffer, capacity, needed);

@@ -41,10 +41,16 @@ void l2_trainer_free(llama2_trainer *trainer);
  * parts is of no use. head_kind: L2_HEAD_*. */
 llama2_status l2_trainer_begin(llama2_trainer *trainer, const llama2_batch *batch, int32_t head_kind);
 llama2_status l2_trainer_end(llama2_trainer *trainer, llama2_status status);
+/* The end of a whole step: the update, then that. Nothing comes between gradients and update, neither a reader of the
+ * model nor a cancellation: a step is done or has left nothing. */
+llama2_status l2_trainer_end_step(llama2_trainer *trainer, llama2_status status, llama2_step_metrics *metrics);
+/* Drops what was accumulated; the model is entered. */
+void l2_trainer_forget(llama2_trainer *trainer);
 
 /* Tells the trainer what a finished piece of work has added. */
 void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64_t tokens);
 
+/* Without a weight to divide by: STATE, and what was accumulated is dropped. Other failures leave it. */
 llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics);
 llama2_status l2_trainer_clear(llama2_trainer *trainer);
 llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,

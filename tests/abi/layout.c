@@ -233,7 +233,7 @@ FIELD(llama2_trainer_options, max_bad_steps, 52, 4);
 FIELD(llama2_trainer_options, value_head, 56, 8);
 FIELD(llama2_trainer_options, value_head_lr_ratio, 64, 8);
 
-SIZE(llama2_step_metrics, 64);
+SIZE(llama2_step_metrics, 72);
 FIELD(llama2_step_metrics, struct_size, 0, 4);
 FIELD(llama2_step_metrics, skipped, 4, 4);
 FIELD(llama2_step_metrics, step, 8, 8);
@@ -243,6 +243,7 @@ FIELD(llama2_step_metrics, grad_norm, 32, 8);
 FIELD(llama2_step_metrics, lr, 40, 8);
 FIELD(llama2_step_metrics, tokens, 48, 8);
 FIELD(llama2_step_metrics, total_tokens, 56, 8);
+FIELD(llama2_step_metrics, skipped_total, 64, 8);
 
 SIZE(llama2_reward_options, 8);
 FIELD(llama2_reward_options, struct_size, 0, 4);
@@ -256,7 +257,7 @@ FIELD(llama2_pairs, margins, 16, 8);
 FIELD(llama2_pairs, safe, 24, 8);
 FIELD(llama2_pairs, safety_weight, 32, 8);
 
-SIZE(llama2_reward_metrics, 112);
+SIZE(llama2_reward_metrics, 120);
 FIELD(llama2_reward_metrics, struct_size, 0, 4);
 FIELD(llama2_reward_metrics, n_pairs, 4, 4);
 FIELD(llama2_reward_metrics, n_left_out, 8, 4);
@@ -273,6 +274,8 @@ FIELD(llama2_reward_metrics, max_score, 80, 8);
 FIELD(llama2_reward_metrics, grad_norm, 88, 8);
 FIELD(llama2_reward_metrics, lr, 96, 8);
 FIELD(llama2_reward_metrics, step, 104, 8);
+FIELD(llama2_reward_metrics, skipped, 112, 4);
+FIELD(llama2_reward_metrics, reserved, 116, 4);
 
 SIZE(llama2_scored_pairs, 48);
 FIELD(llama2_scored_pairs, struct_size, 0, 4);

@@ -311,11 +311,13 @@ START_TEST(busy_while_it_is_changed)
     llama2_rollouts *rollouts;
     llama2_loss loss = {.struct_size = sizeof loss};
     llama2_tensor_info info = {.struct_size = sizeof info};
+    llama2_config config = {.struct_size = sizeof config};
     small_batch b;
     static float out[64 * 37];
     int32_t token = 1;
     small_batch_init(&b);
     ck_ok(llama2_session_create(m, &session));
+    ck_ok(llama2_session_feed(session, &token, 1));
     ck_ok(l2_model_enter(m, 1)); /* as a training call in another thread does */
     ck_fails(llama2_model_evaluate(m, &b.batch, &loss), LLAMA2_E_BUSY);
     ck_fails(llama2_model_logits(m, &b.batch, out), LLAMA2_E_BUSY);
@@ -329,7 +331,12 @@ START_TEST(busy_while_it_is_changed)
     ck_fails(llama2_session_feed(session, &token, 1), LLAMA2_E_BUSY);
     ck_fails(llama2_rollout(m, &b.batch, NULL, &rollouts), LLAMA2_E_BUSY);
     ck_fails(llama2_trainer_accumulate(trainer, &b.batch, NULL), LLAMA2_E_BUSY);
-    ck_ok(llama2_model_tensor_info(m, 0, &info)); /* what never changes can be asked */
+    /* what does not look at the weights can be asked */
+    ck_ok(llama2_model_tensor_info(m, 0, &info));
+    ck_ok(llama2_model_config(m, &config));
+    ck_ok(llama2_model_eos_ids(m, &token, 1, NULL));
+    ck_assert(llama2_model_is_eos(m, 2));
+    ck_ok(llama2_session_sample(session, NULL, &token, NULL));
     l2_model_leave(m, 1);
     ck_ok(l2_model_enter(m, 0)); /* a reader: others may read, none may change */
     ck_ok(llama2_model_evaluate(m, &b.batch, &loss));
@@ -387,6 +394,47 @@ START_TEST(many_threads_may_read)
         pthread_join(threads[i], NULL);
         ck_assert_msg(!readers[i].error, "%s", readers[i].error);
     }
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+typedef struct asker {
+    const llama2_model *model;
+    atomic_int stop;
+    const char *error;
+} asker;
+
+static void *ask_on(void *arg)
+{
+    asker *a = arg;
+    while (!atomic_load(&a->stop)) {
+        llama2_config c = {.struct_size = sizeof c};
+        int32_t ids[8], n = 0;
+        if (!llama2_model_is_eos(a->model, 2)) a->error = "2 does not end a text";
+        if (llama2_model_eos_ids(a->model, ids, 8, &n) < 0 || ids[n - 1] != 2 || n != (ids[0] == 7 ? 2 : 3))
+            a->error = "a mixture of both";
+        if (llama2_model_config(a->model, &c) < 0 || (c.eos_id != 7 && c.eos_id != 30)) a->error = "another eos_id";
+    }
+    return NULL;
+}
+
+/* What doesn't look at the weights doesn't enter the model; who asks meanwhile sees the ids of before or after. */
+START_TEST(ends_change_at_once)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32);
+    asker a = {m, 0, NULL};
+    pthread_t thread;
+    ck_ok(llama2_model_set_eos_ids(m, (const int32_t[]){7, 2}, 2));
+    ck_assert_int_eq(pthread_create(&thread, NULL, ask_on, &a), 0);
+    for (int i = 0; i < 10000; i++) {
+        ck_ok(llama2_model_set_eos_ids(m, (const int32_t[]){30, 5, 2}, 3));
+        ck_ok(llama2_model_set_eos_ids(m, (const int32_t[]){7, 2}, 2));
+    }
+    atomic_store(&a.stop, 1);
+    pthread_join(thread, NULL);
+    ck_assert_msg(!a.error, "%s", a.error);
     llama2_model_free(m);
     llama2_context_free(ctx);
 }
@@ -464,7 +512,7 @@ Suite *test_suite(void)
     ADD_CASE(s, "arguments", null_is_an_error_not_a_crash, what_is_no_batch_is_refused);
     ADD_CASE(s, "tensors", tensors_by_name, copies_are_independent, several_tokens_end_a_text);
     ADD_CASE(s, "evaluation", evaluation, a_batch_without_targets_has_no_loss);
-    ADD_CASE(s, "threads", busy_while_it_is_changed, many_threads_may_read, training_beside_readers,
-             cancelled_calls_end_and_leave_things_usable);
+    ADD_CASE(s, "threads", busy_while_it_is_changed, ends_change_at_once, many_threads_may_read,
+             training_beside_readers, cancelled_calls_end_and_leave_things_usable);
     return s;
 }

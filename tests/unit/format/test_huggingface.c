@@ -40,6 +40,8 @@ static const struct {
      "\"full_attention\""},
     {"{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}}",
      LLAMA2_E_UNSUPPORTED, "partial_rotary_factor 0.5"},
+    {"{" LLAMA SIZES ",\"llama2_score_scale\":0}", LLAMA2_E_FORMAT, "llama2_score_scale is 0"},
+    {"{" LLAMA SIZES ",\"llama2_score_scale\":-1}", LLAMA2_E_FORMAT, "llama2_score_scale is -1"},
     {"{" LLAMA SIZES ",\"rope_scaling\":{\"factor\":2.0}}", LLAMA2_E_FORMAT, "no rope_type"},
     {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\"}}", LLAMA2_E_FORMAT, "factor of rope_type \"linear\""},
     {"{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}", LLAMA2_E_FORMAT, "is -1"},

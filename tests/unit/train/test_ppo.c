@@ -10,12 +10,12 @@ typedef struct world {
     llama2_rollouts *rollouts;
 } world;
 
-static void begin(world *w, int32_t threads, double temperature, int64_t micro_batch)
+static void begin_in(llama2_context *ctx, world *w, double temperature, int64_t micro_batch)
 {
     llama2_trainer_options o;
     llama2_trainer_options_init(&o, sizeof o);
     o.micro_batch_tokens = micro_batch;
-    w->ctx = small_context(threads, LLAMA2_ISA_AUTO);
+    w->ctx = ctx;
     w->policy = small_model(w->ctx, 0, LLAMA2_F32);
     ck_ok(llama2_model_clone(w->policy, &w->reference));
     w->critic = small_reward_model(w->ctx, w->policy, LLAMA2_HEAD_NORMAL);
@@ -25,6 +25,11 @@ static void begin(world *w, int32_t threads, double temperature, int64_t micro_b
     score_by_tokens(w->rollouts);
     ck_ok(llama2_rollouts_reference(w->rollouts, w->reference));
     ck_ok(llama2_rollouts_values(w->rollouts, w->critic));
+}
+
+static void begin(world *w, int32_t threads, double temperature, int64_t micro_batch)
+{
+    begin_in(small_context(threads, LLAMA2_ISA_AUTO), w, temperature, micro_batch);
 }
 
 static void end(world *w)
@@ -235,6 +240,30 @@ START_TEST(not_finite_is_skipped)
 }
 END_TEST
 
+/* Wherever an update is cancelled, no gradients are left that would keep the next from beginning. */
+START_TEST(a_cancelled_update_leaves_no_gradients)
+{
+    world w;
+    canceller c;
+    llama2_ppo_options o;
+    int cancelled = 0;
+    begin_in(cancelling_context(&c), &w, 1, 0);
+    llama2_ppo_options_init(&o, sizeof o);
+    ck_ok(llama2_ppo_advantages(w.rollouts, &o, NULL));
+    cancel_at(&c, 0);
+    ck_ok(llama2_ppo_update(w.trainer, w.critic_trainer, w.rollouts, &o, NULL));
+    for (int jobs = c.jobs, job = 1; job <= jobs; job++) {
+        cancel_at(&c, job);
+        cancelled += llama2_ppo_update(w.trainer, w.critic_trainer, w.rollouts, &o, NULL) == LLAMA2_E_CANCELLED;
+        llama2_context_resume(w.ctx);
+        ck_fails(llama2_trainer_update(w.trainer, NULL), LLAMA2_E_STATE);
+        ck_fails(llama2_trainer_update(w.critic_trainer, NULL), LLAMA2_E_STATE);
+    }
+    ck_assert_int_gt(cancelled, 0);
+    end(&w);
+}
+END_TEST
+
 static int32_t stop(void *user, const llama2_rollout_event *event)
 {
     int *calls = user;
@@ -298,6 +327,6 @@ Suite *test_suite(void)
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas,
              item12_threads_and_micro_batches_change_no_bit, adaptive_kl);
-    ADD_CASE(suite, "failures", not_finite_is_skipped, what_is_refused);
+    ADD_CASE(suite, "failures", a_cancelled_update_leaves_no_gradients, not_finite_is_skipped, what_is_refused);
     return suite;
 }

@@ -1,6 +1,8 @@
 /* Reward models: margins, the two losses, what is left out, heads, normalisation, files. */
 #include "train_test.h"
 
+#include "train/reward_model.h"
+
 enum { PAIRS = 4 };
 
 typedef struct comparisons {
@@ -237,6 +239,62 @@ START_TEST(only_left_out_pairs_make_no_step)
 }
 END_TEST
 
+START_TEST(a_cancelled_step_leaves_nothing)
+{
+    canceller c;
+    llama2_context *ctx = cancelling_context(&c);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
+    llama2_trainer *trainer = small_reward_trainer(ctx, reward, 1e-3, NULL);
+    comparisons p;
+    int done = 0;
+    comparisons_init(&p);
+    cancel_at(&c, 0);
+    ck_ok(llama2_reward_accumulate(trainer, &p.pairs, NULL));
+    ck_ok(llama2_trainer_clear(trainer));
+    for (int jobs = c.jobs, job = 1; job <= jobs; job++) {
+        cancel_at(&c, job);
+        llama2_status status = llama2_reward_step(trainer, &p.pairs, NULL);
+        llama2_context_resume(ctx);
+        ck_assert(status == LLAMA2_OK || status == LLAMA2_E_CANCELLED);
+        done += status == LLAMA2_OK;
+        ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+    }
+    ck_assert_int_eq(llama2_trainer_step(trainer), done);
+    llama2_trainer_free(trainer);
+    llama2_reward_model_free(reward);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+START_TEST(scores_that_are_not_finite_are_told)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
+    llama2_trainer *trainer = small_reward_trainer(ctx, reward, 1e-3, NULL);
+    llama2_reward_metrics m = {.struct_size = sizeof m, .loss = 7};
+    float head[24], scores[2 * PAIRS] = {7};
+    comparisons c;
+    comparisons_init(&c);
+    ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
+    ck_assert_int_eq(m.skipped, 0);
+    for (int i = 0; i < 24; i++) head[i] = NAN;
+    ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
+    ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
+    ck_assert_int_eq(m.skipped, 1);
+    ck_assert_int_eq(m.step, 1);
+    m.loss = 7;
+    ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
+    ck_assert(m.loss == 7 && scores[0] == 7);
+    llama2_trainer_free(trainer);
+    llama2_reward_model_free(reward);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(training_ranks_the_pairs)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
@@ -302,6 +360,14 @@ START_TEST(item5_score_is_read_at_the_last_token_and_normalised)
     ck_ok(llama2_reward_model_score(reward, &c.batch, scores));
     for (int s = 0; s < 2 * PAIRS; s++) ck_assert_double_eq_tol((double)scores[s], 2 * ((double)raw[s] - 0.25), 1e-6);
     ck_fails(llama2_reward_model_set_normalisation(reward, NAN, 1), LLAMA2_E_INVALID);
+    static const double no_scales[] = {0, -0.0, -2, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof no_scales / sizeof *no_scales; i++)
+        ck_fails(llama2_reward_model_set_normalisation(reward, 0, no_scales[i]), LLAMA2_E_INVALID);
+    ck_ok(l2_model_enter(reward->model, 0)); /* as a scoring thread does */
+    ck_fails(llama2_reward_model_set_normalisation(reward, 0, 1), LLAMA2_E_BUSY);
+    ck_ok(llama2_reward_model_normalisation(reward, &shift, &scale));
+    l2_model_leave(reward->model, 0);
+    ck_assert(shift == 0.25 && scale == 2);
 
     ck_ok(llama2_reward_model_clone(reward, &clone));
     ck_ok(llama2_reward_model_save(reward, scratch_folder(folder), LLAMA2_F32));
@@ -326,7 +392,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("reward");
     ADD_CASE(suite, "loss", item5_margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
              item12_micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
-             training_ranks_the_pairs);
+             a_cancelled_step_leaves_nothing, scores_that_are_not_finite_are_told, training_ranks_the_pairs);
     ADD_CASE(suite, "model", item4_heads, item5_score_is_read_at_the_last_token_and_normalised);
     return suite;
 }

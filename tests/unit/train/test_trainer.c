@@ -1,6 +1,9 @@
 /* Accumulation, update, clipping, bad gradients, host gradients, and what is refused. */
 #include "train_test.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 static llama2_trainer_options options(void)
 {
     llama2_trainer_options o;
@@ -117,6 +120,86 @@ START_TEST(dropped_batches_do_not_count)
 }
 END_TEST
 
+/* Nor does what no weight divides; a checkpoint, which wants no gradients, can be written at once. */
+START_TEST(batches_without_a_weight_leave_nothing)
+{
+    char folder[64];
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-2, NULL);
+    llama2_checkpoint *checkpoint;
+    llama2_step_metrics m = {.struct_size = sizeof m};
+    small_batch whole, none;
+    float grad[64] = {0, 0, 1};
+    int64_t n;
+    small_batch_init(&whole);
+    small_batch_init(&none);
+    memset(none.weights, 0, sizeof none.weights);
+    ck_ok(llama2_checkpoint_begin(ctx, scratch_folder(folder), 1, &checkpoint));
+    ck_fails(llama2_sft_step(trainer, &none.batch, NULL), LLAMA2_E_STATE);
+    ck_ok(llama2_checkpoint_add_trainer(checkpoint, "step", trainer));
+    ck_ok(llama2_trainer_accumulate(trainer, &none.batch, NULL));
+    ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+    ck_ok(llama2_checkpoint_add_trainer(checkpoint, "update", trainer));
+    ck_ok(llama2_trainer_backward_logprobs(trainer, &whole.batch, 1, grad, 1, 0));
+    ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+    float *left = all_gradients(trainer, model, &n);
+    for (int64_t i = 0; i < n; i++) ck_assert(left[i] == 0);
+    free(left);
+    /* beside another that has one it counts */
+    ck_ok(llama2_trainer_accumulate(trainer, &none.batch, NULL));
+    ck_ok(llama2_sft_step(trainer, &whole.batch, &m));
+    ck_assert_int_eq(m.tokens, 60);
+    ck_assert_int_eq(m.total_tokens, 60);
+    llama2_checkpoint_free(checkpoint);
+    ck_ok(l2_remove_tree(ctx, folder));
+    llama2_trainer_free(trainer);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Wherever a step is cancelled, it was done or has left nothing: the trainer goes on as one that was never cancelled.
+ */
+START_TEST(a_cancelled_step_leaves_nothing)
+{
+    canceller c;
+    llama2_context *ctx = cancelling_context(&c);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F32), *twin = small_model(ctx, 0, LLAMA2_F32);
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-3, NULL), *twins = small_trainer(ctx, twin, 1e-3, NULL);
+    llama2_step_metrics m = {.struct_size = sizeof m};
+    small_batch b;
+    int cancelled = 0;
+    small_batch_init(&b);
+    cancel_at(&c, 0);
+    ck_ok(llama2_trainer_accumulate(trainer, &b.batch, NULL));
+    int jobs = c.jobs; /* the last of them ends the backward */
+    ck_ok(llama2_trainer_clear(trainer));
+    for (int job = 1; job <= jobs; job++) {
+        cancel_at(&c, job);
+        llama2_status status = llama2_sft_step(trainer, &b.batch, &m);
+        llama2_context_resume(ctx);
+        cancel_at(&c, 0);
+        if (status < 0) {
+            ck_assert_int_eq(status, LLAMA2_E_CANCELLED);
+            ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+            ck_ok(llama2_sft_step(trainer, &b.batch, &m));
+            cancelled++;
+        }
+        ck_ok(llama2_sft_step(twins, &b.batch, NULL));
+        ck_assert_int_eq(m.tokens, 30);
+        ck_assert_int_eq(m.total_tokens, 30 * m.step);
+    }
+    ck_assert_int_gt(cancelled, 0);
+    ck_assert(same_weights(model, twin));
+    llama2_trainer_free(trainer);
+    llama2_trainer_free(twins);
+    llama2_model_free(model);
+    llama2_model_free(twin);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* One update by hand: decay apart, eps outside the root (item 13), clipping by the norm of the mean gradient. */
 START_TEST(item13_update_is_adamw_with_eps_outside_the_root)
 {
@@ -194,6 +277,7 @@ START_TEST(not_finite_leaves_the_weights_untouched)
         if (bad < 2) {
             ck_ok(llama2_trainer_update(trainer, &m));
             ck_assert_int_eq(m.skipped, 1);
+            ck_assert_int_eq(m.skipped_total, bad + 1);
             ck_assert_int_eq(m.step, 1);
         } else {
             ck_fails(llama2_trainer_update(trainer, &m), LLAMA2_E_NUMERIC);
@@ -209,6 +293,7 @@ START_TEST(not_finite_leaves_the_weights_untouched)
     /* and then on as if nothing had been */
     ck_ok(llama2_sft_step(trainer, &b.batch, &m));
     ck_assert_int_eq(m.skipped, 0);
+    ck_assert_int_eq(m.skipped_total, 4);
     ck_ok(llama2_sft_step(twins, &b.batch, NULL));
     ck_assert(same_weights(model, twin));
     ck_ok(llama2_trainer_backward_logprobs(trainer, &b.batch, 1, (grad[9] = NAN, grad), 0, 1));
@@ -338,13 +423,45 @@ START_TEST(what_is_refused)
 }
 END_TEST
 
+/* A forked child has no pool: what would run on it is refused instead of waiting for ever. */
+START_TEST(a_forked_child_is_told)
+{
+    llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
+    llama2_config config = small_config(0);
+    llama2_model *model;
+    static float gradient[1000 * 40];
+    config.vocab_size = 1000; /* enough elements for several tasks */
+    config.dim = 40;
+    ck_ok(llama2_model_create(ctx, &config, NULL, &model));
+    llama2_trainer *trainer = small_trainer(ctx, model, 1e-3, NULL);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        alarm(20);
+        if (llama2_trainer_clear(trainer) != LLAMA2_E_FORKED) _exit(2);
+        if (llama2_trainer_get_gradient(trainer, "lm_head.weight", gradient, 1000 * 40, NULL) != LLAMA2_E_FORKED)
+            _exit(3);
+        _exit(0);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status 0x%x", (unsigned)status);
+    llama2_context_cancel(ctx);
+    ck_ok(llama2_trainer_clear(trainer)); /* dropping things is no work */
+    llama2_trainer_free(trainer);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("trainer");
     ADD_CASE(suite, "steps", item12_micro_batches_give_the_same_bits, item12_tied_micro_batches_agree,
-             item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count,
-             item13_update_is_adamw_with_eps_outside_the_root, training_lowers_the_loss);
-    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused);
+             item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
+             batches_without_a_weight_leave_nothing, item13_update_is_adamw_with_eps_outside_the_root,
+             training_lowers_the_loss);
+    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused, a_forked_child_is_told);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;
 }

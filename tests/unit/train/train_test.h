@@ -17,6 +17,39 @@ static inline double noise(uint64_t *state)
     return (double)(*state >> 11) / 4503599627370496.0 - 1;
 }
 
+/* A runner that cancels its context as it begins its n-th job. */
+typedef struct canceller {
+    llama2_context *ctx;
+    int jobs, cancel_at; /* cancel_at 0: never */
+} canceller;
+
+static inline int32_t run_and_cancel(void *user, int32_t n_tasks, llama2_task_fn task, void *arg)
+{
+    canceller *c = user;
+    if (++c->jobs == c->cancel_at) llama2_context_cancel(c->ctx);
+    for (int32_t i = 0; i < n_tasks; i++) task(arg, i);
+    return 0;
+}
+
+static inline llama2_context *cancelling_context(canceller *c)
+{
+    llama2_context_options o;
+    *c = (canceller){NULL, 0, 0};
+    llama2_context_options_init(&o, sizeof o);
+    o.n_threads = 2;
+    o.run = run_and_cancel;
+    o.run_user = c;
+    o.seed = 7;
+    ck_ok(llama2_context_create(&o, &c->ctx));
+    return c->ctx;
+}
+
+static inline void cancel_at(canceller *c, int job)
+{
+    c->jobs = 0;
+    c->cancel_at = job;
+}
+
 static inline llama2_optimizer *small_optimizer(llama2_context *ctx, double lr)
 {
     llama2_optimizer *optimizer;
