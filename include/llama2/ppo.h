@@ -98,8 +98,10 @@ LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_traine
                                            const llama2_rollouts *rollouts, const llama2_ppo_options *options,
                                            llama2_ppo_metrics *metrics);
 
-/* Adaptive KL controller (Ziegler et al. 2019): beta * (1 + clip(kl / target - 1, +-0.2) * samples / horizon). Since
- * 0.1. */
+/* Adaptive KL controller (Ziegler et al. 2019): beta * (1 + clip(kl / target - 1, +-0.2) * samples / horizon), the
+ * factor at least 0.1, which only samples above 4.5 horizons would take lower. For finite numbers, beta, target and
+ * horizon above 0 and samples >= 0; where it is otherwise, or the result would not be finite, beta stays as it is.
+ * Since 0.1. */
 LLAMA2_API double llama2_ppo_adapt_beta(double beta, double kl, double target, double horizon, int64_t samples);
 
 #ifdef __cplusplus
