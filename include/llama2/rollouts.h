@@ -162,15 +162,17 @@ LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, c
  */
 typedef struct llama2_combine_options {
     uint32_t struct_size;
-    int32_t whiten;   /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
-    double threshold; /* on sigmoid(Rs); default 0.15 */
-    double
-        missing_eos_penalty; /* taken from the score of a response that has not ended, after the whitening; default 0 */
+    int32_t whiten;             /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
+    double threshold;           /* on sigmoid(Rs); default 0.15 */
+    double missing_eos_penalty; /* taken from the score of a response that has not ended, after the whitening; what
+                                   llama2_ppo_options takes comes on top; at most FLT_MAX; default 0 */
 } llama2_combine_options;
 
 LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);
 
-/* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Since 0.1. */
+/* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Errors: INVALID;
+ * STATE when an array is not there; NUMERIC when a score is not finite as a float, and SCORES are then as they were.
+ * Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety,
                                                  const llama2_combine_options *options);
 
