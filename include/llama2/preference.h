@@ -196,7 +196,7 @@ typedef struct llama2_comparisons_options {
     int64_t max_tokens;       /* of a dialogue with a response; where one of the two is longer both lose their earliest
                                  turns, the same; a pair with one whose last turn does not fit is left out; 0
                                  (default): no limit */
-    double safety_weight;     /* of the pairs: what the auxiliary loss on `safe` counts; default 0 */
+    double safety_weight;     /* of the pairs: what the auxiliary loss on `safe` counts, finite and >= 0; default 0 */
     int32_t leave_out_unsafe; /* 1 (default): no pair of LLAMA2_BIN_OTHER_SAFE; 0: they are there, to be evaluated
                                  (llama2_reward_step passes over them all the same) */
     int32_t reserved;         /* 0 */
@@ -215,8 +215,8 @@ typedef struct llama2_comparisons_counts {
 
 /*
  * Records as tokens, in the chat format of the tokenizer: record indices[0 .. n), or (indices NULL) first .. first + n
- * - 1. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an index), those of
- * llama2_chat_encode but INJECTION; its message names the record. Since 0.1.
+ * - 1. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an index, an option
+ * out of its range), those of llama2_chat_encode but INJECTION; its message names the record. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_comparisons_create(const llama2_preferences *preferences,
                                                    const llama2_tokenizer *tokenizer, const int64_t *indices,
