@@ -120,7 +120,8 @@ typedef struct llama2_gatt_answer {
 LLAMA2_API llama2_status llama2_gatt_answer_get(const llama2_gatt *gatt, int32_t dialogue, int32_t turn,
                                                 llama2_gatt_answer *answer);
 
-/* Closes a dialogue whose answers broke the instruction, or are not wanted: it gives no example. Since 0.1. */
+/* Closes a dialogue whose answers broke the instruction, or are not wanted: it gives no example. Errors: INVALID; BUSY
+ * from the progress callback of a turn. Since 0.1. */
 LLAMA2_API llama2_status llama2_gatt_drop(llama2_gatt *gatt, int32_t dialogue);
 
 /*

@@ -70,7 +70,7 @@ LLAMA2_API void llama2_preferences_free(llama2_preferences *preferences);
 
 /* Adds a copy, as the last record. Another annotator's choice on the same two responses is a record of its own, with
  * another id. Errors: INVALID (roles out of order, text that is not UTF-8, a number out of range, an id that is there
- * already, a rating without a choice). Since 0.1. */
+ * already, a rating without a choice); BUSY from the progress callback of llama2_preferences_sample. Since 0.1. */
 LLAMA2_API llama2_status llama2_preferences_add(llama2_preferences *preferences, const llama2_preference *record);
 
 LLAMA2_API int64_t llama2_preferences_count(const llama2_preferences *preferences);
@@ -93,7 +93,8 @@ typedef struct llama2_annotation {
 
 LLAMA2_API void llama2_annotation_init(llama2_annotation *annotation, size_t size);
 
-/* Sets, or changes, the choice of a record. Errors: INVALID; the record then stays as it was. Since 0.1. */
+/* Sets, or changes, the choice of a record. Errors: INVALID; BUSY from the progress callback of
+ * llama2_preferences_sample; the record then stays as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_preferences_annotate(llama2_preferences *preferences, int64_t index,
                                                      const llama2_annotation *annotation);
 
@@ -179,9 +180,9 @@ LLAMA2_API void llama2_preferences_sample_options_init(llama2_preferences_sample
  * its earliest turns; the record has them all.
  *
  * The same bits for any number of threads. On failure nothing is added. Errors: CONTEXT when the last turn of a
- * dialogue alone leaves no room; MISMATCH when a tokenizer has more pieces than its model; those of
- * llama2_chat_encode, llama2_preferences_add and llama2_rollout. What can be told is told before the first response is
- * sampled. Since 0.1.
+ * dialogue alone leaves no room; MISMATCH when a tokenizer has more pieces than its model; BUSY from the progress
+ * callback of another one on the same collection; those of llama2_chat_encode, llama2_preferences_add and
+ * llama2_rollout. What can be told is told before the first response is sampled. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_preferences_sample(llama2_preferences *preferences, llama2_model *a, llama2_model *b,
                                                    const llama2_tokenizer *tokenizer,

@@ -28,7 +28,8 @@ typedef struct llama2_rollout_event {
     int64_t tokens;                /* sampled so far */
 } llama2_rollout_event;
 
-/* Called now and then while sampling, on the calling thread. Non-zero stops with LLAMA2_E_USER. */
+/* Called now and then while sampling, on the calling thread; types.h says what it may do. Non-zero stops with
+ * LLAMA2_E_USER. */
 typedef int32_t (*llama2_rollout_fn)(void *user, const llama2_rollout_event *event);
 
 typedef struct llama2_rollout_options {

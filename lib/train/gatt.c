@@ -234,8 +234,14 @@ llama2_status l2_gatt_answer(const llama2_gatt *g, int32_t dialogue, int32_t tur
 }
 
 llama2_status l2_gatt_drop(llama2_gatt *g, int32_t dialogue)
+static llama2_status check_busy(const llama2_gatt *g)
+{
+    return g->busy ? l2_fail(LLAMA2_E_BUSY, "gatt: a turn is being sampled") : LLAMA2_OK;
+}
+
 {
     L2_TRY(check_dialogue(g, dialogue));
+    L2_TRY(check_busy(g));
     if (g->states[dialogue] == LLAMA2_GATT_OPEN) g->states[dialogue] = LLAMA2_GATT_DROPPED;
     return LLAMA2_OK;
 }
@@ -389,6 +395,7 @@ static void measure(const llama2_gatt *g, const llama2_rollouts *r, llama2_gatt_
 static llama2_status check_turn(const llama2_gatt *g, const llama2_model *policy, const llama2_rollout_options *o)
 {
     if (l2_gatt_turns_left(g) == 0)
+    L2_TRY(check_busy(g));
         return l2_fail(LLAMA2_E_STATE, "gatt: no open dialogue has a turn left after %" PRId32, g->n_done);
     if (o->samples_per_prompt != 1) {
         return l2_fail(LLAMA2_E_INVALID,
@@ -429,7 +436,10 @@ llama2_status l2_gatt_turn(llama2_gatt *g, llama2_model *policy, const llama2_ro
                                 .n_tokens = r.offsets[r.n],
                                 .tokens = r.tokens,
                                 .offsets = r.offsets};
-        L2_CHECK(l2_rollout(policy, &prompts, o, r.ids, &rollouts));
+        g->busy = 1;
+        status = l2_rollout(policy, &prompts, o, r.ids, &rollouts);
+        g->busy = 0;
+        if (status < 0) goto done;
     }
     for (int32_t s = 0; s < r.n; s++)
         L2_CHECK(keep_answer(g, r.dialogues[s], rollouts, s, context, o->decode_flags, stops, &states[r.dialogues[s]]));
