@@ -55,7 +55,8 @@ typedef struct llama2_rollout_options {
     const char *const *stops;          /* n_stops texts, any bytes, none of them empty */
     const size_t *stop_lengths;        /* NULL: the texts end with NUL */
     int32_t n_stops;                   /* default 0 */
-    uint32_t decode_flags;             /* LLAMA2_DECODE_*; 0 (default): a space that begins the response is not seen */
+    uint32_t decode_flags;             /* LLAMA2_DECODE_*, how that text is read; 0 (default): a space that begins the
+                                          response is not seen */
 } llama2_rollout_options;
 
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
