@@ -32,7 +32,9 @@ typedef struct llama2_ppo_options {
     int32_t whiten_rewards;     /* 1: variance 1, mean kept; default 0 */
     int32_t kl_estimator;       /* LLAMA2_KL_*, of the penalty; default K1 */
     int32_t epochs;             /* passes over the rollouts; default 1: one gradient step a minibatch */
-    uint64_t seed;              /* of the order of the minibatches */
+    uint64_t seed;              /* of the order of the samples, which is drawn from (seed, epoch) with epochs from 0
+                                   in each call: give each iteration another one, or all have the same order; default
+                                   0 */
     int32_t shuffle;            /* 1 (default): samples in an order drawn from the seed; 0: as they come */
     int32_t reserved;
     double value_coef; /* of the value loss, where the policy's trainer has a value head: policy loss + value_coef *
@@ -74,8 +76,8 @@ typedef struct llama2_ppo_metrics {
                           such runs (seq-rep-4 of Welleck et al. 2020) */
 } llama2_ppo_metrics;
 
-/* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Since 0.1.
- */
+/* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Errors: as
+ * llama2_rollouts_score. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_reference(llama2_rollouts *rollouts, const llama2_model *reference);
 LLAMA2_API llama2_status llama2_rollouts_values(llama2_rollouts *rollouts, const llama2_reward_model *critic);
 
