@@ -53,9 +53,10 @@ LLAMA2_API llama2_status llama2_distill_gate(const llama2_rollouts *original, co
  * *distilled are the caller's to free; both have SAFETY_SCORES. A response that has not `ended` is compared like
  * another: the host may clear its keep.
  *
- * Errors: MISMATCH where the numbers of prompts differ, or models and batches don't fit; CONTEXT when a prompt leaves
- * no room, or a response after the bare prompt does not fit the safety model's context. Nothing is then written but
- * NULL into the handles. Since 0.1.
+ * Errors: MISMATCH where the numbers of prompts differ; INVALID for a token, of a prompt or a response, that is not in
+ * the vocabulary of the model that reads it; CONTEXT when a prompt leaves no room, or does not fit the safety model's
+ * context, alone or with a response; NUMERIC for a score that is not finite; those of llama2_rollout. Nothing is then
+ * written but NULL into the handles. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_distill(llama2_model *policy, const llama2_reward_model *safety,
                                         const llama2_batch *prompts, const llama2_batch *preprompted,

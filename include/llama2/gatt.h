@@ -95,8 +95,10 @@ typedef struct llama2_gatt_metrics {
  * first_sample_id + d in all its turns, whatever became of the others. A dialogue that does not fit the context is
  * closed and counted, no error. On failure no turn was taken. `metrics` may be NULL.
  *
- * Errors: STATE when no turn is left; MISMATCH when the tokenizer has more pieces than the model; those of
- * llama2_rollout. Since 0.1.
+ * Errors: STATE when no turn is left; INVALID for decode_flags with LLAMA2_DECODE_SPECIALS or _BYTES, since answers are
+ * messages: UTF-8 without control pieces; MISMATCH when the tokenizer has more pieces than the model; BUSY from the
+ * progress callback of a turn of the same handle; those of llama2_rollout. Options are checked in a turn too that
+ * samples nothing, since all its answers are the host's. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_gatt_turn(llama2_gatt *gatt, llama2_model *policy,
                                           const llama2_rollout_options *options, llama2_gatt_metrics *metrics);
@@ -109,7 +111,7 @@ typedef struct llama2_gatt_answer {
     uint32_t struct_size;
     int32_t state;    /* of the dialogue, LLAMA2_GATT_* */
     const char *text; /* UTF-8, `length` bytes and a NUL; as sampled, with white space at its ends, without the stop
-                         string that ended it; NULL: not there yet.
+                         string that ended it (nor a character that this begins within); NULL: not there yet.
                          Valid until the handle is freed */
     size_t length;
     int32_t sampled;  /* 0: it is the host's */
@@ -120,7 +122,8 @@ typedef struct llama2_gatt_answer {
 LLAMA2_API llama2_status llama2_gatt_answer_get(const llama2_gatt *gatt, int32_t dialogue, int32_t turn,
                                                 llama2_gatt_answer *answer);
 
-/* Closes a dialogue whose answers broke the instruction, or are not wanted: it gives no example. Since 0.1. */
+/* Closes a dialogue whose answers broke the instruction, or are not wanted: it gives no example. Errors: INVALID; BUSY
+ * from the progress callback of a turn. Since 0.1. */
 LLAMA2_API llama2_status llama2_gatt_drop(llama2_gatt *gatt, int32_t dialogue);
 
 /*

@@ -20,17 +20,21 @@ enum { LLAMA2_KL_K1 = 1, LLAMA2_KL_K2 = 2, LLAMA2_KL_K3 = 3 };
 typedef struct llama2_ppo_options {
     uint32_t struct_size;
     int32_t minibatch;          /* samples of one gradient step; default 64 */
-    double beta;                /* of the KL penalty; default 0.01 */
+    double beta;                /* of the KL penalty, 0 .. FLT_MAX; default 0.01 */
     double gamma, lambda;       /* default 1, 0.95 */
     double clip;                /* of the ratio; default 0.2 */
     double value_clip;          /* of the critic's change; default 0.2; 0: no clipping */
-    double missing_eos_penalty; /* taken from the score of a response that did not end; default 0 */
+    double missing_eos_penalty; /* taken from the score of a response that did not end, on top of what
+                                   llama2_combine_options took for the same, so set one of the two; at most FLT_MAX;
+                                   default 0 */
     int32_t whiten_advantages;  /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over the response tokens of the
                                    rollouts */
     int32_t whiten_rewards;     /* 1: variance 1, mean kept; default 0 */
     int32_t kl_estimator;       /* LLAMA2_KL_*, of the penalty; default K1 */
     int32_t epochs;             /* passes over the rollouts; default 1: one gradient step a minibatch */
-    uint64_t seed;              /* of the order of the minibatches */
+    uint64_t seed;              /* of the order of the samples, which is drawn from (seed, epoch) with epochs from 0
+                                   in each call: give each iteration another one, or all have the same order; default
+                                   0 */
     int32_t shuffle;            /* 1 (default): samples in an order drawn from the seed; 0: as they come */
     int32_t reserved;
     double value_coef; /* of the value loss, where the policy's trainer has a value head: policy loss + value_coef *
@@ -72,15 +76,18 @@ typedef struct llama2_ppo_metrics {
                           such runs (seq-rep-4 of Welleck et al. 2020) */
 } llama2_ppo_metrics;
 
-/* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Since 0.1.
- */
+/* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Errors: as
+ * llama2_rollouts_score. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_reference(llama2_rollouts *rollouts, const llama2_model *reference);
 LLAMA2_API llama2_status llama2_rollouts_values(llama2_rollouts *rollouts, const llama2_reward_model *critic);
 
 /*
  * Token rewards r_t = -beta KL_t + [t is the last] score; GAE: delta_t = r_t + gamma V_{t+1} - V_t, A_t = delta_t +
  * gamma lambda A_{t+1}, values past the end 0; returns = A + V before the whitening of A. Needs SCORES, LOGPROBS,
- * REF_LOGPROBS, VALUES. Sets the objective part of the metrics (may be NULL). Since 0.1.
+ * REF_LOGPROBS, VALUES. Sets the objective part of the metrics (may be NULL).
+ *
+ * Errors: INVALID; STATE when an array is not there; NUMERIC when an advantage or return is not finite as a float (of
+ * k3, where d is far below 0: exp(-d) passes FLT_MAX at -88.7), and both arrays are then as they were. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const llama2_ppo_options *options,
                                                llama2_ppo_metrics *metrics);
@@ -98,8 +105,10 @@ LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_traine
                                            const llama2_rollouts *rollouts, const llama2_ppo_options *options,
                                            llama2_ppo_metrics *metrics);
 
-/* Adaptive KL controller (Ziegler et al. 2019): beta * (1 + clip(kl / target - 1, +-0.2) * samples / horizon). Since
- * 0.1. */
+/* Adaptive KL controller (Ziegler et al. 2019): beta * (1 + clip(kl / target - 1, +-0.2) * samples / horizon), the
+ * factor at least 0.1, which only samples above 4.5 horizons would take lower. For finite numbers, beta, target and
+ * horizon above 0 and samples >= 0; where it is otherwise, or the result would not be finite, beta stays as it is.
+ * Since 0.1. */
 LLAMA2_API double llama2_ppo_adapt_beta(double beta, double kl, double target, double horizon, int64_t samples);
 
 #ifdef __cplusplus

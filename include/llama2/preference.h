@@ -70,7 +70,7 @@ LLAMA2_API void llama2_preferences_free(llama2_preferences *preferences);
 
 /* Adds a copy, as the last record. Another annotator's choice on the same two responses is a record of its own, with
  * another id. Errors: INVALID (roles out of order, text that is not UTF-8, a number out of range, an id that is there
- * already, a rating without a choice). Since 0.1. */
+ * already, a rating without a choice); BUSY from the progress callback of llama2_preferences_sample. Since 0.1. */
 LLAMA2_API llama2_status llama2_preferences_add(llama2_preferences *preferences, const llama2_preference *record);
 
 LLAMA2_API int64_t llama2_preferences_count(const llama2_preferences *preferences);
@@ -93,7 +93,8 @@ typedef struct llama2_annotation {
 
 LLAMA2_API void llama2_annotation_init(llama2_annotation *annotation, size_t size);
 
-/* Sets, or changes, the choice of a record. Errors: INVALID; the record then stays as it was. Since 0.1. */
+/* Sets, or changes, the choice of a record. Errors: INVALID; BUSY from the progress callback of
+ * llama2_preferences_sample; the record then stays as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_preferences_annotate(llama2_preferences *preferences, int64_t index,
                                                      const llama2_annotation *annotation);
 
@@ -179,9 +180,9 @@ LLAMA2_API void llama2_preferences_sample_options_init(llama2_preferences_sample
  * its earliest turns; the record has them all.
  *
  * The same bits for any number of threads. On failure nothing is added. Errors: CONTEXT when the last turn of a
- * dialogue alone leaves no room; MISMATCH when a tokenizer has more pieces than its model; those of
- * llama2_chat_encode, llama2_preferences_add and llama2_rollout. What can be told is told before the first response is
- * sampled. Since 0.1.
+ * dialogue alone leaves no room; MISMATCH when a tokenizer has more pieces than its model; BUSY from the progress
+ * callback of another one on the same collection; those of llama2_chat_encode, llama2_preferences_add and
+ * llama2_rollout. What can be told is told before the first response is sampled. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_preferences_sample(llama2_preferences *preferences, llama2_model *a, llama2_model *b,
                                                    const llama2_tokenizer *tokenizer,
@@ -196,7 +197,7 @@ typedef struct llama2_comparisons_options {
     int64_t max_tokens;       /* of a dialogue with a response; where one of the two is longer both lose their earliest
                                  turns, the same; a pair with one whose last turn does not fit is left out; 0
                                  (default): no limit */
-    double safety_weight;     /* of the pairs: what the auxiliary loss on `safe` counts; default 0 */
+    double safety_weight;     /* of the pairs: what the auxiliary loss on `safe` counts, finite and >= 0; default 0 */
     int32_t leave_out_unsafe; /* 1 (default): no pair of LLAMA2_BIN_OTHER_SAFE; 0: they are there, to be evaluated
                                  (llama2_reward_step passes over them all the same) */
     int32_t reserved;         /* 0 */
@@ -215,8 +216,8 @@ typedef struct llama2_comparisons_counts {
 
 /*
  * Records as tokens, in the chat format of the tokenizer: record indices[0 .. n), or (indices NULL) first .. first + n
- * - 1. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an index), those of
- * llama2_chat_encode but INJECTION; its message names the record. Since 0.1.
+ * - 1. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an index, an option
+ * out of its range), those of llama2_chat_encode but INJECTION; its message names the record. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_comparisons_create(const llama2_preferences *preferences,
                                                    const llama2_tokenizer *tokenizer, const int64_t *indices,

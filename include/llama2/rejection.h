@@ -43,7 +43,8 @@ typedef struct llama2_pool_metrics {
  * Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: samples of equal id
  * compete. A prompt's samples are looked at from the best on until `keep` are kept: left out are, in this order, those
  * that have not ended, unsafe ones, and those that say the same as one that is kept. What the version has said before
- * is not kept twice. Since 0.1.
+ * is not kept twice. Errors: STATE without SCORES; INVALID for options out of their range; NOMEM. The pool is then as
+ * it was. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids,
                                          const llama2_pool_add_options *options, llama2_pool_metrics *metrics);
@@ -64,7 +65,10 @@ typedef struct llama2_pool_sample {
 } llama2_pool_sample;
 
 /* The best sample of each prompt among versions first .. last, prompts by rising id: their number, and the i-th. Scores
- * of different versions are comparable when one reward gave them without whitening: llama2_pool_rescore. Since 0.1. */
+ * of different versions are comparable when one reward gave them without whitening: llama2_pool_rescore.
+ *
+ * These and the two below keep their last answer in the pool, `const` though it is: like calls that change it, they are
+ * for one thread at a time. Errors: INVALID for versions or an index that can't be; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_pool_count(const llama2_pool *pool, int32_t first, int32_t last, int64_t *count);
 LLAMA2_API llama2_status llama2_pool_best(const llama2_pool *pool, int32_t first, int32_t last, int64_t index,
                                           llama2_pool_sample *sample);

@@ -28,7 +28,8 @@ typedef struct llama2_rollout_event {
     int64_t tokens;                /* sampled so far */
 } llama2_rollout_event;
 
-/* Called now and then while sampling, on the calling thread. Non-zero stops with LLAMA2_E_USER. */
+/* Called now and then while sampling, on the calling thread; types.h says what it may do. Non-zero stops with
+ * LLAMA2_E_USER. */
 typedef int32_t (*llama2_rollout_fn)(void *user, const llama2_rollout_event *event);
 
 typedef struct llama2_rollout_options {
@@ -54,7 +55,8 @@ typedef struct llama2_rollout_options {
     const char *const *stops;          /* n_stops texts, any bytes, none of them empty */
     const size_t *stop_lengths;        /* NULL: the texts end with NUL */
     int32_t n_stops;                   /* default 0 */
-    uint32_t decode_flags;             /* LLAMA2_DECODE_*; 0 (default): a space that begins the response is not seen */
+    uint32_t decode_flags;             /* LLAMA2_DECODE_*, how that text is read; 0 (default): a space that begins the
+                                          response is not seen */
 } llama2_rollout_options;
 
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
@@ -71,14 +73,17 @@ LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, siz
  * wanted without the stop string, llama2_stops cuts it. EOS itself, and a token that the tokenizer does not have, are
  * no text.
  *
- * Errors: CONTEXT when a prompt leaves no room; MISMATCH when the tokenizer has more pieces than the model. Since 0.1.
+ * Errors: INVALID for options or prompts that can't be, a token that the model does not have among them; CONTEXT when a
+ * prompt leaves no room; LIMIT for more than INT32_MAX responses; MISMATCH when the tokenizer has more pieces than the
+ * model; BUSY while the model is being trained by another call; NUMERIC when logits are not finite, or the bias leaves
+ * no token; USER when `progress` stopped it; CANCELLED; NOMEM. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch *prompts,
                                         const llama2_rollout_options *options, llama2_rollouts **out);
 
 /* Rollouts from recorded sequences: prompt and response in one, prompt_lengths[s] >= 1 tokens of prompt, then at least
  * one of response; K samples a prompt, n_sequences a multiple of K. A response has ended when its last token is eos_id.
- * The arrays below are then set by llama2_rollouts_set. Since 0.1. */
+ * The arrays below are then set by llama2_rollouts_set. Errors: INVALID; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences,
                                                 const int32_t *prompt_lengths, int32_t samples_per_prompt,
                                                 int32_t eos_id, double temperature, llama2_rollouts **out);
@@ -95,7 +100,8 @@ LLAMA2_API llama2_status llama2_rollouts_after(const llama2_rollouts *rollouts, 
                                                llama2_rollouts **out);
 
 /* Adds the samples with keep[s] != 0 (n_samples of them; NULL: all) to a packer as examples for llama2_sft_step: weight
- * 1 on the tokens of the response, 0 on those of the prompt. On failure the packer is as it was. Since 0.1. */
+ * 1 on the tokens of the response, 0 on those of the prompt. On failure the packer is as it was. Errors: INVALID for a
+ * recorded token below 0; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_pack(const llama2_rollouts *rollouts, const uint8_t *keep,
                                               llama2_packer *packer);
 
@@ -142,12 +148,15 @@ enum {
     LLAMA2_ROLLOUTS_SAFETY_SCORES = 7
 };
 
-/* Puts the host's own numbers into an array: n must be n_tokens or n_samples. All finite, else NUMERIC. Since 0.1. */
+/* Puts the host's own numbers into an array: n must be n_tokens or n_samples. All finite, else NUMERIC. Errors: INVALID
+ * for another n or no array; the array is then as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t array, const float *values, int64_t n);
 
 /* --- scores ---------------------------------------------------------------------------------- */
 
-/* scores = the reward model's, after shift and scale. Since 0.1. */
+/* scores = the reward model's, after shift and scale. Errors: INVALID for a token that it does not have; CONTEXT when a
+ * sample does not fit its context; BUSY while it is being trained by another call; NUMERIC when a score is not finite,
+ * and SCORES are then as they were; CANCELLED. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);
 
 /* The same into one of SCORES, HELPFUL_SCORES, SAFETY_SCORES. Since 0.1. */
@@ -162,15 +171,17 @@ LLAMA2_API llama2_status llama2_rollouts_score_into(llama2_rollouts *rollouts, c
  */
 typedef struct llama2_combine_options {
     uint32_t struct_size;
-    int32_t whiten;   /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
-    double threshold; /* on sigmoid(Rs); default 0.15 */
-    double
-        missing_eos_penalty; /* taken from the score of a response that has not ended, after the whitening; default 0 */
+    int32_t whiten;             /* 1 (default): mean 0, variance 1 (unbiased, n - 1) over these rollouts; 0: raw */
+    double threshold;           /* on sigmoid(Rs); default 0.15 */
+    double missing_eos_penalty; /* taken from the score of a response that has not ended, after the whitening; what
+                                   llama2_ppo_options takes comes on top; at most FLT_MAX; default 0 */
 } llama2_combine_options;
 
 LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);
 
-/* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Since 0.1. */
+/* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Errors: INVALID;
+ * STATE when an array is not there; NUMERIC when a score is not finite as a float, and SCORES are then as they were.
+ * Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety,
                                                  const llama2_combine_options *options);
 

@@ -15,6 +15,11 @@
  * - Text is UTF-8, given as pointer and length. Buffers are (buffer, capacity, *needed).
  * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not
  * being trained, may be used by many threads at once.
+ * - A callback that reports progress or reads a file runs in the middle of a call. It may cancel the context, and read
+ * other handles. With the handles of the running call it may do nothing, but use a model that is not being trained;
+ * calls that would change them return LLAMA2_E_BUSY where the library can tell. It frees none of them, and does not
+ * drop the last reference to a model, tokenizer or context that they need. One that allocates, logs or runs tasks calls
+ * nothing of the library.
  * - The library never prints, exits, aborts, installs signal handlers, reads the locale or keeps global state.
  */
 #ifndef LLAMA2_TYPES_H

@@ -9,6 +9,7 @@
 static llama2_status check_stops(const llama2_model *policy, const llama2_rollout_options *o)
 {
     static const char call[] = "llama2_rollout";
+    L2_TRY(l2_decode_check(o->decode_flags, call));
     L2_TRY(l2_stops_check(o->stops, o->stop_lengths, o->n_stops, call));
     if (o->n_stops == 0) return LLAMA2_OK;
     if (!o->tokenizer) return l2_fail(LLAMA2_E_INVALID, "%s: stop strings need the model's tokenizer", call);
@@ -16,12 +17,11 @@ static llama2_status check_stops(const llama2_model *policy, const llama2_rollou
         return l2_fail(LLAMA2_E_MISMATCH,
                        "%s: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32, call,
                        o->tokenizer->n_pieces, policy->config.vocab_size);
-    return l2_decode_check(o->decode_flags, call);
+    return LLAMA2_OK;
 }
 
-llama2_status l2_rollout_check(const llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *o)
+llama2_status l2_rollout_options_check(const llama2_model *policy, const llama2_rollout_options *o)
 {
-    L2_TRY(l2_batch_check(policy, prompts));
     L2_TRY(l2_sampling_check(o->sampling, policy->config.vocab_size, -1));
     L2_TRY(check_stops(policy, o));
     if (o->samples_per_prompt < 1 || o->max_new_tokens < 1 || o->max_parallel < 0) {
@@ -30,6 +30,13 @@ llama2_status l2_rollout_check(const llama2_model *policy, const llama2_batch *p
                        " must be >= 1, max_parallel %" PRId32 " >= 0",
                        o->samples_per_prompt, o->max_new_tokens, o->max_parallel);
     }
+    return LLAMA2_OK;
+}
+
+llama2_status l2_rollout_check(const llama2_model *policy, const llama2_batch *prompts, const llama2_rollout_options *o)
+{
+    L2_TRY(l2_batch_check(policy, prompts));
+    L2_TRY(l2_rollout_options_check(policy, o));
     if (o->samples_per_prompt > INT32_MAX / prompts->n_sequences) {
         return l2_fail(LLAMA2_E_LIMIT,
                        "llama2_rollout: %" PRId32 " samples for each of %" PRId32 " prompts are more than %" PRId32,

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "train/ppo.h"
 #include "train/stats.h"
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -14,8 +15,8 @@ llama2_status l2_ppo_options_check(const llama2_ppo_options *o)
 {
     if (o->minibatch < 1) return l2_fail(LLAMA2_E_INVALID, "ppo: minibatch is %" PRId32 ", less than 1", o->minibatch);
     if (o->epochs < 1) return l2_fail(LLAMA2_E_INVALID, "ppo: epochs is %" PRId32 ", less than 1", o->epochs);
-    if (!(o->beta >= 0) || isinf(o->beta))
-        return l2_fail(LLAMA2_E_INVALID, "ppo: beta is %g, not finite and >= 0", o->beta);
+    if (!(o->beta >= 0 && o->beta <= (double)FLT_MAX))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: beta is %g, not in [0, %g]", o->beta, (double)FLT_MAX);
     if (!(o->gamma >= 0 && o->gamma <= 1))
         return l2_fail(LLAMA2_E_INVALID, "ppo: gamma is %g, not in [0, 1]", o->gamma);
     if (!(o->lambda >= 0 && o->lambda <= 1))
@@ -26,7 +27,9 @@ llama2_status l2_ppo_options_check(const llama2_ppo_options *o)
         return l2_fail(LLAMA2_E_INVALID, "ppo: value_clip is %g, not finite and >= 0", o->value_clip);
     if (!(o->value_coef >= 0) || isinf(o->value_coef))
         return l2_fail(LLAMA2_E_INVALID, "ppo: value_coef is %g, not finite and >= 0", o->value_coef);
-    if (!isfinite(o->missing_eos_penalty)) return l2_fail(LLAMA2_E_INVALID, "ppo: missing_eos_penalty is not finite");
+    if (!(fabs(o->missing_eos_penalty) <= (double)FLT_MAX))
+        return l2_fail(LLAMA2_E_INVALID, "ppo: missing_eos_penalty is %g, not in +-%g", o->missing_eos_penalty,
+                       (double)FLT_MAX);
     if (o->kl_estimator < LLAMA2_KL_K1 || o->kl_estimator > LLAMA2_KL_K3) {
         return l2_fail(LLAMA2_E_INVALID, "ppo: kl_estimator is %" PRId32 ", none of LLAMA2_KL_K1, _K2, _K3",
                        o->kl_estimator);
@@ -124,6 +127,20 @@ static double explained_variance(const llama2_rollouts *r, const double *returns
     return variance > 0 ? 1 - l2_moments_variance(&rest) / variance : 0;
 }
 
+/* Stored as floats: llama2_rollouts_load takes finite ones only. */
+static llama2_status check_finite(const llama2_rollouts *r, const double *advantages, const double *returns)
+{
+    EACH_RESPONSE_TOKEN(r, t)
+    {
+        if (!isfinite((float)advantages[t]) || !isfinite((float)returns[t]))
+            return l2_fail(LLAMA2_E_NUMERIC,
+                           "ppo: the advantage of a token of sample %" PRId32
+                           " is %g, its return %g: not finite as floats",
+                           each_s, advantages[t], returns[t]);
+    }
+    return LLAMA2_OK;
+}
+
 llama2_status l2_ppo_advantages(llama2_rollouts *r, const llama2_ppo_options *o, llama2_ppo_metrics *m)
 {
     llama2_context *ctx = r->ctx;
@@ -140,8 +157,6 @@ llama2_status l2_ppo_advantages(llama2_rollouts *r, const llama2_ppo_options *o,
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &in.scores));
     L2_CHECK(l2_scratch_get(ctx, 3 * n * sizeof *work, &work));
     L2_CHECK(l2_diversity(r, &m->distinct_1, &m->distinct_2, &m->repetition));
-    L2_CHECK(l2_rollouts_make(r, LLAMA2_ROLLOUTS_ADVANTAGES, &advantages));
-    L2_CHECK(l2_rollouts_make(r, LLAMA2_ROLLOUTS_RETURNS, &returns));
     double *rewards = work, *a = work + n, *ret = work + 2 * n;
     reward(r, &in, o, rewards, m);
     if (o->whiten_rewards) whiten_rewards(r, rewards);
@@ -150,6 +165,9 @@ llama2_status l2_ppo_advantages(llama2_rollouts *r, const llama2_ppo_options *o,
     }
     m->explained_variance = explained_variance(r, ret, in.values);
     if (o->whiten_advantages) whiten_advantages(r, a);
+    L2_CHECK(check_finite(r, a, ret));
+    L2_CHECK(l2_rollouts_make(r, LLAMA2_ROLLOUTS_ADVANTAGES, &advantages));
+    L2_CHECK(l2_rollouts_make(r, LLAMA2_ROLLOUTS_RETURNS, &returns));
     EACH_RESPONSE_TOKEN(r, t)
     {
         advantages[t] = (float)a[t];

@@ -3,6 +3,7 @@
 #include "train/preference.h"
 #include "train/reward.h"
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* --- dialogues ------------------------------------------------------------------------------- */
@@ -185,6 +186,8 @@ llama2_status l2_comparisons_create(const llama2_preferences *p, const llama2_to
         return l2_fail(LLAMA2_E_INVALID, "comparisons: margin is %" PRId32 ", none of LLAMA2_MARGIN_*", o->margin);
     if (o->max_tokens < 0)
         return l2_fail(LLAMA2_E_INVALID, "comparisons: max_tokens is %" PRId64 ", less than 0", o->max_tokens);
+    if (!(o->safety_weight >= 0) || isinf(o->safety_weight))
+        return l2_fail(LLAMA2_E_INVALID, "comparisons: safety_weight is %g, not finite and >= 0", o->safety_weight);
     L2_CHECK(new_comparisons(p->ctx, o, &c));
     for (int64_t i = 0; i < n; i++) {
         L2_CHECK(l2_context_check(p->ctx));

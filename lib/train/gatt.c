@@ -1,5 +1,6 @@
 #include "train/gatt.h"
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "infer/generate.h"
 #include "infer/stops.h"
 #include "model/model.h"
@@ -233,8 +234,14 @@ llama2_status l2_gatt_answer(const llama2_gatt *g, int32_t dialogue, int32_t tur
     return LLAMA2_OK;
 }
 
+static llama2_status check_busy(const llama2_gatt *g)
+{
+    return g->busy ? l2_fail(LLAMA2_E_BUSY, "gatt: a turn is being sampled") : LLAMA2_OK;
+}
+
 llama2_status l2_gatt_drop(llama2_gatt *g, int32_t dialogue)
 {
+    L2_TRY(check_busy(g));
     L2_TRY(check_dialogue(g, dialogue));
     if (g->states[dialogue] == LLAMA2_GATT_OPEN) g->states[dialogue] = LLAMA2_GATT_DROPPED;
     return LLAMA2_OK;
@@ -340,13 +347,13 @@ static llama2_status find_markers(const llama2_gatt *g, const l2_gatt_text *answ
     return status == LLAMA2_E_INJECTION ? LLAMA2_OK : status;
 }
 
-/* Where the text ends that a stop string ended: before it. */
+/* Where the text ends that a stop string ended: before it, and before a character of which it is a part. */
 static size_t before_stop(llama2_stops *stops, const char *text, size_t length)
 {
     int32_t which;
     l2_stops_reset(stops);
     size_t end = l2_stops_find(stops, text, length, &which);
-    return which >= 0 ? end - stops->stops[which].length : length;
+    return which >= 0 ? l2_utf8_valid_prefix(text, end - stops->stops[which].length) : length;
 }
 
 /* Sample s of the rollouts as the answer of a dialogue. */
@@ -388,6 +395,7 @@ static void measure(const llama2_gatt *g, const llama2_rollouts *r, llama2_gatt_
 
 static llama2_status check_turn(const llama2_gatt *g, const llama2_model *policy, const llama2_rollout_options *o)
 {
+    L2_TRY(check_busy(g));
     if (l2_gatt_turns_left(g) == 0)
         return l2_fail(LLAMA2_E_STATE, "gatt: no open dialogue has a turn left after %" PRId32, g->n_done);
     if (o->samples_per_prompt != 1) {
@@ -401,7 +409,13 @@ static llama2_status check_turn(const llama2_gatt *g, const llama2_model *policy
                        "gatt: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32,
                        g->tokenizer->n_pieces, policy->config.vocab_size);
     }
-    return LLAMA2_OK;
+    if (o->decode_flags & (LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_BYTES)) {
+        return l2_fail(LLAMA2_E_INVALID,
+                       "gatt: decode_flags %#" PRIx32 " has LLAMA2_DECODE_SPECIALS or _BYTES, but an answer is the "
+                       "text of a message",
+                       o->decode_flags);
+    }
+    return l2_rollout_options_check(policy, o); /* in a turn too in which the host has all answers */
 }
 
 llama2_status l2_gatt_turn(llama2_gatt *g, llama2_model *policy, const llama2_rollout_options *o,
@@ -429,7 +443,10 @@ llama2_status l2_gatt_turn(llama2_gatt *g, llama2_model *policy, const llama2_ro
                                 .n_tokens = r.offsets[r.n],
                                 .tokens = r.tokens,
                                 .offsets = r.offsets};
-        L2_CHECK(l2_rollout(policy, &prompts, o, r.ids, &rollouts));
+        g->busy = 1;
+        status = l2_rollout(policy, &prompts, o, r.ids, &rollouts);
+        g->busy = 0;
+        if (status < 0) goto done;
     }
     for (int32_t s = 0; s < r.n; s++)
         L2_CHECK(keep_answer(g, r.dialogues[s], rollouts, s, context, o->decode_flags, stops, &states[r.dialogues[s]]));

@@ -30,6 +30,7 @@ struct llama2_gatt {
                            the first message as a whole */
     uint8_t *states;    /* LLAMA2_GATT_* */
     double temperature; /* of the last turn */
+    int busy;           /* a turn is being sampled; its progress callback may not change the handle */
     /* Room for the messages of the longest dialogue as a chat. */
     int32_t *roles;
     const char **texts;

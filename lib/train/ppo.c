@@ -17,8 +17,11 @@
 
 double l2_ppo_adapt_beta(double beta, double kl, double target, double horizon, int64_t samples)
 {
+    if (!(beta > 0 && target > 0 && horizon > 0 && samples >= 0)) return beta;
+    if (!isfinite(kl) || isinf(target) || isinf(horizon)) return beta;
     double error = fmax(-0.2, fmin(0.2, kl / target - 1));
-    return beta * (1 + error * (double)samples / horizon);
+    double next = beta * fmax(0.1, 1 + error * (double)samples / horizon); /* a beta of 0 would stay 0 */
+    return isfinite(next) ? next : beta;
 }
 
 /* The samples of one gradient step, packed, and what the losses need of each of their tokens. */

@@ -209,6 +209,11 @@ void l2_preferences_free(llama2_preferences *p)
     l2_context_release(ctx);
 }
 
+llama2_status l2_preferences_check_busy(const llama2_preferences *p)
+{
+    return p->busy ? l2_fail(LLAMA2_E_BUSY, "preferences: records are being sampled") : LLAMA2_OK;
+}
+
 /* Where the id is, or would be. */
 static int64_t *slot_of(const llama2_preferences *p, const char *id)
 {
@@ -250,6 +255,7 @@ static llama2_status reserve(llama2_preferences *p)
 llama2_status l2_preferences_add(llama2_preferences *p, const llama2_preference *record)
 {
     int64_t *slot = NULL;
+    L2_TRY(l2_preferences_check_busy(p));
     L2_TRY(l2_preference_check(record));
     L2_TRY(reserve(p));
     if (record->id && *record->id) {
@@ -292,6 +298,7 @@ llama2_status l2_preferences_annotate(llama2_preferences *p, int64_t index, cons
     const llama2_preference *old = NULL;
     llama2_preference *now;
     int32_t safe[2];
+    L2_TRY(l2_preferences_check_busy(p));
     L2_TRY(l2_preferences_at(p, index, &old));
     L2_TRY(check_range(a->chosen, 0, 1, "chosen"));
     L2_TRY(check_range(a->bin, -1, LLAMA2_BIN_OTHER_SAFE, "bin"));

@@ -12,6 +12,7 @@ struct llama2_preferences {
     llama2_preference **records; /* each is one block with all that it points to */
     int64_t *slots;              /* ids by their hash: index + 1, or 0; open addressing */
     int64_t n_slots;             /* a power of two, at least twice the capacity; 0: no slots yet */
+    int busy;                    /* records are being sampled; the progress callback may not change the collection */
 };
 
 /* FNV-1a: begin with 0. */
@@ -23,6 +24,7 @@ int32_t l2_preference_bin(const llama2_preference *record);
 
 llama2_status l2_preferences_create(llama2_context *ctx, llama2_preferences **out);
 void l2_preferences_free(llama2_preferences *preferences);
+llama2_status l2_preferences_check_busy(const llama2_preferences *preferences);
 /* What l2_preferences_add refuses whatever the collection holds. */
 llama2_status l2_preference_check(const llama2_preference *record);
 llama2_status l2_preferences_add(llama2_preferences *preferences, const llama2_preference *record);

@@ -281,19 +281,23 @@ llama2_status l2_preferences_sample(llama2_preferences *p, llama2_model *a, llam
                       .name = o->model_b,
                       .temperature = o->temperature_b,
                       .first_id = o->first_sample_id + other_model}};
+    L2_TRY(l2_preferences_check_busy(p));
     L2_CHECK(l2_alloc(ctx, (size_t)n, sizeof *full, &full));
     L2_CHECK(read_dialogues(dialogues, n, full));
     for (int k = 0; k < 2; k++) L2_CHECK(check(&sides[k], n, o));
     L2_CHECK(check_records(sides, full, n, o));
     for (int k = 0; k < 2; k++)
         L2_CHECK(encode_prompts(&sides[k], full, n, sides[k].model->config.max_seq_len - o->max_new_tokens));
+    p->busy = 1;
     for (int k = 0; k < 2; k++) {
         L2_CHECK(sample(&sides[k], o, &reports));
         reports.before += n;
         reports.tokens_before = reports.tokens;
     }
+    p->busy = 0;
     for (int32_t i = 0; i < n; i++) L2_CHECK(add_record(p, sides, &full[i], i, o));
 done:
+    p->busy = 0;
     if (status < 0) l2_preferences_truncate(p, before);
     for (int k = 0; k < 2; k++) {
         l2_packer_free(sides[k].prompts);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* The best entries of each prompt among versions first .. last, at most `top`. */
-struct l2_pool_best {
+struct l2_sample_pool_best {
     int valid;
     int32_t first, last, top;
     int64_t n, capacity;
@@ -40,7 +40,7 @@ void l2_sample_pool_free(llama2_pool *pool)
     l2_context_release(ctx);
 }
 
-int l2_pool_compare(const l2_pool_entry *a, const l2_pool_entry *b)
+int l2_sample_pool_compare(const l2_sample_pool_entry *a, const l2_sample_pool_entry *b)
 {
     if (a->prompt_id != b->prompt_id) return a->prompt_id < b->prompt_id ? -1 : 1;
     if (a->score != b->score) return a->score > b->score ? -1 : 1;
@@ -49,14 +49,14 @@ int l2_pool_compare(const l2_pool_entry *a, const l2_pool_entry *b)
 }
 
 /* Stable bottom-up merge sort; room: n entries. */
-static void sort_entries(l2_pool_entry *entries, int64_t n, l2_pool_entry *room)
+static void sort_entries(l2_sample_pool_entry *entries, int64_t n, l2_sample_pool_entry *room)
 {
     for (int64_t width = 1; width < n; width *= 2) {
         for (int64_t left = 0; left < n; left += 2 * width) {
             int64_t middle = left + width < n ? left + width : n, end = middle + width < n ? middle + width : n;
             int64_t a = left, b = middle;
             for (int64_t to = left; to < end; to++) {
-                int take_left = a < middle && (b >= end || l2_pool_compare(&entries[a], &entries[b]) <= 0);
+                int take_left = a < middle && (b >= end || l2_sample_pool_compare(&entries[a], &entries[b]) <= 0);
                 room[to] = take_left ? entries[a++] : entries[b++];
             }
         }
@@ -76,14 +76,14 @@ static void rank_samples(const float *scores, int32_t *order, int32_t k)
 
 /* A copy of sample s of the rollouts. */
 static llama2_status make_entry(llama2_context *ctx, const llama2_rollouts *r, int32_t s, float score,
-                                uint64_t prompt_id, int32_t version, int is_safety, l2_pool_entry *out)
+                                uint64_t prompt_id, int32_t version, int is_safety, l2_sample_pool_entry *out)
 {
-    l2_pool_entry entry = {.prompt_id = prompt_id,
-                           .version = version,
-                           .prompt_length = r->prompt_lengths[s],
-                           .score = score,
-                           .ended_by = r->ended_by[s],
-                           .is_safety = is_safety != 0};
+    l2_sample_pool_entry entry = {.prompt_id = prompt_id,
+                                  .version = version,
+                                  .prompt_length = r->prompt_lengths[s],
+                                  .score = score,
+                                  .ended_by = r->ended_by[s],
+                                  .is_safety = is_safety != 0};
     entry.n_tokens = r->offsets[s + 1] - r->offsets[s];
     L2_TRY(l2_alloc(ctx, (size_t)entry.n_tokens, sizeof *entry.tokens, &entry.tokens));
     memcpy(entry.tokens, r->tokens + r->offsets[s], (size_t)entry.n_tokens * sizeof *entry.tokens);
@@ -97,7 +97,7 @@ static int same_tokens(const int32_t *a, int64_t n, const int32_t *b, int64_t m)
 }
 
 /* Of two entries of a prompt: do they say the same? */
-static int alike(const l2_pool_entry *a, const l2_pool_entry *b)
+static int alike(const l2_sample_pool_entry *a, const l2_sample_pool_entry *b)
 {
     return same_tokens(a->tokens, a->n_tokens, b->tokens, b->n_tokens);
 }
@@ -107,7 +107,7 @@ static int64_t drop_duplicates(llama2_pool *pool)
 {
     int64_t kept = 0, run = 0; /* run: where the entries of this prompt begin */
     for (int64_t i = 0; i < pool->n; i++) {
-        l2_pool_entry *entry = &pool->entries[i];
+        l2_sample_pool_entry *entry = &pool->entries[i];
         int known = 0;
         if (kept > 0 && pool->entries[kept - 1].prompt_id != entry->prompt_id) run = kept;
         for (int64_t k = run; k < kept && !known; k++)
@@ -194,7 +194,7 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
     const float *scores;
     int32_t k = r->samples_per_prompt, n_prompts = r->n_samples / k, keep = o->keep < k ? o->keep : k;
     int32_t *order = NULL;
-    l2_pool_entry *room = NULL;
+    l2_sample_pool_entry *room = NULL;
     int64_t before = pool->n, added = 0;
     if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
     if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
@@ -235,8 +235,8 @@ done:
 /* Does entry i belong to the best ones, of which the last `own` are of its prompt? */
 static int is_among_best(const llama2_pool *pool, int64_t i, int64_t own)
 {
-    const struct l2_pool_best *best = pool->best;
-    const l2_pool_entry *entry = &pool->entries[i];
+    const struct l2_sample_pool_best *best = pool->best;
+    const l2_sample_pool_entry *entry = &pool->entries[i];
     if (own >= best->top || entry->unsafe || entry->version < best->first || entry->version > best->last) return 0;
     for (int64_t k = best->n - own; k < best->n; k++)
         if (alike(&pool->entries[best->entries[k]], entry)) return 0;
@@ -245,7 +245,7 @@ static int is_among_best(const llama2_pool *pool, int64_t i, int64_t own)
 
 static llama2_status find_best(const llama2_pool *pool, int32_t first, int32_t last, int32_t top)
 {
-    struct l2_pool_best *best = pool->best;
+    struct l2_sample_pool_best *best = pool->best;
     if (first < 0 || last < first) {
         return l2_fail(LLAMA2_E_INVALID, "pool: versions %" PRId32 " .. %" PRId32 ": 0 <= first <= last is needed",
                        first, last);
@@ -278,7 +278,7 @@ llama2_status l2_sample_pool_count(const llama2_pool *pool, int32_t first, int32
     return LLAMA2_OK;
 }
 
-static void describe(const l2_pool_entry *entry, int64_t rank, llama2_pool_sample *sample)
+static void describe(const l2_sample_pool_entry *entry, int64_t rank, llama2_pool_sample *sample)
 {
     *sample = (llama2_pool_sample){
         .struct_size = sizeof *sample,
@@ -299,13 +299,13 @@ llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, in
                                       llama2_pool_sample *sample)
 {
     L2_TRY(find_best(pool, first, last, top));
-    const struct l2_pool_best *best = pool->best;
+    const struct l2_sample_pool_best *best = pool->best;
     if (index < 0 || index >= best->n) {
         return l2_fail(LLAMA2_E_INVALID,
                        "pool: index %" PRId64 ", of %" PRId64 " samples in versions %" PRId32 " .. %" PRId32, index,
                        best->n, first, last);
     }
-    const l2_pool_entry *entry = &pool->entries[best->entries[index]];
+    const l2_sample_pool_entry *entry = &pool->entries[best->entries[index]];
     int64_t rank = 0;
     while (rank < index && pool->entries[best->entries[index - rank - 1]].prompt_id == entry->prompt_id) rank++;
     describe(entry, rank, sample);
@@ -333,7 +333,7 @@ llama2_status l2_sample_pool_rollouts(const llama2_pool *pool, llama2_rollouts *
     if (pool->n > INT32_MAX) return l2_fail(LLAMA2_E_INVALID, "pool: %" PRId64 " samples are too many", pool->n);
     L2_TRY(l2_rollouts_new(pool->ctx, (int32_t)pool->n, 1, 1, &r));
     for (int64_t i = 0; i < pool->n; i++) {
-        const l2_pool_entry *e = &pool->entries[i];
+        const l2_sample_pool_entry *e = &pool->entries[i];
         L2_CHECK(l2_rollouts_append(r, e->tokens, e->n_tokens, e->prompt_length, NULL, e->ended_by));
     }
     *out = r;
@@ -347,13 +347,13 @@ llama2_status l2_sample_pool_rescore(llama2_pool *pool, const llama2_rollouts *r
 {
     const float *scores, *safety = safety_of(r, o);
     double threshold = l2_logit(o->unsafe_below);
-    l2_pool_entry *room;
+    l2_sample_pool_entry *room;
     L2_TRY(check_threshold(o));
     L2_TRY(l2_rollouts_need(r, LLAMA2_ROLLOUTS_SCORES, &scores));
     if (r->n_samples != pool->n)
         return l2_fail(LLAMA2_E_MISMATCH, "pool: %" PRId32 " rollouts, %" PRId64 " samples", r->n_samples, pool->n);
     for (int32_t i = 0; i < r->n_samples; i++) {
-        const l2_pool_entry *e = &pool->entries[i];
+        const l2_sample_pool_entry *e = &pool->entries[i];
         if (!same_tokens(e->tokens, e->n_tokens, r->tokens + r->offsets[i], r->offsets[i + 1] - r->offsets[i]))
             return l2_fail(LLAMA2_E_MISMATCH, "pool: rollout %" PRId32 " is not its sample of that number", i);
     }

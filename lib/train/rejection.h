@@ -5,20 +5,20 @@
 #include "infer/rollouts.h"
 #include <llama2/rejection.h>
 
-typedef struct l2_pool_entry {
+typedef struct l2_sample_pool_entry {
     uint64_t prompt_id;
     int32_t version, prompt_length;
     int32_t *tokens;
     int64_t n_tokens;
     float score;
     uint8_t ended_by, is_safety, unsafe;
-} l2_pool_entry;
+} l2_sample_pool_entry;
 
 struct llama2_pool {
     llama2_context *ctx;
     int64_t n, capacity;
-    l2_pool_entry *entries;    /* by prompt, then the best first: score falling, newer version first, then as added */
-    struct l2_pool_best *best; /* the answer to the last question, kept */
+    l2_sample_pool_entry *entries;    /* by prompt, then by falling score, newer version first, then as added */
+    struct l2_sample_pool_best *best; /* the answer to the last question, kept */
 };
 
 llama2_status l2_sample_pool_create(llama2_context *ctx, llama2_pool **out);
@@ -34,7 +34,7 @@ llama2_status l2_sample_pool_rescore(llama2_pool *pool, const llama2_rollouts *s
                                      const llama2_pool_add_options *options);
 
 /* < 0: a stands before b; 0: as they were added. */
-int l2_pool_compare(const l2_pool_entry *a, const l2_pool_entry *b);
+int l2_sample_pool_compare(const l2_sample_pool_entry *a, const l2_sample_pool_entry *b);
 
 /* rejection_io.c */
 llama2_status l2_sample_pool_save(const llama2_pool *pool, const char *path);

@@ -15,7 +15,7 @@ static llama2_status write_pool(const llama2_pool *pool, l2_state_writer *w)
     L2_TRY(l2_state_begin(w, kind, "", VERSION, L2_CHUNK_REQUIRED));
     L2_TRY(l2_state_u64(w, (uint64_t)pool->n));
     for (int64_t i = 0; i < pool->n; i++) {
-        const l2_pool_entry *e = &pool->entries[i];
+        const l2_sample_pool_entry *e = &pool->entries[i];
         L2_TRY(l2_state_u64(w, e->prompt_id));
         L2_TRY(l2_state_i32s(w, &e->version, 1));
         L2_TRY(l2_state_i32s(w, &e->prompt_length, 1));
@@ -42,7 +42,7 @@ done:
 
 static llama2_status read_entry(llama2_pool *pool, l2_cursor *c)
 {
-    l2_pool_entry e = {0};
+    l2_sample_pool_entry e = {0};
     int32_t ended_by, flags;
     uint64_t n;
     L2_TRY(l2_cursor_u64(c, &e.prompt_id));
@@ -84,7 +84,7 @@ static llama2_status read_pool(llama2_pool *pool, const l2_state_reader *reader)
     while (pool->n < (int64_t)n) L2_TRY(read_entry(pool, &c));
     L2_TRY(l2_cursor_end(&c));
     for (int64_t i = 1; i < pool->n; i++) {
-        if (l2_pool_compare(&pool->entries[i - 1], &pool->entries[i]) > 0) {
+        if (l2_sample_pool_compare(&pool->entries[i - 1], &pool->entries[i]) > 0) {
             return l2_fail(LLAMA2_E_FORMAT, "pool: entry %" PRId64 " is out of order", i);
         }
     }

@@ -1,6 +1,7 @@
 #include "train/scores.h"
 #include "base/alloc.h"
 #include "train/stats.h"
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -37,15 +38,18 @@ double l2_logit(double p)
  */
 llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_safety, const llama2_combine_options *o)
 {
+    llama2_context *ctx = rollouts->ctx;
+    llama2_status status = LLAMA2_OK;
     const float *helpful, *safety;
-    float *scores;
+    float *scores = NULL;
     if (!(o->threshold >= 0 && o->threshold <= 1))
         return l2_fail(LLAMA2_E_INVALID, "combine: threshold is %g, not in [0, 1]", o->threshold);
-    if (!isfinite(o->missing_eos_penalty))
-        return l2_fail(LLAMA2_E_INVALID, "combine: missing_eos_penalty is not finite");
+    if (!(fabs(o->missing_eos_penalty) <= (double)FLT_MAX))
+        return l2_fail(LLAMA2_E_INVALID, "combine: missing_eos_penalty is %g, not in +-%g", o->missing_eos_penalty,
+                       (double)FLT_MAX);
     L2_TRY(l2_rollouts_need(rollouts, LLAMA2_ROLLOUTS_HELPFUL_SCORES, &helpful));
     L2_TRY(l2_rollouts_need(rollouts, LLAMA2_ROLLOUTS_SAFETY_SCORES, &safety));
-    L2_TRY(l2_rollouts_make(rollouts, LLAMA2_ROLLOUTS_SCORES, &scores));
+    L2_CHECK(l2_scratch_get(ctx, (size_t)rollouts->n_samples * sizeof *scores, &scores));
     double threshold = l2_logit(o->threshold);
     l2_moments moments = {0};
     for (int32_t s = 0; s < rollouts->n_samples; s++) {
@@ -59,5 +63,8 @@ llama2_status l2_rollouts_combine(llama2_rollouts *rollouts, const uint8_t *is_s
         if (!rollouts->ended[s]) score -= o->missing_eos_penalty;
         scores[s] = (float)score;
     }
-    return LLAMA2_OK;
+    L2_CHECK(l2_rollouts_put(rollouts, LLAMA2_ROLLOUTS_SCORES, scores, rollouts->n_samples));
+done:
+    l2_scratch_put(ctx, scores);
+    return status;
 }

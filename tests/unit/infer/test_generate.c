@@ -570,6 +570,7 @@ START_TEST(what_can_not_be_done_is_refused)
     REFUSED(top_p, 1.1);
     REFUSED(temperature, -1);
     REFUSED(temperature, 1e-300); /* the logits would overflow */
+    REFUSED(decode_flags, 64);    /* without stop strings too */
     llama2_sampling own;
     llama2_sampling_init(&own, sizeof own);
     own.penalty_start = -2;

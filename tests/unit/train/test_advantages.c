@@ -351,12 +351,58 @@ START_TEST(needs_its_inputs)
 }
 END_TEST
 
+/* Numbers that a float does not hold are refused, by name where it is an option's fault; nothing is stored then. */
+START_TEST(what_no_float_holds)
+{
+    static const double beyond[] = {1e39, INFINITY, NAN};
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_ppo_metrics m = {.struct_size = sizeof m, .score = 17};
+    llama2_ppo_options o = plain_options();
+    recording r;
+    record(&r, 29);
+    llama2_rollouts *rollouts = rollouts_of(ctx, &r, SAMPLES);
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        o.missing_eos_penalty = beyond[i];
+        ck_fails(llama2_ppo_advantages(rollouts, &o, &m), LLAMA2_E_INVALID);
+        o = plain_options();
+        o.beta = beyond[i];
+        ck_fails(llama2_ppo_advantages(rollouts, &o, &m), LLAMA2_E_INVALID);
+        o = plain_options();
+    }
+    r.logprobs[r.n - 1] = -720; /* exp(-d) is more than a double holds */
+    ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_LOGPROBS, r.logprobs, r.n));
+    o.kl_estimator = LLAMA2_KL_K3;
+    for (int whiten = 0; whiten < 2; whiten++) {
+        o.whiten_advantages = whiten;
+        ck_fails(llama2_ppo_advantages(rollouts, &o, &m), LLAMA2_E_NUMERIC);
+        ck_assert(m.score == 17);
+        ck_assert_ptr_null(view_of(rollouts).advantages);
+        ck_assert_ptr_null(view_of(rollouts).returns);
+    }
+    o.kl_estimator = LLAMA2_KL_K1;
+    ck_ok(llama2_ppo_advantages(rollouts, &o, &m));
+    llama2_rollouts_view v = view_of(rollouts);
+    float advantages[MAX_TOKENS], returns[MAX_TOKENS];
+    memcpy(advantages, v.advantages, (size_t)r.n * sizeof *advantages);
+    memcpy(returns, v.returns, (size_t)r.n * sizeof *returns);
+    r.logprobs[r.n - 1] = -200; /* whitened it would do, but for its return */
+    ck_ok(llama2_rollouts_set(rollouts, LLAMA2_ROLLOUTS_LOGPROBS, r.logprobs, r.n));
+    o.kl_estimator = LLAMA2_KL_K3;
+    ck_fails(llama2_ppo_advantages(rollouts, &o, &m), LLAMA2_E_NUMERIC);
+    v = view_of(rollouts);
+    ck_assert_mem_eq(v.advantages, advantages, (size_t)r.n * sizeof *advantages);
+    ck_assert_mem_eq(v.returns, returns, (size_t)r.n * sizeof *returns);
+    llama2_rollouts_free(rollouts);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("advantages");
     ADD_CASE(suite, "gae", item8_gae_with_any_lambda, item8_what_comes_after_the_end_changes_nothing,
              item9_whitened_advantages_and_rewards, item9_one_element, item6_penalty_and_objective, item7_token_rewards,
-             needs_its_inputs);
+             needs_its_inputs, what_no_float_holds);
     ADD_CASE(suite, "kl", item11_kl_estimators, item11_estimator_is_used_in_the_penalty);
     return suite;
 }

@@ -231,10 +231,28 @@ START_TEST(the_collection_may_go)
 }
 END_TEST
 
+START_TEST(options_that_can_not_be)
+{
+    static const double weights[] = {-1, NAN, INFINITY};
+    fixture f;
+    llama2_comparisons *c;
+    llama2_comparisons_options o;
+    set_up(&f);
+    add_records(f.p, 7);
+    llama2_comparisons_options_init(&o, sizeof o);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        o.safety_weight = weights[i]; /* of which llama2_reward_step would say so much later */
+        ck_fails(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 7, &o, NULL, &c), LLAMA2_E_INVALID);
+        ck_assert_ptr_null(c);
+    }
+    tear_down(&f);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("comparisons");
     ADD_CASE(suite, "comparisons", pairs_are_what_was_chosen, earliest_turns_are_lost_first,
-             unsafe_choices_are_never_trained_on, the_collection_may_go);
+             unsafe_choices_are_never_trained_on, the_collection_may_go, options_that_can_not_be);
     return suite;
 }

@@ -452,6 +452,86 @@ START_TEST(an_answer_with_markers_closes_a_dialogue)
 }
 END_TEST
 
+/* A stop string may be any bytes, one that begins within a character too: é is C3 A9. */
+START_TEST(an_answer_is_utf8_wherever_it_is_cut)
+{
+    static const int32_t e_acute = TINY_FIRST + 15;
+    static const float bias = 1000;
+    static const char *const stops[] = {"\xA9"};
+    world w;
+    llama2_sampling sampling;
+    begin(&w, 1);
+    say_only(&w, &sampling, &e_acute, &bias);
+    w.rollout.tokenizer = w.tok;
+    w.rollout.stops = stops;
+    w.rollout.n_stops = 1;
+    create(&w);
+    ck_ok(llama2_gatt_turn(w.gatt, w.model, &w.rollout, NULL));
+    ck_assert_int_eq(answer_of(&w, 0, 0).ended_by, LLAMA2_END_STOP);
+    ck_assert_uint_eq(answer_of(&w, 0, 0).length, 0);
+    end(&w);
+}
+END_TEST
+
+/* --- callbacks ------------------------------------------------------------------------------- */
+
+/* Calls back in with the handle whose turn is sampled. */
+static int32_t meddle(void *user, const llama2_rollout_event *event)
+{
+    world *w = user;
+    (void)event;
+    llama2_rollout_options o = w->rollout;
+    o.progress = NULL;
+    ck_fails(llama2_gatt_turn(w->gatt, w->model, &o, NULL), LLAMA2_E_BUSY);
+    ck_fails(llama2_gatt_drop(w->gatt, 0), LLAMA2_E_BUSY);
+    return 0;
+}
+
+START_TEST(a_callback_does_not_change_its_own_handle)
+{
+    world plain, w;
+    begin(&plain, 1);
+    create(&plain);
+    all_turns(&plain);
+    begin(&w, 1);
+    create(&w);
+    w.rollout.progress = meddle;
+    w.rollout.user = &w;
+    all_turns(&w);
+    for (int32_t d = 0; d < DIALOGUES; d++)
+        for (int32_t t = 0; t < n_turns[d]; t++) {
+            llama2_gatt_answer a = answer_of(&w, d, t), b = answer_of(&plain, d, t);
+            ck_assert_int_eq(a.state, LLAMA2_GATT_OPEN);
+            ck_assert_uint_eq(a.length, b.length);
+            ck_assert_mem_eq(a.text, b.text, a.length);
+        }
+    ck_ok(llama2_gatt_drop(w.gatt, 0));
+    ck_assert_int_eq(answer_of(&w, 0, 0).state, LLAMA2_GATT_DROPPED);
+    end(&w);
+    end(&plain);
+}
+END_TEST
+
+static int32_t stop(void *user, const llama2_rollout_event *event)
+{
+    (void)user, (void)event;
+    return 1;
+}
+
+START_TEST(a_turn_that_a_callback_stopped_is_not_taken)
+{
+    world w;
+    begin(&w, 1);
+    create(&w);
+    w.rollout.progress = stop;
+    ck_fails(llama2_gatt_turn(w.gatt, w.model, &w.rollout, NULL), LLAMA2_E_USER);
+    ck_assert_int_eq(llama2_gatt_turns_left(w.gatt), 3);
+    w.rollout.progress = NULL;
+    all_turns(&w);
+    end(&w);
+}
+END_TEST
+
 /* --- refusals -------------------------------------------------------------------------------- */
 
 START_TEST(dialogues_that_can_not_be)
@@ -532,6 +612,46 @@ START_TEST(turns_that_can_not_be)
 }
 END_TEST
 
+/* The first turn has something to sample, or all its answers are the host's. */
+START_TEST(options_that_can_not_be)
+{
+    static const char *const answers[] = {"a", NULL, NULL, NULL, "b", NULL, "c", NULL, NULL}, *const hole[] = {NULL},
+                             *const empty[] = {""};
+    static const size_t nothing[] = {0};
+    for (int all = 0; all < 2; all++) {
+        world w;
+        begin(&w, 1);
+        if (all) w.dialogues.answers = answers;
+        create(&w);
+        if (all) ck_ok(llama2_gatt_drop(w.gatt, 1)); /* whose only answer is to be sampled */
+        const llama2_rollout_options good = w.rollout;
+#define REFUSED(...)                                                                                                   \
+    do {                                                                                                               \
+        w.rollout = good;                                                                                              \
+        w.rollout.tokenizer = w.tok;                                                                                   \
+        __VA_ARGS__;                                                                                                   \
+        ck_fails(llama2_gatt_turn(w.gatt, w.model, &w.rollout, NULL), LLAMA2_E_INVALID);                               \
+        ck_assert_int_eq(llama2_gatt_turns_left(w.gatt), 3);                                                           \
+    } while (0)
+        REFUSED(w.rollout.n_stops = 1);
+        REFUSED(w.rollout.n_stops = -1);
+        REFUSED(w.rollout.n_stops = 1, w.rollout.stops = hole);
+        REFUSED(w.rollout.n_stops = 1, w.rollout.stops = empty);
+        REFUSED(w.rollout.n_stops = 1, w.rollout.stops = instructions, w.rollout.stop_lengths = nothing);
+        REFUSED(w.rollout.n_stops = 1, w.rollout.stops = instructions, w.rollout.tokenizer = NULL);
+        REFUSED(w.rollout.decode_flags = LLAMA2_DECODE_BYTES);
+        REFUSED(w.rollout.decode_flags = LLAMA2_DECODE_SPECIALS);
+        REFUSED(w.rollout.decode_flags = 8);
+        REFUSED(w.rollout.top_p = 2);
+#undef REFUSED
+        w.rollout = good;
+        w.rollout.decode_flags = LLAMA2_DECODE_CONTINUE;
+        ck_ok(llama2_gatt_turn(w.gatt, w.model, &w.rollout, NULL));
+        end(&w);
+    }
+}
+END_TEST
+
 /* The tokenizer may be freed before what was made with it. */
 START_TEST(handles_are_freed_in_any_order)
 {
@@ -552,7 +672,11 @@ Suite *test_suite(void)
              an_example_for_each_answer_where_asked, answers_of_the_host_stay, a_dropped_dialogue_changes_no_other,
              the_same_bits_for_any_number_of_threads, a_stop_string_is_no_part_of_the_answer);
     ADD_CASE(suite, "dialogues that end", a_full_context_closes_a_dialogue,
-             an_example_that_does_not_fit_closes_a_dialogue, an_answer_with_markers_closes_a_dialogue);
-    ADD_CASE(suite, "refusals", dialogues_that_can_not_be, turns_that_can_not_be, handles_are_freed_in_any_order);
+             an_example_that_does_not_fit_closes_a_dialogue, an_answer_with_markers_closes_a_dialogue,
+             an_answer_is_utf8_wherever_it_is_cut);
+    ADD_CASE(suite, "callbacks", a_callback_does_not_change_its_own_handle,
+             a_turn_that_a_callback_stopped_is_not_taken);
+    ADD_CASE(suite, "refusals", dialogues_that_can_not_be, turns_that_can_not_be, options_that_can_not_be,
+             handles_are_freed_in_any_order);
     return suite;
 }

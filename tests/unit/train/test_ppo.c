@@ -316,6 +316,26 @@ START_TEST(adaptive_kl)
     ck_assert_double_eq_tol(llama2_ppo_adapt_beta(0.1, 60, 6, 10000, 512), 0.1 * (1 + 0.2 * 0.0512), 1e-15);
     ck_assert_double_eq_tol(llama2_ppo_adapt_beta(0.1, 0, 6, 10000, 512), 0.1 * (1 - 0.2 * 0.0512), 1e-15);
     ck_assert_double_eq_tol(llama2_ppo_adapt_beta(0.1, 6.6, 6, 10000, 512), 0.1 * (1 + 0.1 * 0.0512), 1e-14);
+    ck_assert(llama2_ppo_adapt_beta(0.1, 6.6, 6, 1000, 4000) == 0.1 * (1 + (6.6 / 6 - 1) * 4000 / 1000));
+}
+END_TEST
+
+/* Whatever it is given, beta stays a coefficient of a penalty, and one that can grow again. */
+START_TEST(adaptive_kl_outside_its_domain)
+{
+    ck_assert_double_eq_tol(llama2_ppo_adapt_beta(0.1, 0, 6, 100, 600), 0.01, 1e-15);
+    ck_assert(llama2_ppo_adapt_beta(0.1, 0, 6, 1e-300, INT64_MAX) > 0);
+    ck_assert(llama2_ppo_adapt_beta(0.1, 60, 6, 1e-300, INT64_MAX) == 0.1);
+    static const double bad[][3] = {/* kl, target, horizon */
+                                    {NAN, 6, 100}, {INFINITY, 6, 100}, {-INFINITY, 6, 100}, {1, 0, 100}, {0, 0, 100},
+                                    {1, -6, 100},  {1, NAN, 100},      {1, INFINITY, 100},  {1, 6, 0},   {6, 6, 0},
+                                    {1, 6, -100},  {1, 6, NAN},        {1, 6, INFINITY}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert(llama2_ppo_adapt_beta(0.1, bad[i][0], bad[i][1], bad[i][2], 64) == 0.1);
+    ck_assert(llama2_ppo_adapt_beta(0.1, 60, 6, 100, -64) == 0.1);
+    ck_assert(llama2_ppo_adapt_beta(0, 60, 6, 100, 64) == 0);
+    ck_assert(llama2_ppo_adapt_beta(-1, 60, 6, 100, 64) == -1);
+    ck_assert(isnan(llama2_ppo_adapt_beta(NAN, 60, 6, 100, 64)));
 }
 END_TEST
 
@@ -326,7 +346,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tc, item2_first_step_is_on_policy_to_the_bit, 0, 4);
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas,
-             item12_threads_and_micro_batches_change_no_bit, adaptive_kl);
+             item12_threads_and_micro_batches_change_no_bit, adaptive_kl, adaptive_kl_outside_its_domain);
     ADD_CASE(suite, "failures", a_cancelled_update_leaves_no_gradients, not_finite_is_skipped, what_is_refused);
     return suite;
 }

@@ -263,9 +263,59 @@ START_TEST(failures_add_nothing)
 }
 END_TEST
 
+typedef struct meddler {
+    const fixture *f;
+    llama2_preferences *p;
+    int calls, stop;
+} meddler;
+
+/* Calls back in with the collection that is sampled into. */
+static int32_t meddle(void *user, const llama2_rollout_event *event)
+{
+    meddler *m = user;
+    small_record r;
+    llama2_annotation a;
+    llama2_preferences_sample_options o = small_options();
+    (void)event;
+    small_record_init(&r, "a", "b", "a", 0);
+    ck_fails(llama2_preferences_add(m->p, &r.r), LLAMA2_E_BUSY);
+    llama2_annotation_init(&a, sizeof a);
+    a.chosen = 1;
+    ck_fails(llama2_preferences_annotate(m->p, 0, &a), LLAMA2_E_BUSY);
+    ck_fails(llama2_preferences_sample(m->p, m->f->a, m->f->b, m->f->tokenizer, m->f->dialogues, 1, &o), LLAMA2_E_BUSY);
+    ck_assert_int_eq(record_at(m->p, 0).chosen, 0);
+    m->calls++;
+    return m->stop;
+}
+
+/* What a callback had added would go with the records of a call that fails. */
+START_TEST(a_callback_does_not_change_its_own_collection)
+{
+    fixture f;
+    llama2_preferences_sample_options o = small_options();
+    set_up(&f, 1);
+    llama2_preferences *p = new_preferences(f.ctx);
+    meddler m = {&f, p, 0, 1};
+    o.progress = meddle;
+    o.user = &m;
+    add_choice(p, "b", "a", "b", 0, "x");
+    ck_fails(llama2_preferences_sample(p, f.a, f.b, f.tokenizer, f.dialogues, 3, &o), LLAMA2_E_USER);
+    ck_assert_int_eq(llama2_preferences_count(p), 1);
+    add_choice(p, "b", "a", "b", 1, "y"); /* it is free again */
+    m.stop = 0;
+    ck_ok(llama2_preferences_sample(p, f.a, f.b, f.tokenizer, f.dialogues, 3, &o));
+    ck_assert_int_eq(llama2_preferences_count(p), 5);
+    add_choice(p, "b", "a", "b", 0, "z");
+    ck_assert_int_gt(m.calls, 2);
+    llama2_preferences_free(p);
+    tear_down(&f);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("preference_sample");
-    ADD_CASE(suite, "sampling", records_without_a_choice, same_bits, failures_add_nothing);
+    ADD_CASE(suite, "sampling", records_without_a_choice, same_bits, failures_add_nothing,
+             a_callback_does_not_change_its_own_collection);
     return suite;
 }

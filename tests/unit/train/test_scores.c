@@ -105,6 +105,34 @@ START_TEST(item6_missing_eos_costs_after_the_whitening)
 }
 END_TEST
 
+/* What is stored can be saved and loaded: numbers that a float does not hold are refused, and the scores stay. */
+START_TEST(what_no_float_holds)
+{
+    static const float helpful[] = {1, -3e38f, 3, 4}, safety[] = {9, 9, 9, 9};
+    static const double beyond[] = {1e39, -1e39, INFINITY, NAN};
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_rollouts *r = recorded(ctx, 4, 1);
+    llama2_combine_options o;
+    set_both(r, helpful, safety, 4);
+    llama2_combine_options_init(&o, sizeof o);
+    o.whiten = 0;
+    for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
+        o.missing_eos_penalty = beyond[i];
+        ck_fails(llama2_rollouts_combine(r, NULL, &o), LLAMA2_E_INVALID);
+    }
+    o.missing_eos_penalty = 3e38;
+    ck_fails(llama2_rollouts_combine(r, NULL, &o), LLAMA2_E_NUMERIC);
+    ck_assert_ptr_null(view_of(r).scores);
+    o.missing_eos_penalty = 0;
+    ck_ok(llama2_rollouts_combine(r, NULL, &o));
+    o.missing_eos_penalty = 3e38;
+    ck_fails(llama2_rollouts_combine(r, NULL, &o), LLAMA2_E_NUMERIC);
+    ck_assert_mem_eq(view_of(r).scores, helpful, sizeof helpful);
+    llama2_rollouts_free(r);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(item9_whitening_of_one_and_of_equals)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -160,7 +188,7 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("scores");
     ADD_CASE(suite, "combination", item14_threshold_on_raw_scores, item14_logit_undoes_the_sigmoid,
-             item6_missing_eos_costs_after_the_whitening);
+             item6_missing_eos_costs_after_the_whitening, what_no_float_holds);
     ADD_CASE(suite, "whitening", item9_whitening_of_one_and_of_equals, item9_moments);
     ADD_CASE(suite, "models", scores_of_reward_models);
     return suite;
