@@ -222,8 +222,9 @@ END_TEST
 /* --- weights --------------------------------------------------------------------------------- */
 
 static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const float others[8] = {-1, -2, -3, -4, -5, -6, -7, -8};
 
-static void make_entries(l2_st_entry entries[4])
+static void make_entries_of(const float data[8], l2_st_entry entries[4])
 {
     static const char *const names[] = {"d", "a", "c", "b"};
     for (int i = 0; i < 4; i++)
@@ -232,7 +233,12 @@ static void make_entries(l2_st_entry entries[4])
                                    .source = LLAMA2_F32,
                                    .n_dims = 1,
                                    .shape = {2},
-                                   .data = values + 2 * i};
+                                   .data = data + 2 * i};
+}
+
+static void make_entries(l2_st_entry entries[4])
+{
+    make_entries_of(values, entries);
 }
 
 static void check_weights(size_t n_files)
@@ -261,6 +267,11 @@ START_TEST(test_shards_and_back)
     ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 17)); /* two tensors of 8 bytes a file */
     check_weights(2);
     ck_assert_int_ne(access(at("model.safetensors"), F_OK), 0);
+    spill_text(at("model-00001-of-00004.safetensors"), "half"); /* of a save that was cut off: the old one holds */
+    check_weights(2);
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 1));
+    check_weights(4);
+    spill_text(at("model.safetensors.index.json"), "{");
     ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 1));
     check_weights(4);
     ck_assert_int_ne(access(at("model-00001-of-00002.safetensors"), F_OK), 0);
@@ -313,18 +324,33 @@ START_TEST(test_bad_indices)
 }
 END_TEST
 
+/* All of one save, or refused: no weights of two. */
+static void check_one_save(void)
+{
+    l2_hf_weights w;
+    float out[8];
+    llama2_status status = l2_hf_weights_open(ctx, folder, 0, &w);
+    if (status == LLAMA2_E_NOT_FOUND) return;
+    ck_ok(status);
+    for (int i = 0; i < 4; i++)
+        ck_ok(l2_st_read(ctx, l2_hf_weights_find(&w, (const char[]){"dacb"[i], 0}), 0, 2, LLAMA2_F32, out + 2 * i));
+    ck_assert(memcmp(out, values, sizeof out) == 0 || memcmp(out, others, sizeof out) == 0);
+    l2_hf_weights_close(&w);
+}
+
 START_TEST(test_each_failure)
 {
-    l2_st_entry entries[4];
+    l2_st_entry entries[4], before[4];
     l2_hf_config config;
     make_entries(entries);
+    make_entries_of(others, before);
     ck_ok(l2_hf_config_parse("{" LLAMA SIZES "}", strlen("{" LLAMA SIZES "}"), "", &config));
-    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 17));
     for (int mode = 0; mode < 4; mode++) {
         int done = 0;
         for (long n = 0; !done; n++) {
             l2_hf_weights w = {0};
             long live = memory.live;
+            ck_ok(l2_hf_weights_write(ctx, folder, before, 4, 17));
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
             if (mode / 2)
@@ -341,7 +367,7 @@ START_TEST(test_each_failure)
             if (done) ck_ok(status);
             ck_assert(status == LLAMA2_OK || status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO);
             ck_assert_int_eq(memory.live, live);
-            check_weights(2);
+            check_one_save();
         }
     }
 }
