@@ -333,7 +333,7 @@ static llama2_status check_frame(lines *l, int64_t step)
         return l2_fail(LLAMA2_E_UNSUPPORTED, "line 1 is not \"llama2-checkpoint 1\"");
     l->number = 2;
     if (!take_text(l, "step ") || !take_number(l, '\n', &written)) return bad_line(l, "\"step <number>\"");
-    if (step >= 0 && written != (uint64_t)step)
+    if (written != (uint64_t)step)
         return l2_fail(LLAMA2_E_MISMATCH, "this is step %" PRIu64 ", and not %" PRId64 " as its folder says", written,
                        step);
     l->number = 3;
