@@ -5,7 +5,6 @@
 #include "format/bytes.h"
 #include "format/sort.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -547,11 +546,10 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
 {
     char begin[sizeof magic];
     size_t done = 0;
-    int failed = 0;
+    int failed = 0, fd;
     *yes = 0;
     if (l2_path_kind(path) != 1) return LLAMA2_OK;
-    int fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) return l2_fail(LLAMA2_E_IO, "%s: cannot open: %s", path, strerror(errno));
+    L2_TRY(l2_file_open(ctx, path, &fd, NULL));
     while (done < sizeof begin) {
         ssize_t n = ctx->files->read(fd, begin + done, sizeof begin - done);
         if (n < 0 && errno == EINTR) continue;

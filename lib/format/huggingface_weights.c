@@ -113,9 +113,7 @@ static llama2_status read_index_pass(index_file *index, char **names)
 
 static llama2_status read_index(llama2_context *ctx, const char *path, index_file *index)
 {
-    L2_TRY(l2_file_read(ctx, path, &index->view));
-    if (index->view.size > MAX_INDEX)
-        return l2_fail(LLAMA2_E_LIMIT, "it has %zu bytes, at most %d are read", index->view.size, MAX_INDEX);
+    L2_TRY(l2_file_read(ctx, path, MAX_INDEX, &index->view));
     L2_TRY(read_index_pass(index, NULL));
     /* Names without their quotes, with a NUL: never longer than the text. */
     L2_TRY(l2_alloc(ctx, index->view.size, 1, &index->names));

@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_SHARDS = 16, MAX_NAME = 64 };
+enum { MAX_SHARDS = 16, MAX_NAME = 64, MAX_PARAMS = 1 << 20 };
 
 /* What is a low frequency, in turns within the context of Llama 3's pretraining. */
 enum { LOW_FREQUENCIES = 1 };
@@ -190,7 +190,7 @@ static llama2_status read_params(checkpoint *c)
                 .rope_high_freq_factor = 4};
     llama2_status status;
     L2_CHECK(l2_path_join(c->ctx, c->folder, "params.json", &path));
-    L2_CHECK(l2_file_read(c->ctx, path, &view));
+    L2_CHECK(l2_file_read(c->ctx, path, MAX_PARAMS, &view));
     status = parse_params((const char *)view.data, view.size, &p);
     if (status == LLAMA2_OK) status = check_params(&p);
     if (status < 0) {

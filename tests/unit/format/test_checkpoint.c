@@ -346,6 +346,27 @@ START_TEST(test_leftovers)
 }
 END_TEST
 
+START_TEST(test_short_and_interrupted_calls)
+{
+    int64_t step = 1;
+    disk.stingy = 1;
+    ck_ok(save_step(1, 1, 2));
+    ck_assert_double_eq(load_step(&step, NULL), 1);
+}
+END_TEST
+
+START_TEST(test_what_is_no_file)
+{
+    l2_checkpoint_reader r;
+    ck_ok(save_step(1, 1, 2));
+    ck_assert_int_eq(unlink(at("root/step-000000000001/empty")), 0);
+    ck_assert_int_eq(mkfifo(at("root/step-000000000001/empty"), 0600), 0);
+    ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), LLAMA2_E_IO); /* and does not wait for a writer */
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "empty: is not a regular file"));
+    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_NOT_FOUND);
+}
+END_TEST
+
 /* A replacement that was cut off before the old step was removed: whatever fails once while the next save looks at it,
  * the new step stays. */
 START_TEST(test_failures_while_settling)
@@ -454,6 +475,8 @@ Suite *test_suite(void)
     tcase_add_loop_test(c, test_bad_manifests, 0, (int)(sizeof manifests / sizeof *manifests));
     tcase_add_test(c, test_leftovers);
     tcase_add_loop_test(c, test_each_failure_while_saving, 0, 8);
+    tcase_add_test(c, test_short_and_interrupted_calls);
+    tcase_add_test(c, test_what_is_no_file);
     tcase_add_test(c, test_failures_while_settling);
     tcase_add_test(c, test_each_failure_while_loading);
     suite_add_tcase(suite, c);

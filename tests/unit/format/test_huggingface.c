@@ -219,6 +219,24 @@ START_TEST(test_generation_config)
 }
 END_TEST
 
+/* Nothing is read of files that are larger than any of their kind. */
+START_TEST(test_large_files)
+{
+    static const char *const names[] = {"config.json", "model.safetensors.index.json"};
+    for (int i = 0; i < 2; i++) {
+        l2_hf_config c;
+        l2_hf_weights w;
+        spill_text(at(names[i]), "");
+        ck_assert_int_eq(truncate(at(names[i]), (off_t)100 << 30), 0);
+        size_t before = memory.peak = memory.bytes;
+        ck_assert_int_eq(i ? l2_hf_weights_open(ctx, folder, 0, &w) : l2_hf_config_read(ctx, folder, &c),
+                         LLAMA2_E_LIMIT);
+        ck_assert_ptr_nonnull(strstr(llama2_last_error(), names[i]));
+        ck_assert_uint_lt(memory.peak - before, 4096);
+    }
+}
+END_TEST
+
 /* --- weights --------------------------------------------------------------------------------- */
 
 static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -385,6 +403,7 @@ Suite *test_suite(void)
     tcase_add_test(c, test_mistral);
     tcase_add_test(c, test_config_round_trip);
     tcase_add_loop_test(c, test_generation_config, 0, (int)(sizeof generation / sizeof *generation));
+    tcase_add_test(c, test_large_files);
     tcase_add_test(c, test_shards_and_back);
     tcase_add_loop_test(c, test_bad_indices, 0, (int)(sizeof bad_indices / sizeof *bad_indices));
     tcase_add_test(c, test_each_failure);
