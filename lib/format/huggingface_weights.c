@@ -45,11 +45,17 @@ static int name_to_tensor(const void *key, const void *element)
     return strcmp(key, (*(const l2_st_tensor *const *)element)->name);
 }
 
-const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name)
+int64_t l2_hf_weights_index(const l2_hf_weights *weights, const char *name)
 {
     const l2_st_tensor **found =
         l2_search(name, weights->tensors, weights->n_tensors, sizeof *weights->tensors, name_to_tensor);
-    return found ? *found : NULL;
+    return found ? found - weights->tensors : -1;
+}
+
+const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name)
+{
+    int64_t i = l2_hf_weights_index(weights, name);
+    return i < 0 ? NULL : weights->tensors[i];
 }
 
 /* A copy with a NUL after it at *at, which moves on. */

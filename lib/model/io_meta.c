@@ -555,7 +555,7 @@ static llama2_status read_model(checkpoint *c, const llama2_model_options *optio
     L2_TRY(open_shards(c));
     L2_TRY(check_stored(c, options->weights));
     L2_TRY(read_vocabulary(c));
-    L2_TRY(l2_config_check(&c->config));
+    L2_TRY(l2_config_check_limits(&c->config, "params.json"));
     L2_TRY(check_shards(c));
     L2_TRY(l2_model_new_for(c->ctx, &c->config, options, L2_HEAD_LM, 1, out));
     llama2_model *m = *out;
