@@ -43,7 +43,7 @@ static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t 
 }
 
 /* O_NONBLOCK, since opening a FIFO would wait for a writer. */
-static llama2_status open_regular(llama2_context *ctx, const char *path, int *fd, size_t *size)
+llama2_status l2_file_open(llama2_context *ctx, const char *path, int *fd, size_t *size)
 {
     struct stat st;
     *fd = open_retry(ctx->files, path, O_RDONLY | O_NONBLOCK, 0);
@@ -53,10 +53,20 @@ static llama2_status open_regular(llama2_context *ctx, const char *path, int *fd
         status = fail_io(path, "stat");
     else if (!S_ISREG(st.st_mode))
         status = l2_fail(LLAMA2_E_IO, "%s: is not a regular file", path);
-    else
+    else if (size)
         *size = (size_t)st.st_size;
-    if (status < 0) ctx->files->close(*fd);
+    if (status == LLAMA2_OK) return status;
+    ctx->files->close(*fd);
+    *fd = -1;
     return status;
+}
+
+llama2_status l2_file_sync(llama2_context *ctx, int fd, const char *path)
+{
+    int failed;
+    do failed = ctx->files->fsync(fd);
+    while (failed && errno == EINTR);
+    return failed ? fail_io(path, "sync") : LLAMA2_OK;
 }
 
 static llama2_status read_all(llama2_context *ctx, const char *path, int fd, size_t size, l2_file_view *out)
@@ -83,13 +93,15 @@ static llama2_status read_all(llama2_context *ctx, const char *path, int fd, siz
     return LLAMA2_OK;
 }
 
-llama2_status l2_file_read(llama2_context *ctx, const char *path, l2_file_view *out)
+llama2_status l2_file_read(llama2_context *ctx, const char *path, uint64_t limit, l2_file_view *out)
 {
     int fd;
     size_t size;
     memset(out, 0, sizeof *out);
-    L2_TRY(open_regular(ctx, path, &fd, &size));
-    llama2_status status = read_all(ctx, path, fd, size, out);
+    L2_TRY(l2_file_open(ctx, path, &fd, &size));
+    llama2_status status = size <= limit ? read_all(ctx, path, fd, size, out)
+                                         : l2_fail(LLAMA2_E_LIMIT, "%s: %zu bytes, at most %llu are read", path, size,
+                                                   (unsigned long long)limit);
     ctx->files->close(fd);
     return status;
 }
@@ -99,7 +111,7 @@ llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *o
     int fd;
     size_t size;
     memset(out, 0, sizeof *out);
-    L2_TRY(open_regular(ctx, path, &fd, &size));
+    L2_TRY(l2_file_open(ctx, path, &fd, &size));
     void *data = size > 0 ? ctx->files->mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     llama2_status status = LLAMA2_OK;
     if (data != MAP_FAILED)
@@ -159,7 +171,7 @@ llama2_status l2_file_of_host(llama2_context *ctx, const llama2_host_file *file,
 llama2_status l2_file_parse(llama2_context *ctx, const char *path, int in_memory, l2_file_view *view, l2_parse_fn parse,
                             void *format)
 {
-    L2_TRY(in_memory ? l2_file_read(ctx, path, view) : l2_file_map(ctx, path, view));
+    L2_TRY(in_memory ? l2_file_read(ctx, path, UINT64_MAX, view) : l2_file_map(ctx, path, view));
     llama2_status status = parse(format, view->data, view->size);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
@@ -220,10 +232,7 @@ llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
 {
     int fd = open_retry(ctx->files, path, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) return fail_io(path, "open the folder");
-    int failed;
-    do failed = ctx->files->fsync(fd);
-    while (failed && errno == EINTR);
-    llama2_status status = failed ? fail_io(path, "sync the folder") : LLAMA2_OK;
+    llama2_status status = l2_file_sync(ctx, fd, path);
     ctx->files->close(fd);
     return status;
 }

@@ -37,11 +37,17 @@ typedef struct l2_file_view {
 } l2_file_view;
 
 llama2_status l2_file_map(llama2_context *ctx, const char *path, l2_file_view *out);
-llama2_status l2_file_read(llama2_context *ctx, const char *path, l2_file_view *out); /* never mapped */
+/* Never mapped. More than `limit` bytes are LIMIT, before anything is allocated. */
+llama2_status l2_file_read(llama2_context *ctx, const char *path, uint64_t limit, l2_file_view *out);
 void l2_file_release(llama2_context *ctx, l2_file_view *view);
 /* Bytes that are not needed soon: those of a mapped view take no memory until they are read again. What does not begin
  * in the view is not touched. */
 void l2_file_forget(const l2_file_view *view, const unsigned char *data, size_t size);
+
+/* For what reads a file piece by piece; closing is the caller's. `size` may be NULL. Errors: NOT_FOUND, IO (also for
+ * what is no regular file). */
+llama2_status l2_file_open(llama2_context *ctx, const char *path, int *fd, size_t *size);
+llama2_status l2_file_sync(llama2_context *ctx, int fd, const char *path);
 
 /* The host's memory as it is, or what its callback reads, allocated; more than `limit` bytes are LIMIT. Errors: ABI,
  * INVALID, LIMIT, NOMEM, USER. */

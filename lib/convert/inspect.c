@@ -174,9 +174,7 @@ static llama2_status list_members(llama2_inspection *in, const char *path)
     l2_file_view view;
     int32_t n;
     llama2_status status;
-    L2_TRY(l2_file_read(in->ctx, path, &view));
-    if (view.size > MAX_CONFIG)
-        L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_CONFIG));
+    L2_TRY(l2_file_read(in->ctx, path, MAX_CONFIG, &view));
     L2_CHECK(read_members(in, &view, &n));
     L2_CHECK(l2_calloc(in->ctx, (size_t)n, sizeof *in->keys, &in->keys));
     L2_CHECK(read_members(in, &view, &n));

@@ -91,6 +91,12 @@ static llama2_status move(llama2_context *ctx, const char *from, const char *to)
     return l2_fail(LLAMA2_E_IO, "%s can't be renamed to %s: %s", from, to, strerror(errno));
 }
 
+/* Does this status say something of the checkpoint, and not of the process? */
+static int says_invalid(llama2_status status)
+{
+    return status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
+}
+
 /* --- writing --------------------------------------------------------------------------------- */
 
 static llama2_status temporary_path(llama2_context *ctx, const char *root, int64_t step, char **out)
@@ -129,7 +135,8 @@ static llama2_status settle_old(llama2_context *ctx, const char *root, int64_t s
             L2_CHECK(remove_step(ctx, root, (entry){step, 1}));
             goto done;
         }
-        if (status == LLAMA2_E_NOMEM || status == LLAMA2_E_CANCELLED || status == LLAMA2_E_FORKED) goto done;
+        /* What can't be read now may be read next time: nothing is removed for that. */
+        if (!says_invalid(status) || status == LLAMA2_E_IO) goto done;
         L2_CHECK(remove_step(ctx, root, (entry){step, 0}));
     }
     L2_CHECK(move(ctx, old, path));
@@ -258,45 +265,6 @@ done:
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
-
-llama2_status l2_checkpoint_verify(llama2_context *ctx, const char *path, int deep)
-{
-    return l2_manifest_verify(ctx, path, -1, deep);
-}
-
-llama2_status l2_checkpoint_list(llama2_context *ctx, const char *root, int64_t **steps, size_t *n)
-{
-    llama2_status status;
-    entry *entries = NULL;
-    size_t n_entries, count = 0;
-    int64_t *out = NULL;
-    *steps = NULL;
-    *n = 0;
-    L2_CHECK(list_entries(ctx, root, &entries, &n_entries));
-    L2_CHECK(l2_alloc(ctx, n_entries, sizeof *out, &out));
-    for (size_t i = n_entries; i-- > 0;) {
-        char *path, *manifest;
-        if (count && out[count - 1] == entries[i].step) continue;
-        L2_CHECK(entry_path(ctx, root, entries[i], &path));
-        status = l2_path_join(ctx, path, "MANIFEST", &manifest);
-        l2_free(ctx, path);
-        if (status < 0) goto done;
-        if (l2_path_kind(manifest) == 1) out[count++] = entries[i].step;
-        l2_free(ctx, manifest);
-    }
-    *steps = out;
-    *n = count;
-done:
-    l2_free(ctx, entries);
-    if (status < 0) l2_free(ctx, out);
-    return status;
-}
-
-/* Does this status say something of the checkpoint, and not of the process? */
-static int says_invalid(llama2_status status)
-{
-    return status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
-}
 
 static llama2_status open_newest(llama2_context *ctx, const char *root, l2_checkpoint_reader *out)
 {

@@ -137,11 +137,4 @@ typedef struct l2_checkpoint_reader {
 llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out);
 void l2_checkpoint_close(l2_checkpoint_reader *reader);
 
-/* Steps that have a MANIFEST, rising; free *steps with l2_free. Checksums are not read. A root that is not there has
- * none. */
-llama2_status l2_checkpoint_list(llama2_context *ctx, const char *root, int64_t **steps, size_t *n);
-
-/* Checks a step's folder against its MANIFEST; `deep` reads all files. */
-llama2_status l2_checkpoint_verify(llama2_context *ctx, const char *path, int deep);
-
 #endif

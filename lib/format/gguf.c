@@ -5,7 +5,6 @@
 #include "format/bytes.h"
 #include "format/sort.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -138,12 +137,6 @@ static llama2_status read_name(reader *r, const char *what, uint32_t limit, cons
     return LLAMA2_OK;
 }
 
-static int compare_text(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
-    return order ? order : a_length < b_length ? -1 : a_length > b_length;
-}
-
 /* --- metadata -------------------------------------------------------------------------------- */
 
 /* How messages name a key. */
@@ -152,13 +145,13 @@ static int compare_text(const char *a, size_t a_length, const char *b, size_t b_
 static int by_key(const void *a, const void *b)
 {
     const l2_gguf_value *x = a, *y = b;
-    return compare_text(x->key, x->key_length, y->key, y->key_length);
+    return l2_compare_text(x->key, x->key_length, y->key, y->key_length);
 }
 
 static int key_to_value(const void *key, const void *element)
 {
     const l2_gguf_value *value = element;
-    return compare_text(key, strlen(key), value->key, value->key_length);
+    return l2_compare_text(key, strlen(key), value->key, value->key_length);
 }
 
 static llama2_status check_bools(const reader *r, const l2_gguf_value *value)
@@ -363,7 +356,7 @@ llama2_status l2_gguf_int32s(const l2_gguf_value *value, int32_t *out)
 static int by_name(const void *a, const void *b)
 {
     const l2_gguf_tensor *x = a, *y = b;
-    return compare_text(x->name, x->name_length, y->name, y->name_length);
+    return l2_compare_text(x->name, x->name_length, y->name, y->name_length);
 }
 
 static int by_place(const void *a, const void *b)
@@ -375,7 +368,7 @@ static int by_place(const void *a, const void *b)
 static int name_to_tensor(const void *name, const void *element)
 {
     const l2_gguf_tensor *tensor = element;
-    return compare_text(name, strlen(name), tensor->name, tensor->name_length);
+    return l2_compare_text(name, strlen(name), tensor->name, tensor->name_length);
 }
 
 const l2_gguf_tensor *l2_gguf_find_tensor(const l2_gguf *file, const char *name)
@@ -553,11 +546,10 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
 {
     char begin[sizeof magic];
     size_t done = 0;
-    int failed = 0;
+    int failed = 0, fd;
     *yes = 0;
     if (l2_path_kind(path) != 1) return LLAMA2_OK;
-    int fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) return l2_fail(LLAMA2_E_IO, "%s: cannot open: %s", path, strerror(errno));
+    L2_TRY(l2_file_open(ctx, path, &fd, NULL));
     while (done < sizeof begin) {
         ssize_t n = ctx->files->read(fd, begin + done, sizeof begin - done);
         if (n < 0 && errno == EINTR) continue;

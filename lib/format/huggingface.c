@@ -406,9 +406,7 @@ static llama2_status read_file(llama2_context *ctx, const char *folder, const ch
     char *path;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
     if (optional && l2_path_kind(path) != 1) goto done;
-    L2_CHECK(l2_file_read(ctx, path, &view));
-    if (view.size > MAX_CONFIG)
-        L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_CONFIG));
+    L2_CHECK(l2_file_read(ctx, path, MAX_CONFIG, &view));
     status = parse((const char *)view.data, view.size, path, config);
 done:
     if (view.data) l2_file_release(ctx, &view);

@@ -82,9 +82,11 @@ typedef struct l2_hf_weights {
 llama2_status l2_hf_weights_open(llama2_context *ctx, const char *folder, int in_memory, l2_hf_weights *out);
 void l2_hf_weights_close(l2_hf_weights *weights);
 const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name); /* NULL: none; no message */
+int64_t l2_hf_weights_index(const l2_hf_weights *weights, const char *name);            /* in `tensors`, -1: none */
 
 /* Writes model.safetensors, or shards and their index where the tensors exceed max_shard_bytes (0: 5 GB). What an
- * earlier save of the other kind left is removed after the new files are complete. */
+ * earlier save of the other kind left is removed after the new files are complete; one into as many shards is replaced
+ * file by file, and has no index until the last one is. */
 llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries,
                                   uint64_t max_shard_bytes);
 

@@ -45,11 +45,17 @@ static int name_to_tensor(const void *key, const void *element)
     return strcmp(key, (*(const l2_st_tensor *const *)element)->name);
 }
 
-const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name)
+int64_t l2_hf_weights_index(const l2_hf_weights *weights, const char *name)
 {
     const l2_st_tensor **found =
         l2_search(name, weights->tensors, weights->n_tensors, sizeof *weights->tensors, name_to_tensor);
-    return found ? *found : NULL;
+    return found ? found - weights->tensors : -1;
+}
+
+const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name)
+{
+    int64_t i = l2_hf_weights_index(weights, name);
+    return i < 0 ? NULL : weights->tensors[i];
 }
 
 /* A copy with a NUL after it at *at, which moves on. */
@@ -113,9 +119,7 @@ static llama2_status read_index_pass(index_file *index, char **names)
 
 static llama2_status read_index(llama2_context *ctx, const char *path, index_file *index)
 {
-    L2_TRY(l2_file_read(ctx, path, &index->view));
-    if (index->view.size > MAX_INDEX)
-        return l2_fail(LLAMA2_E_LIMIT, "it has %zu bytes, at most %d are read", index->view.size, MAX_INDEX);
+    L2_TRY(l2_file_read(ctx, path, MAX_INDEX, &index->view));
     L2_TRY(read_index_pass(index, NULL));
     /* Names without their quotes, with a NUL: never longer than the text. */
     L2_TRY(l2_alloc(ctx, index->view.size, 1, &index->names));
@@ -168,6 +172,13 @@ static llama2_status collect_tensors(l2_hf_weights *weights)
     return LLAMA2_OK;
 }
 
+static void free_index(llama2_context *ctx, index_file *index)
+{
+    l2_file_release(ctx, &index->view);
+    l2_free(ctx, index->names);
+    l2_free(ctx, index->map);
+}
+
 static llama2_status open_sharded(l2_hf_weights *weights, const char *folder, const char *path, int in_memory)
 {
     llama2_status status;
@@ -175,9 +186,7 @@ static llama2_status open_sharded(l2_hf_weights *weights, const char *folder, co
     L2_CHECK(read_index(weights->ctx, path, &index));
     L2_CHECK(open_shards(weights, folder, in_memory, &index));
 done:
-    if (index.view.data) l2_file_release(weights->ctx, &index.view);
-    l2_free(weights->ctx, index.names);
-    l2_free(weights->ctx, index.map);
+    free_index(weights->ctx, &index);
     return status < 0 ? l2_fail_in(status, "%s", path) : status;
 }
 
@@ -227,6 +236,11 @@ static llama2_status remove_file(llama2_context *ctx, const char *folder, const 
     return status;
 }
 
+static void name_shard(size_t number, size_t of, char name[64])
+{
+    snprintf(name, 64, "model-%05zu-of-%05zu.safetensors", number, of);
+}
+
 /* Removes shards of a save into another number of files (0: of any), which would only take space. */
 static llama2_status remove_old_shards(llama2_context *ctx, const char *folder, size_t n_kept)
 {
@@ -237,11 +251,33 @@ static llama2_status remove_old_shards(llama2_context *ctx, const char *folder, 
         unsigned number, of;
         char tail[16], exact[64];
         if (sscanf(entry->d_name, "model-%5u-of-%5u.%15s", &number, &of, tail) != 3) continue;
-        snprintf(exact, sizeof exact, "model-%05u-of-%05u.safetensors", number, of);
+        name_shard(number, of, exact);
         if (strcmp(exact, entry->d_name) == 0 && of != n_kept) status = remove_file(ctx, folder, entry->d_name);
     }
     closedir(dir);
     return status;
+}
+
+/*
+ * Removes an index that names the first of the n_files shards about to be written, and so a folder that would hold
+ * weights of two saves while they are: without it the folder is refused. One that can't be read is refused as it is.
+ */
+static llama2_status remove_index_of(llama2_context *ctx, const char *folder, size_t n_files)
+{
+    char first[64], *path;
+    int names_it = 0;
+    index_file index = {0};
+    name_shard(1, n_files, first);
+    L2_TRY(l2_path_join(ctx, folder, index_name, &path));
+    llama2_status status = read_index(ctx, path, &index);
+    if (status == LLAMA2_OK)
+        for (size_t i = 0; i < index.n; i++) names_it |= strcmp(index.map[i].file, first) == 0;
+    free_index(ctx, &index);
+    l2_free(ctx, path);
+    if (status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO) return status;
+    if (!names_it) return LLAMA2_OK;
+    L2_TRY(remove_file(ctx, folder, index_name));
+    return l2_sync_folder(ctx, folder);
 }
 
 /* Entries [first, *next) go into one file: as many as fit, at least one. */
@@ -279,7 +315,7 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
     l2_text_format(&text, "{\n  \"metadata\": {\"total_size\": %" PRIu64 "},\n  \"weight_map\": {", total);
     for (size_t first = 0, next, file = 1; first < n; first = next, file++) {
         L2_CHECK(next_shard(entries, n, first, limit, &next, &bytes));
-        snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", file, n_files);
+        name_shard(file, n_files, name);
         L2_CHECK(write_named(ctx, folder, name, entries + first, next - first));
         for (size_t i = first; i < next; i++) {
             l2_text_format(&text, "%s\n    ", i ? "," : "");
@@ -316,6 +352,7 @@ llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const
         L2_TRY(remove_file(ctx, folder, index_name));
         L2_TRY(remove_old_shards(ctx, folder, 0));
     } else {
+        L2_TRY(remove_index_of(ctx, folder, n_files));
         L2_TRY(write_shards(ctx, folder, entries, n_entries, limit, n_files, total));
         L2_TRY(remove_file(ctx, folder, single_name));
         L2_TRY(remove_old_shards(ctx, folder, n_files));

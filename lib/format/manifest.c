@@ -7,7 +7,6 @@
 #include "format/sort.h"
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,14 +50,6 @@ static llama2_status read_blocks(llama2_context *ctx, int fd, const char *path, 
         }
     } while (n == PIECE);
     return LLAMA2_OK;
-}
-
-static llama2_status open_file(llama2_context *ctx, const char *path, int *fd)
-{
-    *fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (*fd >= 0) return LLAMA2_OK;
-    return l2_fail(errno == ENOENT ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: can't be opened: %s", path,
-                   strerror(errno));
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -154,8 +145,8 @@ static llama2_status describe_file(const file_list *list, const char *name, unsi
     l2_text blocks;
     l2_text_begin(&blocks, ctx);
     L2_TRY(l2_path_join(ctx, list->folder, name, &path));
-    L2_CHECK(open_file(ctx, path, &fd));
-    if (ctx->files->fsync(fd) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be synced: %s", path, strerror(errno)));
+    L2_CHECK(l2_file_open(ctx, path, &fd, NULL));
+    L2_CHECK(l2_file_sync(ctx, fd, path));
     L2_CHECK(read_blocks(ctx, fd, path, buffer, add_block, &blocks, &size));
     L2_CHECK(blocks.status);
     l2_text_format(text, "file %" PRIu64 " %s\n", size, name);
@@ -262,14 +253,13 @@ static llama2_status skip_blocks(lines *l, uint64_t size)
 static llama2_status check_file(llama2_context *ctx, const char *path, uint64_t size, lines *l, unsigned char *buffer)
 {
     llama2_status status;
-    struct stat st;
     int fd;
+    size_t there;
     uint64_t read = 0;
-    L2_TRY(open_file(ctx, path, &fd));
-    if (ctx->files->fstat(fd, &st) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: %s", path, strerror(errno)));
-    if ((uint64_t)st.st_size != size)
-        L2_CHECK(l2_fail((uint64_t)st.st_size < size ? LLAMA2_E_TRUNCATED : LLAMA2_E_CORRUPT,
-                         "%s has %lld bytes, %" PRIu64 " were written", path, (long long)st.st_size, size));
+    L2_TRY(l2_file_open(ctx, path, &fd, &there));
+    if (there != size)
+        L2_CHECK(l2_fail(there < size ? LLAMA2_E_TRUNCATED : LLAMA2_E_CORRUPT,
+                         "%s has %zu bytes, %" PRIu64 " were written", path, there, size));
     lines after = *l;
     L2_CHECK(skip_blocks(&after, size));
     if (buffer) {
@@ -333,7 +323,7 @@ static llama2_status check_frame(lines *l, int64_t step)
         return l2_fail(LLAMA2_E_UNSUPPORTED, "line 1 is not \"llama2-checkpoint 1\"");
     l->number = 2;
     if (!take_text(l, "step ") || !take_number(l, '\n', &written)) return bad_line(l, "\"step <number>\"");
-    if (step >= 0 && written != (uint64_t)step)
+    if (written != (uint64_t)step)
         return l2_fail(LLAMA2_E_MISMATCH, "this is step %" PRIu64 ", and not %" PRId64 " as its folder says", written,
                        step);
     l->number = 3;
@@ -347,9 +337,7 @@ llama2_status l2_manifest_verify(llama2_context *ctx, const char *folder, int64_
     unsigned char *buffer = NULL;
     char *path;
     L2_TRY(l2_path_join(ctx, folder, manifest_name, &path));
-    L2_CHECK(l2_file_read(ctx, path, &view));
-    if (view.size > MAX_MANIFEST)
-        L2_CHECK(l2_fail(LLAMA2_E_LIMIT, "%s has %zu bytes, at most %d are read", path, view.size, MAX_MANIFEST));
+    L2_CHECK(l2_file_read(ctx, path, MAX_MANIFEST, &view));
     if (deep) L2_CHECK(l2_alloc(ctx, PIECE, 1, &buffer));
     lines l = {(const char *)view.data, (const char *)view.data + view.size, 1};
     status = check_frame(&l, step);

@@ -14,7 +14,7 @@
 /* Syncs all files and folders in `folder` and writes its MANIFEST, synced too. */
 llama2_status l2_manifest_write(llama2_context *ctx, const char *folder, int64_t step);
 
-/* Checks the folder against its MANIFEST: sizes, and with `deep` all bytes. step -1: any. NOT_FOUND without a MANIFEST;
+/* Checks the folder against its MANIFEST: sizes, and with `deep` all bytes. NOT_FOUND without a MANIFEST;
  * CORRUPT, TRUNCATED, FORMAT, IO. */
 llama2_status l2_manifest_verify(llama2_context *ctx, const char *folder, int64_t step, int deep);
 

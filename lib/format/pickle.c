@@ -569,8 +569,7 @@ static llama2_status describe(const machine *m, const item *from, l2_torch_tenso
 static int by_name(const void *a, const void *b)
 {
     const l2_torch_tensor *x = a, *y = b;
-    int order = memcmp(x->name, y->name, x->name_length < y->name_length ? x->name_length : y->name_length);
-    return order ? order : (x->name_length > y->name_length) - (x->name_length < y->name_length);
+    return l2_compare_text(x->name, x->name_length, y->name, y->name_length);
 }
 
 /* The outermost dict is what the machine has left. */

@@ -214,7 +214,18 @@ static affine fit_affine(const float *x, const float *w)
     return best;
 }
 
-/* The pair of integers near the numbers wanted that loses least. */
+/*
+ * The fp16 number of which at most HIGHEST_SCALE make `most`. Below 2^-14 its steps of 2^-24 are coarse: rounded down,
+ * to 0 even, it would leave numbers two or more integers out of reach.
+ */
+static float find_unit(float most)
+{
+    uint16_t unit = l2_f16_from_f32(most / HIGHEST_SCALE);
+    if (l2_f32_from_f16(unit) * (HIGHEST_SCALE + 1.5f) < most) unit++;
+    return l2_f32_from_f16(unit);
+}
+
+/* The pair of integers near the numbers wanted that loses least; some is within the range, by find_unit. */
 static void round_affine(const float *x, const float *w, const affine *wanted, l2_fitted *out, int at)
 {
     float s = out->unit > 0 ? nearest(wanted->scale / out->unit) : 0;
@@ -245,7 +256,7 @@ void l2_fit_scales_and_minima(const float *x, int n, l2_fitted *out)
         if (wanted[i].scale > most_scale) most_scale = wanted[i].scale;
         if (wanted[i].minimum > most_minimum) most_minimum = wanted[i].minimum;
     }
-    out->unit = through_f16(most_scale / HIGHEST_SCALE);
-    out->unit_of_minimum = through_f16(most_minimum / HIGHEST_SCALE);
+    out->unit = find_unit(most_scale);
+    out->unit_of_minimum = find_unit(most_minimum);
     for (int i = 0; i < n / WIDE_GROUP; i++) round_affine(x + i * WIDE_GROUP, w + i * WIDE_GROUP, &wanted[i], out, i);
 }

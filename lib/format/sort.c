@@ -40,3 +40,9 @@ void *l2_search(const void *key, const void *data, size_t n, size_t size, l2_com
     }
     return NULL;
 }
+
+int l2_compare_text(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+    return order ? order : (a_length > b_length) - (a_length < b_length);
+}

@@ -13,4 +13,7 @@ void l2_sort(void *base, size_t n, size_t size, l2_compare compare);
 /* The element that compares equal to `key` (passed first), or NULL. */
 void *l2_search(const void *key, const void *base, size_t n, size_t size, l2_compare compare);
 
+/* By bytes, a text before those that begin with it. */
+int l2_compare_text(const char *a, size_t a_length, const char *b, size_t b_length);
+
 #endif

@@ -140,9 +140,7 @@ void l2_torch_close(l2_torch_file *file)
 static int name_to_tensor(const void *name, const void *element)
 {
     const l2_torch_tensor *t = element;
-    size_t length = strlen(name);
-    int order = memcmp(name, t->name, length < t->name_length ? length : t->name_length);
-    return order ? order : (length > t->name_length) - (length < t->name_length);
+    return l2_compare_text(name, strlen(name), t->name, t->name_length);
 }
 
 const l2_torch_tensor *l2_torch_find(const l2_torch_file *file, const char *name)

@@ -198,16 +198,10 @@ static llama2_status read_entry(const archive *a, uint64_t *at, l2_zip_entry *en
     return read_local(a, &s, get_u16(p + 8), entry);
 }
 
-static int compare_text(const char *a, size_t n_a, const char *b, size_t n_b)
-{
-    int order = memcmp(a, b, n_a < n_b ? n_a : n_b);
-    return order ? order : (n_a > n_b) - (n_a < n_b);
-}
-
 static int by_name(const void *a, const void *b)
 {
     const l2_zip_entry *x = a, *y = b;
-    return compare_text(x->name, x->name_length, y->name, y->name_length);
+    return l2_compare_text(x->name, x->name_length, y->name, y->name_length);
 }
 
 static int by_place(const void *a, const void *b)
@@ -219,7 +213,7 @@ static int by_place(const void *a, const void *b)
 static int name_to_entry(const void *name, const void *element)
 {
     const l2_zip_entry *entry = element;
-    return compare_text(name, strlen(name), entry->name, entry->name_length);
+    return l2_compare_text(name, strlen(name), entry->name, entry->name_length);
 }
 
 const l2_zip_entry *l2_torch_zip_find(const l2_torch_zip *zip, const char *name)

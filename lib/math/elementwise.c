@@ -1,5 +1,4 @@
-/* Fill, copy with conversion, add, scale, gather, scatter and the sum of squares: memory-bound, in blocks over the
- * threads. */
+/* Fill, copy with conversion, gather, scatter and the sum of squares: memory-bound, in blocks over the threads. */
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/threads.h"
@@ -120,50 +119,6 @@ llama2_status l2_op_fill(llama2_context *ctx, l2_tensor *y, double value)
 {
     element_job job = {.n = l2_tensor_size(y), .to = y->dtype, .y = y->data, .number = value};
     l2_parallel(ctx, blocks(job.n), run_fill, &job);
-    return LLAMA2_OK;
-}
-
-static void run_add(void *arg, int32_t task, int32_t worker)
-{
-    (void)worker;
-    const element_job *job = arg;
-    int64_t first = first_of(task), n = count_of(job, task);
-    if (job->to == LLAMA2_F64) {
-        const double *x = (const double *)(const void *)job->x + first;
-        double *y = (double *)(void *)job->y + first;
-        for (int64_t i = 0; i < n; i++) y[i] += x[i];
-    } else {
-        const float *x = (const float *)(const void *)job->x + first;
-        float *y = (float *)(void *)job->y + first;
-        for (int64_t i = 0; i < n; i++) y[i] += x[i];
-    }
-}
-
-llama2_status l2_op_add(llama2_context *ctx, const l2_tensor *x, l2_tensor *y)
-{
-    element_job job = {.n = l2_tensor_size(y), .to = y->dtype, .x = x->data, .y = y->data};
-    l2_parallel(ctx, blocks(job.n), run_add, &job);
-    return LLAMA2_OK;
-}
-
-static void run_scale(void *arg, int32_t task, int32_t worker)
-{
-    (void)worker;
-    const element_job *job = arg;
-    int64_t first = first_of(task), n = count_of(job, task);
-    if (job->to == LLAMA2_F64) {
-        double *y = (double *)(void *)job->y + first;
-        for (int64_t i = 0; i < n; i++) y[i] *= job->number;
-    } else {
-        float *y = (float *)(void *)job->y + first, factor = (float)job->number;
-        for (int64_t i = 0; i < n; i++) y[i] *= factor;
-    }
-}
-
-llama2_status l2_op_scale(llama2_context *ctx, double factor, l2_tensor *y)
-{
-    element_job job = {.n = l2_tensor_size(y), .to = y->dtype, .y = y->data, .number = factor};
-    l2_parallel(ctx, blocks(job.n), run_scale, &job);
     return LLAMA2_OK;
 }
 

@@ -144,8 +144,6 @@ double l2_op_probabilities(const llama2_context *ctx, int64_t n, const float *lo
 llama2_status l2_op_fill(llama2_context *ctx, l2_tensor *y, double value);
 llama2_status l2_op_copy(llama2_context *ctx, const l2_tensor *x,
                          l2_tensor *y); /* converts between all dtypes, round to nearest even */
-llama2_status l2_op_add(llama2_context *ctx, const l2_tensor *x, l2_tensor *y); /* y += x */
-llama2_status l2_op_scale(llama2_context *ctx, double factor, l2_tensor *y);    /* y *= factor */
 llama2_status l2_op_gather_rows(llama2_context *ctx, const l2_tensor *x, const int64_t *rows,
                                 l2_tensor *y); /* y[i] = x[rows[i]] */
 llama2_status l2_op_scatter_rows(llama2_context *ctx, const l2_tensor *x, const int64_t *rows,

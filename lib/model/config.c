@@ -77,6 +77,12 @@ llama2_status l2_config_check(const llama2_config *c)
     return LLAMA2_OK;
 }
 
+llama2_status l2_config_check_limits(const llama2_config *config, const char *where)
+{
+    llama2_status status = l2_config_check(config);
+    return status == LLAMA2_E_INVALID ? l2_fail_in(LLAMA2_E_LIMIT, "%s", where) : status;
+}
+
 typedef struct preset {
     int32_t dim, n_layers, n_heads, n_kv_heads, ffn_dim;
 } preset;

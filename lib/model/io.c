@@ -3,6 +3,7 @@
 #include "format/gguf.h"
 #include "format/huggingface.h"
 #include "model/model.h"
+#include "model/roles.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -94,15 +95,7 @@ static llama2_status keep_stored(llama2_model *m, const l2_param *p, const l2_st
 
 static llama2_status read_param(llama2_model *m, const l2_param *p, const l2_hf_weights *weights)
 {
-    const l2_st_tensor *t = l2_hf_weights_find(weights, p->name);
-    if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", p->name);
-    int fits = p->decay ? t->n_dims == 2 && t->shape[0] == p->rows && t->shape[1] == p->columns
-                        : t->n_dims == 1 && t->shape[0] == p->rows;
-    if (!fits)
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", p->name,
-                       t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
-                       t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)p->rows, (long long)p->columns);
+    const l2_st_tensor *t = l2_hf_weights_find(weights, p->name); /* check_tensors has found it */
     if (m->stored && p->decay) return keep_stored(m, p, t);
     llama2_status status = l2_st_read(m->ctx, t, 0, p->rows * p->columns, m->dtype, l2_param_data(m, p));
     return status < 0 ? l2_fail_in(status, "tensor \"%s\"", p->name) : status;
@@ -115,6 +108,53 @@ static int is_harmless(const char *name)
     static const char table[] = "rotary_emb.inv_freq";
     return strcmp(name, "lm_head.weight") == 0 ||
            (n >= sizeof table - 1 && strcmp(name + n - (sizeof table - 1), table) == 0);
+}
+
+static llama2_status check_tensor(const l2_hf_weights *weights, const char *name, int vector, int64_t rows,
+                                  int64_t columns, char *used)
+{
+    int64_t i = l2_hf_weights_index(weights, name);
+    if (i < 0) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", name);
+    const l2_st_tensor *t = weights->tensors[i];
+    int fits = vector ? t->n_dims == 1 && t->shape[0] == rows
+                      : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
+    if (!fits)
+        return l2_fail(LLAMA2_E_MISMATCH,
+                       "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", name,
+                       t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
+                       t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)rows, (long long)columns);
+    used[i] = 1;
+    return LLAMA2_OK;
+}
+
+/* All tensors there, of the right shapes, and no others: before memory for the model is taken. Ends at the first layer
+ * that is not in the files, so that a huge num_hidden_layers costs nothing. */
+static llama2_status check_tensors(const l2_hf_weights *weights, const llama2_config *c, int32_t head_kind)
+{
+    llama2_status status = LLAMA2_OK;
+    int has_output = head_kind != L2_HEAD_SCORE && !c->tied;
+    char *used;
+    L2_TRY(l2_calloc(weights->ctx, weights->n_tensors, 1, &used));
+    for (int32_t layer = 0; layer < c->n_layers; layer++)
+        for (int i = 0; i < L2_N_ROLES; i++) {
+            const l2_role *role = &l2_roles[i];
+            char name[64];
+            if (!role->layer && (layer > 0 || (i == L2_ROLE_OUTPUT && !has_output))) continue;
+            if (role->layer)
+                snprintf(name, sizeof name, "model.layers.%d.%s", layer, role->of_model);
+            else
+                snprintf(name, sizeof name, "%s", role->of_model);
+            L2_CHECK(check_tensor(weights, name, role->columns == L2_ONE, l2_role_extent(c, role->rows),
+                                  l2_role_extent(c, role->columns), used));
+        }
+    if (head_kind == L2_HEAD_SCORE) L2_CHECK(check_tensor(weights, "score.weight", 0, 1, c->dim, used));
+    for (size_t i = 0; i < weights->n_tensors; i++)
+        if (!used[i] && !is_harmless(weights->tensors[i]->name))
+            L2_CHECK(l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.64s\" is not part of the Llama architecture",
+                             weights->tensors[i]->name));
+done:
+    l2_free(weights->ctx, used);
+    return status;
 }
 
 /* The model keeps the files that its matrices lie in. */
@@ -203,18 +243,14 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
                        hf.sequence_classification ? "language model"
                                                   : "reward model (LlamaForSequenceClassification with one label)");
     config_from_hf(&hf, &config);
+    L2_CHECK(l2_config_check_limits(&config, "config.json"));
     L2_CHECK(l2_hf_weights_open(ctx, path, 0, &weights));
+    L2_CHECK(check_tensors(&weights, &config, head_kind));
     doubles = o.weights == L2_WEIGHTS_ONE_PASS && has_doubles(&weights);
     if (doubles) o.dtype = LLAMA2_F64;
     L2_CHECK(l2_model_new_for(ctx, &config, &o, head_kind, weights.n_files, &m));
     L2_CHECK(set_eos(m, &hf));
     for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
-    for (size_t i = 0; i < weights.n_tensors; i++)
-        if (!is_harmless(weights.tensors[i]->name) && !l2_model_find(m, weights.tensors[i]->name)) {
-            status = l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.64s\" is not part of the Llama architecture",
-                             weights.tensors[i]->name);
-            goto done;
-        }
     if (doubles)
         L2_CHECK(give_source(m, &weights));
     else if (m->stored)

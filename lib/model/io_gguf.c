@@ -302,9 +302,8 @@ static llama2_status read_config(const l2_gguf *file, llama2_config *c)
     L2_TRY(read_id(file, "tokenizer.ggml.bos_token_id", c->vocab_size, &c->bos_id));
     L2_TRY(read_id(file, "tokenizer.ggml.padding_token_id", c->vocab_size, &c->pad_id));
     c->tied = !l2_gguf_find_tensor(file, "output.weight");
-    llama2_status status = l2_config_check(c); /* of what passed the checks above, only limits are left */
-    if (status == LLAMA2_E_INVALID) return l2_fail_in(LLAMA2_E_LIMIT, "metadata");
-    return status < 0 ? status : read_rope_factors(file, c);
+    L2_TRY(l2_config_check_limits(c, "metadata"));
+    return read_rope_factors(file, c);
 }
 
 /* --- tensors --------------------------------------------------------------------------------- */

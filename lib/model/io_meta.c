@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_SHARDS = 16, MAX_NAME = 64 };
+enum { MAX_SHARDS = 16, MAX_NAME = 64, MAX_PARAMS = 1 << 20 };
 
 /* What is a low frequency, in turns within the context of Llama 3's pretraining. */
 enum { LOW_FREQUENCIES = 1 };
@@ -190,7 +190,7 @@ static llama2_status read_params(checkpoint *c)
                 .rope_high_freq_factor = 4};
     llama2_status status;
     L2_CHECK(l2_path_join(c->ctx, c->folder, "params.json", &path));
-    L2_CHECK(l2_file_read(c->ctx, path, &view));
+    L2_CHECK(l2_file_read(c->ctx, path, MAX_PARAMS, &view));
     status = parse_params((const char *)view.data, view.size, &p);
     if (status == LLAMA2_OK) status = check_params(&p);
     if (status < 0) {
@@ -555,7 +555,7 @@ static llama2_status read_model(checkpoint *c, const llama2_model_options *optio
     L2_TRY(open_shards(c));
     L2_TRY(check_stored(c, options->weights));
     L2_TRY(read_vocabulary(c));
-    L2_TRY(l2_config_check(&c->config));
+    L2_TRY(l2_config_check_limits(&c->config, "params.json"));
     L2_TRY(check_shards(c));
     L2_TRY(l2_model_new_for(c->ctx, &c->config, options, L2_HEAD_LM, 1, out));
     llama2_model *m = *out;

@@ -91,6 +91,8 @@ struct llama2_model {
 
 /* config.c */
 llama2_status l2_config_check(const llama2_config *config);
+/* The same of sizes that stand in a file and make sense: LIMIT, with `where` in front, for those too large. */
+llama2_status l2_config_check_limits(const llama2_config *config, const char *where);
 /* A host's options over the defaults, checked. */
 llama2_status l2_model_options_read(const llama2_model_options *options, llama2_model_options *full);
 

@@ -73,14 +73,6 @@ static void take_bytes(l2_decode_state *state, const char *text, size_t length, 
     }
 }
 
-static void take_byte(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    const char *text = tok->bytes + tok->offsets[id]; /* "<0x41>" */
-    const char *high = strchr(digits, text[3]), *low = strchr(digits, text[4]);
-    state->held[state->n_held++] = (unsigned char)((high - digits) * 16 + (low - digits));
-}
-
 void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, l2_decode_put put, void *user)
 {
     int type = tok->types[id];
@@ -95,7 +87,8 @@ void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t
         return;
     }
     if (type == LLAMA2_PIECE_BYTE) {
-        take_byte(tok, state, id);
+        state->held[state->n_held++] =
+            (unsigned char)l2_byte_of_piece(tok->bytes + tok->offsets[id], l2_piece_length(tok, id));
         settle(state, 0, put, user);
         return;
     }

@@ -150,12 +150,6 @@ static llama2_status finish_byte_level(llama2_tokenizer *tok, const l2_gguf *fil
 
 /* --- SentencePiece --------------------------------------------------------------------------- */
 
-static llama2_status copy_piece(llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
-{
-    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
-    return l2_strndup(tok->ctx, text, strlen(text), out);
-}
-
 static llama2_status finish_sentencepiece(llama2_tokenizer *tok, const l2_gguf *file)
 {
     int32_t bos = -1, eos = -1, pad = -1;
@@ -166,9 +160,9 @@ static llama2_status finish_sentencepiece(llama2_tokenizer *tok, const l2_gguf *
     L2_TRY(read_id(tok, file, "tokenizer.ggml.bos_token_id", &bos));
     L2_TRY(read_id(tok, file, "tokenizer.ggml.eos_token_id", &eos));
     L2_TRY(read_id(tok, file, "tokenizer.ggml.padding_token_id", &pad));
-    L2_TRY(copy_piece(tok, bos, "<s>", &tok->bos_piece));
-    L2_TRY(copy_piece(tok, eos, "</s>", &tok->eos_piece));
-    L2_TRY(copy_piece(tok, pad, "<pad>", &tok->pad_piece));
+    L2_TRY(l2_vocabulary_copy(tok, bos, "<s>", &tok->bos_piece));
+    L2_TRY(l2_vocabulary_copy(tok, eos, "</s>", &tok->eos_piece));
+    L2_TRY(l2_vocabulary_copy(tok, pad, "<pad>", &tok->pad_piece));
     L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
     tok->remove_extra_whitespaces = 0;
     L2_TRY(read_flag(file, "tokenizer.ggml.add_space_prefix", &tok->add_dummy_prefix));

@@ -8,11 +8,8 @@
 static llama2_status read_file(llama2_context *ctx, const char *path, const llama2_tokenizer_options *options,
                                l2_file_view *view)
 {
-    struct stat st;
-    if (l2_path_kind(path) == 1 && stat(path, &st) == 0 && (uint64_t)st.st_size > options->max_bytes)
-        return l2_fail(LLAMA2_E_LIMIT, "%s: %lld bytes; llama2_tokenizer_options.max_bytes allows %llu", path,
-                       (long long)st.st_size, (unsigned long long)options->max_bytes);
-    return l2_file_read(ctx, path, view);
+    llama2_status status = l2_file_read(ctx, path, options->max_bytes, view);
+    return status == LLAMA2_E_LIMIT ? l2_fail_in(status, "llama2_tokenizer_options.max_bytes") : status;
 }
 
 llama2_status l2_path_beside(llama2_context *ctx, const char *path, const char *name, char **out)

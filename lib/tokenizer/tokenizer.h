@@ -102,6 +102,10 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
 /* After the last piece, with the flags and special texts set: checks what spans pieces and builds what encoding and
  * decoding need. */
 llama2_status l2_vocabulary_finish(llama2_tokenizer *tok);
+/* "<0x41>" -> 0x41; -1: not of this form. */
+int l2_byte_of_piece(const char *text, size_t length);
+/* The text of piece `id`, or `otherwise` where that is -1; allocated. */
+llama2_status l2_vocabulary_copy(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out);
 void l2_vocabulary_free(llama2_tokenizer *tok);
 llama2_tokenizer *l2_tokenizer_retain(llama2_tokenizer *tok);
 void l2_tokenizer_release(llama2_tokenizer *tok);

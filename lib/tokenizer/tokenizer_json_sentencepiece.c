@@ -118,12 +118,6 @@ static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges
     return LLAMA2_OK;
 }
 
-static llama2_status copy_name(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
-{
-    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
-    return l2_strndup(tok->ctx, text, strlen(text), out);
-}
-
 llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *list, int metaspace)
 {
     int32_t *n_merges;
@@ -138,9 +132,9 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *l
     tok->n_pairs = tok->n_pair_slots = 0;
     tok->byte_fallback = 1;
     tok->remove_extra_whitespaces = 0;
-    L2_TRY(copy_name(tok, tok->bos, "<s>", &tok->bos_piece));
-    L2_TRY(copy_name(tok, tok->eos, "</s>", &tok->eos_piece));
-    L2_TRY(copy_name(tok, tok->pad, "<pad>", &tok->pad_piece));
+    L2_TRY(l2_vocabulary_copy(tok, tok->bos, "<s>", &tok->bos_piece));
+    L2_TRY(l2_vocabulary_copy(tok, tok->eos, "</s>", &tok->eos_piece));
+    L2_TRY(l2_vocabulary_copy(tok, tok->pad, "<pad>", &tok->pad_piece));
     L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
     L2_TRY(l2_vocabulary_finish(tok));
     tok->adds_bos = adds_bos;
@@ -156,7 +150,6 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *l
 /* Types that the file does not tell: bytes by their form, unk by its name. */
 llama2_status l2_type_sentencepiece(l2_listing *list, l2_member *unk)
 {
-    static const char digits[] = "0123456789ABCDEF";
     l2_json_string name = {"<unk>", 5, 0}, text;
     if (!l2_member_is_null(unk)) L2_TRY(l2_json_read_string(&unk->at, &name));
     for (size_t id = 0; id < list->n; ++id) {
@@ -167,8 +160,7 @@ llama2_status l2_type_sentencepiece(l2_listing *list, l2_member *unk)
                            list->at[id]);
         if (text.length == name.length && memcmp(text.text, name.text, name.length) == 0)
             list->types[id] = LLAMA2_PIECE_UNKNOWN;
-        else if (text.length == 6 && memcmp(text.text, "<0x", 3) == 0 && memchr(digits, text.text[3], 16) &&
-                 memchr(digits, text.text[4], 16) && text.text[5] == '>')
+        else if (l2_byte_of_piece(text.text, text.length) >= 0)
             list->types[id] = LLAMA2_PIECE_BYTE;
     }
     return LLAMA2_OK;

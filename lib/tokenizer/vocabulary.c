@@ -137,13 +137,18 @@ void l2_tokenizer_release(llama2_tokenizer *tok)
     if (tok && atomic_fetch_sub_explicit(&tok->references, 1, memory_order_acq_rel) == 1) l2_vocabulary_free(tok);
 }
 
-/* "<0x41>" -> 0x41; -1: not of this form. */
-static int byte_of_piece(const char *text, size_t length)
+int l2_byte_of_piece(const char *text, size_t length)
 {
     static const char digits[] = "0123456789ABCDEF";
     if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
     const char *high = memchr(digits, text[3], 16), *low = memchr(digits, text[4], 16);
     return high && low ? (int)(high - digits) * 16 + (int)(low - digits) : -1;
+}
+
+llama2_status l2_vocabulary_copy(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
+{
+    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
+    return l2_strndup(tok->ctx, text, strlen(text), out);
 }
 
 static llama2_status add_special(llama2_tokenizer *tok, int32_t id, const char *text, size_t length, int32_t type)
@@ -155,7 +160,7 @@ static llama2_status add_special(llama2_tokenizer *tok, int32_t id, const char *
                            (int)tok->unk);
         tok->unk = id;
     } else if (type == LLAMA2_PIECE_BYTE) {
-        int byte = byte_of_piece(text, length);
+        int byte = l2_byte_of_piece(text, length);
         if (byte < 0)
             return l2_fail(LLAMA2_E_FORMAT, "piece %d is of type byte, but its text is not of the form <0x41>",
                            (int)id);

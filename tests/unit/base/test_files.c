@@ -156,7 +156,7 @@ static void holds(const void *data, size_t n)
     l2_file_view v;
     const l2_file_ops *before = ctx->files;
     ctx->files = &l2_posix_files;
-    ck_ok(l2_file_read(ctx, path, &v));
+    ck_ok(l2_file_read(ctx, path, UINT64_MAX, &v));
     ck_assert_uint_eq(v.size, n);
     ck_assert(memcmp(v.data, data, n) == 0);
     l2_file_release(ctx, &v);
@@ -208,7 +208,7 @@ START_TEST(test_short_and_interrupted)
     ck_ok(l2_write_file(ctx, path, data, 20000));
     l2_file_view v;
     memset(fault.interrupted, 0, sizeof fault.interrupted);
-    ck_ok(l2_file_read(ctx, path, &v));
+    ck_ok(l2_file_read(ctx, path, UINT64_MAX, &v));
     ck_assert_uint_eq(v.size, 20000);
     ck_assert(memcmp(v.data, data, 20000) == 0);
     l2_file_release(ctx, &v);
@@ -273,6 +273,23 @@ START_TEST(test_failed_replacement)
 }
 END_TEST
 
+START_TEST(test_larger_than_the_limit)
+{
+    l2_file_view v;
+    ck_ok(l2_write_file(ctx, path, "bytes", 5));
+    ck_ok(l2_file_read(ctx, path, 5, &v));
+    l2_file_release(ctx, &v);
+    ck_fails(l2_file_read(ctx, path, 4, &v), LLAMA2_E_LIMIT);
+    ck_assert_int_eq(truncate(path, (off_t)100 << 30), 0);
+    int fds = open_files();
+    long calls = atomic_load(&memory.calls);
+    ck_fails(l2_file_read(ctx, path, 16 << 20, &v), LLAMA2_E_LIMIT);
+    ck_assert_ptr_null(v.data);
+    ck_assert_int_eq(atomic_load(&memory.calls), calls);
+    ck_assert_int_eq(open_files(), fds);
+}
+END_TEST
+
 START_TEST(test_failed_reading)
 {
     static const struct {
@@ -287,7 +304,7 @@ START_TEST(test_failed_reading)
         fault.op = cases[i].op;
         fault.at = 1;
         fault.code = cases[i].code;
-        ck_fails(l2_file_read(ctx, path, &v), LLAMA2_E_IO);
+        ck_fails(l2_file_read(ctx, path, UINT64_MAX, &v), LLAMA2_E_IO);
         ck_assert_ptr_null(v.data);
         l2_file_release(ctx, &v);
         ck_assert_int_eq(open_files(), fds);
@@ -409,6 +426,7 @@ Suite *test_suite(void)
     tcase_add_test(tc, test_short_and_interrupted);
     tcase_add_test(tc, test_writer_crc);
     tcase_add_test(tc, test_failed_replacement);
+    tcase_add_test(tc, test_larger_than_the_limit);
     tcase_add_test(tc, test_failed_reading);
     tcase_add_test(tc, test_writer_without_memory);
     tcase_add_test(tc, test_not_there);

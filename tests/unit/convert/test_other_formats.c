@@ -35,8 +35,8 @@ static llama2_model *make_model(int32_t vocab, int32_t dim, int32_t head_dim)
 static void check_same_file(const char *a, const char *b)
 {
     l2_file_view x, y;
-    ck_ok(l2_file_read(ctx, a, &x));
-    ck_ok(l2_file_read(ctx, b, &y));
+    ck_ok(l2_file_read(ctx, a, UINT64_MAX, &x));
+    ck_ok(l2_file_read(ctx, b, UINT64_MAX, &y));
     ck_assert_uint_eq(x.size, y.size);
     ck_assert_mem_eq(x.data, y.data, x.size);
     l2_file_release(ctx, &x);

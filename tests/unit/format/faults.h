@@ -53,7 +53,7 @@ static inline void count_dealloc(void *user, void *ptr)
 static struct {
     long calls, fail_at;
     int for_ever, error;
-    int stingy; /* read and write do a few bytes at a time, and are interrupted now and then */
+    int stingy; /* read and write do a few bytes at a time; these, open and fsync are interrupted now and then */
 } disk = {.fail_at = -1, .error = EIO};
 
 static inline int disk_fails(void)
@@ -74,7 +74,7 @@ static inline int disk_interrupts(void)
 
 static inline int disk_open(const char *path, int flags, mode_t mode)
 {
-    return disk_fails() ? -1 : l2_posix_files.open(path, flags, mode);
+    return disk_fails() || disk_interrupts() ? -1 : l2_posix_files.open(path, flags, mode);
 }
 static inline int disk_close(int fd)
 {
@@ -96,7 +96,7 @@ static inline ssize_t disk_write(int fd, const void *buffer, size_t count)
 static inline int disk_fsync(int fd)
 {
     (void)fd;
-    return disk_fails() ? -1 : 0;
+    return disk_fails() || disk_interrupts() ? -1 : 0;
 }
 static inline int disk_fstat(int fd, struct stat *st)
 {

@@ -221,11 +221,30 @@ START_TEST(test_generation_config)
 }
 END_TEST
 
+/* Nothing is read of files that are larger than any of their kind. */
+START_TEST(test_large_files)
+{
+    static const char *const names[] = {"config.json", "model.safetensors.index.json"};
+    for (int i = 0; i < 2; i++) {
+        l2_hf_config c;
+        l2_hf_weights w;
+        spill_text(at(names[i]), "");
+        ck_assert_int_eq(truncate(at(names[i]), (off_t)100 << 30), 0);
+        size_t before = memory.peak = memory.bytes;
+        ck_assert_int_eq(i ? l2_hf_weights_open(ctx, folder, 0, &w) : l2_hf_config_read(ctx, folder, &c),
+                         LLAMA2_E_LIMIT);
+        ck_assert_ptr_nonnull(strstr(llama2_last_error(), names[i]));
+        ck_assert_uint_lt(memory.peak - before, 4096);
+    }
+}
+END_TEST
+
 /* --- weights --------------------------------------------------------------------------------- */
 
 static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+static const float others[8] = {-1, -2, -3, -4, -5, -6, -7, -8};
 
-static void make_entries(l2_st_entry entries[4])
+static void make_entries_of(const float data[8], l2_st_entry entries[4])
 {
     static const char *const names[] = {"d", "a", "c", "b"};
     for (int i = 0; i < 4; i++)
@@ -234,7 +253,12 @@ static void make_entries(l2_st_entry entries[4])
                                    .source = LLAMA2_F32,
                                    .n_dims = 1,
                                    .shape = {2},
-                                   .data = values + 2 * i};
+                                   .data = data + 2 * i};
+}
+
+static void make_entries(l2_st_entry entries[4])
+{
+    make_entries_of(values, entries);
 }
 
 static void check_weights(size_t n_files)
@@ -263,6 +287,11 @@ START_TEST(test_shards_and_back)
     ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 17)); /* two tensors of 8 bytes a file */
     check_weights(2);
     ck_assert_int_ne(access(at("model.safetensors"), F_OK), 0);
+    spill_text(at("model-00001-of-00004.safetensors"), "half"); /* of a save that was cut off: the old one holds */
+    check_weights(2);
+    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 1));
+    check_weights(4);
+    spill_text(at("model.safetensors.index.json"), "{");
     ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 1));
     check_weights(4);
     ck_assert_int_ne(access(at("model-00001-of-00002.safetensors"), F_OK), 0);
@@ -315,18 +344,33 @@ START_TEST(test_bad_indices)
 }
 END_TEST
 
+/* All of one save, or refused: no weights of two. */
+static void check_one_save(void)
+{
+    l2_hf_weights w;
+    float out[8];
+    llama2_status status = l2_hf_weights_open(ctx, folder, 0, &w);
+    if (status == LLAMA2_E_NOT_FOUND) return;
+    ck_ok(status);
+    for (int i = 0; i < 4; i++)
+        ck_ok(l2_st_read(ctx, l2_hf_weights_find(&w, (const char[]){"dacb"[i], 0}), 0, 2, LLAMA2_F32, out + 2 * i));
+    ck_assert(memcmp(out, values, sizeof out) == 0 || memcmp(out, others, sizeof out) == 0);
+    l2_hf_weights_close(&w);
+}
+
 START_TEST(test_each_failure)
 {
-    l2_st_entry entries[4];
+    l2_st_entry entries[4], before[4];
     l2_hf_config config;
     make_entries(entries);
+    make_entries_of(others, before);
     ck_ok(l2_hf_config_parse("{" LLAMA SIZES "}", strlen("{" LLAMA SIZES "}"), "", &config));
-    ck_ok(l2_hf_weights_write(ctx, folder, entries, 4, 17));
     for (int mode = 0; mode < 4; mode++) {
         int done = 0;
         for (long n = 0; !done; n++) {
             l2_hf_weights w = {0};
             long live = memory.live;
+            ck_ok(l2_hf_weights_write(ctx, folder, before, 4, 17));
             memory.calls = disk.calls = 0;
             memory.for_ever = disk.for_ever = mode % 2;
             if (mode / 2)
@@ -343,7 +387,7 @@ START_TEST(test_each_failure)
             if (done) ck_ok(status);
             ck_assert(status == LLAMA2_OK || status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO);
             ck_assert_int_eq(memory.live, live);
-            check_weights(2);
+            check_one_save();
         }
     }
 }
@@ -361,6 +405,7 @@ Suite *test_suite(void)
     tcase_add_test(c, test_mistral);
     tcase_add_test(c, test_config_round_trip);
     tcase_add_loop_test(c, test_generation_config, 0, (int)(sizeof generation / sizeof *generation));
+    tcase_add_test(c, test_large_files);
     tcase_add_test(c, test_shards_and_back);
     tcase_add_loop_test(c, test_bad_indices, 0, (int)(sizeof bad_indices / sizeof *bad_indices));
     tcase_add_test(c, test_each_failure);

@@ -1,5 +1,6 @@
 /* Quantising: near the best that each type can do, exact where that is possible, and defined for any numbers. */
 #include "check_main.h"
+#include "format/quantise.h"
 #include "format/quantised.h"
 #include "math/half.h"
 #include <math.h>
@@ -167,6 +168,31 @@ START_TEST(any_finite_numbers_will_do)
 }
 END_TEST
 
+/*
+ * Blocks whose two fp16 units are a few times 2^-24: every scale and minimum is found, and the loss is that of the same
+ * numbers times 4096, whose units are not subnormal.
+ */
+START_TEST(scales_in_coarse_units)
+{
+    uint64_t state = 3;
+    float x[256], large[256], y[256], large_y[256];
+    for (float amplitude = 1e-5f; amplitude < 1e-3f; amplitude *= 1.01f) {
+        l2_fitted fitted;
+        for (int i = 0; i < 256; i++) x[i] = amplitude * (float)noise(&state), large[i] = 4096 * x[i];
+        memset(&fitted, 0x77, sizeof fitted);
+        l2_fit_scales_and_minima(x, 256, &fitted);
+        for (int g = 0; g < 8; g++)
+            ck_assert_msg(fitted.scale[g] >= 0 && fitted.scale[g] <= 63 && fitted.minimum[g] >= 0 &&
+                              fitted.minimum[g] <= 63,
+                          "%g: scale %d, minimum %d", (double)amplitude, fitted.scale[g], fitted.minimum[g]);
+        through(L2_GGML_Q4_K, x, 256, y);
+        through(L2_GGML_Q4_K, large, 256, large_y);
+        double ratio = error(x, y, 256, 256) * 0x1p36 / error(large, large_y, 256, 256);
+        ck_assert_msg(ratio < 1.25, "%g: the error is %g times that of larger numbers", (double)amplitude, ratio);
+    }
+}
+END_TEST
+
 START_TEST(halves_keep_their_bits)
 {
     for (unsigned bits = 0; bits < 0x10000; bits++) {
@@ -215,6 +241,6 @@ Suite *test_suite(void)
     Suite *suite = suite_create("format/quantised");
     ADD_CASE(suite, "quality", one_scale_is_near_the_best_there_is, blocks_of_256_lose_little,
              numbers_that_a_type_has_come_back);
-    ADD_CASE(suite, "numbers", any_finite_numbers_will_do, halves_keep_their_bits, refused);
+    ADD_CASE(suite, "numbers", any_finite_numbers_will_do, scales_in_coarse_units, halves_keep_their_bits, refused);
     return suite;
 }

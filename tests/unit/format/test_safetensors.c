@@ -299,6 +299,25 @@ START_TEST(test_truncation_and_flips)
 }
 END_TEST
 
+/* A million members of five bytes, none of which is a tensor, behind one that is. */
+START_TEST(test_many_members)
+{
+    enum { N = 1000000 };
+    char *header = malloc((size_t)N * 5 + 100);
+    unsigned char *bytes = malloc((size_t)N * 5 + 100);
+    size_t length = (size_t)sprintf(header, "{" T("a", "F32", "[]", 0, 4));
+    for (int i = 0; i < N; i++) length += (size_t)sprintf(header + length, ",\"\":0");
+    strcpy(header + length, "}");
+    size_t size = make_file(header, 4, bytes), before = memory.bytes;
+    l2_safetensors file;
+    memory.peak = before;
+    ck_fails(l2_safetensors_parse(ctx, bytes, size, &file), LLAMA2_E_FORMAT);
+    ck_assert_uint_le(memory.peak - before, 4 * size + (1 << 20));
+    free(header);
+    free(bytes);
+}
+END_TEST
+
 /* 100,000 tensors: memory within 4 x file + 1 MiB, time far from quadratic; sorted, reversed and equal names. */
 START_TEST(test_many_tensors)
 {
@@ -422,6 +441,7 @@ Suite *test_suite(void)
     tcase_add_test(rest, test_deep_nesting);
     tcase_add_test(rest, test_odd_but_good);
     tcase_add_test(rest, test_truncation_and_flips);
+    tcase_add_test(rest, test_many_members);
     tcase_add_test(rest, test_many_tensors);
     tcase_add_test(rest, test_each_failure_while_writing);
     tcase_add_test(rest, test_each_failure_while_reading);

@@ -104,7 +104,7 @@ START_TEST(saved_and_loaded)
 
     /* every flipped bit of the file is found, and every cut */
     l2_file_view view;
-    ck_ok(l2_file_read(ctx, path, &view));
+    ck_ok(l2_file_read(ctx, path, UINT64_MAX, &view));
     unsigned char *bytes = malloc(view.size);
     for (size_t bit = 0; bit < 8 * view.size; bit += 37) {
         llama2_rollouts *none;

@@ -1,6 +1,7 @@
 /* Models in Hugging Face folders: what is saved is what is read, and what does not fit is refused by its name. */
 #include "train/train_test.h"
 
+#include "format/faults.h"
 #include "format/safetensors.h"
 #include "math/half.h"
 #include "model/model.h"
@@ -190,9 +191,47 @@ START_TEST(folders_that_are_none)
 }
 END_TEST
 
+/* Sizes that config.json gives, with weights that are not there, and what is said. */
+static const struct {
+    const char *sizes;
+    llama2_status code;
+    const char *message;
+} sizes[] = {
+    {"\"vocab_size\":32000,\"hidden_size\":8192,\"num_hidden_layers\":80,\"num_attention_heads\":64,"
+     "\"intermediate_size\":28672",
+     LLAMA2_E_NOT_FOUND, "tensor \"model.embed_tokens.weight\" is missing"},
+    {"\"vocab_size\":20000000,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+     "\"intermediate_size\":24",
+     LLAMA2_E_LIMIT, "config.json: config: vocab_size is 20000000"},
+    {"\"vocab_size\":32,\"hidden_size\":16,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+     "\"intermediate_size\":24,\"max_position_embeddings\":1000000000",
+     LLAMA2_E_LIMIT, "max_seq_len is 1000000000"},
+};
+
+/* Nothing is allocated for a model before its tensors have been found. */
+START_TEST(sizes_alone_take_no_memory)
+{
+    char text[512];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        llama2_model *none;
+        snprintf(text, sizeof text, "{\"model_type\":\"llama\",%s}", sizes[i].sizes);
+        spill_text(at("config.json"), text);
+        spill(at("model.safetensors"), "\2\0\0\0\0\0\0\0{}", 10);
+        size_t before = memory.peak = memory.bytes;
+        ck_fails(llama2_model_load(ctx, folder, NULL, &none), sizes[i].code);
+        ck_assert_msg(strstr(llama2_last_error(), sizes[i].message), "%s", llama2_last_error());
+        ck_assert_uint_le(memory.peak - before, 1 << 20);
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *s = suite_create("model/io");
+    TCase *c = tcase_create("memory");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, sizes_alone_take_no_memory);
+    suite_add_tcase(s, c);
     ADD_CASE(s, "folders", what_is_saved_is_what_is_read, reward_models_and_language_models_are_told_apart,
              tensors_that_do_not_fit_are_refused, folders_that_are_none);
     return s;

@@ -393,6 +393,9 @@ START_TEST(test_folders_that_are_none)
     unlink(at("params.json"));
     ck_fails(llama2_model_load(ctx, folder, NULL, &none), LLAMA2_E_NOT_FOUND);
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "params.json"));
+    spill_text(at("params.json"), "");
+    ck_assert_int_eq(truncate(at("params.json"), (off_t)100 << 30), 0);
+    ck_fails(llama2_model_load(ctx, folder, NULL, &none), LLAMA2_E_LIMIT);
     /* A number that was changed: its CRC. */
     spill_folder(&(change){.n_dims = 0});
     n = slurp(at("consolidated.01.pth"), bytes, sizeof bytes);

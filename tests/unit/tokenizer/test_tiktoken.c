@@ -196,7 +196,13 @@ START_TEST(folders)
     snprintf(path, sizeof path, "%s/tokenizer.model", folder);
     FILE *file = fopen(path, "wb");
     ck_assert(file != NULL && fwrite(r->file, 1, r->size, file) == r->size && fclose(file) == 0);
-    ck_ok(llama2_tokenizer_load(ctx, folder, NULL, &tok));
+    llama2_tokenizer_options options;
+    llama2_tokenizer_options_init(&options, sizeof options);
+    options.max_bytes = r->size - 1;
+    ck_fails(llama2_tokenizer_load(ctx, folder, &options, &tok), LLAMA2_E_LIMIT);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "max_bytes"));
+    options.max_bytes = r->size;
+    ck_ok(llama2_tokenizer_load(ctx, folder, &options, &tok));
     ck_ok(llama2_tokenizer_save(tok, folder));
     ck_assert_ptr_null(fopen(path, "rb"));
     ck_ok(llama2_tokenizer_load(ctx, folder, NULL, &again));

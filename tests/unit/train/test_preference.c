@@ -274,7 +274,7 @@ START_TEST(damaged_files_are_told)
     ck_ok(llama2_preferences_add(p, &r));
     add_choice(p, "a", "b", "c", 0, NULL);
     ck_ok(llama2_preferences_save(p, path));
-    ck_ok(l2_file_read(ctx, path, &view));
+    ck_ok(l2_file_read(ctx, path, UINT64_MAX, &view));
     unsigned char *bytes = malloc(view.size);
     for (size_t i = 0; i < view.size; i++) {
         memcpy(bytes, view.data, view.size);

@@ -155,7 +155,7 @@ START_TEST(pools_over_versions_and_files)
     }
     /* a changed byte is found */
     l2_file_view view;
-    ck_ok(l2_file_read(ctx, path, &view));
+    ck_ok(l2_file_read(ctx, path, UINT64_MAX, &view));
     unsigned char *bytes = malloc(view.size);
     memcpy(bytes, view.data, view.size);
     bytes[60] ^= 4;
