@@ -14,6 +14,7 @@
 
 enum {
     L2_MAX_PIECE = 8000,      /* bytes of a piece: sentencepiece's own limit is one less */
+    L2_MAX_SPLIT_PIECE = 512, /* bytes of one of SentencePiece's whose merges are looked for, by hashing all splits */
     L2_MAX_SEGMENT = 1 << 30, /* bytes of a stretch of text that can't be cut */
     L2_CLASS_SPACE = 128,     /* class of U+2581; ASCII is a class a character, the rest share 129 ... 255 */
 };

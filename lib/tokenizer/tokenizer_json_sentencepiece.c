@@ -106,11 +106,14 @@ static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges
         if (!l2_piece_is_text(tok, id)) continue;
         const char *text = tok->bytes + tok->offsets[id];
         size_t length = l2_piece_length(tok, id);
+        if (length > L2_MAX_SPLIT_PIECE)
+            return l2_fail(LLAMA2_E_LIMIT, "piece %d has %zu bytes, with \"byte_fallback\" at most %d are possible",
+                           (int)id, length, L2_MAX_SPLIT_PIECE);
         for (size_t n = l2_char_length((unsigned char)text[0]); n < length;
              n += l2_char_length((unsigned char)text[n])) {
-            int32_t left = l2_vocabulary_find_text(tok, text, n),
-                    right = l2_vocabulary_find_text(tok, text + n, length - n);
-            if (left >= 0 && right >= 0 && l2_merges_find(tok, left, right, &score) != id)
+            int32_t left = l2_vocabulary_find_text(tok, text, n), right = -1;
+            if (left >= 0) right = l2_vocabulary_find_text(tok, text + n, length - n);
+            if (right >= 0 && l2_merges_find(tok, left, right, &score) != id)
                 return l2_fail(LLAMA2_E_UNSUPPORTED, "no merge makes piece %d of pieces %d and %d", (int)id, (int)left,
                                (int)right);
         }
