@@ -89,6 +89,7 @@ llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_
 static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges)
 {
     float score;
+    const l2_pair *apart = NULL; /* the first in the file: the order of slots is a random one */
     for (int32_t id = 0; id < tok->n_pieces; ++id) tok->scores[id] = -(float)tok->n_pairs;
     for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
         const l2_pair *pair = &tok->pairs[i];
@@ -98,10 +99,13 @@ static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges
     }
     for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
         const l2_pair *pair = &tok->pairs[i];
-        if (pair->left >= 0 && tok->scores[pair->joined] - pair->score >= (float)n_merges[pair->joined])
-            return l2_fail(LLAMA2_E_UNSUPPORTED, "merge %d is apart from the others that make piece %d",
-                           (int)-pair->score, (int)pair->joined);
+        if (pair->left >= 0 && tok->scores[pair->joined] - pair->score >= (float)n_merges[pair->joined] &&
+            (!apart || pair->score > apart->score))
+            apart = pair;
     }
+    if (apart)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "merge %d is apart from the others that make piece %d", (int)-apart->score,
+                       (int)apart->joined);
     for (int32_t id = 0; id < tok->n_pieces; ++id) {
         if (!l2_piece_is_text(tok, id)) continue;
         const char *text = tok->bytes + tok->offsets[id];
