@@ -60,7 +60,7 @@ enum {
     LLAMA2_E_UNSUPPORTED = -7, /* well-formed, but not something this build can do */
     LLAMA2_E_MISMATCH = -8,    /* two things do not fit each other (a tensor's shape and the config, two models) */
     LLAMA2_E_CORRUPT = -9,     /* a checksum does not match */
-    LLAMA2_E_BUSY = -10,       /* the handle is in use in a way that excludes this call */
+    LLAMA2_E_BUSY = -10,       /* the handle is in use in a way that excludes this call; a file is being written */
     LLAMA2_E_STATE = -11,      /* the call is not possible in the handle's present state */
     LLAMA2_E_USER = -12,       /* a callback of the host returned non-zero */
     LLAMA2_E_CANCELLED = -13,  /* llama2_context_cancel() was called */

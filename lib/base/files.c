@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -277,6 +278,31 @@ llama2_status l2_remove_tree(llama2_context *ctx, const char *path)
 
 /* --- atomic writer --------------------------------------------------------------------------- */
 
+/*
+ * What a killed run has left is written anew, what another writer is at is not: a temporary file is its writer's from
+ * here until it is renamed or removed, by a lock that ends with the process. Where the file system has no locks (some
+ * that are mounted over a network) the host has to see to it.
+ */
+static llama2_status open_temporary(l2_writer *w)
+{
+    enum { MOST_TRIES = 100 };
+    const l2_file_ops *f = w->ctx->files;
+    struct stat ours, there;
+    for (int i = 0; i < MOST_TRIES; i++) {
+        w->fd = open_retry(f, w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW, 0666);
+        if (w->fd < 0) return fail_io(w->temporary, "create");
+        if (flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) i = MOST_TRIES;
+        /* Between the two calls another writer may have renamed the file, which is then at `path`, or removed it. */
+        else if (fstat(w->fd, &ours) == 0 && lstat(w->temporary, &there) == 0 && ours.st_ino == there.st_ino &&
+                 ours.st_dev == there.st_dev)
+            return ftruncate(w->fd, 0) == 0 ? LLAMA2_OK : fail_io(w->temporary, "truncate");
+        f->close(w->fd);
+        w->fd = -1;
+    }
+    return l2_fail(LLAMA2_E_BUSY, "%s: is being written by another thread or process, which has %s locked", w->path,
+                   w->temporary);
+}
+
 llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w)
 {
     static const char suffix[] = ".partial";
@@ -290,8 +316,7 @@ llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w
     memcpy(w->temporary, path, length);
     memcpy(w->temporary + length, suffix, sizeof suffix);
     L2_CHECK(l2_alloc(ctx, BUFFER_SIZE, 1, &w->buffer));
-    w->fd = open_retry(ctx->files, w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
-    if (w->fd < 0) status = fail_io(w->temporary, "create");
+    status = open_temporary(w);
 done:
     if (status < 0) l2_writer_abort(w);
     return status;
@@ -373,19 +398,16 @@ llama2_status l2_writer_commit(l2_writer *w)
         status = fail_io(w->temporary, "sync");
         goto done;
     }
-    failed = f->close(w->fd);
-    w->fd = -1;
-    if (failed && errno != EINTR) { /* interrupted: closed all the same, and synced before */
-        status = fail_io(w->temporary, "close");
-        goto done;
-    }
     if (f->rename(w->temporary, w->path) != 0) {
         status = fail_io(w->path, "rename the new file to");
         goto done;
     }
     l2_free(w->ctx, w->temporary);
-    w->temporary = NULL; /* there is nothing to remove any more */
-    status = sync_parent(w->ctx, w->path);
+    w->temporary = NULL;      /* there is nothing to remove any more */
+    failed = f->close(w->fd); /* not before the rename: the lock ends here */
+    w->fd = -1;
+    /* Interrupted it is closed all the same, and has been synced. */
+    status = failed && errno != EINTR ? fail_io(w->path, "close") : sync_parent(w->ctx, w->path);
 done:
     l2_writer_abort(w);
     return status;
@@ -394,8 +416,10 @@ done:
 void l2_writer_abort(l2_writer *w)
 {
     if (!w->ctx) return;
-    if (w->fd >= 0) w->ctx->files->close(w->fd);
-    if (w->temporary) w->ctx->files->unlink(w->temporary);
+    if (w->fd >= 0) { /* the temporary file is ours: removed while the lock holds */
+        if (w->temporary) w->ctx->files->unlink(w->temporary);
+        w->ctx->files->close(w->fd);
+    }
     l2_free(w->ctx, w->buffer);
     l2_free(w->ctx, w->temporary);
     l2_free(w->ctx, w->path);

@@ -92,6 +92,7 @@ typedef struct l2_writer {
     uint32_t crc;
 } l2_writer;
 
+/* BUSY where another writer is at the same path. */
 llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *out);
 /* Into a buffer instead: what does not fit is only counted. Commit writes *needed, and fails with BUFFER where it is
  * more than the capacity, unless that is 0. */

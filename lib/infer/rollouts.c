@@ -112,11 +112,12 @@ static llama2_status check_prompts(const llama2_batch *b, int32_t n)
                        b->offsets[0], b->offsets[n], b->n_tokens);
     }
     for (int32_t p = 0; p < n; p++) {
-        int64_t length = b->offsets[p + 1] - b->offsets[p];
-        if (length < 1 || length > INT32_MAX) {
+        /* In order before they are subtracted, which could overflow. */
+        if (b->offsets[p + 1] <= b->offsets[p] || b->offsets[p + 1] - b->offsets[p] > INT32_MAX) {
             return l2_fail(LLAMA2_E_INVALID,
-                           "rollouts: prompt %" PRId32 " has %" PRId64 " tokens, expected 1 .. %" PRId32, p, length,
-                           INT32_MAX);
+                           "rollouts: prompt %" PRId32 " is tokens %" PRId64 " .. %" PRId64 ", expected 1 .. %" PRId32
+                           " of them",
+                           p, b->offsets[p], b->offsets[p + 1], INT32_MAX);
         }
     }
     return LLAMA2_OK;

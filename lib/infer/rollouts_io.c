@@ -4,8 +4,22 @@
  */
 #include "infer/rollouts_io.h"
 #include "base/alloc.h"
+#include "model/forward.h"
 #include <inttypes.h>
 #include <math.h>
+
+/* One code for a file that says so, another for a model that has computed it. */
+static llama2_status check_finite(const llama2_rollouts *r, const char *name, llama2_status code)
+{
+    for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
+        for (int64_t k = 0; r->arrays[i] && k < l2_rollouts_length(r, i); k++) {
+            if (!isfinite(r->arrays[i][k]))
+                return l2_fail(code, "rollouts \"%s\": value %" PRId64 " of array %" PRId32 " is not finite", name, k,
+                               i);
+        }
+    }
+    return LLAMA2_OK;
+}
 
 llama2_status l2_rollouts_write(const llama2_rollouts *r, l2_state_writer *w, const char *name)
 {
@@ -13,6 +27,7 @@ llama2_status l2_rollouts_write(const llama2_rollouts *r, l2_state_writer *w, co
     if (r->n_done != r->n_samples)
         return l2_fail(LLAMA2_E_STATE, "rollouts: %" PRId32 " of %" PRId32 " samples are there", r->n_done,
                        r->n_samples);
+    L2_TRY(check_finite(r, name, LLAMA2_E_NUMERIC));
     for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
         if (r->arrays[i]) mask |= 1u << i;
     }
@@ -47,9 +62,9 @@ static llama2_status check(const llama2_rollouts *r, const char *name)
     if (r->offsets[0] != 0)
         return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": the first offset is %" PRId64 ", not 0", name, r->offsets[0]);
     for (int32_t s = 0; s < r->n_samples; s++) {
-        int64_t length = r->offsets[s + 1] - r->offsets[s];
-        if (r->offsets[s + 1] > r->n_tokens || length < 2 || r->prompt_lengths[s] < 1 ||
-            r->prompt_lengths[s] >= length || r->ended_by[s] > LLAMA2_END_CONTEXT) {
+        /* In order before they are subtracted, which could overflow. */
+        if (r->offsets[s + 1] <= r->offsets[s] || r->offsets[s + 1] > r->n_tokens || r->prompt_lengths[s] < 1 ||
+            r->prompt_lengths[s] >= r->offsets[s + 1] - r->offsets[s] || r->ended_by[s] > LLAMA2_END_CONTEXT) {
             return l2_fail(LLAMA2_E_FORMAT,
                            "rollouts \"%s\", sample %" PRId32 ": tokens %" PRId64 " .. %" PRId64
                            " with a prompt of %" PRId32 " are no sample",
@@ -60,14 +75,7 @@ static llama2_status check(const llama2_rollouts *r, const char *name)
         return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": offsets end at %" PRId64 ", of %" PRId64 " tokens", name,
                        r->offsets[r->n_samples], r->n_tokens);
     }
-    for (int32_t i = 0; i < L2_ROLLOUTS_ARRAYS; i++) {
-        for (int64_t k = 0; r->arrays[i] && k < l2_rollouts_length(r, i); k++) {
-            if (!isfinite(r->arrays[i][k]))
-                return l2_fail(LLAMA2_E_FORMAT, "rollouts \"%s\": value %" PRId64 " of array %" PRId32 " is not finite",
-                               name, k, i);
-        }
-    }
-    return LLAMA2_OK;
+    return check_finite(r, name, LLAMA2_E_FORMAT);
 }
 
 llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reader, const char *name,
@@ -87,13 +95,14 @@ llama2_status l2_rollouts_read(llama2_context *ctx, const l2_state_reader *reade
     L2_TRY(l2_cursor_u64(&c, &n_tokens));
     L2_TRY(l2_cursor_u32(&c, &mask));
     if (n_samples < 1 || n_samples > INT32_MAX || samples_per_prompt < 1 || n_samples % samples_per_prompt != 0 ||
-        mask >> L2_ROLLOUTS_ARRAYS != 0 || !(temperature >= 0) || isinf(temperature) || n_tokens > c.size ||
-        body_size(n_samples, n_tokens, mask) != c.size - c.at) {
+        mask >> L2_ROLLOUTS_ARRAYS != 0 || n_tokens > c.size || body_size(n_samples, n_tokens, mask) != c.size - c.at) {
         return l2_fail(LLAMA2_E_FORMAT,
                        "rollouts \"%s\": %" PRIu32 " samples, %" PRIu32 " a prompt, %" PRIu64
                        " tokens, arrays %#" PRIx32 " do not make the %zu bytes that follow",
                        name, n_samples, samples_per_prompt, n_tokens, mask, c.size - c.at);
     }
+    if (temperature != 0 && l2_temperature_check(temperature) < 0)
+        return l2_fail_in(LLAMA2_E_FORMAT, "rollouts \"%s\"", name);
     L2_TRY(l2_rollouts_new(ctx, (int32_t)n_samples, (int32_t)samples_per_prompt, temperature, &r));
     L2_CHECK(l2_alloc(ctx, (size_t)n_tokens, sizeof *r->tokens, &r->tokens));
     r->n_tokens = r->capacity = (int64_t)n_tokens;

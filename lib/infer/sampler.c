@@ -87,12 +87,15 @@ static int compare(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* -1 where the logits are no numbers: a comparison alone would pass over a NaN. */
 static int32_t likeliest(const float *logits, int32_t n)
 {
     int32_t best = 0;
-    for (int32_t i = 1; i < n; i++)
+    for (int32_t i = 0; i < n; i++) {
+        if (isnan(logits[i])) return -1;
         if (logits[i] > logits[best]) best = i;
-    return best;
+    }
+    return isfinite(logits[best]) ? best : -1;
 }
 
 /* From the whole vocabulary, whose p have this total. */
@@ -183,10 +186,7 @@ static int32_t choose(const room *r, const float *logits, int32_t n, const llama
 int32_t l2_sample(const llama2_context *ctx, const float *logits, int32_t n, const llama2_sampling *s, double u,
                   void *memory)
 {
-    if (s->temperature == 0) {
-        int32_t best = likeliest(logits, n);
-        return isfinite(logits[best]) ? best : -1;
-    }
+    if (s->temperature == 0) return likeliest(logits, n);
     room r = room_in(memory, n);
     double total = 0, max = l2_op_probabilities(ctx, n, logits, s->temperature, r.p, r.sums);
     for (size_t b = 0; b < blocks_of(n); b++) total += r.sums[b];

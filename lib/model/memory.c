@@ -62,8 +62,9 @@ static int64_t count_scratch(const llama2_config *c, const llama2_memory_options
  * token of the vocabulary. */
 static int64_t count_cache(const llama2_config *c, const llama2_memory_options *o)
 {
-    int64_t bytes = (int64_t)l2_kv_block_bytes(c, o->dtype), blocks = l2_kv_blocks_for(o->kv_tokens);
-    if (blocks == 0) return 0;
+    if (o->kv_tokens == 0) return 0;
+    /* In 64 bits, unlike l2_kv_blocks_for: these blocks are only counted. */
+    int64_t bytes = (int64_t)l2_kv_block_bytes(c, o->dtype), blocks = (o->kv_tokens - 1) / L2_KV_BLOCK + 1;
     blocks += blocks / 4 + 4;
     return blocks * (bytes + 32 + 2 * 4 * L2_KV_BLOCK) + (int64_t)c->vocab_size * 48 +
            l2_kv_blocks_for(c->max_seq_len) * 4;

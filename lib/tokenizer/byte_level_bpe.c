@@ -41,7 +41,7 @@ llama2_status l2_merges_begin(llama2_tokenizer *tok, size_t n_merges)
 
 void l2_merges_put(llama2_tokenizer *tok, l2_pair pair)
 {
-    uint32_t i = (uint32_t)(l2_pair_hash(pair.left, pair.right) >> 32) & (tok->n_pair_slots - 1);
+    uint32_t i = l2_pair_slot(tok, pair.left, pair.right);
     while (tok->pairs[i].left >= 0) i = (i + 1) & (tok->n_pair_slots - 1);
     tok->pairs[i] = pair;
     ++tok->n_pairs;

@@ -60,8 +60,10 @@ static llama2_status rank_pieces(const llama2_tokenizer *tok, ranked **out, size
             l2_piece_length(tok, id) > l2_char_length((unsigned char)tok->bytes[tok->offsets[id]]))
             pieces[(*n)++] = rank_piece(tok, id, &same);
     l2_sort(pieces, *n, sizeof *pieces, by_rank);
-    for (size_t i = 1; i < *n; ++i)
-        same &= pieces[i].score != pieces[i - 1].score || (pieces[i].is_run && pieces[i - 1].is_run);
+    for (size_t i = 0; i < *n; ++i) {
+        same &= pieces[i].length <= L2_MAX_SPLIT_PIECE;
+        same &= i == 0 || pieces[i].score != pieces[i - 1].score || (pieces[i].is_run && pieces[i - 1].is_run);
+    }
     if (same) {
         *out = pieces;
         return LLAMA2_OK;
@@ -89,9 +91,9 @@ static void add_merges(const llama2_tokenizer *tok, int32_t id, l2_pair *pairs, 
     size_t length = l2_piece_length(tok, id);
     for (size_t at = length - 1; at > 0; --at) {
         if (((unsigned char)text[at] & 0xC0) == 0x80) continue; /* within a character */
-        int32_t left = l2_vocabulary_find_text(tok, text, at),
-                right = l2_vocabulary_find_text(tok, text + at, length - at);
-        if (left < 0 || right < 0) continue;
+        int32_t left = l2_vocabulary_find_text(tok, text, at), right = -1;
+        if (left >= 0) right = l2_vocabulary_find_text(tok, text + at, length - at);
+        if (right < 0) continue;
         pairs[*n] = (l2_pair){left, right, id, -(float)*n};
         ++*n;
     }

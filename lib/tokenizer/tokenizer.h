@@ -14,6 +14,7 @@
 
 enum {
     L2_MAX_PIECE = 8000,      /* bytes of a piece: sentencepiece's own limit is one less */
+    L2_MAX_SPLIT_PIECE = 512, /* bytes of one of SentencePiece's whose merges are looked for, by hashing all splits */
     L2_MAX_SEGMENT = 1 << 30, /* bytes of a stretch of text that can't be cut */
     L2_CLASS_SPACE = 128,     /* class of U+2581; ASCII is a class a character, the rest share 129 ... 255 */
 };
@@ -40,6 +41,7 @@ struct llama2_tokenizer {
     uint8_t *types;
     char *shown;        /* what decoding gives for each piece: U+2581 as a space, nothing for control pieces */
     uint32_t *shown_at; /* n_pieces + 1, into shown */
+    uint64_t secret;    /* of the hashes: random, so that nobody can make a file of pieces that collide */
     l2_slot *slots;     /* text -> id, linear probing */
     uint32_t n_slots;
     size_t longest; /* bytes of the longest piece that text can become */
@@ -125,16 +127,18 @@ llama2_status l2_merges_begin(llama2_tokenizer *tok, size_t n_merges);
 llama2_status l2_merges_add(llama2_tokenizer *tok, const char *left, size_t n_left, const char *right, size_t n_right);
 /* The same for a pair that there is not yet, by ids and score; room is the caller's care. */
 void l2_merges_put(llama2_tokenizer *tok, l2_pair pair);
-static inline uint64_t l2_pair_hash(int32_t left, int32_t right)
+/* The slot where a pair belongs, if it is free. A random odd multiplier sends any two numbers of 32 + log2(slots) bits
+ * to one with a probability of at most 2 / slots (Dietzfelbinger et al. 1997). */
+static inline uint32_t l2_pair_slot(const llama2_tokenizer *tok, int32_t left, int32_t right)
 {
-    return ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    return (uint32_t)(pair * (tok->secret | 1) >> 32) & (tok->n_pair_slots - 1);
 }
 
 /* The piece that the two make, -1: none; *score says how early. */
 static inline int32_t l2_merges_find(const llama2_tokenizer *tok, int32_t left, int32_t right, float *score)
 {
-    for (uint32_t i = (uint32_t)(l2_pair_hash(left, right) >> 32) & (tok->n_pair_slots - 1);;
-         i = (i + 1) & (tok->n_pair_slots - 1)) {
+    for (uint32_t i = l2_pair_slot(tok, left, right);; i = (i + 1) & (tok->n_pair_slots - 1)) {
         const l2_pair *pair = &tok->pairs[i];
         if (pair->left < 0) return -1;
         if (pair->left != left || pair->right != right) continue;

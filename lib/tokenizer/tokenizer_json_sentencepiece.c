@@ -89,6 +89,7 @@ llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_
 static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges)
 {
     float score;
+    const l2_pair *apart = NULL; /* the first in the file: the order of slots is a random one */
     for (int32_t id = 0; id < tok->n_pieces; ++id) tok->scores[id] = -(float)tok->n_pairs;
     for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
         const l2_pair *pair = &tok->pairs[i];
@@ -98,19 +99,25 @@ static llama2_status scores_from_merges(llama2_tokenizer *tok, int32_t *n_merges
     }
     for (uint32_t i = 0; i < tok->n_pair_slots; ++i) {
         const l2_pair *pair = &tok->pairs[i];
-        if (pair->left >= 0 && tok->scores[pair->joined] - pair->score >= (float)n_merges[pair->joined])
-            return l2_fail(LLAMA2_E_UNSUPPORTED, "merge %d is apart from the others that make piece %d",
-                           (int)-pair->score, (int)pair->joined);
+        if (pair->left >= 0 && tok->scores[pair->joined] - pair->score >= (float)n_merges[pair->joined] &&
+            (!apart || pair->score > apart->score))
+            apart = pair;
     }
+    if (apart)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "merge %d is apart from the others that make piece %d", (int)-apart->score,
+                       (int)apart->joined);
     for (int32_t id = 0; id < tok->n_pieces; ++id) {
         if (!l2_piece_is_text(tok, id)) continue;
         const char *text = tok->bytes + tok->offsets[id];
         size_t length = l2_piece_length(tok, id);
+        if (length > L2_MAX_SPLIT_PIECE)
+            return l2_fail(LLAMA2_E_LIMIT, "piece %d has %zu bytes, with \"byte_fallback\" at most %d are possible",
+                           (int)id, length, L2_MAX_SPLIT_PIECE);
         for (size_t n = l2_char_length((unsigned char)text[0]); n < length;
              n += l2_char_length((unsigned char)text[n])) {
-            int32_t left = l2_vocabulary_find_text(tok, text, n),
-                    right = l2_vocabulary_find_text(tok, text + n, length - n);
-            if (left >= 0 && right >= 0 && l2_merges_find(tok, left, right, &score) != id)
+            int32_t left = l2_vocabulary_find_text(tok, text, n), right = -1;
+            if (left >= 0) right = l2_vocabulary_find_text(tok, text + n, length - n);
+            if (right >= 0 && l2_merges_find(tok, left, right, &score) != id)
                 return l2_fail(LLAMA2_E_UNSUPPORTED, "no merge makes piece %d of pieces %d and %d", (int)id, (int)left,
                                (int)right);
         }

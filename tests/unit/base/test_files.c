@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -239,8 +240,7 @@ START_TEST(test_failed_replacement)
 {
     static const struct {
         int op, code;
-    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE}, {WRITE, EIO}, {WRITE, ENOSPC},
-                 {FSYNC, EIO},   {CLOSE, EIO},   {RENAME, EIO}};
+    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE}, {WRITE, EIO}, {WRITE, ENOSPC}, {FSYNC, EIO}, {RENAME, EIO}};
     unsigned char *data = noise(2500000);
     ck_ok(l2_write_file(ctx, path, "old", 3));
     int fds = open_files();
@@ -261,14 +261,19 @@ START_TEST(test_failed_replacement)
             ck_assert_int_eq(atomic_load(&memory.live), live);
         }
     }
-    /* The folder's sync comes after the rename: the new file is there, but the caller hears that it may not last. */
-    no_fault();
-    fault.op = FSYNC;
-    fault.at = 2;
-    fault.code = EIO;
-    ck_fails(l2_write_file(ctx, path, data, 2500000), LLAMA2_E_IO);
-    holds(data, 2500000);
-    ck_assert_int_eq(open_files(), fds);
+    /* Closing and the folder's sync come after the rename: the new file is there, but the caller hears that it may not
+     * last. */
+    for (int op = 0; op < 2; op++) {
+        no_fault();
+        ck_ok(l2_write_file(ctx, path, "old", 3));
+        no_fault();
+        fault.op = op ? CLOSE : FSYNC;
+        fault.at = op ? 1 : 2;
+        fault.code = EIO;
+        ck_fails(l2_write_file(ctx, path, data, 2500000), LLAMA2_E_IO);
+        holds(data, 2500000);
+        ck_assert_int_eq(open_files(), fds);
+    }
     free(data);
 }
 END_TEST
@@ -287,6 +292,97 @@ START_TEST(test_larger_than_the_limit)
     ck_assert_ptr_null(v.data);
     ck_assert_int_eq(atomic_load(&memory.calls), calls);
     ck_assert_int_eq(open_files(), fds);
+}
+END_TEST
+
+/* The second of two writers of one path hears of the first, whose file comes out whole. */
+START_TEST(test_two_writers)
+{
+    char temporary[140];
+    l2_writer first, second;
+    snprintf(temporary, sizeof temporary, "%s.partial", path);
+    int fds = open_files();
+    ck_ok(l2_writer_open(ctx, path, &first));
+    ck_ok(l2_writer_write(&first, "first", 5));
+    ck_fails(l2_write_file(ctx, path, "second", 6), LLAMA2_E_BUSY);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), path));
+    ck_ok(l2_writer_commit(&first));
+    holds("first", 5);
+    ck_ok(l2_writer_open(ctx, path, &first));
+    fault.op = OPEN; /* one that fails leaves the other's temporary file alone, too */
+    fault.at = fault.calls[OPEN] + 1;
+    fault.code = EMFILE;
+    ck_fails(l2_writer_open(ctx, path, &second), LLAMA2_E_IO);
+    ck_assert_int_eq(l2_path_kind(temporary), 1);
+    l2_writer_abort(&first);
+    ck_assert_int_eq(entries(), 1);
+    ck_assert_int_eq(open_files(), fds);
+
+    /* what a killed run has left is in nobody's way */
+    FILE *left = fopen(temporary, "w");
+    ck_assert_ptr_nonnull(left);
+    fputs("what a killed run has left", left);
+    fclose(left);
+    ck_ok(l2_write_file(ctx, path, "third", 5));
+    holds("third", 5);
+    ck_assert_int_eq(entries(), 1);
+}
+END_TEST
+
+typedef struct many_writes {
+    pthread_t thread;
+    char letter;
+    int written, wrong;
+} many_writes;
+
+enum { LETTERS = 50000 };
+
+static void *write_often(void *arg)
+{
+    many_writes *m = arg;
+    char *data = malloc(LETTERS);
+    memset(data, m->letter, LETTERS);
+    for (int i = 0; i < 300; i++) {
+        llama2_status status = l2_write_file(ctx, path, data, LETTERS);
+        m->written += status == LLAMA2_OK;
+        m->wrong += status != LLAMA2_OK && status != LLAMA2_E_BUSY;
+    }
+    free(data);
+    return NULL;
+}
+
+static int do_nothing(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+/* Whatever order they come in, the file is one writer's as a whole. */
+START_TEST(test_many_writers)
+{
+    l2_file_ops unsynced = l2_posix_files; /* for speed */
+    many_writes m[4];
+    unsynced.fsync = do_nothing;
+    ctx->files = &unsynced;
+    ck_ok(l2_write_file(ctx, path, "", 0));
+    for (int i = 0; i < 4; i++) {
+        m[i] = (many_writes){.letter = (char)('a' + i)};
+        ck_assert_int_eq(pthread_create(&m[i].thread, NULL, write_often, &m[i]), 0);
+    }
+    for (int i = 0; i < 1000; i++) {
+        l2_file_view v;
+        ck_ok(l2_file_read(ctx, path, UINT64_MAX, &v));
+        ck_assert(v.size == 0 || (v.size == LETTERS && memcmp(v.data, v.data + 1, LETTERS - 1) == 0));
+        l2_file_release(ctx, &v);
+    }
+    for (int i = 0, written = 0; i < 4; i++) {
+        pthread_join(m[i].thread, NULL);
+        written += m[i].written;
+        ck_assert_int_eq(m[i].wrong, 0);
+        ck_assert(i < 3 || written > 0);
+    }
+    ck_assert_int_eq(entries(), 1);
+    ctx->files = &faulty;
 }
 END_TEST
 
@@ -427,6 +523,8 @@ Suite *test_suite(void)
     tcase_add_test(tc, test_writer_crc);
     tcase_add_test(tc, test_failed_replacement);
     tcase_add_test(tc, test_larger_than_the_limit);
+    tcase_add_test(tc, test_two_writers);
+    tcase_add_test(tc, test_many_writers);
     tcase_add_test(tc, test_failed_reading);
     tcase_add_test(tc, test_writer_without_memory);
     tcase_add_test(tc, test_not_there);

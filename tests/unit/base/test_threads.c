@@ -5,6 +5,7 @@
 
 #include <fenv.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -108,6 +109,35 @@ START_TEST(test_really_parallel)
     for (int i = 0; i < 20; i++) {
         atomic_int here = 0;
         l2_parallel(ctx, 3, meet, &here);
+    }
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Signals in a worker: those of its own faults come to the host's handler, others to the host's threads. */
+typedef struct masks {
+    atomic_int here;
+    sigset_t blocked[3];
+} masks;
+
+static void look_at_mask(void *arg, int32_t task, int32_t worker)
+{
+    masks *m = arg;
+    pthread_sigmask(SIG_SETMASK, NULL, &m->blocked[worker]);
+    meet(&m->here, task, worker);
+}
+
+START_TEST(test_signals)
+{
+    llama2_context *ctx = make_context(NULL, 3);
+    masks m = {0};
+    l2_parallel(ctx, 3, look_at_mask, &m);
+    for (int worker = 1; worker < 3; worker++) {
+        static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL}, others[] = {SIGINT, SIGTERM, SIGALRM, SIGCHLD};
+        for (int i = 0; i < 4; i++) {
+            ck_assert_int_eq(sigismember(&m.blocked[worker], faults[i]), 0);
+            ck_assert_int_eq(sigismember(&m.blocked[worker], others[i]), 1);
+        }
     }
     llama2_context_free(ctx);
 }
@@ -299,7 +329,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("base/threads");
-    ADD_CASE(s, "pool", test_each_task_once, test_memory_is_seen, test_after_sleep, test_really_parallel,
+    ADD_CASE(s, "pool", test_each_task_once, test_memory_is_seen, test_after_sleep, test_really_parallel, test_signals,
              test_several_host_threads, test_busy_pool);
     ADD_CASE(s, "runner", test_host_runner);
     ADD_CASE(s, "rest", test_host_rounding_stays_outside, test_bad_counts);

@@ -129,10 +129,73 @@ START_TEST(saved_and_loaded)
 }
 END_TEST
 
+static llama2_status save_and_load(const llama2_rollouts *r, const char *path)
+{
+    llama2_rollouts *none;
+    ck_ok(llama2_rollouts_save(r, path));
+    llama2_status status = llama2_rollouts_load(r->ctx, path, &none);
+    ck_assert_ptr_null(none);
+    return status;
+}
+
+/* Files whose checksums are right. */
+START_TEST(what_no_rollout_has)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_rollouts *r;
+    static const int32_t tokens[] = {1, 4, 5};
+    static const float logprobs[] = {-1, -2};
+    char folder[64], path[96];
+    snprintf(path, sizeof path, "%s/rollouts", scratch_folder(folder));
+    ck_ok(l2_rollouts_new(ctx, 4, 1, 1, &r));
+    for (int32_t s = 0; s < 4; s++) ck_ok(l2_rollouts_append(r, tokens, 3, 1, logprobs, LLAMA2_END_LENGTH));
+
+    /* each length is above 0 where it wraps */
+    static const int64_t wrapping[] = {0, 2, INT64_MIN, -1000, 12}, right[] = {0, 3, 6, 9, 12};
+    memcpy(r->offsets, wrapping, sizeof wrapping);
+    r->prompt_lengths[3] = 12 + 999;
+    ck_fails(save_and_load(r, path), LLAMA2_E_FORMAT);
+    memcpy(r->offsets, right, sizeof right);
+    r->prompt_lengths[3] = 1;
+
+    static const double temperatures[] = {1e-9, -1, 1e9, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof temperatures / sizeof *temperatures; i++) {
+        r->temperature = temperatures[i];
+        ck_fails(save_and_load(r, path), LLAMA2_E_FORMAT);
+        ck_assert_ptr_nonnull(strstr(llama2_last_error(), "rollouts"));
+    }
+    r->temperature = 1;
+
+    /* what can't be loaded is not saved */
+    r->arrays[LLAMA2_ROLLOUTS_LOGPROBS][1] = NAN;
+    ck_fails(llama2_rollouts_save(r, path), LLAMA2_E_NUMERIC);
+    ck_ok(l2_remove_tree(ctx, folder));
+    llama2_rollouts_free(r);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Offsets of prompts whose differences overflow: for the sanitizers. */
+START_TEST(prompts_out_of_order)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_rollouts *r, *moved;
+    static const int32_t tokens[] = {1, 4, 5};
+    static const int64_t wrapping[] = {0, 1, INT64_MIN, INT64_MIN + 1, 3};
+    llama2_batch prompts = {
+        .struct_size = sizeof prompts, .n_sequences = 4, .n_tokens = 3, .tokens = tokens, .offsets = wrapping};
+    ck_ok(l2_rollouts_new(ctx, 4, 1, 1, &r));
+    for (int32_t s = 0; s < 4; s++) ck_ok(l2_rollouts_append(r, tokens, 3, 1, NULL, LLAMA2_END_LENGTH));
+    ck_fails(llama2_rollouts_after(r, &prompts, &moved), LLAMA2_E_INVALID);
+    llama2_rollouts_free(r);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("rollouts");
-    ADD_CASE(suite, "container", filled_sample_by_sample, host_numbers);
-    ADD_CASE(suite, "files", saved_and_loaded);
+    ADD_CASE(suite, "container", filled_sample_by_sample, host_numbers, prompts_out_of_order);
+    ADD_CASE(suite, "files", saved_and_loaded, what_no_rollout_has);
     return suite;
 }

@@ -95,9 +95,11 @@ START_TEST(what_is_not_a_distribution_is_refused)
     float logits[3] = {0, NAN, 1}, infinite[3] = {0, INFINITY, 1}, masked[3] = {-INFINITY, 0, -INFINITY},
           nothing[3] = {-INFINITY, -INFINITY, -INFINITY};
     setup();
-    ck_assert_int_eq(sample(logits, 3, 1, 0, 1, 0.5), -1);
-    ck_assert_int_eq(sample(infinite, 3, 1, 0, 1, 0.5), -1);
-    ck_assert_int_eq(sample(nothing, 3, 1, 0, 1, 0.5), -1);
+    for (int temperature = 0; temperature < 2; temperature++) {
+        ck_assert_int_eq(sample(logits, 3, temperature, 0, 1, 0.5), -1);
+        ck_assert_int_eq(sample(infinite, 3, temperature, 0, 1, 0.5), -1);
+        ck_assert_int_eq(sample(nothing, 3, temperature, 0, 1, 0.5), -1);
+    }
     ck_assert_int_eq(sample(masked, 3, 1, 0, 1, 0.999999), 1);
     ck_assert_int_eq(sample(masked, 3, 1, 0, 1, 0), 1);
     teardown();

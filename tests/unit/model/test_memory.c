@@ -226,6 +226,23 @@ START_TEST(the_parts_of_7b)
 }
 END_TEST
 
+/* A small model's cache of more blocks than 32 bits count. */
+START_TEST(cache_of_many_blocks)
+{
+    llama2_config c;
+    llama2_memory_options o;
+    llama2_memory m = {.struct_size = sizeof m};
+    llama2_config_init(&c, sizeof c);
+    llama2_memory_options_init(&o, sizeof o);
+    c.dim = c.ffn_dim = c.head_dim = 8;
+    c.n_layers = c.n_heads = c.n_kv_heads = 1;
+    o.kv_tokens = INT64_C(1) << 38;
+    ck_ok(llama2_memory_estimate(&c, &o, &m));
+    int64_t cache = (INT64_C(1) << 38) * 2 * 8 * 4; /* keys and values, width */
+    ck_assert(m.kv_cache >= cache && m.kv_cache < cache * 3 / 2);
+}
+END_TEST
+
 START_TEST(nonsense_is_refused)
 {
     llama2_config c;
@@ -270,6 +287,6 @@ Suite *test_suite(void)
     tcase_add_loop_test(tc, training_takes_no_more, 0, SHAPES);
     tcase_add_loop_test(tc, inference_takes_no_more, 0, SHAPES);
     suite_add_tcase(s, tc);
-    ADD_CASE(s, "estimate", the_parts_of_7b, nonsense_is_refused);
+    ADD_CASE(s, "estimate", the_parts_of_7b, cache_of_many_blocks, nonsense_is_refused);
     return s;
 }

@@ -155,6 +155,36 @@ START_TEST(a_merge_is_missing)
 }
 END_TEST
 
+/* A piece of 512 bytes, or of more. */
+static char long_text[514];
+
+static void long_piece(tiny *t, size_t length)
+{
+    memset(long_text, 'a', length);
+    long_text[length] = 0;
+    t->texts[TINY_FIRST + 3] = long_text;
+}
+
+START_TEST(long_pieces)
+{
+    llama2_context *ctx = make_context();
+    for (size_t length = 512; length <= 513; ++length) {
+        tiny t;
+        llama2_tokenizer *tok, *json;
+        fill_tiny(&t);
+        long_piece(&t, length);
+        ck_ok(llama2_tokenizer_create(ctx, &t.pieces, &tok));
+        json_text j = make_json(tok, -1, NORMALIZERS, "null");
+        ck_assert_int_eq(llama2_tokenizer_load_memory(ctx, j.data, j.size, NULL, &json),
+                         length == 512 ? LLAMA2_OK : LLAMA2_E_LIMIT);
+        free(j.data);
+        llama2_tokenizer_free(json);
+        llama2_tokenizer_free(tok);
+    }
+    llama2_context_free(ctx);
+}
+END_TEST
+
 static void check_ids(const llama2_tokenizer *tok, const char *text, const llama2_tokenizer *model, const char *same)
 {
     int64_t n, m;
@@ -309,11 +339,17 @@ static void unknown_character(tiny *t)
     t->texts[TINY_FIRST + 3] = "d"; /* instead of the "c" of "bc" */
 }
 
+static void too_long(tiny *t)
+{
+    long_piece(t, 513);
+    t->texts[TINY_FIRST + 9] = "c"; /* "bc" and "abc" need it */
+}
+
 /* What merges can't tell is in a tokenizer.model alone, and what an earlier save left beside it goes. */
 START_TEST(not_beside_the_model)
 {
-    static void (*const changes[])(tiny *) = {equal_scores,    user_defined, unused,
-                                              no_dummy_prefix, fewer_spaces, unknown_character};
+    static void (*const changes[])(tiny *) = {equal_scores, user_defined,      unused,  no_dummy_prefix,
+                                              fewer_spaces, unknown_character, too_long};
     llama2_context *ctx = make_context();
     llama2_tokenizer *listed = make_tiny(ctx), *tok, *again;
     char folder[] = "llama2-json-XXXXXX", command[64];
@@ -369,7 +405,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/tokenizer_json");
-    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing, metaspace, other_metaspace);
+    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing, long_pieces, metaspace, other_metaspace);
     ADD_CASE(suite, "folders", saved_beside_the_model, not_beside_the_model, no_memory_while_saving);
     return suite;
 }
