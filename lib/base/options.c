@@ -50,6 +50,7 @@ llama2_status l2_struct_check(const void *out, const char *name)
 llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name)
 {
     uint32_t size;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "%s: the struct to write is NULL", name);
     memcpy(&size, out, sizeof size);
     L2_TRY(check_size(size, name));
     memset((char *)out + sizeof size, 0, size - sizeof size);

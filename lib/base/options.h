@@ -19,7 +19,7 @@ llama2_status l2_options_read(const void *options, void *full, size_t known, con
 llama2_status l2_struct_check(const void *out, const char *name);
 
 /* Writes a result into a caller's struct, as many bytes as its struct_size says and are known; the rest becomes 0.
- * struct_size stays. */
+ * struct_size stays. INVALID for NULL. */
 llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name);
 
 #endif
