@@ -60,7 +60,7 @@ enum {
     LLAMA2_E_USER = -12,       /* a callback of the host returned non-zero */
     LLAMA2_E_CANCELLED = -13,  /* llama2_context_cancel() was called */
     LLAMA2_E_NUMERIC = -14,    /* a loss or gradient was not finite */
-    LLAMA2_E_ABI = -15,        /* struct_size is wrong, or an unknown field is set */
+    LLAMA2_E_ABI = -15,        /* struct_size is wrong, or an unknown or reserved field is set */
     LLAMA2_E_NOT_FOUND = -16,  /* no such file, tensor, step, name */
     LLAMA2_E_BUFFER = -17,     /* the caller's buffer is too small; *needed says how much */
     LLAMA2_E_FORKED = -18,     /* the context was made before fork() */
