@@ -153,9 +153,9 @@ llama2_status llama2_model_set_eos_ids(llama2_model *model, const int32_t *ids, 
 {
     if (!model || (!ids && n > 0)) return l2_fail(LLAMA2_E_INVALID, "llama2_model_set_eos_ids: an argument is NULL");
     L2_TRY(l2_context_check(model->ctx));
-    L2_TRY(l2_model_enter(model, 1));
+    L2_TRY(l2_model_enter(model, L2_KEEPS_WEIGHTS));
     llama2_status status = l2_model_set_eos(model, ids, n);
-    l2_model_leave(model, 1);
+    l2_model_leave(model, L2_KEEPS_WEIGHTS);
     return status < 0 ? l2_fail_in(status, "llama2_model_set_eos_ids") : status;
 }
 

@@ -99,12 +99,9 @@ llama2_status llama2_session_feed_batch(llama2_session *const *sessions, int32_t
     return status < 0 ? status : feed(sessions, n_sessions, tokens, offsets);
 }
 
-llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
+static llama2_status sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
 {
-    if (!s || !tokens || n < 1)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_session_sync: session or tokens is NULL, or n is below 1");
-    L2_TRY(l2_context_check(s->ctx));
-    L2_TRY(check_tokens(s, 0, tokens, n, "llama2_session_sync"));
+    if (!l2_session_is_current(s)) L2_TRY(llama2_session_rewind(s, 0));
     int64_t same = 0, held = s->sequence.length;
     while (same < held && same < n && s->tokens[same] == tokens[same]) same++;
     int done = same == n && held == n && s->has_logits;
@@ -112,14 +109,28 @@ llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int6
     if (!done) {
         int64_t offsets[] = {0, n - same};
         if (same < held) L2_TRY(llama2_session_rewind(s, same));
-        L2_TRY(feed(&s, 1, tokens + same, offsets));
+        L2_TRY(l2_sessions_feed(&s, 1, tokens + same, offsets));
     }
     if (reused) *reused = same;
     return LLAMA2_OK;
 }
 
+llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
+{
+    if (!s || !tokens || n < 1)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_sync: session or tokens is NULL, or n is below 1");
+    L2_TRY(l2_context_check(s->ctx));
+    L2_TRY(check_tokens(s, 0, tokens, n, "llama2_session_sync"));
+    L2_TRY(l2_model_enter(s->model, 0));
+    llama2_status status = sync(s, tokens, n, reused);
+    l2_model_leave(s->model, 0);
+    return status;
+}
+
 static llama2_status check_logits(const llama2_session *s, const char *function)
 {
+    llama2_status status = l2_session_check_current(s);
+    if (status < 0) return l2_fail_in(status, "%s", function);
     if (s->has_logits) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_STATE,
                    "%s: nothing has been read since the session began or was rewound; feed tokens first", function);
