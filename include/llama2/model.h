@@ -33,7 +33,7 @@ typedef struct llama2_config {
     int32_t n_layers;
     int32_t n_heads;    /* query heads */
     int32_t n_kv_heads; /* divides n_heads */
-    int32_t head_dim;   /* even; 0: dim / n_heads */
+    int32_t head_dim;   /* even; 0 (default): dim / n_heads */
     int32_t ffn_dim;
     int32_t max_seq_len; /* context length in tokens */
     int32_t tied;        /* 1: the output head is the embedding matrix */
@@ -50,7 +50,7 @@ typedef struct llama2_config {
     double rope_low_freq_factor, rope_high_freq_factor; /* with LLAMA3; positive, rising */
 } llama2_config;
 
-/* The 7B model of the paper. Since 0.1. */
+/* The 7B model of the paper; head_dim is 0 here too, so that dim and n_heads alone can be changed. Since 0.1. */
 LLAMA2_API void llama2_config_init(llama2_config *config, size_t size);
 /* One of LLAMA2_PRESET_*; `config` must have been initialised. Since 0.1. */
 LLAMA2_API llama2_status llama2_config_preset(llama2_config *config, int32_t preset);
@@ -118,7 +118,7 @@ LLAMA2_API llama2_status llama2_model_clone(const llama2_model *model, llama2_mo
 /* Weights of `from` into `to`, of equal config. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *from);
 
-/* Set config->struct_size first. Since 0.1. */
+/* Set config->struct_size first. head_dim is what the model has, never 0. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_config(const llama2_model *model, llama2_config *config);
 LLAMA2_API int64_t llama2_model_parameters(const llama2_model *model);
 
