@@ -130,8 +130,7 @@ LLAMA2_API int64_t llama2_model_parameters(const llama2_model *model);
  */
 /* 1: `token` ends a text. Since 0.1. */
 LLAMA2_API int32_t llama2_model_is_eos(const llama2_model *model, int32_t token);
-/* Copies them out, the first is config.eos_id; *needed (may be NULL) is their number, at most 8. Errors: BUFFER. Since
- * 0.1. */
+/* Copies them out, the first is config.eos_id; *needed is their number, at most 8. Errors: BUFFER. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int32_t capacity,
                                               int32_t *needed);
 /* Puts n others (0 to 8, or LIMIT) in their place; config.eos_id becomes the first, or -1. llama2_model_save writes
@@ -150,8 +149,7 @@ typedef struct llama2_tensor_info {
 LLAMA2_API int32_t llama2_model_tensors(const llama2_model *model);
 /* index in [0, llama2_model_tensors); set info->struct_size first. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_tensor_info(const llama2_model *model, int32_t index, llama2_tensor_info *info);
-/* Copies a tensor out, as fp32. *needed (may be NULL) is its number of elements. Errors: NOT_FOUND, BUFFER. Since 0.1.
- */
+/* Copies a tensor out, as fp32. *needed is its number of elements. Errors: NOT_FOUND, BUFFER, BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer,
                                                  int64_t capacity, int64_t *needed);
 /* Copies `count` elements in; count must be the tensor's size. Since 0.1. */

@@ -91,7 +91,8 @@ LLAMA2_API llama2_status llama2_session_sample(llama2_session *session, const ll
 LLAMA2_API llama2_status llama2_session_top(llama2_session *session, double temperature, int32_t n, int32_t *ids,
                                             float *logprobs);
 
-/* Copies the vocab_size logits after the last token that was read. Since 0.1. */
+/* Copies the vocab_size logits after the last token that was read. Errors: STATE as for llama2_session_sample, BUFFER.
+ * Since 0.1. */
 LLAMA2_API llama2_status llama2_session_logits(const llama2_session *session, float *buffer, int64_t capacity,
                                                int64_t *needed);
 
@@ -111,7 +112,7 @@ LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t 
  * fp32. Errors of saving: IO, NOMEM, CANCELLED, BUSY, STATE. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_session_save(const llama2_session *session, const char *path);
-/* *needed: bytes. Buffer NULL with capacity 0 only counts; a buffer that is too small is BUFFER. Since 0.1. */
+/* *needed: bytes. Errors: BUFFER, and as above. Since 0.1. */
 LLAMA2_API llama2_status llama2_session_save_memory(const llama2_session *session, void *buffer, size_t capacity,
                                                     size_t *needed);
 

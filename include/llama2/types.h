@@ -3,18 +3,20 @@
  *
  * Conventions that hold for every function of the library:
  *
- * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes.
- *   On failure outputs are untouched, except that a handle output is set to NULL, and that a call which failed at work
- * (NOMEM, CANCELLED) may have filled a part of an array; llama2_last_error() then says what went wrong and what would
- * have been right.
- * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can be
- *   freed in any order.
- * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then change
- * what you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the bytes that
- * both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
- * - Text is UTF-8, given as pointer and length. Buffers are (buffer, capacity, *needed).
+ * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes;
+ *   llama2_last_error() then says what went wrong and what would have been right. On failure outputs are untouched,
+ *   with three exceptions: a handle output is set to NULL; a call that failed at work (NOMEM, CANCELLED) may
+ *   have filled a part of an array; with LLAMA2_E_BUFFER *needed is set, and what the buffer holds is not defined.
+ * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can
+ *   be freed in any order.
+ * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then
+ *   change what you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the
+ *   bytes that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
+ * - Text is UTF-8, given as pointer and length.
+ * - Buffers are (buffer, capacity, *needed). *needed (may be NULL) is what the whole takes. A capacity that is below it
+ *   is LLAMA2_E_BUFFER, but buffer NULL with capacity 0 only counts and is LLAMA2_OK.
  * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not
- * being trained, may be used by many threads at once.
+ *   being trained, may be used by many threads at once.
  * - The library never prints, exits, aborts, installs signal handlers, reads the locale or keeps global state.
  */
 #ifndef LLAMA2_TYPES_H

@@ -142,6 +142,7 @@ llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int3
 {
     if (!model) return l2_fail(LLAMA2_E_INVALID, "llama2_model_eos_ids: model is NULL");
     if (needed) *needed = model->n_eos;
+    if (!ids && capacity == 0) return LLAMA2_OK;
     if (capacity < model->n_eos || (!ids && model->n_eos > 0))
         return l2_fail(LLAMA2_E_BUFFER, "llama2_model_eos_ids: %d tokens end a text, there is room for %d",
                        model->n_eos, ids ? capacity : 0);

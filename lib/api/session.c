@@ -163,8 +163,9 @@ llama2_status llama2_session_logits(const llama2_session *s, float *buffer, int6
 {
     if (!s) return l2_fail(LLAMA2_E_INVALID, "llama2_session_logits: session is NULL");
     int64_t n = s->model->config.vocab_size;
+    if (buffer || capacity != 0) L2_TRY(check_logits(s, "llama2_session_logits"));
     if (needed) *needed = n;
-    L2_TRY(check_logits(s, "llama2_session_logits"));
+    if (!buffer && capacity == 0) return LLAMA2_OK;
     if (!buffer || capacity < n)
         return l2_fail(LLAMA2_E_BUFFER, "llama2_session_logits: %lld values are needed", (long long)n);
     memcpy(buffer, s->logits32, (size_t)n * sizeof *buffer);

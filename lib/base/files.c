@@ -351,7 +351,7 @@ llama2_status l2_writer_commit(l2_writer *w)
     int failed;
     if (w->needed) {
         *w->needed = w->size;
-        status = w->room == 0 || w->size <= w->room
+        status = !w->memory || w->size <= w->room
                      ? LLAMA2_OK
                      : l2_fail(LLAMA2_E_BUFFER, "%llu bytes are needed, the buffer has %zu",
                                (unsigned long long)w->size, w->room);

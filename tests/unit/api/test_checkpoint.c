@@ -298,6 +298,7 @@ START_TEST(what_is_refused)
     ck_fails(llama2_checkpoint_add_trainer(c, "state", a.trainer), LLAMA2_E_INVALID);
     ck_fails(llama2_checkpoint_add_trainer(c, "", a.trainer), LLAMA2_E_INVALID);
     ck_ok(llama2_checkpoint_add_trainer(c, "policy", a.trainer)); /* refusals have not spoiled it */
+    ck_ok(llama2_checkpoint_add_bytes(c, "note", "four", 4));
     ck_fails(llama2_checkpoint_get_rollouts(c, "rollouts", &rollouts), LLAMA2_E_STATE);
     ck_fails(llama2_checkpoint_commit(c, 1), LLAMA2_E_INVALID);
     ck_ok(llama2_checkpoint_commit(c, 2));
@@ -309,6 +310,11 @@ START_TEST(what_is_refused)
     ck_fails(llama2_checkpoint_get_trainer(c, "critic", a.critic_trainer), LLAMA2_E_NOT_FOUND);
     ck_fails(llama2_checkpoint_get_trainer(c, "policy", a.critic_trainer), LLAMA2_E_MISMATCH);
     ck_fails(llama2_checkpoint_get_bytes(c, "beta", NULL, 0, &needed), LLAMA2_E_NOT_FOUND);
+    char note[4];
+    ck_fails(llama2_checkpoint_get_bytes(c, "note", note, 3, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_checkpoint_get_bytes(c, "note", note, 0, NULL), LLAMA2_E_BUFFER);
+    ck_ok(llama2_checkpoint_get_bytes(c, "note", NULL, 0, &needed)); /* counts */
+    ck_assert_uint_eq(needed, 4);
     ck_fails(llama2_checkpoint_open(a.ctx, folder, 4, &none), LLAMA2_E_NOT_FOUND);
     llama2_checkpoint_free(c);
 

@@ -127,7 +127,12 @@ START_TEST(tensors_by_name)
     needed = 0;
     ck_fails(llama2_model_get_tensor(m, name, got, 40 * 24 - 1, &needed), LLAMA2_E_BUFFER);
     ck_assert_int_eq(needed, 40 * 24);
-    ck_fails(llama2_model_get_tensor(m, name, NULL, 0, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_get_tensor(m, name, got, 0, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_get_tensor(m, name, NULL, 40 * 24, NULL), LLAMA2_E_BUFFER);
+    needed = 0;
+    ck_ok(llama2_model_get_tensor(m, name, NULL, 0, &needed)); /* counts */
+    ck_assert_int_eq(needed, 40 * 24);
+    ck_ok(llama2_model_get_tensor(m, name, NULL, 0, NULL));
     ck_fails(llama2_model_set_tensor(m, name, values, 40 * 24 - 1), LLAMA2_E_MISMATCH);
     ck_fails(llama2_model_get_tensor(m, "model.layers.2.self_attn.q_proj.weight", got, 1, NULL), LLAMA2_E_NOT_FOUND);
     ck_fails(llama2_model_set_tensor(tied, "lm_head.weight", values, 37 * 24), LLAMA2_E_NOT_FOUND);
@@ -194,6 +199,10 @@ START_TEST(several_tokens_end_a_text)
     ck_fails(llama2_model_eos_ids(m, ids, 2, &needed), LLAMA2_E_BUFFER);
     ck_assert_int_eq(needed, 3);
     ck_fails(llama2_model_eos_ids(m, NULL, 8, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_eos_ids(m, ids, 0, NULL), LLAMA2_E_BUFFER);
+    needed = 0;
+    ck_ok(llama2_model_eos_ids(m, NULL, 0, &needed));
+    ck_assert_int_eq(needed, 3);
     ck_fails(llama2_model_eos_ids(NULL, ids, 2, NULL), LLAMA2_E_INVALID);
     ck_fails(llama2_model_set_eos_ids(m, outside, 2), LLAMA2_E_INVALID);
     ck_fails(llama2_model_set_eos_ids(m, below, 1), LLAMA2_E_INVALID);

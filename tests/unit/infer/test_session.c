@@ -143,6 +143,12 @@ START_TEST(limits_are_errors_and_change_nothing)
     llama2_session *s;
     int32_t tokens[161] = {0}, bad = 37, token;
     ck_ok(llama2_session_create(m, &s));
+    int64_t needed = -1;
+    float row[VOCAB];
+    ck_fails(llama2_session_logits(s, row, VOCAB, &needed), LLAMA2_E_STATE);
+    ck_assert_int_eq(needed, -1);
+    ck_ok(llama2_session_logits(s, NULL, 0, &needed)); /* counts */
+    ck_assert_int_eq(needed, VOCAB);
     ck_fails(llama2_session_feed(s, tokens, 161), LLAMA2_E_CONTEXT);
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "context of 160; 160 more do"));
     ck_fails(llama2_session_feed(s, &bad, 1), LLAMA2_E_INVALID);
