@@ -115,7 +115,9 @@ LLAMA2_API void llama2_model_free(llama2_model *model);
 
 /* An independent copy, e.g. the frozen reference of PPO. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out);
-/* Weights of `from` into `to`, of equal config. Since 0.1. */
+/* Weights of `from` into `to`, of equal sizes (MISMATCH else: llama2_config up to ffn_dim, tied). rope_theta, the
+ * scaling of its frequencies, norm_eps and the context length are not compared, and those of `to` stay: where they
+ * differ it computes something else with the same weights. Errors: MISMATCH, UNSUPPORTED, BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *from);
 
 /* Set config->struct_size first. head_dim is what the model has, never 0. Since 0.1. */

@@ -75,7 +75,8 @@ LLAMA2_API const char *llama2_status_name(llama2_status status);
 
 /*
  * The message of the last failing call on this thread; "" if there was none. The pointer stays valid for the thread's
- * life, the text until the next failing call on the same thread. Since 0.1.
+ * life, the text until the next call of the library on the same thread: one that succeeds may have got over a failure
+ * of its own (a damaged checkpoint that was passed over), whose message is left. Since 0.1.
  */
 LLAMA2_API const char *llama2_last_error(void);
 

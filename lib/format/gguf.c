@@ -557,7 +557,7 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
     *yes = 0;
     if (l2_path_kind(path) != 1) return LLAMA2_OK;
     int fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) return l2_fail(LLAMA2_E_IO, "%s: cannot open: %s", path, strerror(errno));
+    if (fd < 0) return l2_fail(LLAMA2_E_IO, "%s: cannot open: %s", path, l2_strerror(errno));
     while (done < sizeof begin) {
         ssize_t n = ctx->files->read(fd, begin + done, sizeof begin - done);
         if (n < 0 && errno == EINTR) continue;
@@ -568,7 +568,7 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
         done += (size_t)n;
     }
     ctx->files->close(fd);
-    if (failed) return l2_fail(LLAMA2_E_IO, "%s: cannot read: %s", path, strerror(failed));
+    if (failed) return l2_fail(LLAMA2_E_IO, "%s: cannot read: %s", path, l2_strerror(failed));
     *yes = done == sizeof begin && memcmp(begin, magic, sizeof magic) == 0;
     return LLAMA2_OK;
 }

@@ -25,7 +25,7 @@ static llama2_status read_piece(llama2_context *ctx, int fd, const char *path, u
     for (*length = 0; *length < PIECE;) {
         ssize_t n = ctx->files->read(fd, buffer + *length, PIECE - *length);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return l2_fail(LLAMA2_E_IO, "%s: can't be read: %s", path, strerror(errno));
+        if (n < 0) return l2_fail(LLAMA2_E_IO, "%s: can't be read: %s", path, l2_strerror(errno));
         if (n == 0) break;
         *length += (size_t)n;
     }
@@ -58,7 +58,7 @@ static llama2_status open_file(llama2_context *ctx, const char *path, int *fd)
     *fd = ctx->files->open(path, O_RDONLY | O_CLOEXEC, 0);
     if (*fd >= 0) return LLAMA2_OK;
     return l2_fail(errno == ENOENT ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: can't be opened: %s", path,
-                   strerror(errno));
+                   l2_strerror(errno));
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -124,7 +124,7 @@ static llama2_status walk(file_list *list, const char *relative, int depth)
     if (relative) L2_CHECK(l2_path_join(list->ctx, list->folder, relative, &joined));
     const char *path = joined ? joined : list->folder;
     dir = opendir(path);
-    if (!dir) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", path, strerror(errno)));
+    if (!dir) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", path, l2_strerror(errno)));
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         if (!relative && strcmp(entry->d_name, manifest_name) == 0) continue;
@@ -155,7 +155,7 @@ static llama2_status describe_file(const file_list *list, const char *name, unsi
     l2_text_begin(&blocks, ctx);
     L2_TRY(l2_path_join(ctx, list->folder, name, &path));
     L2_CHECK(open_file(ctx, path, &fd));
-    if (ctx->files->fsync(fd) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be synced: %s", path, strerror(errno)));
+    if (ctx->files->fsync(fd) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be synced: %s", path, l2_strerror(errno)));
     L2_CHECK(read_blocks(ctx, fd, path, buffer, add_block, &blocks, &size));
     L2_CHECK(blocks.status);
     l2_text_format(text, "file %" PRIu64 " %s\n", size, name);
@@ -266,7 +266,7 @@ static llama2_status check_file(llama2_context *ctx, const char *path, uint64_t 
     int fd;
     uint64_t read = 0;
     L2_TRY(open_file(ctx, path, &fd));
-    if (ctx->files->fstat(fd, &st) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: %s", path, strerror(errno)));
+    if (ctx->files->fstat(fd, &st) != 0) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: %s", path, l2_strerror(errno)));
     if ((uint64_t)st.st_size != size)
         L2_CHECK(l2_fail((uint64_t)st.st_size < size ? LLAMA2_E_TRUNCATED : LLAMA2_E_CORRUPT,
                          "%s has %lld bytes, %" PRIu64 " were written", path, (long long)st.st_size, size));
