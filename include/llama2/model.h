@@ -72,6 +72,7 @@ typedef struct llama2_model_options {
     int32_t reserved; /* 0 */
 } llama2_model_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_model_options_init(llama2_model_options *options, size_t size);
 
 /* A model with random weights: N(0, init_std), the two matrices that write to the residual stream with init_std /
@@ -148,6 +149,7 @@ typedef struct llama2_tensor_info {
     const char *name; /* valid as long as the model */
 } llama2_tensor_info;
 
+/* Their number. Since 0.1. */
 LLAMA2_API int32_t llama2_model_tensors(const llama2_model *model);
 /* index in [0, llama2_model_tensors); set info->struct_size first. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_tensor_info(const llama2_model *model, int32_t index, llama2_tensor_info *info);
@@ -205,6 +207,7 @@ typedef struct llama2_memory_options {
                                 keep or to drop */
 } llama2_memory_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_memory_options_init(llama2_memory_options *options, size_t size);
 
 /* What a model of this config takes, with a trainer's steps on language-model batches (train) or llama2_model_logprobs

@@ -57,6 +57,7 @@ typedef struct llama2_rollout_options {
     uint32_t decode_flags;             /* LLAMA2_DECODE_*; 0 (default): a space that begins the response is not seen */
 } llama2_rollout_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
 
 /*
@@ -168,6 +169,7 @@ typedef struct llama2_combine_options {
         missing_eos_penalty; /* taken from the score of a response that has not ended, after the whitening; default 0 */
 } llama2_combine_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);
 
 /* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Since 0.1. */

@@ -49,6 +49,7 @@ typedef struct llama2_sampling {
     const float *logit_bias_values; /* finite, or -INFINITY: never drawn */
 } llama2_sampling;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_sampling_init(llama2_sampling *sampling, size_t size);
 
 /* An empty session on a model, which it keeps alive. Since 0.1. */
@@ -96,7 +97,7 @@ LLAMA2_API llama2_status llama2_session_top(llama2_session *session, double temp
 LLAMA2_API llama2_status llama2_session_logits(const llama2_session *session, float *buffer, int64_t capacity,
                                                int64_t *needed);
 
-/* Tokens read so far. */
+/* Tokens read so far. Since 0.1. */
 LLAMA2_API int64_t llama2_session_position(const llama2_session *session);
 /* Forgets all but the first n tokens; logits are gone until the next feed. Since 0.1. */
 LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t n);
