@@ -82,10 +82,22 @@ def public_headers():
     return [INCLUDE / name for name in re.findall(r'#include "(\w+\.h)"', umbrella)]
 
 
+def check_since(text, where):
+    """The comment above a function, or above the group that it stands in, says since when it exists."""
+    comment = ""
+    for match in re.finditer(r"/\*(.*?)\*/|LLAMA2_API [\w *]+?(llama2_\w+)\(|\b(?:typedef|enum)\b", text, flags=re.S):
+        if not match[2]:
+            comment = match[1] or ""
+        elif not re.search(r"Since[\s*]+\d+\.\d+", comment):
+            raise ValueError(f"{where}: {match[2]} does not say since when it exists")
+
+
 def parse():
     headers = Headers()
     for path in public_headers():
-        text = re.sub(r"/\*.*?\*/", " ", path.read_text(), flags=re.S)
+        text = path.read_text()
+        check_since(text, path.name)
+        text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
         text = re.sub(r"#ifdef __cplusplus.*?#endif", " ", text, flags=re.S)
         text = re.sub(r"^[ \t]*#(?:.*\\\n)*.*$", " ", text, flags=re.M)
         parse_text(headers, re.sub(r"\s+", " ", text).strip(), path.name)

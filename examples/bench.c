@@ -176,7 +176,6 @@ static bool open_model(bench *b, const char *size)
     c->dim = small ? 288 : 768;
     c->n_layers = c->n_heads = c->n_kv_heads = small ? 6 : 12;
     c->ffn_dim = small ? 768 : 2048;
-    c->head_dim = 0;
     c->max_seq_len = 1024;
     c->bos_id = c->eos_id = c->pad_id = -1; /* nothing ends early */
     b->head = (double)c->vocab_size * c->dim;

@@ -48,7 +48,6 @@ static bool new_model(pretrain *p)
     if (p->kv_heads) c.n_kv_heads = (int32_t)p->kv_heads;
     if (p->ffn) c.ffn_dim = (int32_t)p->ffn;
     if (p->context) c.max_seq_len = (int32_t)p->context;
-    c.head_dim = 0;
     c.tied = p->tied;
     c.vocab_size = llama2_tokenizer_vocab_size(p->tokenizer);
     c.bos_id = llama2_tokenizer_bos(p->tokenizer);

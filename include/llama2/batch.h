@@ -39,6 +39,7 @@ typedef struct llama2_packer_options {
         max_length; /* tokens of a sequence; longer examples are cut at the end and counted; 0 (default): no limit */
 } llama2_packer_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_packer_options_init(llama2_packer_options *options, size_t size);
 
 /* Makes an empty packer. Errors: INVALID, ABI, NOMEM. Since 0.1. */

@@ -5,7 +5,8 @@
  *                            <name>/             a Hugging Face folder for each trainer
  *                            state               optimizer states, counters, rollouts, the host's bytes
  *
- * At least two steps are kept; an old one is removed only after the new one has been read back and verified.
+ * At least two steps are kept; an old one is removed only after the new one has been read back and verified. A root has
+ * one writer at a time, in all programs together; readers are many.
  */
 #ifndef LLAMA2_CHECKPOINT_H
 #define LLAMA2_CHECKPOINT_H
@@ -18,9 +19,16 @@
 extern "C" {
 #endif
 
-/* Writing: begin, add what there is under names of the host's choice (1 to 64 of A-Z a-z 0-9 - _), commit. A trainer
- * with gradients that no update has used is refused (LLAMA2_E_STATE). Freeing without commit leaves no trace; a failure
- * of any call leaves the older checkpoints as they were. Since 0.1. */
+/*
+ * Writing: begin, add what there is under names of the host's choice, commit. A name has 1 to 64 of A-Z a-z 0-9 - _; a
+ * trainer's is neither "state" nor "MANIFEST". Trainers, rollouts and bytes have names of their own; one that is used
+ * twice for the same kind is INVALID, and as after any call that fails at work only llama2_checkpoint_free is left
+ * then. A trainer with gradients that no update has used is refused (LLAMA2_E_STATE), which spoils nothing.
+ *
+ * begin removes what was not committed of other checkpoints in the root, as a program that ended leaves it: also that
+ * of a handle which is still writing. Freeing without commit leaves no trace; a failure of any call leaves the older
+ * checkpoints as they were. Since 0.1.
+ */
 LLAMA2_API llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step,
                                                  llama2_checkpoint **out);
 LLAMA2_API llama2_status llama2_checkpoint_add_trainer(llama2_checkpoint *checkpoint, const char *name,
@@ -29,7 +37,11 @@ LLAMA2_API llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *check
                                                         const llama2_rollouts *rollouts);
 LLAMA2_API llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data,
                                                      size_t size);
-/* `keep` newest steps stay, at least 2. Since 0.1. */
+/*
+ * Of the valid steps up to this one the `keep` newest stay, at least 2; the older ones are removed, also one that is
+ * open for reading, whose trainers can't be read any more. Higher steps are not touched: where a run of 300 steps goes
+ * back to 100 and commits 150, step -1 goes on opening 300. Resume 150 by its number, or remove those above. Since 0.1.
+ */
 LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint, int32_t keep);
 
 /* Reading: step -1 opens the newest valid one (an invalid newer one is logged as a warning); a named step never falls
@@ -37,8 +49,9 @@ LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint,
 LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step,
                                                 llama2_checkpoint **out);
 LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);
-/* Weights, optimizer state and counters into a trainer of the same shape; options (the learning rate too) are the
- * host's and stay. On failure the trainer is as it was. Since 0.1. */
+/* Weights, optimizer state and counters into a trainer of the same shape (else MISMATCH); options (the learning rate
+ * too) are the host's and stay, and so do rope_theta, the scaling of its frequencies, norm_eps and the context length
+ * of the model, which are not compared. On failure the trainer is as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name,
                                                        llama2_trainer *trainer);
 LLAMA2_API llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, const char *name,

@@ -26,14 +26,19 @@ typedef void (*llama2_dealloc_fn)(void *user, void *ptr);
 /* `message` is valid during the call only. Called from any thread that uses the context. */
 typedef void (*llama2_log_fn)(void *user, int32_t level, const char *message, size_t length);
 
-/* Runs task(arg, 0) ... task(arg, n_tasks - 1), possibly in parallel, and returns when all have returned. Non-zero:
- * failed. */
+/*
+ * The host's threads at work: runs task(arg, 0) ... task(arg, n_tasks - 1), each once, possibly in parallel, and
+ * returns when all have returned. n_tasks is the number of workers (n_threads of the options) and not of pieces of
+ * work: the workers share those out among themselves, so that one that comes late, or never, costs time and no result.
+ * What a worker leaves undone the calling thread does afterwards. The result is therefore not looked at: a host that
+ * can't get its threads may return at once, with any number.
+ */
 typedef void (*llama2_task_fn)(void *arg, int32_t index);
 typedef int32_t (*llama2_run_fn)(void *user, int32_t n_tasks, llama2_task_fn task, void *arg);
 
 typedef struct llama2_context_options {
     uint32_t struct_size;
-    int32_t n_threads;     /* 0: one a processor that this process may use (default) */
+    int32_t n_threads;     /* workers, 1 .. 256, or INVALID; 0: one a processor that this process may use (default) */
     uint64_t seed;         /* of everything random; default 0 */
     llama2_alloc_fn alloc; /* NULL: the C library's (default); alloc and dealloc go together */
     llama2_dealloc_fn dealloc;

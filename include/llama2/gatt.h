@@ -46,6 +46,7 @@ typedef struct llama2_gatt_options {
     int32_t reserved;
 } llama2_gatt_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_gatt_options_init(llama2_gatt_options *options, size_t size);
 
 /* Dialogues without their answers, a view of the caller's memory for the length of a call. Texts are UTF-8; where the

@@ -43,7 +43,7 @@ typedef struct llama2_config {
     int32_t n_layers;
     int32_t n_heads;    /* query heads */
     int32_t n_kv_heads; /* divides n_heads */
-    int32_t head_dim;   /* even; 0: dim / n_heads */
+    int32_t head_dim;   /* even; 0 (default): dim / n_heads */
     int32_t ffn_dim;
     int32_t max_seq_len; /* context length in tokens */
     int32_t tied;        /* 1: the output head is the embedding matrix */
@@ -60,7 +60,7 @@ typedef struct llama2_config {
     double rope_low_freq_factor, rope_high_freq_factor; /* with LLAMA3; positive, rising */
 } llama2_config;
 
-/* The 7B model of the paper. Since 0.1. */
+/* The 7B model of the paper; head_dim is 0 here too, so that dim and n_heads alone can be changed. Since 0.1. */
 LLAMA2_API void llama2_config_init(llama2_config *config, size_t size);
 /* One of LLAMA2_PRESET_*; `config` must have been initialised. Since 0.1. */
 LLAMA2_API llama2_status llama2_config_preset(llama2_config *config, int32_t preset);
@@ -82,6 +82,7 @@ typedef struct llama2_model_options {
     int32_t reserved; /* 0 */
 } llama2_model_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_model_options_init(llama2_model_options *options, size_t size);
 
 /* A model with random weights: N(0, init_std), the two matrices that write to the residual stream with init_std /
@@ -126,10 +127,12 @@ LLAMA2_API void llama2_model_free(llama2_model *model);
 
 /* An independent copy, e.g. the frozen reference of PPO. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out);
-/* Weights of `from` into `to`, of equal config. Since 0.1. */
+/* Weights of `from` into `to`, of equal sizes (MISMATCH else: llama2_config up to ffn_dim, tied). rope_theta, the
+ * scaling of its frequencies, norm_eps and the context length are not compared, and those of `to` stay: where they
+ * differ it computes something else with the same weights. Errors: MISMATCH, UNSUPPORTED, BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *from);
 
-/* Set config->struct_size first. Since 0.1. */
+/* Set config->struct_size first. head_dim is what the model has, never 0. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_config(const llama2_model *model, llama2_config *config);
 LLAMA2_API int64_t llama2_model_parameters(const llama2_model *model);
 
@@ -141,8 +144,7 @@ LLAMA2_API int64_t llama2_model_parameters(const llama2_model *model);
  */
 /* 1: `token` ends a text. Since 0.1. */
 LLAMA2_API int32_t llama2_model_is_eos(const llama2_model *model, int32_t token);
-/* Copies them out, the first is config.eos_id; *needed (may be NULL) is their number, at most 8. Errors: BUFFER. Since
- * 0.1. */
+/* Copies them out, the first is config.eos_id; *needed is their number, at most 8. Errors: BUFFER. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int32_t capacity,
                                               int32_t *needed);
 /* Puts n others (0 to 8, or LIMIT) in their place; config.eos_id becomes the first, or -1. llama2_model_save writes
@@ -159,11 +161,11 @@ typedef struct llama2_tensor_info {
     const char *name; /* valid as long as the model */
 } llama2_tensor_info;
 
+/* Their number. Since 0.1. */
 LLAMA2_API int32_t llama2_model_tensors(const llama2_model *model);
 /* index in [0, llama2_model_tensors); set info->struct_size first. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_tensor_info(const llama2_model *model, int32_t index, llama2_tensor_info *info);
-/* Copies a tensor out, as fp32. *needed (may be NULL) is its number of elements. Errors: NOT_FOUND, BUFFER. Since 0.1.
- */
+/* Copies a tensor out, as fp32. *needed is its number of elements. Errors: NOT_FOUND, BUFFER, BUSY. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_get_tensor(const llama2_model *model, const char *name, float *buffer,
                                                  int64_t capacity, int64_t *needed);
 /* Copies `count` elements in; count must be the tensor's size. Since 0.1. */
@@ -217,6 +219,7 @@ typedef struct llama2_memory_options {
                                 keep or to drop */
 } llama2_memory_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_memory_options_init(llama2_memory_options *options, size_t size);
 
 /* What a model of this config takes, with a trainer's steps on language-model batches (train) or llama2_model_logprobs

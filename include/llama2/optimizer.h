@@ -21,6 +21,7 @@ typedef struct llama2_optimizer_options {
     double weight_decay; /* >= 0; 0.1 */
 } llama2_optimizer_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_optimizer_options_init(llama2_optimizer_options *options, size_t size);
 
 /* An optimizer belongs to the first trainer that it is given to; its state (two values a parameter) is made then.

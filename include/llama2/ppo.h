@@ -41,6 +41,7 @@ typedef struct llama2_ppo_options {
                           value loss; default 0.1 */
 } llama2_ppo_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_ppo_options_init(llama2_ppo_options *options, size_t size);
 
 /* Means are over response tokens unless said otherwise. The names in brackets are those that users of the Python stacks

@@ -59,6 +59,7 @@ typedef struct llama2_preference {
     const char *guideline;          /* that the annotator followed: its text, or the name of a long one */
 } llama2_preference;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_preference_init(llama2_preference *record, size_t size);
 
 /* LLAMA2_BIN_* by `chosen` and `safe`; -1 where there is no choice, or a label is not known. Since 0.1. */
@@ -91,6 +92,7 @@ typedef struct llama2_annotation {
     const char *guideline;
 } llama2_annotation;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_annotation_init(llama2_annotation *annotation, size_t size);
 
 /* Sets, or changes, the choice of a record. Errors: INVALID; BUSY from the progress callback of
@@ -168,6 +170,7 @@ typedef struct llama2_preferences_sample_options {
     void *user;
 } llama2_preferences_sample_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_preferences_sample_options_init(llama2_preferences_sample_options *options, size_t size);
 
 /*
@@ -203,6 +206,7 @@ typedef struct llama2_comparisons_options {
     int32_t reserved;         /* 0 */
 } llama2_comparisons_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_comparisons_options_init(llama2_comparisons_options *options, size_t size);
 
 /* What became of the records. */

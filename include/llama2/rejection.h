@@ -29,6 +29,7 @@ typedef struct llama2_pool_add_options {
     const uint8_t *is_safety; /* one a prompt: what llama2_pool_sample says of it; NULL (default): 0 */
 } llama2_pool_add_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_pool_add_options_init(llama2_pool_add_options *options, size_t size);
 
 typedef struct llama2_pool_metrics {

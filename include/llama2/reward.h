@@ -21,6 +21,7 @@ typedef struct llama2_reward_options {
     int32_t head; /* LLAMA2_HEAD_*; default NORMAL */
 } llama2_reward_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_reward_options_init(llama2_reward_options *options, size_t size);
 
 /* A reward model on a copy of the trunk of `model`. Errors: INVALID, ABI, BUSY, NOMEM. Since 0.1. */

@@ -59,6 +59,7 @@ typedef struct llama2_rollout_options {
                                           response is not seen */
 } llama2_rollout_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_rollout_options_init(llama2_rollout_options *options, size_t size);
 
 /*
@@ -177,6 +178,7 @@ typedef struct llama2_combine_options {
                                    llama2_ppo_options takes comes on top; at most FLT_MAX; default 0 */
 } llama2_combine_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_combine_options_init(llama2_combine_options *options, size_t size);
 
 /* Needs HELPFUL_SCORES and SAFETY_SCORES. is_safety: one a prompt (n_samples / K), or NULL: none. Errors: INVALID;

@@ -1,6 +1,11 @@
 /*
  * Session: one sequence with its KV cache, for generating token by token. Many sessions may be on one model, each used
  * by one thread at a time, all at once; or several are read together by one thread (llama2_session_feed_batch).
+ *
+ * What a session has read is of the weights that the model had then. Once a trainer has updated it, a checkpoint has
+ * been read into it, or llama2_model_set_tensor or _copy_weights has been called, its keys and logits are those of
+ * another model: feeding, sampling, looking at logits and saving are LLAMA2_E_STATE until llama2_session_sync has read
+ * everything again, or llama2_session_rewind to 0 has forgotten it. Calls that only read the model change nothing.
  */
 #ifndef LLAMA2_SESSION_H
 #define LLAMA2_SESSION_H
@@ -44,6 +49,7 @@ typedef struct llama2_sampling {
     const float *logit_bias_values; /* finite, or -INFINITY: never drawn */
 } llama2_sampling;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_sampling_init(llama2_sampling *sampling, size_t size);
 
 /* An empty session on a model, which it keeps alive. Since 0.1. */
@@ -65,9 +71,9 @@ LLAMA2_API llama2_status llama2_session_feed_batch(llama2_session *const *sessio
 
 /*
  * Makes the session hold exactly these n > 0 tokens, with logits after the last: what it holds already of their
- * beginning is kept, the rest forgotten, the missing tokens read. *reused (may be NULL): how many were not read again.
- * Errors: CONTEXT where n is more than the context, INVALID: nothing has changed; where reading fails, the session
- * holds the common beginning. Since 0.1.
+ * beginning is kept, the rest forgotten, the missing tokens read; all of them where the model's weights have changed.
+ * *reused (may be NULL): how many were not read again. Errors: CONTEXT where n is more than the context, INVALID, BUSY:
+ * nothing has changed; where reading fails, the session holds the common beginning. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_session_sync(llama2_session *session, const int32_t *tokens, int64_t n,
                                              int64_t *reused);
@@ -75,7 +81,8 @@ LLAMA2_API llama2_status llama2_session_sync(llama2_session *session, const int3
 /* Draws the next token from what has been read, without reading it: feed it to go on. *logprob (may be NULL): its
  * log-probability at this temperature (at 1 when the temperature is 0) over the whole vocabulary, as the model has it:
  * before bias, penalties, top-k, top-p and min-p, the number that llama2_model_logprobs gives and that RL needs.
- * Errors: STATE when nothing was read; NUMERIC when the logits are not numbers, or a bias leaves no token. Since 0.1.
+ * Errors: STATE when nothing was read, or of other weights; NUMERIC when the logits are not numbers, or a bias leaves
+ * no token. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_session_sample(llama2_session *session, const llama2_sampling *sampling, int32_t *token,
                                                float *logprob);
@@ -85,11 +92,12 @@ LLAMA2_API llama2_status llama2_session_sample(llama2_session *session, const ll
 LLAMA2_API llama2_status llama2_session_top(llama2_session *session, double temperature, int32_t n, int32_t *ids,
                                             float *logprobs);
 
-/* Copies the vocab_size logits after the last token that was read. Since 0.1. */
+/* Copies the vocab_size logits after the last token that was read. Errors: STATE as for llama2_session_sample, BUFFER.
+ * Since 0.1. */
 LLAMA2_API llama2_status llama2_session_logits(const llama2_session *session, float *buffer, int64_t capacity,
                                                int64_t *needed);
 
-/* Tokens read so far. */
+/* Tokens read so far. Since 0.1. */
 LLAMA2_API int64_t llama2_session_position(const llama2_session *session);
 /* Forgets all but the first n tokens; logits are gone until the next feed. Since 0.1. */
 LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t n);
@@ -99,12 +107,13 @@ LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t 
 /*
  * What a session has read, its logits and its KV cache, to go on elsewhere or later with the same bits: in a file,
  * written atomically, or a buffer. It has a version and checksums, and a fingerprint of the model: its config, data
- * type and a sample of its weights. Another model is refused (MISMATCH); one with a longer or shorter
+ * type and a sample of its weights (three rows of each matrix, all gains): it tells what training changed, but not what
+ * llama2_model_set_tensor did to rows between. Another model is refused (MISMATCH); one with a longer or shorter
  * context is the same as long as the tokens fit. Size: about tokens x layers x 2 x kv heads x head_dim x 4 bytes in
- * fp32. Errors of saving: IO, NOMEM, CANCELLED, BUSY. Since 0.1.
+ * fp32. Errors of saving: IO, NOMEM, CANCELLED, BUSY, STATE. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_session_save(const llama2_session *session, const char *path);
-/* *needed: bytes. Buffer NULL with capacity 0 only counts; a buffer that is too small is BUFFER. Since 0.1. */
+/* *needed: bytes. Errors: BUFFER, and as above. Since 0.1. */
 LLAMA2_API llama2_status llama2_session_save_memory(const llama2_session *session, void *buffer, size_t capacity,
                                                     size_t *needed);
 

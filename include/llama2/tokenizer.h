@@ -52,14 +52,14 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
  *
  * - tokenizer.model, sentencepiece's protobuf file: BPE models without a normalisation table, as Llama's.
  * - tokenizer.model of Llama 3 as Meta releases it, in tiktoken's format: 128000 lines of base64 and rank. The 256
- * special pieces after them are those of Meta's code since Llama 3.1; Llama 3's own had more of them reserved. The chat
- * format is Llama 3's.
+ *   special pieces after them are those of Meta's code since Llama 3.1; Llama 3's own had more of them reserved. The
+ *   chat format is Llama 3's.
  * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2, or what a
  *   tokenizer.model of Llama 2 becomes there: with normalizers, or with Metaspace, which puts no space before a text
- * that begins with one. BOS, EOS and the chat template come from tokenizer_config.json (and chat_template.jinja) beside
- * it, where there is one.
+ *   that begins with one. BOS, EOS and the chat template come from tokenizer_config.json (and chat_template.jinja)
+ *   beside it, where there is one.
  * - A GGUF file: tokenizer.ggml.model "llama" (SentencePiece), or "gpt2" with tokenizer.ggml.pre "gpt-2", "llama-bpe"
- * or "smollm". max_bytes does not count for it.
+ *   or "smollm". max_bytes does not count for it.
  * - llama2.c's tokenizer.bin, as it is made from a SentencePiece model with byte fallback; for a model of llama2.c, the
  *   one in its folder.
  * - A folder: tokenizer.model in it, else tokenizer.json.

@@ -42,6 +42,7 @@ typedef struct llama2_trainer_options {
     double value_head_lr_ratio; /* its learning rate, as a multiple of the model's; default 1 */
 } llama2_trainer_options;
 
+/* Writes the defaults into at most `size` bytes. Since 0.1. */
 LLAMA2_API void llama2_trainer_options_init(llama2_trainer_options *options, size_t size);
 
 /* Trains a model, or a reward model with its trunk. Keeps model and optimizer alive. Errors: BUSY where the model has a
@@ -106,7 +107,7 @@ LLAMA2_API llama2_status llama2_trainer_backward_values(llama2_trainer *trainer,
 LLAMA2_API llama2_status llama2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer,
                                                      int64_t capacity, int64_t *needed);
 
-/* Updates done so far. */
+/* Updates done so far. Since 0.1. */
 LLAMA2_API int64_t llama2_trainer_step(const llama2_trainer *trainer);
 
 /* --- stages that are one step on a batch ----------------------------------------------------- */

@@ -3,23 +3,25 @@
  *
  * Conventions that hold for every function of the library:
  *
- * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes.
- *   On failure outputs are untouched, except that a handle output is set to NULL, and that a call which failed at work
- * (NOMEM, CANCELLED) may have filled a part of an array; llama2_last_error() then says what went wrong and what would
- * have been right.
- * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can be
- *   freed in any order.
- * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then change
- * what you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the bytes that
- * both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
- * - Text is UTF-8, given as pointer and length. Buffers are (buffer, capacity, *needed).
+ * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes;
+ *   llama2_last_error() then says what went wrong and what would have been right. On failure outputs are untouched,
+ *   with three exceptions: a handle output is set to NULL; a call that failed at work (NOMEM, CANCELLED) may
+ *   have filled a part of an array; with LLAMA2_E_BUFFER *needed is set, and what the buffer holds is not defined.
+ * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can
+ *   be freed in any order.
+ * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then
+ *   change what you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the
+ *   bytes that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
+ * - Text is UTF-8, given as pointer and length.
+ * - Buffers are (buffer, capacity, *needed). *needed (may be NULL) is what the whole takes. A capacity that is below it
+ *   is LLAMA2_E_BUFFER, but buffer NULL with capacity 0 only counts and is LLAMA2_OK.
  * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not
- * being trained, may be used by many threads at once.
+ *   being trained, may be used by many threads at once.
  * - A callback that reports progress or reads a file runs in the middle of a call. It may cancel the context, and read
- * other handles. With the handles of the running call it may do nothing, but use a model that is not being trained;
- * calls that would change them return LLAMA2_E_BUSY where the library can tell. It frees none of them, and does not
- * drop the last reference to a model, tokenizer or context that they need. One that allocates, logs or runs tasks calls
- * nothing of the library.
+ *   other handles. With the handles of the running call it may do nothing, but use a model that is not being trained;
+ *   calls that would change them return LLAMA2_E_BUSY where the library can tell. It frees none of them, and does not
+ *   drop the last reference to a model, tokenizer or context that they need. One that allocates, logs or runs tasks
+ *   calls nothing of the library.
  * - The library never prints, exits, aborts, installs signal handlers, reads the locale or keeps global state.
  */
 #ifndef LLAMA2_TYPES_H
@@ -65,7 +67,7 @@ enum {
     LLAMA2_E_USER = -12,       /* a callback of the host returned non-zero */
     LLAMA2_E_CANCELLED = -13,  /* llama2_context_cancel() was called */
     LLAMA2_E_NUMERIC = -14,    /* a loss or gradient was not finite */
-    LLAMA2_E_ABI = -15,        /* struct_size is wrong, or an unknown field is set */
+    LLAMA2_E_ABI = -15,        /* struct_size is wrong, or an unknown or reserved field is set */
     LLAMA2_E_NOT_FOUND = -16,  /* no such file, tensor, step, name */
     LLAMA2_E_BUFFER = -17,     /* the caller's buffer is too small; *needed says how much */
     LLAMA2_E_FORKED = -18,     /* the context was made before fork() */
@@ -78,7 +80,8 @@ LLAMA2_API const char *llama2_status_name(llama2_status status);
 
 /*
  * The message of the last failing call on this thread; "" if there was none. The pointer stays valid for the thread's
- * life, the text until the next failing call on the same thread. Since 0.1.
+ * life, the text until the next call of the library on the same thread: one that succeeds may have got over a failure
+ * of its own (a damaged checkpoint that was passed over), whose message is left. Since 0.1.
  */
 LLAMA2_API const char *llama2_last_error(void);
 

@@ -79,7 +79,8 @@ llama2_status llama2_checkpoint_get_bytes(llama2_checkpoint *checkpoint, const c
 {
     if (!checkpoint || !name || (!buffer && capacity > 0))
         return l2_fail(LLAMA2_E_INVALID, "llama2_checkpoint_get_bytes: an argument is NULL");
-    return l2_resume_get_bytes(checkpoint, name, buffer, capacity, needed);
+    llama2_status status = l2_resume_get_bytes(checkpoint, name, buffer, capacity, needed);
+    return status == LLAMA2_E_BUFFER && !buffer ? LLAMA2_OK : status; /* only counted */
 }
 
 void llama2_checkpoint_free(llama2_checkpoint *checkpoint)

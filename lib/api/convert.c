@@ -50,8 +50,8 @@ llama2_status llama2_model_save_gguf(const llama2_model *model, const llama2_tok
     if (!model || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_model_save_gguf: model or path is NULL");
     L2_TRY(l2_context_check(model->ctx));
     L2_TRY(read_options(options, &full));
-    L2_TRY(l2_model_enter(model, 0));
+    L2_TRY(l2_model_enter(model, L2_READS));
     llama2_status status = l2_model_save_gguf(model, tokenizer, path, &full);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }

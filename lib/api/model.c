@@ -71,7 +71,7 @@ static llama2_status enter(const llama2_model *model, const char *call)
 {
     if (!model) return l2_fail(LLAMA2_E_INVALID, "%s: model is NULL", call);
     L2_TRY(l2_context_check(model->ctx));
-    return l2_model_enter(model, 0);
+    return l2_model_enter(model, L2_READS);
 }
 
 llama2_status llama2_model_save(const llama2_model *model, const char *path, int32_t dtype)
@@ -79,7 +79,7 @@ llama2_status llama2_model_save(const llama2_model *model, const char *path, int
     if (!path) return l2_fail(LLAMA2_E_INVALID, "llama2_model_save: path is NULL");
     L2_TRY(enter(model, "llama2_model_save"));
     llama2_status status = l2_model_write(model, path, dtype, 0, 1, NULL, NULL);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -99,7 +99,7 @@ llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out)
     *out = NULL;
     L2_TRY(enter(model, "llama2_model_clone"));
     llama2_status status = l2_model_clone(model, out);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -118,12 +118,12 @@ llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *fr
     if (!same_shape(&to->config, &from->config))
         return l2_fail(LLAMA2_E_MISMATCH, "llama2_model_copy_weights: the two models have different shapes");
     L2_TRY(enter(from, "llama2_model_copy_weights"));
-    llama2_status status = l2_model_enter(to, 1);
+    llama2_status status = l2_model_enter(to, L2_CHANGES);
     if (status >= 0) {
         status = l2_model_copy(to, from);
-        l2_model_leave(to, 1);
+        l2_model_leave(to, L2_CHANGES);
     }
-    l2_model_leave(from, 0);
+    l2_model_leave(from, L2_READS);
     return status;
 }
 
@@ -144,6 +144,7 @@ llama2_status llama2_model_eos_ids(const llama2_model *model, int32_t *ids, int3
     if (!model) return l2_fail(LLAMA2_E_INVALID, "llama2_model_eos_ids: model is NULL");
     const l2_eos *eos = l2_model_eos(model);
     if (needed) *needed = eos->n;
+    if (!ids && capacity == 0) return LLAMA2_OK;
     if (capacity < eos->n || (!ids && eos->n > 0))
         return l2_fail(LLAMA2_E_BUFFER, "llama2_model_eos_ids: %d tokens end a text, there is room for %d", eos->n,
                        ids ? capacity : 0);
@@ -155,9 +156,9 @@ llama2_status llama2_model_set_eos_ids(llama2_model *model, const int32_t *ids, 
 {
     if (!model || (!ids && n > 0)) return l2_fail(LLAMA2_E_INVALID, "llama2_model_set_eos_ids: an argument is NULL");
     L2_TRY(l2_context_check(model->ctx));
-    L2_TRY(l2_model_enter(model, 1));
+    L2_TRY(l2_model_enter(model, L2_KEEPS_WEIGHTS));
     llama2_status status = l2_model_set_eos(model, ids, n);
-    l2_model_leave(model, 1);
+    l2_model_leave(model, L2_KEEPS_WEIGHTS);
     return status < 0 ? l2_fail_in(status, "llama2_model_set_eos_ids") : status;
 }
 
@@ -188,7 +189,7 @@ llama2_status llama2_model_get_tensor(const llama2_model *model, const char *nam
     if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_model_get_tensor: name is NULL");
     L2_TRY(enter(model, "llama2_model_get_tensor"));
     llama2_status status = l2_model_get(model, name, buffer, capacity, needed);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -196,9 +197,9 @@ llama2_status llama2_model_set_tensor(llama2_model *model, const char *name, con
 {
     if (!model || !name || !values) return l2_fail(LLAMA2_E_INVALID, "llama2_model_set_tensor: an argument is NULL");
     L2_TRY(l2_context_check(model->ctx));
-    L2_TRY(l2_model_enter(model, 1));
+    L2_TRY(l2_model_enter(model, L2_CHANGES));
     llama2_status status = l2_arena_set(model, model->weights, name, values, count);
-    l2_model_leave(model, 1);
+    l2_model_leave(model, L2_CHANGES);
     return status;
 }
 
@@ -211,7 +212,7 @@ static llama2_status enter_batch(const llama2_model *model, const llama2_batch *
     L2_TRY(l2_batch_read(batch, full));
     L2_TRY(enter(model, call));
     llama2_status status = l2_batch_check(model, full);
-    if (status < 0) l2_model_leave(model, 0);
+    if (status < 0) l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -220,7 +221,7 @@ llama2_status llama2_model_logits(const llama2_model *model, const llama2_batch 
     llama2_batch b;
     L2_TRY(enter_batch(model, batch, &b, out, "llama2_model_logits"));
     llama2_status status = l2_model_logits(model, &b, out);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -229,7 +230,7 @@ llama2_status llama2_model_hidden(const llama2_model *model, const llama2_batch 
     llama2_batch b;
     L2_TRY(enter_batch(model, batch, &b, out, "llama2_model_hidden"));
     llama2_status status = l2_model_hidden(model, &b, out);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -240,7 +241,7 @@ llama2_status llama2_model_logprobs(const llama2_model *model, const llama2_batc
     L2_TRY(l2_temperature_check(temperature));
     L2_TRY(enter_batch(model, batch, &b, logprobs, "llama2_model_logprobs"));
     llama2_status status = l2_model_logprobs(model, &b, temperature, logprobs, entropies);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 
@@ -251,7 +252,7 @@ llama2_status llama2_model_evaluate(const llama2_model *model, const llama2_batc
     L2_TRY(enter_batch(model, batch, &b, loss, "llama2_model_evaluate"));
     llama2_loss full = {.struct_size = sizeof full};
     llama2_status status = l2_model_evaluate(model, &b, NULL, &full);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status < 0 ? status : l2_struct_write(loss, &full, sizeof full, "llama2_loss");
 }
 

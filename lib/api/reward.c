@@ -59,7 +59,7 @@ static llama2_status enter(const llama2_reward_model *reward_model, const char *
 {
     if (!reward_model) return l2_fail(LLAMA2_E_INVALID, "%s: reward_model is NULL", call);
     L2_TRY(l2_context_check(reward_model->ctx));
-    return l2_model_enter(reward_model->model, 0);
+    return l2_model_enter(reward_model->model, L2_READS);
 }
 
 llama2_status llama2_reward_model_save(const llama2_reward_model *reward_model, const char *path, int32_t dtype)
@@ -68,7 +68,7 @@ llama2_status llama2_reward_model_save(const llama2_reward_model *reward_model, 
     L2_TRY(enter(reward_model, "llama2_reward_model_save"));
     llama2_status status =
         l2_model_write(reward_model->model, path, dtype, reward_model->shift, reward_model->scale, NULL, NULL);
-    l2_model_leave(reward_model->model, 0);
+    l2_model_leave(reward_model->model, L2_READS);
     return status;
 }
 
@@ -83,7 +83,7 @@ llama2_status llama2_reward_model_get_tensor(const llama2_reward_model *reward_m
     if (!name) return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_get_tensor: name is NULL");
     L2_TRY(enter(reward_model, "llama2_reward_model_get_tensor"));
     llama2_status status = l2_model_get(reward_model->model, name, buffer, capacity, needed);
-    l2_model_leave(reward_model->model, 0);
+    l2_model_leave(reward_model->model, L2_READS);
     return status;
 }
 
@@ -93,9 +93,9 @@ llama2_status llama2_reward_model_set_tensor(llama2_reward_model *reward_model, 
     if (!reward_model || !name || !values)
         return l2_fail(LLAMA2_E_INVALID, "llama2_reward_model_set_tensor: an argument is NULL");
     L2_TRY(l2_context_check(reward_model->ctx));
-    L2_TRY(l2_model_enter(reward_model->model, 1));
+    L2_TRY(l2_model_enter(reward_model->model, L2_CHANGES));
     llama2_status status = l2_arena_set(reward_model->model, reward_model->model->weights, name, values, count);
-    l2_model_leave(reward_model->model, 1);
+    l2_model_leave(reward_model->model, L2_CHANGES);
     return status;
 }
 

@@ -45,9 +45,9 @@ static llama2_status check_tokens(const llama2_session *s, int64_t position, con
 
 static llama2_status feed(llama2_session *const *sessions, int32_t n, const int32_t *tokens, const int64_t *offsets)
 {
-    L2_TRY(l2_model_enter(sessions[0]->model, 0));
+    L2_TRY(l2_model_enter(sessions[0]->model, L2_READS));
     llama2_status status = l2_sessions_feed(sessions, n, tokens, offsets);
-    l2_model_leave(sessions[0]->model, 0);
+    l2_model_leave(sessions[0]->model, L2_READS);
     return status;
 }
 
@@ -99,12 +99,9 @@ llama2_status llama2_session_feed_batch(llama2_session *const *sessions, int32_t
     return status < 0 ? status : feed(sessions, n_sessions, tokens, offsets);
 }
 
-llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
+static llama2_status sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
 {
-    if (!s || !tokens || n < 1)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_session_sync: session or tokens is NULL, or n is below 1");
-    L2_TRY(l2_context_check(s->ctx));
-    L2_TRY(check_tokens(s, 0, tokens, n, "llama2_session_sync"));
+    if (!l2_session_is_current(s)) L2_TRY(llama2_session_rewind(s, 0));
     int64_t same = 0, held = s->sequence.length;
     while (same < held && same < n && s->tokens[same] == tokens[same]) same++;
     int done = same == n && held == n && s->has_logits;
@@ -112,14 +109,28 @@ llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int6
     if (!done) {
         int64_t offsets[] = {0, n - same};
         if (same < held) L2_TRY(llama2_session_rewind(s, same));
-        L2_TRY(feed(&s, 1, tokens + same, offsets));
+        L2_TRY(l2_sessions_feed(&s, 1, tokens + same, offsets));
     }
     if (reused) *reused = same;
     return LLAMA2_OK;
 }
 
+llama2_status llama2_session_sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
+{
+    if (!s || !tokens || n < 1)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_sync: session or tokens is NULL, or n is below 1");
+    L2_TRY(l2_context_check(s->ctx));
+    L2_TRY(check_tokens(s, 0, tokens, n, "llama2_session_sync"));
+    L2_TRY(l2_model_enter(s->model, L2_READS));
+    llama2_status status = sync(s, tokens, n, reused);
+    l2_model_leave(s->model, L2_READS);
+    return status;
+}
+
 static llama2_status check_logits(const llama2_session *s, const char *function)
 {
+    llama2_status status = l2_session_check_current(s);
+    if (status < 0) return l2_fail_in(status, "%s", function);
     if (s->has_logits) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_STATE,
                    "%s: nothing has been read since the session began or was rewound; feed tokens first", function);
@@ -152,8 +163,9 @@ llama2_status llama2_session_logits(const llama2_session *s, float *buffer, int6
 {
     if (!s) return l2_fail(LLAMA2_E_INVALID, "llama2_session_logits: session is NULL");
     int64_t n = s->model->config.vocab_size;
+    if (buffer || capacity != 0) L2_TRY(check_logits(s, "llama2_session_logits"));
     if (needed) *needed = n;
-    L2_TRY(check_logits(s, "llama2_session_logits"));
+    if (!buffer && capacity == 0) return LLAMA2_OK;
     if (!buffer || capacity < n)
         return l2_fail(LLAMA2_E_BUFFER, "llama2_session_logits: %lld values are needed", (long long)n);
     memcpy(buffer, s->logits32, (size_t)n * sizeof *buffer);
@@ -180,13 +192,13 @@ llama2_status llama2_session_rewind(llama2_session *s, int64_t n)
 /* Into the writer that `status` says was made. */
 static llama2_status save(const llama2_session *s, l2_state_writer *writer, llama2_status status)
 {
-    if (status >= 0) status = l2_model_enter(s->model, 0);
+    if (status >= 0) status = l2_model_enter(s->model, L2_READS);
     if (status < 0) {
         l2_state_abort(writer);
         return status;
     }
     status = l2_session_write(s, writer);
-    l2_model_leave(s->model, 0);
+    l2_model_leave(s->model, L2_READS);
     return status;
 }
 
@@ -211,9 +223,9 @@ llama2_status llama2_session_save_memory(const llama2_session *s, void *buffer, 
 static llama2_status load(llama2_model *model, const char *path, const void *data, size_t size, llama2_session **out)
 {
     L2_TRY(l2_context_check(model->ctx));
-    L2_TRY(l2_model_enter(model, 0));
+    L2_TRY(l2_model_enter(model, L2_READS));
     llama2_status status = l2_session_read(model, path, data, size, out);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 

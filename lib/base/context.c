@@ -41,7 +41,7 @@ void l2_log(llama2_context *ctx, int32_t level, const char *format, ...)
     if (!ctx->log) return;
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
+    int n = l2_format(text, sizeof text, format, args);
     va_end(args);
     if (n < 0) return;
     ctx->log(ctx->log_user, level, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);

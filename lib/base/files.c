@@ -28,11 +28,8 @@ const l2_file_ops l2_posix_files = {posix_open, close,  read,  write, fsync, fst
 static llama2_status fail_io(const char *path, const char *doing)
 {
     int code = errno;
-    char text[128];
-    /* The GNU form of strerror_r returns the text. */
-    const char *reason = strerror_r(code, text, sizeof text);
     return l2_fail(code == ENOENT || code == ENOTDIR ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: cannot %s: %s", path,
-                   doing, reason);
+                   doing, l2_strerror(code));
 }
 
 static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t mode)
@@ -385,7 +382,7 @@ llama2_status l2_writer_commit(l2_writer *w)
     int failed;
     if (w->needed) {
         *w->needed = w->size;
-        status = w->room == 0 || w->size <= w->room
+        status = !w->memory || w->size <= w->room
                      ? LLAMA2_OK
                      : l2_fail(LLAMA2_E_BUFFER, "%llu bytes are needed, the buffer has %zu",
                                (unsigned long long)w->size, w->room);

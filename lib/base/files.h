@@ -95,7 +95,7 @@ typedef struct l2_writer {
 /* BUSY where another writer is at the same path. */
 llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *out);
 /* Into a buffer instead: what does not fit is only counted. Commit writes *needed, and fails with BUFFER where it is
- * more than the capacity, unless that is 0. */
+ * more than the capacity, unless the buffer is NULL. */
 void l2_writer_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t *needed, l2_writer *out);
 llama2_status l2_writer_write(l2_writer *writer, const void *data, size_t length);
 llama2_status l2_writer_commit(l2_writer *writer);

@@ -1,9 +1,34 @@
 #include "base/options.h"
 
+#include <llama2/llama2.h>
 #include <string.h>
 
 /* A struct_size above this was never set: it is not followed into memory that isn't the caller's. */
 enum { MOST_BYTES = 65536 };
+
+/* The reserved fields of what hosts fill in: 0, so that they can be given a meaning. tests/abi/test_struct_size.c
+ * knows when one is missing. */
+#define RESERVED(type)                                                                                                 \
+    {                                                                                                                  \
+#type, offsetof(type, reserved)                                                                                \
+    }
+static const struct {
+    const char *name;
+    size_t at; /* of an int32_t */
+} reserved[] = {
+    RESERVED(llama2_comparisons_options),
+    RESERVED(llama2_config),
+    RESERVED(llama2_convert_options),
+    RESERVED(llama2_gatt_options),
+    RESERVED(llama2_host_file),
+    RESERVED(llama2_model_options),
+    RESERVED(llama2_optimizer_options),
+    RESERVED(llama2_pool_add_options),
+    RESERVED(llama2_ppo_options),
+    RESERVED(llama2_preference),
+    RESERVED(llama2_preferences_sample_options),
+    RESERVED(llama2_rollout_options),
+};
 
 void l2_options_init(void *options, size_t size, const void *defaults, size_t known)
 {
@@ -21,6 +46,17 @@ static llama2_status check_size(uint32_t size, const char *name)
                    name);
 }
 
+static llama2_status check_reserved(const unsigned char *options, uint32_t size, const char *name)
+{
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+        int32_t value = 0;
+        if (strcmp(reserved[i].name, name) != 0) continue;
+        if (reserved[i].at < size) memcpy(&value, options + reserved[i].at, sizeof value);
+        if (value) return l2_fail(LLAMA2_E_ABI, "%s: reserved is %d, expected 0", name, (int)value);
+    }
+    return LLAMA2_OK;
+}
+
 llama2_status l2_options_read(const void *options, void *full, size_t known, const char *name)
 {
     uint32_t size;
@@ -33,6 +69,7 @@ llama2_status l2_options_read(const void *options, void *full, size_t known, con
             return l2_fail(LLAMA2_E_ABI,
                            "%s: byte %zu is set, this library knows %zu bytes: the program was built for a newer one",
                            name, i, known);
+    L2_TRY(check_reserved(bytes, size, name));
     uint32_t own = (uint32_t)known;
     memcpy(full, options, size < known ? size : known);
     memcpy(full, &own, sizeof own);
@@ -50,6 +87,7 @@ llama2_status l2_struct_check(const void *out, const char *name)
 llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name)
 {
     uint32_t size;
+    if (!out) return l2_fail(LLAMA2_E_INVALID, "%s: the struct to write is NULL", name);
     memcpy(&size, out, sizeof size);
     L2_TRY(check_size(size, name));
     memset((char *)out + sizeof size, 0, size - sizeof size);

@@ -11,7 +11,8 @@ void l2_options_init(void *options, size_t size, const void *defaults, size_t kn
 /*
  * Reads a caller's struct over `full`, which holds defaults and has `known` bytes: the bytes that both sides know. NULL
  * leaves the defaults. LLAMA2_E_ABI for a struct_size that no struct has (below 8, above 65536, no multiple of 8: a
- * field would be cut) and for a caller's bytes beyond `known` that are not 0. `name` is for the message.
+ * field would be cut), for a caller's bytes beyond `known` that are not 0, and for a reserved field that is not. `name`
+ * is that of the struct.
  */
 llama2_status l2_options_read(const void *options, void *full, size_t known, const char *name);
 
@@ -19,7 +20,7 @@ llama2_status l2_options_read(const void *options, void *full, size_t known, con
 llama2_status l2_struct_check(const void *out, const char *name);
 
 /* Writes a result into a caller's struct, as many bytes as its struct_size says and are known; the rest becomes 0.
- * struct_size stays. */
+ * struct_size stays. INVALID for NULL. */
 llama2_status l2_struct_write(void *out, const void *full, size_t known, const char *name);
 
 #endif

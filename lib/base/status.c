@@ -1,5 +1,6 @@
 #include "base/status.h"
 
+#include "base/c_locale.h"
 #include "base/utf8.h"
 
 #include <stdarg.h>
@@ -30,12 +31,20 @@ static void keep(const char *text)
     message[out] = 0;
 }
 
+int l2_format(char *text, size_t size, const char *format, va_list args)
+{
+    locale_t before = l2_enter_c_locale();
+    int n = vsnprintf(text, size, format, args);
+    l2_leave_c_locale(before);
+    return n;
+}
+
 llama2_status l2_fail(llama2_status code, const char *format, ...)
 {
     char text[MESSAGE_SIZE]; /* an argument may be the present message */
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
+    int n = l2_format(text, sizeof text, format, args);
     va_end(args);
     keep(n >= 0 ? text : format);
     return code;
@@ -46,7 +55,7 @@ llama2_status l2_fail_in(llama2_status code, const char *format, ...)
     char text[MESSAGE_SIZE];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
+    int n = l2_format(text, sizeof text, format, args);
     va_end(args);
     if (n < 0) return code;
     size_t used = strlen(text), room = sizeof text - 1 - used, more = strlen(message) + 2;
@@ -57,6 +66,12 @@ llama2_status l2_fail_in(llama2_status code, const char *format, ...)
     }
     keep(text);
     return code;
+}
+
+const char *l2_strerror(int code)
+{
+    locale_t c = l2_c_locale();
+    return c ? strerror_l(code, c) : "no text for it";
 }
 
 const char *llama2_last_error(void)

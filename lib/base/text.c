@@ -1,32 +1,20 @@
 /* Growing text: the writing half of base/json.h. */
 #include "base/alloc.h"
+#include "base/c_locale.h"
 #include "base/json.h"
 
 #include <float.h>
-#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* This thread in the "C" locale, whatever the host has set; the object for it is a constant of the C library. */
-static locale_t enter_c_locale(void)
-{
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    return c ? uselocale(c) : (locale_t)0;
-}
-
-static void leave_c_locale(locale_t before)
-{
-    if (before) freelocale(uselocale(before));
-}
-
 double l2_parse_double(const char *text)
 {
-    locale_t before = enter_c_locale();
+    locale_t before = l2_enter_c_locale();
     double value = strtod(text, NULL);
-    leave_c_locale(before);
+    l2_leave_c_locale(before);
     return value;
 }
 
@@ -68,13 +56,13 @@ void l2_text_format(l2_text *t, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    locale_t before = enter_c_locale();
+    locale_t before = l2_enter_c_locale();
     int n = vsnprintf(NULL, 0, format, args);
     if (n >= 0 && reserve(t, (size_t)n)) {
         vsnprintf(t->data + t->length, (size_t)n + 1, format, again);
         t->length += (size_t)n;
     }
-    leave_c_locale(before);
+    l2_leave_c_locale(before);
     va_end(again);
     va_end(args);
 }
@@ -106,11 +94,11 @@ void l2_text_double(l2_text *t, double value)
         return;
     }
     /* 15 digits give back whatever has at most 15, without zeros at the end; subnormal numbers carry fewer. */
-    locale_t before = enter_c_locale();
+    locale_t before = l2_enter_c_locale();
     for (int precision = fabs(value) >= DBL_MIN ? 15 : 1; precision <= 17; precision++) {
         snprintf(text, sizeof text, "%.*g", precision, value);
         if (strtod(text, NULL) == value) break;
     }
-    leave_c_locale(before);
+    l2_leave_c_locale(before);
     l2_text_add(t, text, strlen(text));
 }

@@ -66,7 +66,7 @@ static llama2_status list_entries(llama2_context *ctx, const char *root, entry *
     *n = 0;
     DIR *dir = opendir(root);
     if (!dir && errno == ENOENT) return LLAMA2_OK;
-    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, strerror(errno));
+    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, l2_strerror(errno));
     for (struct dirent *item; (item = readdir(dir));) {
         if (!parse_name(item->d_name, &e)) continue;
         if (count == capacity) {
@@ -88,7 +88,7 @@ done:
 static llama2_status move(llama2_context *ctx, const char *from, const char *to)
 {
     if (ctx->files->rename(from, to) == 0) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_IO, "%s can't be renamed to %s: %s", from, to, strerror(errno));
+    return l2_fail(LLAMA2_E_IO, "%s can't be renamed to %s: %s", from, to, l2_strerror(errno));
 }
 
 /* Does this status say something of the checkpoint, and not of the process? */
@@ -150,7 +150,7 @@ static llama2_status remove_temporaries(llama2_context *ctx, const char *root)
 {
     llama2_status status = LLAMA2_OK;
     DIR *dir = opendir(root);
-    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, strerror(errno));
+    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, l2_strerror(errno));
     for (struct dirent *item; status == LLAMA2_OK && (item = readdir(dir));) {
         char *path;
         if (strncmp(item->d_name, temporary_prefix, sizeof temporary_prefix - 1) != 0) continue;

@@ -560,7 +560,7 @@ llama2_status l2_gguf_recognise(llama2_context *ctx, const char *path, int *yes)
         done += (size_t)n;
     }
     ctx->files->close(fd);
-    if (failed) return l2_fail(LLAMA2_E_IO, "%s: cannot read: %s", path, strerror(failed));
+    if (failed) return l2_fail(LLAMA2_E_IO, "%s: cannot read: %s", path, l2_strerror(failed));
     *yes = done == sizeof begin && memcmp(begin, magic, sizeof magic) == 0;
     return LLAMA2_OK;
 }

@@ -231,7 +231,7 @@ static llama2_status remove_file(llama2_context *ctx, const char *folder, const 
     llama2_status status = LLAMA2_OK;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
     if (ctx->files->unlink(path) != 0 && errno != ENOENT)
-        status = l2_fail(LLAMA2_E_IO, "%s: can't be removed: %s", path, strerror(errno));
+        status = l2_fail(LLAMA2_E_IO, "%s: can't be removed: %s", path, l2_strerror(errno));
     l2_free(ctx, path);
     return status;
 }
@@ -246,7 +246,7 @@ static llama2_status remove_old_shards(llama2_context *ctx, const char *folder, 
 {
     llama2_status status = LLAMA2_OK;
     DIR *dir = opendir(folder);
-    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", folder, strerror(errno));
+    if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", folder, l2_strerror(errno));
     for (struct dirent *entry; status == LLAMA2_OK && (entry = readdir(dir));) {
         unsigned number, of;
         char tail[16], exact[64];

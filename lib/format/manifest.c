@@ -24,7 +24,7 @@ static llama2_status read_piece(llama2_context *ctx, int fd, const char *path, u
     for (*length = 0; *length < PIECE;) {
         ssize_t n = ctx->files->read(fd, buffer + *length, PIECE - *length);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return l2_fail(LLAMA2_E_IO, "%s: can't be read: %s", path, strerror(errno));
+        if (n < 0) return l2_fail(LLAMA2_E_IO, "%s: can't be read: %s", path, l2_strerror(errno));
         if (n == 0) break;
         *length += (size_t)n;
     }
@@ -115,7 +115,7 @@ static llama2_status walk(file_list *list, const char *relative, int depth)
     if (relative) L2_CHECK(l2_path_join(list->ctx, list->folder, relative, &joined));
     const char *path = joined ? joined : list->folder;
     dir = opendir(path);
-    if (!dir) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", path, strerror(errno)));
+    if (!dir) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", path, l2_strerror(errno)));
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         if (!relative && strcmp(entry->d_name, manifest_name) == 0) continue;

@@ -140,6 +140,10 @@ llama2_status l2_sessions_feed(llama2_session *const *sessions, int32_t n, const
     const llama2_model *m = sessions[0]->model;
     llama2_context *ctx = m->ctx;
     llama2_status status;
+    for (int32_t i = 0; i < n; i++) {
+        status = l2_session_check_current(sessions[i]);
+        if (status < 0) return n > 1 ? l2_fail_in(status, "sessions[%d]", i) : status;
+    }
     size_t rows = (size_t)n, layers = (size_t)m->config.n_layers;
     feed f = {.ctx = ctx, .model = m, .sessions = sessions, .n = n, .tokens = tokens, .offsets = offsets};
     f.hidden = l2_tensor_2d(m->dtype, NULL, n, m->config.dim);
@@ -150,7 +154,10 @@ llama2_status l2_sessions_feed(llama2_session *const *sessions, int32_t n, const
     f.row_offsets = f.wanted + rows;
     f.blocks = (const int32_t **)(f.row_offsets + rows + 1);
     f.layers = (l2_kv_layer *)(void *)(f.blocks + rows);
-    for (int32_t i = 0; i < n; i++) f.before[i] = sessions[i]->sequence.length;
+    for (int32_t i = 0; i < n; i++) {
+        f.before[i] = sessions[i]->sequence.length;
+        sessions[i]->changes = l2_model_changes(m);
+    }
     L2_CHECK(l2_scratch_get(ctx, rows * (size_t)m->config.dim * l2_dtype_size(m->dtype), &f.hidden.data));
     L2_CHECK(read_all(&f));
     L2_CHECK(compute_logits(&f));

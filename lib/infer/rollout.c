@@ -59,8 +59,8 @@ llama2_status l2_rollout(llama2_model *policy, const llama2_batch *prompts, cons
 {
     *out = NULL;
     L2_TRY(l2_rollout_check(policy, prompts, options));
-    L2_TRY(l2_model_enter(policy, 0));
+    L2_TRY(l2_model_enter(policy, L2_READS));
     llama2_status status = l2_generate(policy, prompts, options, ids, out);
-    l2_model_leave(policy, 0);
+    l2_model_leave(policy, L2_READS);
     return status;
 }

@@ -49,6 +49,18 @@ void l2_session_release(llama2_session *s)
     l2_context_release(ctx);
 }
 
+int l2_session_is_current(const llama2_session *s)
+{
+    return s->sequence.length == 0 || s->changes == l2_model_changes(s->model);
+}
+
+llama2_status l2_session_check_current(const llama2_session *s)
+{
+    if (l2_session_is_current(s)) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_STATE, "the model's weights may have changed since the session read its tokens: "
+                                   "llama2_session_sync reads them again, llama2_session_rewind to 0 forgets them");
+}
+
 /* The sampler on the logits with their bias and penalties, which are taken back afterwards. */
 static llama2_status draw(llama2_session *s, const llama2_sampling *sampling, int32_t *id)
 {

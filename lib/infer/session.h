@@ -15,13 +15,18 @@ struct llama2_session {
     void *logits;    /* (V) after the last token, in the model's dtype */
     float *logits32; /* the same memory, or a copy in fp32 for the sampler and the host */
     int has_logits;
-    int fed; /* in a call that is checking its sessions */
+    uint64_t changes; /* of the model, when the tokens were read */
+    int fed;          /* in a call that is checking its sessions */
     void *sample_room;
     l2_penalties penalties; /* made when a draw first asks for them */
 };
 
 llama2_status l2_session_new(llama2_model *model, llama2_session **out);
 void l2_session_release(llama2_session *session);
+
+/* Is what it has read of the weights that the model has now? */
+int l2_session_is_current(const llama2_session *session);
+llama2_status l2_session_check_current(const llama2_session *session); /* STATE where it is not */
 
 /* feed.c: sessions of one model, all different, read tokens[offsets[s]] .. each, at least one, which fit. On failure
  * they are as they were. */

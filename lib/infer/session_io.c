@@ -86,6 +86,7 @@ static llama2_status write_all(const llama2_session *s, l2_state_writer *w)
 {
     static const int32_t zero = 0;
     head h;
+    L2_TRY(l2_session_check_current(s)); /* else the fingerprint would be of weights that the cache is not of */
     L2_TRY(head_of(s->model, &h));
     h.has_logits = s->has_logits != 0;
     h.n = (uint64_t)s->sequence.length;
@@ -181,6 +182,7 @@ static llama2_status read_all(llama2_model *m, const l2_state_reader *reader, ll
     L2_TRY(l2_cursor_open(reader, KIND, "", &c));
     L2_TRY(read_head(m, &c, &h));
     L2_TRY(l2_session_new(m, &s));
+    s->changes = l2_model_changes(m);
     L2_CHECK(read_tokens(s, &c, (int64_t)h.n));
     if (h.has_logits) L2_CHECK(l2_cursor_bytes(&c, s->logits, h.vocab * l2_dtype_size(m->dtype)));
     L2_CHECK(read_cache(s, &c, (int64_t)h.n));

@@ -108,7 +108,7 @@ llama2_status llama2_config_preset(llama2_config *config, int32_t index)
         .n_layers = p->n_layers,
         .n_heads = p->n_heads,
         .n_kv_heads = p->n_kv_heads,
-        .head_dim = p->dim / p->n_heads,
+        .head_dim = 0, /* of whatever dim and n_heads become */
         .ffn_dim = p->ffn_dim,
         .max_seq_len = 4096,
         .bos_id = 1,

@@ -122,7 +122,7 @@ static l2_tensor param_in(const llama2_model *m, void *arena, const l2_param *p)
     return l2_tensor_1d(m->dtype, (char *)arena + (size_t)p->offset * l2_dtype_size(m->dtype), p->rows * p->columns);
 }
 
-/* The tensor of this name, which must fit a host's buffer. */
+/* The tensor of this name, which must fit a host's buffer; NULL with capacity 0 only counts. */
 static llama2_status find_to_get(const llama2_model *m, const char *name, const float *buffer, int64_t capacity,
                                  int64_t *needed, const l2_param **p)
 {
@@ -130,6 +130,7 @@ static llama2_status find_to_get(const llama2_model *m, const char *name, const 
     if (!*p) return LLAMA2_E_NOT_FOUND;
     int64_t n = (*p)->rows * (*p)->columns;
     if (needed) *needed = n;
+    if (!buffer && capacity == 0) return LLAMA2_OK;
     if (capacity < n || !buffer)
         return l2_fail(LLAMA2_E_BUFFER, "tensor \"%s\" has %lld elements, the buffer %lld", name, (long long)n,
                        (long long)(buffer ? capacity : 0));
@@ -140,6 +141,7 @@ llama2_status l2_model_get(const llama2_model *m, const char *name, float *buffe
 {
     const l2_param *p;
     L2_TRY(find_to_get(m, name, buffer, capacity, needed, &p));
+    if (!buffer) return LLAMA2_OK;
     return l2_model_read_rows(m, p, 0, p->rows, LLAMA2_F32, buffer);
 }
 
@@ -148,6 +150,7 @@ llama2_status l2_arena_get(const llama2_model *m, void *arena, const char *name,
 {
     const l2_param *p;
     L2_TRY(find_to_get(m, name, buffer, capacity, needed, &p));
+    if (!buffer) return LLAMA2_OK;
     l2_tensor source = param_in(m, arena, p), target = l2_tensor_1d(LLAMA2_F32, buffer, p->rows * p->columns);
     return l2_op_copy(m->ctx, &source, &target);
 }

@@ -69,7 +69,8 @@ struct llama2_model {
     atomic_int users;      /* calls that read the weights; -1: a call that changes them */
     atomic_int trained;    /* a trainer is attached */
     atomic_int shared;     /* a score head stands on its trunk */
-    llama2_model *trunk;   /* whose weights, and users, these are; NULL: its own */
+    atomic_ullong changes; /* calls that may have changed the weights */
+    llama2_model *trunk;   /* whose weights, users and changes these are; NULL: its own */
     llama2_config config;  /* as made: l2_model_config has the eos_id of today */
     _Atomic(l2_eos *) eos; /* one never changes: another takes its place, and it stays as long as the model */
     int32_t head_kind, dtype;
@@ -190,8 +191,12 @@ llama2_status l2_memory_estimate(const llama2_config *config, const llama2_memor
  * config (context length and special ids apart), and three rows of each matrix. */
 llama2_status l2_model_fingerprint(const llama2_model *model, uint64_t *out);
 
-/* Enters a call that reads (change 0) or changes (1) the weights, or fails with LLAMA2_E_BUSY. */
+/* What a call does: it reads the weights, changes them, or changes something else of the model that readers use. */
+enum { L2_READS = 0, L2_CHANGES = 1, L2_KEEPS_WEIGHTS = 2 };
+/* Enters such a call, or fails with LLAMA2_E_BUSY: readers are many, the others alone. */
 llama2_status l2_model_enter(const llama2_model *model, int change);
 void l2_model_leave(const llama2_model *model, int change);
+/* Equal between two looks of readers: no L2_CHANGES came between them. */
+uint64_t l2_model_changes(const llama2_model *model);
 
 #endif

@@ -341,15 +341,16 @@ llama2_status l2_model_check_changeable(const llama2_model *model)
                                          "load it with weights = LLAMA2_WEIGHTS_CONVERTED, the default");
 }
 
-static atomic_int *users_of(const llama2_model *model)
+/* The model that has the weights. */
+static llama2_model *owner_of(const llama2_model *model)
 {
-    return (atomic_int *)(model->trunk ? &model->trunk->users : &model->users);
+    return model->trunk ? model->trunk : (llama2_model *)(uintptr_t)model;
 }
 
 /* users > 0: that many readers; -1: one that changes; 0: idle. */
 llama2_status l2_model_enter(const llama2_model *model, int change)
 {
-    atomic_int *users = users_of(model);
+    atomic_int *users = &owner_of(model)->users;
     int now = atomic_load_explicit(users, memory_order_relaxed);
     do {
         if (change ? now != 0 : now < 0)
@@ -362,9 +363,15 @@ llama2_status l2_model_enter(const llama2_model *model, int change)
 
 void l2_model_leave(const llama2_model *model, int change)
 {
-    atomic_int *users = users_of(model);
+    llama2_model *owner = owner_of(model);
+    if (change == L2_CHANGES) atomic_fetch_add_explicit(&owner->changes, 1, memory_order_relaxed);
     if (change)
-        atomic_store_explicit(users, 0, memory_order_release);
+        atomic_store_explicit(&owner->users, 0, memory_order_release);
     else
-        atomic_fetch_sub_explicit(users, 1, memory_order_release);
+        atomic_fetch_sub_explicit(&owner->users, 1, memory_order_release);
+}
+
+uint64_t l2_model_changes(const llama2_model *model)
+{
+    return atomic_load_explicit(&owner_of(model)->changes, memory_order_relaxed);
 }

@@ -118,9 +118,9 @@ static llama2_status sample(side *s, const llama2_preferences_sample_options *o,
     }
     L2_TRY(l2_packer_batch(s->prompts, &prompts));
     L2_TRY(l2_batch_check(s->model, &prompts));
-    L2_TRY(l2_model_enter(s->model, 0));
+    L2_TRY(l2_model_enter(s->model, L2_READS));
     llama2_status status = l2_generate(s->model, &prompts, &ro, NULL, &s->rollouts);
-    l2_model_leave(s->model, 0);
+    l2_model_leave(s->model, L2_READS);
     return status;
 }
 

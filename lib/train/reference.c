@@ -33,7 +33,7 @@ llama2_status l2_rollouts_reference(llama2_rollouts *rollouts, const llama2_mode
     L2_TRY(l2_context_check(ctx));
     l2_rollouts_batch(rollouts, &batch);
     L2_TRY(l2_batch_check(reference, &batch));
-    L2_TRY(l2_model_enter(reference, 0));
+    L2_TRY(l2_model_enter(reference, L2_READS));
     L2_CHECK(l2_scratch_get(ctx, n_tokens * sizeof *targets, &targets));
     L2_CHECK(l2_scratch_get(ctx, n_tokens * sizeof *logprobs, &logprobs));
     memset(logprobs, 0, n_tokens * sizeof *logprobs);
@@ -44,7 +44,7 @@ llama2_status l2_rollouts_reference(llama2_rollouts *rollouts, const llama2_mode
 done:
     l2_scratch_put(ctx, logprobs);
     l2_scratch_put(ctx, targets);
-    l2_model_leave(reference, 0);
+    l2_model_leave(reference, L2_READS);
     return status;
 }
 
@@ -72,7 +72,7 @@ llama2_status l2_rollouts_values(llama2_rollouts *rollouts, const llama2_reward_
     L2_TRY(l2_context_check(ctx));
     l2_rollouts_batch(rollouts, &batch);
     L2_TRY(l2_batch_check(critic->model, &batch));
-    L2_TRY(l2_model_enter(critic->model, 0));
+    L2_TRY(l2_model_enter(critic->model, L2_READS));
     L2_CHECK(l2_scratch_get(ctx, n_tokens * sizeof *rows, &rows));
     L2_CHECK(l2_scratch_get(ctx, n_tokens * sizeof *kept.values, &kept.values));
     memset(kept.values, 0, n_tokens * sizeof *kept.values);
@@ -84,6 +84,6 @@ llama2_status l2_rollouts_values(llama2_rollouts *rollouts, const llama2_reward_
 done:
     l2_scratch_put(ctx, kept.values);
     l2_scratch_put(ctx, rows);
-    l2_model_leave(critic->model, 0);
+    l2_model_leave(critic->model, L2_READS);
     return status;
 }

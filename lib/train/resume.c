@@ -17,19 +17,20 @@ static const char trainer_kind[] = "trainer", bytes_kind[] = "bytes", state_name
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-/* A name becomes a folder's: letters, digits, - and _ alone can't leave it or hit a file of ours. */
 static llama2_status check_name(const char *name)
 {
     size_t length = strlen(name);
     size_t good = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
-    if (length < 1 || length > MAX_NAME || good < length || strcmp(name, state_name) == 0 ||
-        strcmp(name, "MANIFEST") == 0) {
-        return l2_fail(
-            LLAMA2_E_INVALID,
-            "checkpoint: \"%.64s\" is no name: 1 to %d of A-Z a-z 0-9 - _, neither \"state\" nor \"MANIFEST\"", name,
-            MAX_NAME);
-    }
-    return LLAMA2_OK;
+    if (length >= 1 && length <= MAX_NAME && good == length) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_INVALID, "checkpoint: \"%.64s\" is no name: 1 to %d of A-Z a-z 0-9 - _", name, MAX_NAME);
+}
+
+/* A trainer's becomes a folder's: these letters can't leave it, but could hit a file of ours. */
+static llama2_status check_trainer_name(const char *name)
+{
+    L2_TRY(check_name(name));
+    if (strcmp(name, state_name) != 0 && strcmp(name, "MANIFEST") != 0) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_INVALID, "checkpoint: a trainer can't be named \"%s\", a file of the checkpoint is", name);
 }
 
 llama2_status l2_resume_begin(llama2_context *ctx, const char *root, int64_t step, llama2_checkpoint **out)
@@ -114,7 +115,7 @@ static llama2_status write_trainer(llama2_checkpoint *checkpoint, const char *na
 llama2_status l2_resume_add_trainer(llama2_checkpoint *checkpoint, const char *name, const llama2_trainer *trainer)
 {
     L2_TRY(check_writing(checkpoint));
-    L2_TRY(check_name(name));
+    L2_TRY(check_trainer_name(name));
     L2_TRY(l2_context_check(checkpoint->ctx));
     if (trainer->accumulated) {
         return l2_fail(LLAMA2_E_STATE,
@@ -122,9 +123,9 @@ llama2_status l2_resume_add_trainer(llama2_checkpoint *checkpoint, const char *n
                        "llama2_trainer_update or llama2_trainer_clear",
                        name);
     }
-    L2_TRY(l2_model_enter(trainer->model, 0));
+    L2_TRY(l2_model_enter(trainer->model, L2_READS));
     llama2_status status = write_trainer(checkpoint, name, trainer);
-    l2_model_leave(trainer->model, 0);
+    l2_model_leave(trainer->model, L2_READS);
     if (status < 0) checkpoint->failed = 1;
     return status;
 }
@@ -294,20 +295,20 @@ llama2_status l2_resume_get_trainer(llama2_checkpoint *checkpoint, const char *n
     L2_TRY(l2_model_options_read(NULL, &options));
     options.dtype = trainer->model->dtype;
     L2_TRY(check_reading(checkpoint));
-    L2_TRY(check_name(name));
+    L2_TRY(check_trainer_name(name));
     L2_TRY(l2_cursor_open(&checkpoint->reader, trainer_kind, name, &c));
     L2_TRY(read_head(&c, trainer, &head));
     L2_CHECK(l2_path_join(ctx, checkpoint->from.path, name, &path));
     L2_CHECK(l2_model_read(ctx, path, &options, trainer->model->head_kind, &saved, &shift, &scale));
     L2_CHECK(same_shape(saved, trainer->model, name));
     L2_CHECK(l2_trainer_clear(trainer));
-    L2_CHECK(l2_model_enter(trainer->model, 1));
+    L2_CHECK(l2_model_enter(trainer->model, L2_CHANGES));
     status = restore(trainer, &head, saved, &c);
-    l2_model_leave(trainer->model, 1);
     if (status >= 0 && trainer->reward_model) {
         trainer->reward_model->shift = shift;
         trainer->reward_model->scale = scale;
     }
+    l2_model_leave(trainer->model, L2_CHANGES);
 done:
     l2_model_release(saved);
     l2_free(ctx, path);

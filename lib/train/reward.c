@@ -196,7 +196,7 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     double *raw = NULL;
     L2_TRY(l2_context_check(model->ctx));
     L2_TRY(check_pairs(model, pairs));
-    L2_TRY(l2_model_enter(model, 0));
+    L2_TRY(l2_model_enter(model, L2_READS));
     L2_CHECK(l2_scratch_get(model->ctx, 2 * (size_t)pairs->n_pairs * sizeof *raw, &raw));
     L2_CHECK(run(model, pairs, L2_PART_TOKENS, NULL, raw, metrics));
     if (!isfinite(metrics->loss))
@@ -204,6 +204,6 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     for (int64_t i = 0; scores && i < 2 * (int64_t)pairs->n_pairs; i++) scores[i] = (float)raw[i];
 done:
     l2_scratch_put(model->ctx, raw);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }

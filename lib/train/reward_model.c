@@ -30,9 +30,9 @@ static llama2_status copy_trunk(llama2_context *ctx, const llama2_model *from, l
     llama2_status status = LLAMA2_OK;
     llama2_model *model = NULL;
     L2_CHECK(l2_model_new_like(ctx, from, L2_HEAD_SCORE, &model));
-    L2_CHECK(l2_model_enter(from, 0));
+    L2_CHECK(l2_model_enter(from, L2_READS));
     status = l2_model_copy(model, from);
-    l2_model_leave(from, 0);
+    l2_model_leave(from, L2_READS);
     if (status < 0) goto done;
     *out = model;
     model = NULL;
@@ -73,10 +73,10 @@ llama2_status l2_reward_model_clone(const llama2_reward_model *from, llama2_rewa
 {
     llama2_model *model;
     *out = NULL;
-    L2_TRY(l2_model_enter(from->model, 0));
+    L2_TRY(l2_model_enter(from->model, L2_READS));
     llama2_status status = copy_trunk(from->ctx, from->model, &model);
     double shift = from->shift, scale = from->scale;
-    l2_model_leave(from->model, 0);
+    l2_model_leave(from->model, L2_READS);
     return status < 0 ? status : wrap(from->ctx, model, shift, scale, out);
 }
 
@@ -112,19 +112,19 @@ llama2_status l2_reward_model_set_normalisation(llama2_reward_model *reward_mode
                        "reward model: shift is %g and scale %g; both must be finite, and the scale above 0", shift,
                        scale);
     }
-    L2_TRY(l2_model_enter(reward_model->model, 1));
+    L2_TRY(l2_model_enter(reward_model->model, L2_KEEPS_WEIGHTS));
     reward_model->shift = shift;
     reward_model->scale = scale;
-    l2_model_leave(reward_model->model, 1);
+    l2_model_leave(reward_model->model, L2_KEEPS_WEIGHTS);
     return LLAMA2_OK;
 }
 
 llama2_status l2_reward_model_normalisation(const llama2_reward_model *reward_model, double *shift, double *scale)
 {
-    L2_TRY(l2_model_enter(reward_model->model, 0));
+    L2_TRY(l2_model_enter(reward_model->model, L2_READS));
     *shift = reward_model->shift;
     *scale = reward_model->scale;
-    l2_model_leave(reward_model->model, 0);
+    l2_model_leave(reward_model->model, L2_READS);
     return LLAMA2_OK;
 }
 
@@ -149,14 +149,14 @@ static llama2_status read_values(const llama2_reward_model *reward_model, const 
     llama2_status status = LLAMA2_OK;
     reading r = {NULL, 0, 1};
     L2_TRY(l2_context_check(model->ctx));
-    L2_TRY(l2_model_enter(model, 0));
+    L2_TRY(l2_model_enter(model, L2_READS));
     if (normalised) r.shift = reward_model->shift, r.scale = reward_model->scale;
     L2_CHECK(l2_scratch_get(model->ctx, (size_t)n * sizeof *r.out, &r.out));
     L2_CHECK(l2_value_loss_in_parts(model, batch, rows, n, 1, keep_values, &r, L2_PART_TOKENS, NULL));
     memcpy(out, r.out, (size_t)n * sizeof *out);
 done:
     l2_scratch_put(model->ctx, r.out);
-    l2_model_leave(model, 0);
+    l2_model_leave(model, L2_READS);
     return status;
 }
 

@@ -66,9 +66,9 @@ llama2_status l2_trainer_create(llama2_context *ctx, llama2_model *model, llama2
     trainer->n_elements = model->n_elements + head_elements;
     L2_CHECK(l2_calloc(ctx, (size_t)trainer->n_elements, l2_dtype_size(model->dtype), &trainer->gradients));
     trainer->model = model;
-    L2_CHECK(l2_model_enter(model, 1));
+    L2_CHECK(l2_model_enter(model, L2_KEEPS_WEIGHTS));
     attach(trainer, trainer->gradients);
-    l2_model_leave(model, 1);
+    l2_model_leave(model, L2_KEEPS_WEIGHTS);
     l2_model_retain(model);
     trainer->ctx = l2_context_retain(ctx);
     if (value_head) l2_reward_model_retain(value_head);
@@ -112,7 +112,7 @@ llama2_status l2_trainer_begin(llama2_trainer *trainer, const llama2_batch *batc
                              "llama2_trainer_create_for_reward, or one with a value_head in its options");
     }
     L2_TRY(l2_batch_check(trainer->model, batch));
-    return l2_model_enter(trainer->model, 1);
+    return l2_model_enter(trainer->model, L2_KEEPS_WEIGHTS);
 }
 
 static void drop(llama2_trainer *trainer)
@@ -135,7 +135,7 @@ void l2_trainer_forget(llama2_trainer *trainer)
 llama2_status l2_trainer_end(llama2_trainer *trainer, llama2_status status)
 {
     if (status < 0) l2_trainer_forget(trainer);
-    l2_model_leave(trainer->model, 1);
+    l2_model_leave(trainer->model, L2_KEEPS_WEIGHTS);
     return status;
 }
 
@@ -151,9 +151,9 @@ void l2_trainer_count(llama2_trainer *trainer, double loss, double weight, int64
 llama2_status l2_trainer_clear(llama2_trainer *trainer)
 {
     L2_TRY(l2_context_check_fork(trainer->ctx));
-    L2_TRY(l2_model_enter(trainer->model, 1));
+    L2_TRY(l2_model_enter(trainer->model, L2_KEEPS_WEIGHTS));
     l2_trainer_forget(trainer);
-    l2_model_leave(trainer->model, 1);
+    l2_model_leave(trainer->model, L2_KEEPS_WEIGHTS);
     return LLAMA2_OK;
 }
 
@@ -212,16 +212,19 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
 llama2_status l2_trainer_update(llama2_trainer *trainer, llama2_step_metrics *metrics)
 {
     L2_TRY(l2_context_check(trainer->ctx));
-    L2_TRY(l2_model_enter(trainer->model, 1));
+    L2_TRY(l2_model_enter(trainer->model, L2_CHANGES));
     llama2_status status = update(trainer, metrics);
-    l2_model_leave(trainer->model, 1);
+    l2_model_leave(trainer->model, L2_CHANGES);
     return status;
 }
 
 llama2_status l2_trainer_end_step(llama2_trainer *trainer, llama2_status status, llama2_step_metrics *metrics)
 {
-    if (status >= 0) status = update(trainer, metrics);
-    return l2_trainer_end(trainer, status);
+    if (status < 0) return l2_trainer_end(trainer, status);
+    status = update(trainer, metrics);
+    if (status < 0) l2_trainer_forget(trainer);
+    l2_model_leave(trainer->model, L2_CHANGES);
+    return status;
 }
 
 llama2_status l2_trainer_get_gradient(const llama2_trainer *trainer, const char *name, float *buffer, int64_t capacity,

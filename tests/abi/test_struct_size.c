@@ -1,7 +1,7 @@
 /*
  * struct_size of every public struct: any multiple of 8 from 8 up to 65536 is accepted, zeros beyond what the library
  * knows too; a set byte there, or a size that no struct has, is LLAMA2_E_ABI. Nothing outside a struct is read or
- * written. headers.sh checks that no struct of the headers is missing here.
+ * written. headers.sh checks that no struct of the headers is missing here. A reserved field that is set is ABI too.
  */
 #include "check_main.h"
 
@@ -737,6 +737,37 @@ START_TEST(test_whole)
 }
 END_TEST
 
+/* Where layout.c has the reserved field of a struct; 0: it has none. */
+static size_t reserved_field(const char *struct_name)
+{
+    char line[256], name[128];
+    size_t at = 0;
+    FILE *layout = fopen(LLAMA2_TEST_SOURCE "/abi/layout.c", "r");
+    ck_assert_ptr_nonnull(layout);
+    while (!at && fgets(line, sizeof line, layout))
+        if (sscanf(line, "FIELD(%127[a-z0-9_], reserved, %zu, 4);", name, &at) == 2 && strcmp(name, struct_name) != 0)
+            at = 0;
+    fclose(layout);
+    return at;
+}
+
+START_TEST(test_reserved)
+{
+    const in_row *row = &in_rows[_i];
+    size_t at = reserved_field(row->name);
+    if (!at) return;
+    unsigned char *value = full_struct(row, row->size);
+    value[at + 3] = 1;
+    ck_fails(row->use(value), LLAMA2_E_ABI);
+    ck_assert_msg(strstr(llama2_last_error(), row->name) && strstr(llama2_last_error(), "reserved"), "%s: %s",
+                  row->name, llama2_last_error());
+    /* What ends before it is older, and has no such field. */
+    set_size(value, (uint32_t)(at / 8 * 8));
+    if (at >= 8) ck_assert_msg(row->use(value) != LLAMA2_E_ABI, "%s: %s", row->name, llama2_last_error());
+    free(value);
+}
+END_TEST
+
 START_TEST(test_out)
 {
     const out_row *row = &out_rows[_i];
@@ -793,6 +824,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(all, test_init, 0, N_IN);
     tcase_add_loop_test(all, test_in, 0, N_IN);
     tcase_add_loop_test(all, test_whole, 0, N_IN);
+    tcase_add_loop_test(all, test_reserved, 0, N_IN);
     tcase_add_loop_test(all, test_out, 0, N_OUT);
     tcase_add_test(all, test_event);
     suite_add_tcase(suite, all);

@@ -298,6 +298,8 @@ START_TEST(what_is_refused)
     ck_fails(llama2_checkpoint_add_trainer(c, "state", a.trainer), LLAMA2_E_INVALID);
     ck_fails(llama2_checkpoint_add_trainer(c, "", a.trainer), LLAMA2_E_INVALID);
     ck_ok(llama2_checkpoint_add_trainer(c, "policy", a.trainer)); /* refusals have not spoiled it */
+    ck_ok(llama2_checkpoint_add_bytes(c, "note", "four", 4));
+    ck_ok(llama2_checkpoint_add_bytes(c, "state", "x", 1)); /* a trainer's name is a folder's, this is not */
     ck_fails(llama2_checkpoint_get_rollouts(c, "rollouts", &rollouts), LLAMA2_E_STATE);
     ck_fails(llama2_checkpoint_commit(c, 1), LLAMA2_E_INVALID);
     ck_ok(llama2_checkpoint_commit(c, 2));
@@ -309,6 +311,11 @@ START_TEST(what_is_refused)
     ck_fails(llama2_checkpoint_get_trainer(c, "critic", a.critic_trainer), LLAMA2_E_NOT_FOUND);
     ck_fails(llama2_checkpoint_get_trainer(c, "policy", a.critic_trainer), LLAMA2_E_MISMATCH);
     ck_fails(llama2_checkpoint_get_bytes(c, "beta", NULL, 0, &needed), LLAMA2_E_NOT_FOUND);
+    char note[4];
+    ck_fails(llama2_checkpoint_get_bytes(c, "note", note, 3, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_checkpoint_get_bytes(c, "note", note, 0, NULL), LLAMA2_E_BUFFER);
+    ck_ok(llama2_checkpoint_get_bytes(c, "note", NULL, 0, &needed)); /* counts */
+    ck_assert_uint_eq(needed, 4);
     ck_fails(llama2_checkpoint_open(a.ctx, folder, 4, &none), LLAMA2_E_NOT_FOUND);
     llama2_checkpoint_free(c);
 
@@ -317,6 +324,55 @@ START_TEST(what_is_refused)
     ck_ok(llama2_checkpoint_add_bytes(c, "beta", &a.at.beta, sizeof a.at.beta));
     llama2_checkpoint_free(c);
     ck_fails(llama2_checkpoint_open(a.ctx, folder, 5, &none), LLAMA2_E_NOT_FOUND);
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    run_end(&a);
+}
+END_TEST
+
+/* A step with the trainer in it. */
+static void commit_step(run *r, const char *folder, int64_t step)
+{
+    llama2_checkpoint *c;
+    ck_ok(llama2_checkpoint_begin(r->ctx, folder, step, &c));
+    ck_ok(llama2_checkpoint_add_trainer(c, "policy", r->trainer));
+    ck_ok(llama2_checkpoint_commit(c, 2));
+    llama2_checkpoint_free(c);
+}
+
+START_TEST(names_and_steps_as_the_header_has_them)
+{
+    run a;
+    llama2_checkpoint *c, *other;
+    char folder[64];
+    run_begin(&a, 1, LLAMA2_F32);
+    sample(&a, 0);
+    scratch_folder(folder);
+    ck_ok(llama2_checkpoint_begin(a.ctx, folder, 1, &c)); /* a name is one of its kind */
+    ck_ok(llama2_checkpoint_add_bytes(c, "policy", "x", 1));
+    ck_ok(llama2_checkpoint_add_rollouts(c, "policy", a.rollouts));
+    ck_ok(llama2_checkpoint_add_trainer(c, "policy", a.trainer));
+    ck_fails(llama2_checkpoint_add_bytes(c, "policy", "y", 1), LLAMA2_E_INVALID);
+    ck_fails(llama2_checkpoint_commit(c, 2), LLAMA2_E_STATE);
+    llama2_checkpoint_free(c);
+
+    ck_ok(llama2_checkpoint_begin(a.ctx, folder, 1, &c)); /* one writer a root */
+    ck_ok(llama2_checkpoint_begin(a.ctx, folder, 2, &other));
+    ck_assert_int_lt(llama2_checkpoint_commit(c, 2), 0);
+    llama2_checkpoint_free(other);
+    llama2_checkpoint_free(c);
+
+    commit_step(&a, folder, 1);
+    ck_ok(llama2_checkpoint_open(a.ctx, folder, 1, &c));
+    commit_step(&a, folder, 2);
+    ck_ok(llama2_checkpoint_get_trainer(c, "policy", a.trainer));
+    commit_step(&a, folder, 3); /* removes what is open */
+    ck_assert_int_lt(llama2_checkpoint_get_trainer(c, "policy", a.trainer), 0);
+    llama2_checkpoint_free(c);
+    ck_fails(llama2_checkpoint_open(a.ctx, folder, 1, &c), LLAMA2_E_NOT_FOUND);
+    commit_step(&a, folder, 1); /* back, and on: the later steps are there still */
+    ck_ok(llama2_checkpoint_open(a.ctx, folder, -1, &c));
+    ck_assert_int_eq(llama2_checkpoint_step(c), 3);
+    llama2_checkpoint_free(c);
     ck_ok(l2_remove_tree(a.ctx, folder));
     run_end(&a);
 }
@@ -429,7 +485,7 @@ Suite *test_suite(void)
     int first = getenv("LLAMA2_TEST_FEW") ? ADVANTAGES : ROLLOUT, end = getenv("LLAMA2_TEST_FEW") ? first + 1 : STAGES;
     tcase_add_loop_test(tc, item17_resume_before_any_function_of_an_iteration, first * KINDS, end * KINDS);
     suite_add_tcase(suite, tc);
-    ADD_CASE(suite, "failures", what_is_refused, a_full_disk_leaves_the_older_checkpoint_and_the_run,
-             a_failed_restore_changes_nothing);
+    ADD_CASE(suite, "failures", what_is_refused, names_and_steps_as_the_header_has_them,
+             a_full_disk_leaves_the_older_checkpoint_and_the_run, a_failed_restore_changes_nothing);
     return suite;
 }

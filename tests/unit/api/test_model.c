@@ -127,7 +127,12 @@ START_TEST(tensors_by_name)
     needed = 0;
     ck_fails(llama2_model_get_tensor(m, name, got, 40 * 24 - 1, &needed), LLAMA2_E_BUFFER);
     ck_assert_int_eq(needed, 40 * 24);
-    ck_fails(llama2_model_get_tensor(m, name, NULL, 0, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_get_tensor(m, name, got, 0, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_get_tensor(m, name, NULL, 40 * 24, NULL), LLAMA2_E_BUFFER);
+    needed = 0;
+    ck_ok(llama2_model_get_tensor(m, name, NULL, 0, &needed)); /* counts */
+    ck_assert_int_eq(needed, 40 * 24);
+    ck_ok(llama2_model_get_tensor(m, name, NULL, 0, NULL));
     ck_fails(llama2_model_set_tensor(m, name, values, 40 * 24 - 1), LLAMA2_E_MISMATCH);
     ck_fails(llama2_model_get_tensor(m, "model.layers.2.self_attn.q_proj.weight", got, 1, NULL), LLAMA2_E_NOT_FOUND);
     ck_fails(llama2_model_set_tensor(tied, "lm_head.weight", values, 37 * 24), LLAMA2_E_NOT_FOUND);
@@ -194,6 +199,10 @@ START_TEST(several_tokens_end_a_text)
     ck_fails(llama2_model_eos_ids(m, ids, 2, &needed), LLAMA2_E_BUFFER);
     ck_assert_int_eq(needed, 3);
     ck_fails(llama2_model_eos_ids(m, NULL, 8, NULL), LLAMA2_E_BUFFER);
+    ck_fails(llama2_model_eos_ids(m, ids, 0, NULL), LLAMA2_E_BUFFER);
+    needed = 0;
+    ck_ok(llama2_model_eos_ids(m, NULL, 0, &needed));
+    ck_assert_int_eq(needed, 3);
     ck_fails(llama2_model_eos_ids(NULL, ids, 2, NULL), LLAMA2_E_INVALID);
     ck_fails(llama2_model_set_eos_ids(m, outside, 2), LLAMA2_E_INVALID);
     ck_fails(llama2_model_set_eos_ids(m, below, 1), LLAMA2_E_INVALID);
@@ -318,7 +327,7 @@ START_TEST(busy_while_it_is_changed)
     small_batch_init(&b);
     ck_ok(llama2_session_create(m, &session));
     ck_ok(llama2_session_feed(session, &token, 1));
-    ck_ok(l2_model_enter(m, 1)); /* as a training call in another thread does */
+    ck_ok(l2_model_enter(m, L2_KEEPS_WEIGHTS)); /* as a backward in another thread does */
     ck_fails(llama2_model_evaluate(m, &b.batch, &loss), LLAMA2_E_BUSY);
     ck_fails(llama2_model_logits(m, &b.batch, out), LLAMA2_E_BUSY);
     ck_fails(llama2_model_logprobs(m, &b.batch, 1, out, NULL), LLAMA2_E_BUSY);
@@ -337,14 +346,14 @@ START_TEST(busy_while_it_is_changed)
     ck_ok(llama2_model_eos_ids(m, &token, 1, NULL));
     ck_assert(llama2_model_is_eos(m, 2));
     ck_ok(llama2_session_sample(session, NULL, &token, NULL));
-    l2_model_leave(m, 1);
-    ck_ok(l2_model_enter(m, 0)); /* a reader: others may read, none may change */
+    l2_model_leave(m, L2_KEEPS_WEIGHTS);
+    ck_ok(l2_model_enter(m, L2_READS)); /* a reader: others may read, none may change */
     ck_ok(llama2_model_evaluate(m, &b.batch, &loss));
     ck_ok(llama2_session_feed(session, &token, 1));
     ck_fails(llama2_model_set_tensor(m, "model.norm.weight", out, 24), LLAMA2_E_BUSY);
     ck_fails(llama2_model_copy_weights(m, other), LLAMA2_E_BUSY);
     ck_fails(llama2_trainer_accumulate(trainer, &b.batch, NULL), LLAMA2_E_BUSY);
-    l2_model_leave(m, 0);
+    l2_model_leave(m, L2_READS);
     ck_ok(llama2_trainer_accumulate(trainer, &b.batch, NULL));
     ck_ok(llama2_trainer_update(trainer, NULL));
     llama2_session_free(session);

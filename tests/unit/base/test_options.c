@@ -95,6 +95,7 @@ START_TEST(test_write)
                                         : i < sizeof defaults ? ((const unsigned char *)&defaults)[i]
                                                               : 0);
     }
+    ck_fails(l2_struct_write(NULL, &defaults, sizeof defaults, "metrics"), LLAMA2_E_INVALID);
 }
 END_TEST
 

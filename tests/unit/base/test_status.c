@@ -3,6 +3,8 @@
 #include "base/status.h"
 #include "base/utf8.h"
 
+#include <errno.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +48,26 @@ START_TEST(test_message_is_clean)
     l2_fail(LLAMA2_E_FORMAT, "a\x1b[2J\xff\xc3(\n\xc3\xa4");
     ck_assert_str_eq(llama2_last_error(), "a?[2J?"
                                           "?(?\xc3\xa4");
+}
+END_TEST
+
+/* Only where the machine has a locale with another decimal point. */
+START_TEST(test_other_locales)
+{
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "ps_AF.UTF-8", "ps_AF"};
+    char before[16], after[16];
+    int found = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) found = setlocale(LC_ALL, names[i]) != NULL;
+    if (!found) puts("skipped: no locale with another decimal point");
+    snprintf(before, sizeof before, "%.1f", 0.5);
+    l2_fail(LLAMA2_E_INVALID, "temperature is %g", 0.25);
+    ck_assert_str_eq(llama2_last_error(), "temperature is 0.25");
+    l2_fail_in(LLAMA2_E_INVALID, "at %g", 1.5);
+    ck_assert_str_eq(llama2_last_error(), "at 1.5: temperature is 0.25");
+    ck_assert_str_eq(l2_strerror(ENOENT), "No such file or directory");
+    snprintf(after, sizeof after, "%.1f", 0.5);
+    ck_assert_str_eq(before, after); /* the host's locale is back */
+    setlocale(LC_ALL, "C");
 }
 END_TEST
 
@@ -95,7 +117,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("base/status");
-    ADD_CASE(s, "status", test_message, test_long_message, test_message_is_clean, test_thread_local, test_names,
-             test_version);
+    ADD_CASE(s, "status", test_message, test_long_message, test_message_is_clean, test_other_locales, test_thread_local,
+             test_names, test_version);
     return s;
 }

@@ -94,6 +94,9 @@ START_TEST(gguf)
     ck_fails(llama2_inspection_get_key(in, s.n_keys, NULL, NULL), LLAMA2_E_INVALID);
     ck_fails(llama2_inspection_summarise(NULL, &s), LLAMA2_E_INVALID);
     ck_fails(llama2_inspection_config(NULL, &c), LLAMA2_E_INVALID);
+    ck_fails(llama2_inspection_get_tensor(in, 0, NULL), LLAMA2_E_INVALID);
+    ck_fails(llama2_inspection_summarise(in, NULL), LLAMA2_E_INVALID);
+    ck_fails(llama2_inspection_config(in, NULL), LLAMA2_E_INVALID);
     llama2_inspection_free(in);
     llama2_inspection_free(NULL);
 }

@@ -44,6 +44,7 @@ static unsigned char *bytes_of(const llama2_session *s, size_t *n)
     unsigned char *bytes = malloc(*n);
     ck_fails(llama2_session_save_memory(s, bytes, *n - 1, &again), LLAMA2_E_BUFFER);
     ck_assert_uint_eq(again, *n);
+    ck_fails(llama2_session_save_memory(s, bytes, 0, &again), LLAMA2_E_BUFFER);
     ck_ok(llama2_session_save_memory(s, bytes, *n, &again));
     ck_assert_uint_eq(again, *n);
     return bytes;

@@ -213,7 +213,7 @@ static void same_tensors(llama2_model *a, llama2_model *b)
         llama2_tensor_info info = {.struct_size = sizeof info};
         int64_t n;
         ck_ok(llama2_model_tensor_info(a, i, &info));
-        ck_fails(llama2_model_get_tensor(b, info.name, NULL, 0, &n), LLAMA2_E_BUFFER);
+        ck_ok(llama2_model_get_tensor(b, info.name, NULL, 0, &n));
         ck_assert_int_eq(n, info.rows * info.columns);
         float *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
         ck_ok(llama2_model_get_tensor(a, info.name, x, n, NULL));

@@ -3,11 +3,11 @@
 
 #include <math.h>
 
-/* Parameters as the weights of the four models are counted: 2 V D + L (2 D H Dh + 2 D KVH Dh + 3 D F + 2 D) + D. */
+/* Parameters as the weights of the four models are counted, with H Dh = D: 2 V D + L (2 D D + 2 D KVH Dh + 3 D F + 2 D)
+ * + D. */
 static int64_t parameters(const llama2_config *c)
 {
-    int64_t d = c->dim, per_layer = 2 * d * c->n_heads * c->head_dim + 2 * d * c->n_kv_heads * c->head_dim +
-                                    3 * d * c->ffn_dim + 2 * d;
+    int64_t d = c->dim, per_layer = 2 * d * d + 2 * d * c->n_kv_heads * (d / c->n_heads) + 3 * d * c->ffn_dim + 2 * d;
     return 2 * c->vocab_size * d + c->n_layers * per_layer + d;
 }
 
@@ -27,7 +27,7 @@ START_TEST(presets_are_the_models_of_the_paper)
         ck_assert(c.dim == paper[i].dim && c.n_layers == paper[i].layers && c.n_heads == paper[i].heads &&
                   c.n_kv_heads == paper[i].kv_heads);
         ck_assert_int_eq(parameters(&c), paper[i].parameters);
-        ck_assert(c.head_dim == 128 && c.vocab_size == 32000 && c.max_seq_len == 4096 && !c.tied && c.bos_id == 1 &&
+        ck_assert(c.head_dim == 0 && c.vocab_size == 32000 && c.max_seq_len == 4096 && !c.tied && c.bos_id == 1 &&
                   c.eos_id == 2);
         llama2_memory m = {.struct_size = sizeof m};
         ck_ok(llama2_memory_estimate(&c, NULL, &m)); /* it passes the check */
@@ -117,6 +117,21 @@ START_TEST(what_is_no_llama_is_refused)
     ck_ok(llama2_model_config(m, &got));
     ck_assert_int_eq(got.head_dim, 6);
     llama2_model_free(m);
+    llama2_config_init(&c, sizeof c); /* and so when nothing is said of it */
+    c.dim = 256;
+    c.n_heads = c.n_kv_heads = 4;
+    c.n_layers = 1;
+    c.vocab_size = 8;
+    c.ffn_dim = 16;
+    ck_ok(llama2_model_create(ctx, &c, NULL, &m));
+    ck_ok(llama2_model_config(m, &got));
+    ck_assert_int_eq(got.head_dim, 64);
+    llama2_tensor_info q = {.struct_size = sizeof q};
+    ck_ok(llama2_model_tensor_info(m, 1, &q));
+    ck_assert(q.rows == 256 && q.columns == 256);
+    llama2_model_free(m);
+    c = small_config(0);
+    c.head_dim = 0;
     c.dim = 25;
     ck_fails(llama2_model_create(ctx, &c, NULL, &m), LLAMA2_E_INVALID);
     c = small_config(0);

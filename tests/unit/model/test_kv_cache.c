@@ -144,6 +144,7 @@ START_TEST(sizes)
 {
     llama2_config c;
     llama2_config_init(&c, sizeof c);
+    c.head_dim = 128;
     /* 7B: keys and values of 32 layers, 64 positions, 4096 wide. */
     ck_assert_uint_eq(l2_kv_block_bytes(&c, LLAMA2_F32), (size_t)2 * 32 * 64 * 4096 * 4);
     ck_assert_uint_eq(l2_kv_block_bytes(&c, LLAMA2_F64), (size_t)2 * 32 * 64 * 4096 * 8);
