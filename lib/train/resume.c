@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "infer/rollouts_io.h"
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 enum { TRAINER_VERSION = 1, BYTES_VERSION = 1, MAX_NAME = 64 };
@@ -212,7 +213,22 @@ typedef struct trainer_head {
     uint32_t dtype, bad_in_a_row;
     uint64_t n_elements;
     int64_t updates, step, total_tokens, bad_total;
+    double shift, scale; /* of a value head */
 } trainer_head;
+
+/* At the end of the chunk. The cursor is a copy: nothing may change before these are known to be good. */
+static llama2_status read_normalisation(l2_cursor c, trainer_head *h)
+{
+    L2_TRY(l2_cursor_skip(&c, c.size - c.at - 2 * sizeof(double), NULL));
+    L2_TRY(l2_cursor_f64(&c, &h->shift));
+    L2_TRY(l2_cursor_f64(&c, &h->scale));
+    if (isfinite(h->shift) && isfinite(h->scale) && h->scale > 0) return LLAMA2_OK;
+    return l2_fail(
+        LLAMA2_E_FORMAT,
+        "checkpoint: the value head of trainer \"%s\" has shift %g and scale %g; both must be finite, and the "
+        "scale above 0",
+        c.name, h->shift, h->scale);
+}
 
 static llama2_status read_head(l2_cursor *c, const llama2_trainer *t, trainer_head *h)
 {
@@ -237,7 +253,7 @@ static llama2_status read_head(l2_cursor *c, const llama2_trainer *t, trainer_he
                        "checkpoint: the state of trainer \"%s\" has %zu bytes where %zu belong, or a negative count",
                        c->name, c->size - c->at, bytes);
     }
-    return LLAMA2_OK;
+    return t->options.value_head ? read_normalisation(*c, h) : LLAMA2_OK;
 }
 
 /* The lengths have been checked, so that no read can fail. */
@@ -271,8 +287,8 @@ static llama2_status restore(llama2_trainer *t, const trainer_head *h, const lla
     L2_TRY(read_arena(c, model->dtype, rest.data, rest.shape[0]));
     llama2_reward_model *head = t->options.value_head;
     if (head) {
-        L2_TRY(l2_cursor_f64(c, &head->shift));
-        L2_TRY(l2_cursor_f64(c, &head->scale));
+        head->shift = h->shift;
+        head->scale = h->scale;
     }
     t->optimizer->updates = h->updates;
     t->step = h->step;

@@ -1,6 +1,7 @@
 /* Item 17: a run that stops between any two functions of an iteration goes on bit for bit; and what a full disk may not
  * do. */
 #include "base/context.h"
+#include "train/reward_model.h"
 #include "train/train_test.h"
 
 #include <errno.h>
@@ -476,6 +477,34 @@ START_TEST(a_failed_restore_changes_nothing)
 }
 END_TEST
 
+START_TEST(a_value_head_whose_scores_could_not_be_is_refused)
+{
+    static const double bad[][2] = {{0, 0}, {0, -1}, {0, NAN}, {0, INFINITY}, {NAN, 1}, {INFINITY, 1}};
+    run a, b;
+    char folder[64];
+    llama2_checkpoint *c;
+    run_begin_as(&a, 1, LLAMA2_F32, 1);
+    run_begin_as(&b, 1, LLAMA2_F32, 1);
+    sample(&a, 0);
+    learn(&a);
+    scratch_folder(folder);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        a.critic->shift = bad[i][0];
+        a.critic->scale = bad[i][1];
+        ck_ok(save(&a, folder, 1));
+        ck_ok(llama2_checkpoint_open(b.ctx, folder, 1, &c));
+        ck_fails(llama2_checkpoint_get_trainer(c, "policy", b.trainer), LLAMA2_E_FORMAT);
+        llama2_checkpoint_free(c);
+    }
+    ck_assert(b.critic->shift == 0 && b.critic->scale == 1);
+    ck_assert(same_weights(b.policy, b.reference)); /* as at first */
+    ck_assert_int_eq(llama2_trainer_step(b.trainer), 0);
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    run_end(&a);
+    run_end(&b);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("checkpoint");
@@ -486,6 +515,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tc, item17_resume_before_any_function_of_an_iteration, first * KINDS, end * KINDS);
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "failures", what_is_refused, names_and_steps_as_the_header_has_them,
-             a_full_disk_leaves_the_older_checkpoint_and_the_run, a_failed_restore_changes_nothing);
+             a_full_disk_leaves_the_older_checkpoint_and_the_run, a_failed_restore_changes_nothing,
+             a_value_head_whose_scores_could_not_be_is_refused);
     return suite;
 }
