@@ -2,51 +2,9 @@
 #include "tokenizer/tokenizer.h"
 #include "base/alloc.h"
 #include "base/context.h"
+#include "base/hash.h"
 #include "base/utf8.h"
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
-
-static uint64_t load64(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
-
-static uint64_t load_short(const char *p, size_t n) /* n < 8 */
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < n; ++i) v |= (uint64_t)(unsigned char)p[i] << (8 * i);
-    return v;
-}
-
-/* A hash of v under h, which begins as the secret. Two products: after one a difference in the highest bits of v is
- * known whatever h is, and the next v could undo it. */
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-    h = (h ^ v) * UINT64_C(0x9E3779B97F4A7C15);
-    return (h ^ (h >> 32)) * UINT64_C(0xD6E8FEB86659FD93);
-}
-
-static uint64_t hash_text(const llama2_tokenizer *tok, const char *text, size_t n)
-{
-    uint64_t h = n ^ tok->secret;
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) h = mix(h, load64(text + i));
-    if (i < n) h = mix(h, load_short(text + i, n - i));
-    return h ^ (h >> 32);
-}
-
-/* No result depends on it, only the time that a crafted file takes. */
-static uint64_t make_secret(const llama2_tokenizer *tok)
-{
-    uint64_t secret;
-    struct timespec t;
-    if (getrandom(&secret, sizeof secret, GRND_NONBLOCK) == sizeof secret) return secret;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return mix((uint64_t)(uintptr_t)tok, (uint64_t)t.tv_nsec);
-}
 
 static uint32_t first_slot(const llama2_tokenizer *tok, uint64_t hash)
 {
@@ -69,7 +27,7 @@ static l2_slot *find_slot(const llama2_tokenizer *tok, const char *text, size_t 
 
 int32_t l2_vocabulary_find(const llama2_tokenizer *tok, const char *text, size_t length)
 {
-    return find_slot(tok, text, length, hash_text(tok, text, length))->id;
+    return find_slot(tok, text, length, l2_hash_text(tok->secret, text, length))->id;
 }
 
 int32_t l2_vocabulary_find_text(const llama2_tokenizer *tok, const char *text, size_t length)
@@ -111,7 +69,7 @@ llama2_status l2_vocabulary_begin(llama2_context *ctx, int32_t n_pieces, size_t 
     tok->ctx = l2_context_retain(ctx);
     atomic_init(&tok->references, 1);
     tok->n_slots = (uint32_t)(n + n / 4 + 1);
-    tok->secret = make_secret(tok);
+    tok->secret = l2_hash_secret(tok);
     L2_CHECK(l2_alloc(ctx, bytes + n, 1, &tok->bytes));
     L2_CHECK(l2_calloc(ctx, n + 1, sizeof *tok->offsets, &tok->offsets));
     L2_CHECK(l2_alloc(ctx, n, sizeof *tok->scores, &tok->scores));
@@ -203,7 +161,7 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
     if (score != score) return l2_fail(LLAMA2_E_FORMAT, "piece %d: its score is not a number", (int)id);
     if (type < LLAMA2_PIECE_NORMAL || type > LLAMA2_PIECE_BYTE)
         return l2_fail(LLAMA2_E_FORMAT, "piece %d: type %d, expected 1 (normal) to 6 (byte)", (int)id, (int)type);
-    uint64_t hash = hash_text(tok, text, length);
+    uint64_t hash = l2_hash_text(tok->secret, text, length);
     l2_slot *slot = find_slot(tok, text, length, hash);
     if (slot->id >= 0)
         return l2_fail(LLAMA2_E_FORMAT, "piece %d has the text of piece %d; no two may be alike", (int)id,

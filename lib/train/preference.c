@@ -1,5 +1,6 @@
 #include "train/preference.h"
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "base/utf8.h"
 #include "tokenizer/chat.h"
 #include <inttypes.h>
@@ -194,6 +195,7 @@ llama2_status l2_preferences_create(llama2_context *ctx, llama2_preferences **ou
     *out = NULL;
     L2_TRY(l2_calloc(ctx, 1, sizeof *p, &p));
     p->ctx = l2_context_retain(ctx);
+    p->secret = l2_hash_secret(p);
     *out = p;
     return LLAMA2_OK;
 }
@@ -217,7 +219,7 @@ llama2_status l2_preferences_check_busy(const llama2_preferences *p)
 /* Where the id is, or would be. */
 static int64_t *slot_of(const llama2_preferences *p, const char *id)
 {
-    uint64_t hash = l2_preference_hash(0, id, strlen(id)), mask = (uint64_t)p->n_slots - 1, at = hash ^ hash >> 32;
+    uint64_t mask = (uint64_t)p->n_slots - 1, at = l2_hash_text(p->secret, id, strlen(id));
     for (;; at++) {
         int64_t *slot = &p->slots[at & mask];
         if (*slot == 0 || strcmp(p->records[*slot - 1]->id, id) == 0) return slot;

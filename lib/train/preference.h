@@ -12,6 +12,7 @@ struct llama2_preferences {
     llama2_preference **records; /* each is one block with all that it points to */
     int64_t *slots;              /* ids by their hash: index + 1, or 0; open addressing */
     int64_t n_slots;             /* a power of two, at least twice the capacity; 0: no slots yet */
+    uint64_t secret;             /* of the hash */
     int busy;                    /* records are being sampled; the progress callback may not change the collection */
 };
 

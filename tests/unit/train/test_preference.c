@@ -4,6 +4,7 @@
 #include "base/fixture.h"
 
 #include "format/checkpoint.h"
+#include "train/preference.h"
 
 static const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT, LLAMA2_ROLE_USER};
 static const char *const texts[] = {"be kind", "a\0b and more", "", "who?"};
@@ -153,6 +154,25 @@ START_TEST(ids_are_found)
     }
     ck_fails(llama2_preferences_find(p, "", &index), LLAMA2_E_NOT_FOUND);
     llama2_preferences_free(p);
+    llama2_context_free(ctx);
+}
+END_TEST
+
+/* Where ids lie differs from one collection to the next, so no file can be made of those that collide. */
+START_TEST(places_of_ids_are_secret)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_preferences *p[2] = {new_preferences(ctx), new_preferences(ctx)};
+    for (int i = 0; i < 200; i++) {
+        char id[16];
+        small_record s;
+        snprintf(id, sizeof id, "%d", i);
+        small_record_init(&s, "a", "b", "c", -1)->id = id;
+        for (int k = 0; k < 2; k++) ck_ok(llama2_preferences_add(p[k], &s.r));
+    }
+    ck_assert(memcmp(p[0]->slots, p[1]->slots, (size_t)p[0]->n_slots * sizeof *p[0]->slots) != 0);
+    ck_assert_uint_eq(preferences_crc(p[0]), preferences_crc(p[1]));
+    for (int k = 0; k < 2; k++) llama2_preferences_free(p[k]);
     llama2_context_free(ctx);
 }
 END_TEST
@@ -400,7 +420,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("preference");
-    ADD_CASE(suite, "records", records_are_copied, wrong_records_are_refused, ids_are_found, choices_are_set);
+    ADD_CASE(suite, "records", records_are_copied, wrong_records_are_refused, ids_are_found, places_of_ids_are_secret,
+             choices_are_set);
     ADD_CASE(suite, "files", file_there_and_back, damaged_files_are_told, forged_files);
     TCase *tc = tcase_create("failing allocations");
     tcase_set_timeout(tc, 60);
