@@ -42,15 +42,9 @@ typedef struct vote {
     int32_t reserved;
 } vote;
 
-static int compare_texts(const char *a, size_t n, const char *b, size_t m)
-{
-    int order = memcmp(a, b, n < m ? n : m);
-    return order ? order : (n > m) - (n < m);
-}
-
 static int compare_responses(const llama2_preference *a, int i, const llama2_preference *b, int k)
 {
-    return compare_texts(a->responses[i], a->response_lengths[i], b->responses[k], b->response_lengths[k]);
+    return l2_compare_text(a->responses[i], a->response_lengths[i], b->responses[k], b->response_lengths[k]);
 }
 
 /* 0: the same comparison. */
@@ -62,7 +56,7 @@ static int compare_comparisons(const vote *a, const vote *b)
     if (!order) order = (r->n_messages > s->n_messages) - (r->n_messages < s->n_messages);
     for (int32_t i = 0; !order && i < r->n_messages; i++) {
         order = (r->roles[i] > s->roles[i]) - (r->roles[i] < s->roles[i]);
-        if (!order) order = compare_texts(r->texts[i], r->lengths[i], s->texts[i], s->lengths[i]);
+        if (!order) order = l2_compare_text(r->texts[i], r->lengths[i], s->texts[i], s->lengths[i]);
     }
     for (int k = 0; !order && k < 2; k++) order = compare_responses(r, k ^ a->swapped, s, k ^ b->swapped);
     return order;
