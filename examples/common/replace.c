@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool write_all(int fd, const char *bytes, size_t length)
@@ -18,19 +20,34 @@ static bool write_all(int fd, const char *bytes, size_t length)
     return true;
 }
 
+/* PATH.part is its writer's until it is renamed or removed, by a lock that ends with the process: see lib/base/files.c.
+ * -1: `errno` says why, EBUSY that another writer is at it. */
+static int open_part(const char *part)
+{
+    struct stat ours, there;
+    int fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0) return -1;
+    bool busy = (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) || fstat(fd, &ours) != 0 ||
+                lstat(part, &there) != 0 || ours.st_ino != there.st_ino || ours.st_dev != there.st_dev;
+    if (!busy && ftruncate(fd, 0) == 0) return fd;
+    int why = busy ? EBUSY : errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
 bool replace_file(const char *path, const char *bytes, size_t length, char *error, size_t error_size)
 {
     char part[4104];
     int used = snprintf(part, sizeof part, "%s.part", path);
     if (used < 0 || (size_t)used >= sizeof part)
         return snprintf(error, error_size, "%.200s...: the path is too long", path), false;
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool good = fd >= 0 && write_all(fd, bytes, length) && fsync(fd) == 0;
+    int fd = open_part(part);
+    bool good = fd >= 0 && write_all(fd, bytes, length) && fsync(fd) == 0 && rename(part, path) == 0;
     int why = errno;
-    if (fd >= 0 && close(fd) != 0 && good) good = false, why = errno;
-    if (good && rename(part, path) != 0) good = false, why = errno;
+    if (fd >= 0 && !good) unlink(part);
+    if (fd >= 0 && close(fd) != 0 && good) good = false, why = errno; /* not before the rename: the lock ends here */
     if (good) return true;
-    if (fd >= 0) unlink(part);
     snprintf(error, error_size, "%s: %s", path, strerror(why));
     return false;
 }

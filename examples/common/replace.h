@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* By way of PATH.part and rename. False: `error` says why. */
+/* By way of PATH.part and rename. False: `error` says why; also where another program is writing the same file. */
 bool replace_file(const char *path, const char *bytes, size_t length, char *error, size_t error_size);
 
 #endif
