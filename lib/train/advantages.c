@@ -73,7 +73,8 @@ static void reward(const llama2_rollouts *r, const inputs *in, const llama2_ppo_
         int64_t first = r->offsets[s] + r->prompt_lengths[s], end = r->offsets[s + 1];
         for (int64_t t = first; t < end; t++) {
             double d = (double)in->logprobs[t] - (double)in->ref[t];
-            rewards[t] = -o->beta * l2_kl_estimate(o->kl_estimator, d);
+            /* Without a penalty it does not matter that k3 may be infinite. */
+            rewards[t] = o->beta > 0 ? -o->beta * l2_kl_estimate(o->kl_estimator, d) : 0;
             penalty += rewards[t];
             kl += d;
             entropy -= (double)in->logprobs[t];

@@ -379,7 +379,10 @@ START_TEST(what_no_float_holds)
         ck_assert_ptr_null(view_of(rollouts).advantages);
         ck_assert_ptr_null(view_of(rollouts).returns);
     }
-    o.kl_estimator = LLAMA2_KL_K1;
+    o.beta = 0;
+    ck_ok(llama2_ppo_advantages(rollouts, &o, &m)); /* of which nothing is to be seen without a penalty */
+    ck_assert(m.non_score_reward == 0 && m.rlhf_reward == m.score);
+    o = plain_options();
     ck_ok(llama2_ppo_advantages(rollouts, &o, &m));
     llama2_rollouts_view v = view_of(rollouts);
     float advantages[MAX_TOKENS], returns[MAX_TOKENS];
