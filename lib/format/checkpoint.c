@@ -97,13 +97,26 @@ static int says_invalid(llama2_status status)
     return status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
 }
 
+/* May the checkpoint go for it? What can't be read now may be read next time. */
+static int says_damaged(llama2_status status)
+{
+    return says_invalid(status) && status != LLAMA2_E_IO;
+}
+
 /* --- writing --------------------------------------------------------------------------------- */
 
-static llama2_status temporary_path(llama2_context *ctx, const char *root, int64_t step, char **out)
+static llama2_status temporary_path(llama2_context *ctx, const char *root, int64_t step, const char *suffix, char **out)
 {
     char name[NAME_SIZE];
-    snprintf(name, sizeof name, "%s%012" PRId64, temporary_prefix, step);
+    snprintf(name, sizeof name, "%s%012" PRId64 "%s", temporary_prefix, step, suffix);
     return l2_path_join(ctx, root, name, out);
+}
+
+/* Nothing depends on it: that it stays is a pity, and no failure. */
+static void discard(llama2_context *ctx, const char *temporary)
+{
+    if (l2_remove_tree(ctx, temporary) < 0)
+        l2_log(ctx, LLAMA2_LOG_WARN, "a removed checkpoint remains: %s", llama2_last_error());
 }
 
 /* Removes a step so that an interruption leaves nothing that looks like one. */
@@ -112,34 +125,43 @@ static llama2_status remove_step(llama2_context *ctx, const char *root, entry e)
     llama2_status status;
     char *path = NULL, *temporary = NULL;
     L2_CHECK(entry_path(ctx, root, e, &path));
-    L2_CHECK(temporary_path(ctx, root, e.step, &temporary));
+    L2_CHECK(temporary_path(ctx, root, e.step, ".removed", &temporary));
     L2_CHECK(l2_remove_tree(ctx, temporary));
     L2_CHECK(move(ctx, path, temporary));
-    L2_CHECK(l2_remove_tree(ctx, temporary));
+    discard(ctx, temporary);
 done:
     l2_free(ctx, path);
     l2_free(ctx, temporary);
     return status;
 }
 
-/* An interrupted replacement of a step: what was replaced goes, unless what replaced it is missing or damaged. */
-static llama2_status settle_old(llama2_context *ctx, const char *root, int64_t step)
+/*
+ * An interrupted replacement of a step: what was replaced goes, unless what replaced it is missing or damaged. Where
+ * that can't be read both stay, but if there must be `room` for a third: then it goes if the other is whole.
+ */
+static llama2_status settle_old(llama2_context *ctx, const char *root, int64_t step, int room)
 {
     llama2_status status;
     char *path = NULL, *old = NULL;
+    int keeps_old = 1;
     L2_CHECK(entry_path(ctx, root, (entry){step, 0}, &path));
     L2_CHECK(entry_path(ctx, root, (entry){step, 1}, &old));
     if (l2_path_kind(path) == 2) {
         status = l2_manifest_verify(ctx, path, step, 1);
-        if (status == LLAMA2_OK) {
-            L2_CHECK(remove_step(ctx, root, (entry){step, 1}));
+        if (status == LLAMA2_E_IO && !room) {
+            l2_log(ctx, LLAMA2_LOG_WARN, "checkpoint left beside what it replaced: %s", llama2_last_error());
+            status = LLAMA2_OK;
             goto done;
         }
-        /* What can't be read now may be read next time: nothing is removed for that. */
-        if (!says_invalid(status) || status == LLAMA2_E_IO) goto done;
-        L2_CHECK(remove_step(ctx, root, (entry){step, 0}));
+        keeps_old = status < 0;
+        if (status == LLAMA2_E_IO) {
+            status = l2_manifest_verify(ctx, old, step, 1);
+            keeps_old = status == LLAMA2_OK;
+        }
+        if (status < 0 && !says_damaged(status)) goto done;
+        L2_CHECK(remove_step(ctx, root, (entry){step, !keeps_old}));
     }
-    L2_CHECK(move(ctx, old, path));
+    if (keeps_old) L2_CHECK(move(ctx, old, path));
 done:
     l2_free(ctx, path);
     l2_free(ctx, old);
@@ -156,7 +178,7 @@ static llama2_status remove_temporaries(llama2_context *ctx, const char *root)
         if (strncmp(item->d_name, temporary_prefix, sizeof temporary_prefix - 1) != 0) continue;
         status = l2_path_join(ctx, root, item->d_name, &path);
         if (status < 0) break;
-        status = l2_remove_tree(ctx, path);
+        discard(ctx, path);
         l2_free(ctx, path);
     }
     closedir(dir);
@@ -171,7 +193,7 @@ static llama2_status clean_up(llama2_context *ctx, const char *root)
     L2_CHECK(remove_temporaries(ctx, root));
     L2_CHECK(list_entries(ctx, root, &entries, &n));
     for (size_t i = 0; i < n; i++)
-        if (entries[i].old) L2_CHECK(settle_old(ctx, root, entries[i].step));
+        if (entries[i].old) L2_CHECK(settle_old(ctx, root, entries[i].step, 0));
 done:
     l2_free(ctx, entries);
     return status;
@@ -187,7 +209,8 @@ llama2_status l2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t
     L2_CHECK(l2_make_folder(ctx, root));
     L2_CHECK(clean_up(ctx, root));
     L2_CHECK(l2_strndup(ctx, root, strlen(root), &out->root));
-    L2_CHECK(temporary_path(ctx, root, step, &out->path));
+    L2_CHECK(temporary_path(ctx, root, step, "", &out->path));
+    L2_CHECK(l2_remove_tree(ctx, out->path));
     L2_CHECK(l2_make_folder(ctx, out->path));
 done:
     if (status < 0) l2_checkpoint_abort(out);
@@ -250,6 +273,7 @@ llama2_status l2_checkpoint_commit(l2_checkpoint_writer *writer, int32_t keep)
     L2_CHECK(entry_path(ctx, writer->root, (entry){writer->step, 0}, &path));
     L2_CHECK(entry_path(ctx, writer->root, (entry){writer->step, 1}, &old));
     L2_CHECK(l2_manifest_write(ctx, writer->path, writer->step));
+    if (l2_path_kind(old) == 2) L2_CHECK(settle_old(ctx, writer->root, writer->step, 1));
     L2_CHECK(put_in_place(writer, path, old));
     L2_CHECK(l2_manifest_verify(ctx, path, writer->step, 1));
     /* The checkpoint is there. That an old one can't be removed is a pity, and no failure. */

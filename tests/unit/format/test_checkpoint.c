@@ -367,20 +367,25 @@ START_TEST(test_what_is_no_file)
 }
 END_TEST
 
-/* A replacement that was cut off before the old step was removed: whatever fails once while the next save looks at it,
- * the new step stays. */
+/* A replacement that was cut off before the old step was removed: 3 in the place of 2. */
+static void replace_halfway(void)
+{
+    ck_ok(l2_remove_tree(ctx, at("root")));
+    ck_ok(save_step(2, 3, 2));
+    ck_assert_int_eq(rename(at("root/step-000000000002"), at("root/new")), 0);
+    ck_ok(save_step(2, 2, 2));
+    ck_assert_int_eq(rename(at("root/step-000000000002"), at("root/step-000000000002.old")), 0);
+    ck_assert_int_eq(rename(at("root/new"), at("root/step-000000000002")), 0);
+}
+
+/* Whatever fails once while the next save looks at it, the new step stays. */
 START_TEST(test_failures_while_settling)
 {
     int done = 0;
     for (long n = 0; !done; n++) {
         l2_checkpoint_writer w;
         int64_t step = 2;
-        ck_ok(l2_remove_tree(ctx, at("root")));
-        ck_ok(save_step(2, 3, 2));
-        ck_assert_int_eq(rename(at("root/step-000000000002"), at("root/new")), 0);
-        ck_ok(save_step(2, 2, 2));
-        ck_assert_int_eq(rename(at("root/step-000000000002"), at("root/step-000000000002.old")), 0);
-        ck_assert_int_eq(rename(at("root/new"), at("root/step-000000000002")), 0);
+        replace_halfway();
         disk.calls = 0;
         disk.fail_at = n;
         llama2_status status = l2_checkpoint_begin(ctx, at("root"), 5, &w);
@@ -390,6 +395,90 @@ START_TEST(test_failures_while_settling)
         l2_checkpoint_abort(&w);
         ck_assert_double_eq(load_step(&step, NULL), 3);
     }
+}
+END_TEST
+
+/* Its state is a FIFO from here on, the real one waits in "state". */
+static void make_unreadable(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/state", at(name));
+    ck_assert_int_eq(rename(path, at("state")), 0);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+}
+
+/* Other steps are saved though the new one can't be read. As soon as it can it is what the step is. */
+START_TEST(test_unreadable_replacement_stays)
+{
+    int64_t step = -1;
+    int before = warnings;
+    replace_halfway();
+    make_unreadable("root/step-000000000002");
+    ck_assert_double_eq(load_step(&step, NULL), 2);
+    ck_ok(save_step(3, 30, 2));
+    ck_ok(save_step(4, 40, 3));
+    ck_assert_int_gt(warnings, before);
+    ck_assert_int_eq(access(at("root/step-000000000002.old/MANIFEST"), F_OK), 0);
+    ck_assert_int_eq(rename(at("state"), at("root/step-000000000002/state")), 0);
+    ck_ok(save_step(5, 50, 4));
+    ck_assert_int_ne(access(at("root/step-000000000002.old"), F_OK), 0);
+    step = 2;
+    ck_assert_double_eq(load_step(&step, NULL), 3);
+}
+END_TEST
+
+/* The step itself is saved anew: of the two one that may be whole stays until then, whatever else fails. */
+START_TEST(test_unreadable_replacement_is_replaced)
+{
+    int done = 0;
+    for (long n = 0; !done; n++) {
+        int64_t step = -1;
+        replace_halfway();
+        make_unreadable("root/step-000000000002");
+        disk.calls = 0;
+        disk.fail_at = n;
+        disk.for_ever = (int)(n % 2);
+        llama2_status status = save_step(2, 20, 2);
+        done = disk.calls <= n;
+        disk.fail_at = -1;
+        double value = load_step(&step, NULL);
+        ck_assert(value == 20 || (value == 2 && status == LLAMA2_E_IO && !done));
+        ck_ok(save_step(2, 21, 2));
+        ck_assert_double_eq(load_step(&step, NULL), 21);
+        ck_assert_int_ne(access(at("root/step-000000000002.old"), F_OK), 0);
+    }
+    replace_halfway();
+    make_unreadable("root/step-000000000002");
+    spill_text(at("root/step-000000000002.old/state"), "damaged");
+    ck_ok(save_step(2, 22, 2));
+    replace_halfway();
+    make_unreadable("root/step-000000000002");
+    make_unreadable("root/step-000000000002.old");
+    ck_fails(save_step(2, 23, 2), LLAMA2_E_IO); /* which of them is to go? */
+    ck_assert_int_eq(access(at("root/step-000000000002/state"), F_OK), 0);
+    ck_assert_int_eq(access(at("root/step-000000000002.old/state"), F_OK), 0);
+    ck_ok(save_step(3, 30, 2));
+}
+END_TEST
+
+static int fail_rmdir(const char *path)
+{
+    (void)path;
+    errno = EACCES;
+    return -1;
+}
+
+/* Nothing of what was removed can be: saves go on. */
+START_TEST(test_remains_are_in_nobodys_way)
+{
+    int64_t step = -1;
+    failing_files.rmdir = fail_rmdir;
+    for (int i = 1; i <= 6; i++) ck_ok(save_step(i, (float)i, 2));
+    check_steps(2, 5, 6);
+    failing_files.rmdir = disk_rmdir;
+    ck_ok(save_step(7, 7, 2));
+    ck_assert_double_eq(load_step(&step, NULL), 7);
+    ck_assert_int_ne(access(at("root/.tmp-step-000000000001.removed"), F_OK), 0);
 }
 END_TEST
 
@@ -478,6 +567,9 @@ Suite *test_suite(void)
     tcase_add_test(c, test_short_and_interrupted_calls);
     tcase_add_test(c, test_what_is_no_file);
     tcase_add_test(c, test_failures_while_settling);
+    tcase_add_test(c, test_unreadable_replacement_stays);
+    tcase_add_test(c, test_unreadable_replacement_is_replaced);
+    tcase_add_test(c, test_remains_are_in_nobodys_way);
     tcase_add_test(c, test_each_failure_while_loading);
     suite_add_tcase(suite, c);
     return suite;
