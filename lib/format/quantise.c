@@ -34,9 +34,15 @@ static double sum(const float *lanes)
            (double)((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-static float through_f16(float x)
+/*
+ * The nearest number that fp16 has, or the next larger one where that is less than 1 / (1 + slack) of `wanted`: below
+ * 2^-14 its steps of 2^-24 are coarse, and rounded down, to 0 even, a unit would leave numbers out of reach.
+ */
+static float find_unit(float wanted, float slack)
 {
-    return l2_f32_from_f16(l2_f16_from_f32(x));
+    uint16_t unit = l2_f16_from_f32(wanted);
+    if (fabsf(l2_f32_from_f16(unit)) * (1 + slack) < fabsf(wanted)) unit++;
+    return l2_f32_from_f16(unit);
 }
 
 /* The number of largest magnitude, with its sign. */
@@ -113,7 +119,7 @@ void l2_fit_one_scale(const float *x, int n, int lowest, int highest, l2_fitted 
     float w[L2_MAX_BLOCK];
     weigh(x, n, w);
     group g = {x, w, n, (float)lowest, (float)highest};
-    out->unit = through_f16(fit_scale(&g));
+    out->unit = find_unit(fit_scale(&g), 0.5f / g.highest);
     quantise(x, n, out->unit, 0, g.lowest, g.highest, out->q);
 }
 
@@ -124,7 +130,7 @@ void l2_fit_scales(const float *x, int n, l2_fitted *out)
     float w[L2_MAX_BLOCK], scale[L2_MAX_GROUPS];
     weigh(x, n, w);
     for (int i = 0; i < n; i += GROUP) scale[i / GROUP] = fit_scale(&(group){x + i, w + i, GROUP, -32, 31});
-    out->unit = through_f16(extreme(scale, n / GROUP) / -128);
+    out->unit = find_unit(extreme(scale, n / GROUP) / -128, 0.5f / 128);
     quantise(scale, n / GROUP, out->unit, 0, -128, 127, out->scale);
     for (int i = 0; i < n; i += GROUP)
         quantise(x + i, GROUP, out->unit * (float)out->scale[i / GROUP], 0, -32, 31, out->q + i);
@@ -214,17 +220,6 @@ static affine fit_affine(const float *x, const float *w)
     return best;
 }
 
-/*
- * The fp16 number of which at most HIGHEST_SCALE make `most`. Below 2^-14 its steps of 2^-24 are coarse: rounded down,
- * to 0 even, it would leave numbers two or more integers out of reach.
- */
-static float find_unit(float most)
-{
-    uint16_t unit = l2_f16_from_f32(most / HIGHEST_SCALE);
-    if (l2_f32_from_f16(unit) * (HIGHEST_SCALE + 1.5f) < most) unit++;
-    return l2_f32_from_f16(unit);
-}
-
 /* The pair of integers near the numbers wanted that loses least; some is within the range, by find_unit. */
 static void round_affine(const float *x, const float *w, const affine *wanted, l2_fitted *out, int at)
 {
@@ -256,7 +251,7 @@ void l2_fit_scales_and_minima(const float *x, int n, l2_fitted *out)
         if (wanted[i].scale > most_scale) most_scale = wanted[i].scale;
         if (wanted[i].minimum > most_minimum) most_minimum = wanted[i].minimum;
     }
-    out->unit = find_unit(most_scale);
-    out->unit_of_minimum = find_unit(most_minimum);
+    out->unit = find_unit(most_scale / HIGHEST_SCALE, 1.5f / HIGHEST_SCALE);
+    out->unit_of_minimum = find_unit(most_minimum / HIGHEST_SCALE, 1.5f / HIGHEST_SCALE);
     for (int i = 0; i < n / WIDE_GROUP; i++) round_affine(x + i * WIDE_GROUP, w + i * WIDE_GROUP, &wanted[i], out, i);
 }

@@ -193,6 +193,33 @@ START_TEST(scales_in_coarse_units)
 }
 END_TEST
 
+/*
+ * The other types in units of 2^-24 or a few: no number is lost or out of reach. A step is amplitude / highest, and
+ * where a group has a scale it may be half a unit too small for 32 integers.
+ */
+START_TEST(numbers_in_coarse_units)
+{
+    static const struct {
+        int32_t type;
+        float relative, absolute;
+    } of[] = {{L2_GGML_Q8_0, 0.008f, 0x1p-24f},
+              {L2_GGML_Q4_0, 0.15f, 0x1p-24f},
+              {L2_GGML_Q5_0, 0.08f, 0x1p-24f},
+              {L2_GGML_Q6_K, 0.03f, 17 * 0x1p-24f}};
+    uint64_t state = 3;
+    float x[256], y[256];
+    for (float amplitude = 1e-7f; amplitude < 1e-2f; amplitude *= 1.01f) {
+        for (int i = 0; i < 256; i++) x[i] = amplitude * (float)noise(&state);
+        for (size_t t = 0; t < sizeof of / sizeof *of; t++) {
+            through(of[t].type, x, 256, y);
+            for (int i = 0; i < 256; i++)
+                ck_assert_msg(fabsf(y[i] - x[i]) <= of[t].relative * amplitude + of[t].absolute, "%s: %g becomes %g",
+                              l2_ggml_type(of[t].type, NULL, NULL), (double)x[i], (double)y[i]);
+        }
+    }
+}
+END_TEST
+
 START_TEST(halves_keep_their_bits)
 {
     for (unsigned bits = 0; bits < 0x10000; bits++) {
@@ -241,6 +268,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("format/quantised");
     ADD_CASE(suite, "quality", one_scale_is_near_the_best_there_is, blocks_of_256_lose_little,
              numbers_that_a_type_has_come_back);
-    ADD_CASE(suite, "numbers", any_finite_numbers_will_do, scales_in_coarse_units, halves_keep_their_bits, refused);
+    ADD_CASE(suite, "numbers", any_finite_numbers_will_do, scales_in_coarse_units, numbers_in_coarse_units,
+             halves_keep_their_bits, refused);
     return suite;
 }
