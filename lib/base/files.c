@@ -21,8 +21,8 @@ static int posix_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
-const l2_file_ops l2_posix_files = {posix_open, close,  read,  write, fsync, fstat,
-                                    rename,     unlink, mkdir, rmdir, mmap,  munmap};
+const l2_file_ops l2_posix_files = {posix_open, close,  read,   write, fsync, fstat, flock,
+                                    ftruncate,  rename, unlink, mkdir, rmdir, mmap,  munmap};
 
 /* The message of a failed system call on a file. */
 static llama2_status fail_io(const char *path, const char *doing)
@@ -288,11 +288,13 @@ static llama2_status open_temporary(l2_writer *w)
     for (int i = 0; i < MOST_TRIES; i++) {
         w->fd = open_retry(f, w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW, 0666);
         if (w->fd < 0) return fail_io(w->temporary, "create");
-        if (flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) i = MOST_TRIES;
+        if (f->flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            i = MOST_TRIES;
+        else if (f->fstat(w->fd, &ours) != 0)
+            return fail_io(w->temporary, "stat");
         /* Between the two calls another writer may have renamed the file, which is then at `path`, or removed it. */
-        else if (fstat(w->fd, &ours) == 0 && lstat(w->temporary, &there) == 0 && ours.st_ino == there.st_ino &&
-                 ours.st_dev == there.st_dev)
-            return ftruncate(w->fd, 0) == 0 ? LLAMA2_OK : fail_io(w->temporary, "truncate");
+        else if (lstat(w->temporary, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+            return f->ftruncate(w->fd, 0) == 0 ? LLAMA2_OK : fail_io(w->temporary, "truncate");
         f->close(w->fd);
         w->fd = -1;
     }

@@ -17,6 +17,8 @@ typedef struct l2_file_ops {
     ssize_t (*write)(int fd, const void *buffer, size_t count);
     int (*fsync)(int fd);
     int (*fstat)(int fd, struct stat *st);
+    int (*flock)(int fd, int operation);
+    int (*ftruncate)(int fd, off_t length);
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);

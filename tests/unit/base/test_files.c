@@ -10,12 +10,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 /* --- file operations that fail --------------------------------------------------------------- */
 
-enum { OPEN, CLOSE, READ, WRITE, FSYNC, FSTAT, RENAME, UNLINK, MKDIR, RMDIR, MMAP, N_OPS };
+enum { OPEN, CLOSE, READ, WRITE, FSYNC, FSTAT, FLOCK, FTRUNCATE, RENAME, UNLINK, MKDIR, RMDIR, MMAP, N_OPS };
 
 static struct {
     int op, at, code; /* call number `at` (from 1) of `op` fails with `code` */
@@ -69,6 +70,14 @@ static int f_fstat(int fd, struct stat *st)
 {
     return fails(FSTAT) ? -1 : fstat(fd, st);
 }
+static int f_flock(int fd, int operation)
+{
+    return fails(FLOCK) ? -1 : flock(fd, operation);
+}
+static int f_ftruncate(int fd, off_t length)
+{
+    return fails(FTRUNCATE) ? -1 : ftruncate(fd, length);
+}
 static int f_rename(const char *from, const char *to)
 {
     return fails(RENAME) ? -1 : rename(from, to);
@@ -90,8 +99,8 @@ static void *f_mmap(void *addr, size_t length, int prot, int flags, int fd, off_
     return fails(MMAP) ? MAP_FAILED : mmap(addr, length, prot, flags, fd, offset);
 }
 
-static const l2_file_ops faulty = {f_open,   f_close,  f_read,  f_write, f_fsync, f_fstat,
-                                   f_rename, f_unlink, f_mkdir, f_rmdir, f_mmap,  munmap};
+static const l2_file_ops faulty = {f_open,      f_close,  f_read,   f_write, f_fsync, f_fstat, f_flock,
+                                   f_ftruncate, f_rename, f_unlink, f_mkdir, f_rmdir, f_mmap,  munmap};
 
 static void no_fault(void)
 {
@@ -240,7 +249,8 @@ START_TEST(test_failed_replacement)
 {
     static const struct {
         int op, code;
-    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE}, {WRITE, EIO}, {WRITE, ENOSPC}, {FSYNC, EIO}, {RENAME, EIO}};
+    } cases[] = {{OPEN, EACCES}, {OPEN, EMFILE},  {FSTAT, EIO}, {FTRUNCATE, EIO},
+                 {WRITE, EIO},   {WRITE, ENOSPC}, {FSYNC, EIO}, {RENAME, EIO}};
     unsigned char *data = noise(2500000);
     ck_ok(l2_write_file(ctx, path, "old", 3));
     int fds = open_files();
@@ -275,6 +285,29 @@ START_TEST(test_failed_replacement)
         ck_assert_int_eq(open_files(), fds);
     }
     free(data);
+}
+END_TEST
+
+START_TEST(test_failed_lock)
+{
+    ck_ok(l2_write_file(ctx, path, "old", 3));
+    no_fault();
+    fault.op = FLOCK;
+    fault.at = 1;
+    fault.code = EWOULDBLOCK;
+    int fds = open_files();
+    ck_fails(l2_write_file(ctx, path, "new", 3), LLAMA2_E_BUSY);
+    ck_assert_int_eq(entries(), 2); /* the temporary file is another's */
+    ck_assert_int_eq(open_files(), fds);
+    holds("old", 3);
+    no_fault();
+    fault.op = FLOCK;
+    fault.at = 1;
+    fault.code = ENOLCK; /* the file system has none */
+    ck_ok(l2_write_file(ctx, path, "new", 3));
+    ck_assert_int_eq(fault.calls[FLOCK], 1);
+    ck_assert_int_eq(entries(), 1);
+    holds("new", 3);
 }
 END_TEST
 
@@ -522,6 +555,7 @@ Suite *test_suite(void)
     tcase_add_test(tc, test_short_and_interrupted);
     tcase_add_test(tc, test_writer_crc);
     tcase_add_test(tc, test_failed_replacement);
+    tcase_add_test(tc, test_failed_lock);
     tcase_add_test(tc, test_larger_than_the_limit);
     tcase_add_test(tc, test_two_writers);
     tcase_add_test(tc, test_many_writers);

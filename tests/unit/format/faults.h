@@ -102,6 +102,14 @@ static inline int disk_fstat(int fd, struct stat *st)
 {
     return disk_fails() ? -1 : l2_posix_files.fstat(fd, st);
 }
+static inline int disk_flock(int fd, int operation)
+{
+    return disk_fails() ? -1 : l2_posix_files.flock(fd, operation);
+}
+static inline int disk_ftruncate(int fd, off_t length)
+{
+    return disk_fails() ? -1 : l2_posix_files.ftruncate(fd, length);
+}
 static inline int disk_rename(const char *from, const char *to)
 {
     return disk_fails() ? -1 : l2_posix_files.rename(from, to);
@@ -156,6 +164,8 @@ static inline void setup(void)
     failing_files.write = disk_write;
     failing_files.fsync = disk_fsync;
     failing_files.fstat = disk_fstat;
+    failing_files.flock = disk_flock;
+    failing_files.ftruncate = disk_ftruncate;
     failing_files.rename = disk_rename;
     failing_files.unlink = disk_unlink;
     failing_files.mkdir = disk_mkdir;
