@@ -277,6 +277,43 @@ START_TEST(item17_resume_before_any_function_of_an_iteration)
 }
 END_TEST
 
+static llama2_status bad_update(const run *r, llama2_step_metrics *m)
+{
+    float grad[64] = {0};
+    small_batch b;
+    small_batch_init(&b);
+    grad[9] = NAN;
+    ck_ok(llama2_trainer_backward_logprobs(r->trainer, &b.batch, 1, grad, 0, 1));
+    return llama2_trainer_update(r->trainer, m);
+}
+
+/* All updates that were skipped, and those in a row, of which the fifth ends the run. */
+START_TEST(skipped_updates_are_counted_over_a_resume)
+{
+    run a, b;
+    llama2_step_metrics m = {.struct_size = sizeof m};
+    llama2_checkpoint *c;
+    small_batch batch;
+    char folder[64];
+    small_batch_init(&batch);
+    run_begin(&a, 1, LLAMA2_F32);
+    run_begin(&b, 1, LLAMA2_F32);
+    for (int bad = 1; bad <= 3; bad++) ck_ok(bad_update(&a, &m));
+    ck_ok(save(&a, scratch_folder(folder), 1));
+    ck_ok(llama2_checkpoint_open(b.ctx, folder, 1, &c));
+    ck_ok(llama2_checkpoint_get_trainer(c, "policy", b.trainer));
+    llama2_checkpoint_free(c);
+    ck_ok(bad_update(&b, &m));
+    ck_assert_int_eq(m.skipped_total, 4);
+    ck_fails(bad_update(&b, &m), LLAMA2_E_NUMERIC);
+    ck_ok(llama2_sft_step(b.trainer, &batch.batch, &m));
+    ck_assert(!m.skipped && m.skipped_total == 5);
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    run_end(&a);
+    run_end(&b);
+}
+END_TEST
+
 START_TEST(what_is_refused)
 {
     run a;
@@ -514,8 +551,8 @@ Suite *test_suite(void)
     int first = getenv("LLAMA2_TEST_FEW") ? ADVANTAGES : ROLLOUT, end = getenv("LLAMA2_TEST_FEW") ? first + 1 : STAGES;
     tcase_add_loop_test(tc, item17_resume_before_any_function_of_an_iteration, first * KINDS, end * KINDS);
     suite_add_tcase(suite, tc);
-    ADD_CASE(suite, "failures", what_is_refused, names_and_steps_as_the_header_has_them,
-             a_full_disk_leaves_the_older_checkpoint_and_the_run, a_failed_restore_changes_nothing,
-             a_value_head_whose_scores_could_not_be_is_refused);
+    ADD_CASE(suite, "failures", skipped_updates_are_counted_over_a_resume, what_is_refused,
+             names_and_steps_as_the_header_has_them, a_full_disk_leaves_the_older_checkpoint_and_the_run,
+             a_failed_restore_changes_nothing, a_value_head_whose_scores_could_not_be_is_refused);
     return suite;
 }
