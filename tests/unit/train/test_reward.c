@@ -239,29 +239,28 @@ START_TEST(only_left_out_pairs_make_no_step)
 }
 END_TEST
 
+typedef struct reward_batch {
+    llama2_trainer *trainer;
+    comparisons c;
+} reward_batch;
+
+static llama2_status reward_step(void *user)
+{
+    reward_batch *b = user;
+    return llama2_reward_step(b->trainer, &b->c.pairs, NULL);
+}
+
 START_TEST(a_cancelled_step_leaves_nothing)
 {
     canceller c;
     llama2_context *ctx = cancelling_context(&c);
     llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
     llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
-    llama2_trainer *trainer = small_reward_trainer(ctx, reward, 1e-3, NULL);
-    comparisons p;
-    int done = 0;
-    comparisons_init(&p);
-    cancel_at(&c, 0);
-    ck_ok(llama2_reward_accumulate(trainer, &p.pairs, NULL));
-    ck_ok(llama2_trainer_clear(trainer));
-    for (int jobs = c.jobs, job = 1; job <= jobs; job++) {
-        cancel_at(&c, job);
-        llama2_status status = llama2_reward_step(trainer, &p.pairs, NULL);
-        llama2_context_resume(ctx);
-        ck_assert(status == LLAMA2_OK || status == LLAMA2_E_CANCELLED);
-        done += status == LLAMA2_OK;
-        ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
-    }
-    ck_assert_int_eq(llama2_trainer_step(trainer), done);
-    llama2_trainer_free(trainer);
+    reward_batch b = {.trainer = small_reward_trainer(ctx, reward, 1e-3, NULL)};
+    comparisons_init(&b.c);
+    int done = cancel_at_each_job(&c, b.trainer, reward_step, &b);
+    ck_assert_int_eq(llama2_trainer_step(b.trainer), done);
+    llama2_trainer_free(b.trainer);
     llama2_reward_model_free(reward);
     llama2_model_free(model);
     llama2_context_free(ctx);

@@ -50,6 +50,29 @@ static inline void cancel_at(canceller *c, int job)
     c->cancel_at = job;
 }
 
+/* Cancels a step of the trainer at each of its jobs: it was done or has left nothing, and is done when called again.
+ * Returns the number of steps done. */
+static inline int cancel_at_each_job(canceller *c, llama2_trainer *trainer, llama2_status (*step)(void *user),
+                                     void *user)
+{
+    int cancelled = 0, jobs;
+    cancel_at(c, 0);
+    ck_ok(step(user));
+    jobs = c->jobs;
+    for (int job = 1; job <= jobs; job++) {
+        cancel_at(c, job);
+        llama2_status status = step(user);
+        llama2_context_resume(c->ctx);
+        cancel_at(c, 0);
+        ck_assert(status == LLAMA2_OK || status == LLAMA2_E_CANCELLED);
+        ck_fails(llama2_trainer_update(trainer, NULL), LLAMA2_E_STATE);
+        if (status < 0) ck_ok(step(user));
+        cancelled += status < 0;
+    }
+    ck_assert_int_gt(cancelled, 0);
+    return 1 + jobs;
+}
+
 static inline llama2_optimizer *small_optimizer(llama2_context *ctx, double lr)
 {
     llama2_optimizer *optimizer;
