@@ -5,7 +5,6 @@
 #include "model/model.h"
 #include "model/roles.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static void config_from_hf(const l2_hf_config *hf, llama2_config *c)
@@ -110,21 +109,13 @@ static int is_harmless(const char *name)
            (n >= sizeof table - 1 && strcmp(name + n - (sizeof table - 1), table) == 0);
 }
 
-static llama2_status check_tensor(const l2_hf_weights *weights, const char *name, int vector, int64_t rows,
-                                  int64_t columns, char *used)
+static llama2_status check_tensor(const l2_hf_weights *weights, l2_expected expected, char *used)
 {
-    int64_t i = l2_hf_weights_index(weights, name);
-    if (i < 0) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", name);
-    const l2_st_tensor *t = weights->tensors[i];
-    int fits = vector ? t->n_dims == 1 && t->shape[0] == rows
-                      : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
-    if (!fits)
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "tensor \"%s\" has %d dimensions (%lld, %lld), config.json asks for (%lld, %lld)", name,
-                       t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
-                       t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)rows, (long long)columns);
+    int64_t i = l2_hf_weights_index(weights, expected.name);
+    if (i < 0) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", expected.name);
     used[i] = 1;
-    return LLAMA2_OK;
+    return l2_expected_check(&expected, weights->tensors[i]->n_dims, weights->tensors[i]->shape,
+                             "config.json asks for");
 }
 
 /* All tensors there, of the right shapes, and no others: before memory for the model is taken. Ends at the first layer
@@ -137,17 +128,10 @@ static llama2_status check_tensors(const l2_hf_weights *weights, const llama2_co
     L2_TRY(l2_calloc(weights->ctx, weights->n_tensors, 1, &used));
     for (int32_t layer = 0; layer < c->n_layers; layer++)
         for (int i = 0; i < L2_N_ROLES; i++) {
-            const l2_role *role = &l2_roles[i];
-            char name[64];
-            if (!role->layer && (layer > 0 || (i == L2_ROLE_OUTPUT && !has_output))) continue;
-            if (role->layer)
-                snprintf(name, sizeof name, "model.layers.%d.%s", layer, role->of_model);
-            else
-                snprintf(name, sizeof name, "%s", role->of_model);
-            L2_CHECK(check_tensor(weights, name, role->columns == L2_ONE, l2_role_extent(c, role->rows),
-                                  l2_role_extent(c, role->columns), used));
+            if (!l2_role_is_there(i, layer, has_output)) continue;
+            L2_CHECK(check_tensor(weights, l2_role_expect(c, &l2_roles[i], layer, L2_NAMES_MODEL), used));
         }
-    if (head_kind == L2_HEAD_SCORE) L2_CHECK(check_tensor(weights, "score.weight", 0, 1, c->dim, used));
+    if (head_kind == L2_HEAD_SCORE) L2_CHECK(check_tensor(weights, (l2_expected){"score.weight", 2, 1, c->dim}, used));
     for (size_t i = 0; i < weights->n_tensors; i++)
         if (!used[i] && !is_harmless(weights->tensors[i]->name))
             L2_CHECK(l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%.64s\" is not part of the Llama architecture",

@@ -11,7 +11,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char prefix[] = "llama.", rope_factors[] = "rope_freqs.weight";
@@ -308,31 +307,13 @@ static llama2_status read_config(const l2_gguf *file, llama2_config *c)
 
 /* --- tensors --------------------------------------------------------------------------------- */
 
-static void name_tensor(const l2_role *role, int32_t layer, char name[64])
+static llama2_status check_tensor(const l2_gguf *file, l2_expected expected, char *used)
 {
-    if (role->layer)
-        snprintf(name, 64, "blk.%d.%s", layer, role->gguf);
-    else
-        snprintf(name, 64, "%s", role->gguf);
-}
-
-static llama2_status check_tensor(const l2_gguf *file, const llama2_config *c, const l2_role *role, int32_t layer,
-                                  char *used)
-{
-    char name[64];
-    int64_t rows = l2_role_extent(c, role->rows), columns = l2_role_extent(c, role->columns);
-    name_tensor(role, layer, name);
-    const l2_gguf_tensor *t = l2_gguf_find_tensor(file, name);
-    if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", name);
-    int fits = role->columns == L2_ONE ? t->n_dims == 1 && t->shape[0] == rows
-                                       : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
-    if (!fits)
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "tensor \"%s\" has %d dimensions (%lld, %lld), the metadata ask for (%lld, %lld)", name,
-                       t->n_dims, t->n_dims > 0 ? (long long)t->shape[0] : 1,
-                       t->n_dims > 1 ? (long long)t->shape[1] : 1, (long long)rows, (long long)columns);
+    const l2_gguf_tensor *t = l2_gguf_find_tensor(file, expected.name);
+    if (!t) return l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", expected.name);
+    L2_TRY(l2_expected_check(&expected, t->n_dims, t->shape, "the metadata ask for"));
     if (!l2_dequantises(t->type))
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%s\" is %s, which can't be read as numbers", name,
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "tensor \"%s\" is %s, which can't be read as numbers", expected.name,
                        l2_ggml_type(t->type, NULL, NULL));
     used[t - file->tensors] = 1;
     return LLAMA2_OK;
@@ -347,8 +328,8 @@ static llama2_status check_tensors(const l2_gguf *file, const llama2_config *c)
     L2_TRY(l2_calloc(file->ctx, file->n_tensors, 1, &used));
     for (int32_t layer = 0; layer < c->n_layers; layer++)
         for (int i = 0; i < L2_N_ROLES; i++) {
-            if (!l2_roles[i].layer && (layer > 0 || (c->tied && i == L2_ROLE_OUTPUT))) continue;
-            L2_CHECK(check_tensor(file, c, &l2_roles[i], layer, used));
+            if (!l2_role_is_there(i, layer, !c->tied)) continue;
+            L2_CHECK(check_tensor(file, l2_role_expect(c, &l2_roles[i], layer, L2_NAMES_GGUF), used));
         }
     const l2_gguf_tensor *factors = l2_gguf_find_tensor(file, rope_factors); /* has been read with the metadata */
     if (factors) used[factors - file->tensors] = 1;
@@ -365,7 +346,7 @@ llama2_status l2_gguf_name(const l2_param *p, char name[64], int32_t *layer, int
 {
     const l2_role *role = l2_role_find(p->name, layer);
     if (!role) return l2_fail(LLAMA2_E_UNSUPPORTED, "no tensor of a GGUF file is the model's \"%s\"", p->name);
-    name_tensor(role, *layer, name);
+    l2_role_name(role, *layer, L2_NAMES_GGUF, name);
     *rotary = role->rotary;
     return LLAMA2_OK;
 }

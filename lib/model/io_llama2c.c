@@ -12,7 +12,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { HEADER = 7 * 4, TABLES = L2_N_ROLES };
@@ -225,10 +224,7 @@ static llama2_status write_kind(const llama2_model *m, int kind, l2_model_step s
     int32_t layers = kind == L2_ROLE_OUTPUT && m->config.tied ? 0 : role->layer ? m->config.n_layers : 1;
     for (int32_t layer = 0; layer < layers; layer++) {
         char name[64];
-        if (role->layer)
-            snprintf(name, sizeof name, "model.layers.%d.%s", layer, role->of_model);
-        else
-            snprintf(name, sizeof name, "%s", role->of_model);
+        l2_role_name(role, layer, L2_NAMES_MODEL, name);
         const l2_param *p = l2_model_find(m, name);
         if (!p) return LLAMA2_E_NOT_FOUND;
         L2_TRY(write_param(m, p, role->rotary, step, user, w));

@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_SHARDS = 16, MAX_NAME = 64, MAX_PARAMS = 1 << 20 };
+enum { MAX_SHARDS = 16, MAX_PARAMS = 1 << 20 };
 
 /* What is a low frequency, in turns within the context of Llama 3's pretraining. */
 enum { LOW_FREQUENCIES = 1 };
@@ -247,24 +247,17 @@ static llama2_status require(const l2_torch_file *shard, const char *name, const
     return *out ? LLAMA2_OK : l2_fail(LLAMA2_E_NOT_FOUND, "tensor \"%s\" is missing", name);
 }
 
-static llama2_status wrong_shape(const l2_torch_tensor *t, int64_t rows, int64_t columns)
-{
-    return l2_fail(LLAMA2_E_MISMATCH,
-                   "tensor \"%.*s\" has %d dimensions (%" PRId64 ", %" PRId64 "), expected (%" PRId64 ", %" PRId64 ")",
-                   (int)t->name_length, t->name, t->n_dims, t->n_dims > 0 ? t->shape[0] : 1,
-                   t->n_dims > 1 ? t->shape[1] : 1, rows, columns);
-}
-
 /* How many shards there are, from the rows of queries that the first one has; all of them opened. */
 static llama2_status open_shards(checkpoint *c)
 {
     const l2_torch_tensor *q;
-    int64_t queries = l2_role_extent(&c->config, L2_QUERIES);
+    const l2_expected all = l2_role_expect(&c->config, &l2_roles[L2_ROLE_Q], 0, L2_NAMES_META);
     char *path = NULL;
     L2_TRY(open_shard(c));
-    L2_TRY(require(&c->shards[0], "layers.0.attention.wq.weight", &q));
-    if (q->n_dims != 2 || q->shape[0] < 1 || queries % q->shape[0]) return wrong_shape(q, queries, c->config.dim);
-    int64_t n = queries / q->shape[0];
+    L2_TRY(require(&c->shards[0], all.name, &q));
+    if (q->n_dims != 2 || q->shape[0] < 1 || all.rows % q->shape[0])
+        return l2_wrong_shape(&all, q->n_dims, q->shape, "expected");
+    int64_t n = all.rows / q->shape[0];
     if (n > MAX_SHARDS || c->config.n_kv_heads % n)
         return l2_fail(LLAMA2_E_UNSUPPORTED,
                        "the shapes of consolidated.00.pth are those of %" PRId64
@@ -288,12 +281,13 @@ static llama2_status read_vocabulary(checkpoint *c)
 {
     const l2_torch_tensor *t, *output = l2_torch_find(&c->shards[0], "output.weight");
     llama2_config *config = &c->config;
-    L2_TRY(require(&c->shards[0], "tok_embeddings.weight", &t));
+    const l2_expected part = {"tok_embeddings.weight", 2, config->vocab_size, config->dim / c->n_shards};
+    L2_TRY(require(&c->shards[0], part.name, &t));
     int by_rows = t->n_dims == 2 && t->shape[1] == config->dim;
     int64_t rows = t->n_dims == 2 && t->shape[0] <= INT32_MAX ? t->shape[0] * (by_rows ? c->n_shards : 1) : 0;
     if (rows < 1 || (!by_rows && t->shape[1] * c->n_shards != config->dim) ||
         (config->vocab_size >= 0 && rows != config->vocab_size))
-        return wrong_shape(t, config->vocab_size, config->dim / c->n_shards);
+        return l2_wrong_shape(&part, t->n_dims, t->shape, "expected");
     L2_TRY(check_size("rows of tok_embeddings", rows, 1 << 24));
     c->embedding_split = by_rows ? L2_SPLIT_ROWS : L2_SPLIT_COLUMNS;
     config->vocab_size = (int32_t)rows;
@@ -306,14 +300,6 @@ static llama2_status read_vocabulary(checkpoint *c)
 
 /* --- tensors --------------------------------------------------------------------------------- */
 
-static void name_tensor(const l2_role *role, int32_t layer, char name[MAX_NAME])
-{
-    if (role->layer)
-        snprintf(name, MAX_NAME, "layers.%d.%s", layer, role->meta);
-    else
-        snprintf(name, MAX_NAME, "%s", role->meta);
-}
-
 static int split_of(const checkpoint *c, const l2_role *role)
 {
     return role == &l2_roles[L2_ROLE_EMBEDDING] ? c->embedding_split : role->split;
@@ -323,18 +309,14 @@ static llama2_status check_tensor(const checkpoint *c, const l2_torch_file *shar
                                   char *used, uint64_t *bytes)
 {
     const l2_torch_tensor *t;
-    char name[MAX_NAME];
-    int64_t rows = l2_role_extent(&c->config, role->rows), columns = l2_role_extent(&c->config, role->columns);
+    l2_expected part = l2_role_expect(&c->config, role, layer, L2_NAMES_META);
     int32_t n = c->n_shards, split = split_of(c, role);
-    if (split == L2_SPLIT_ROWS) rows = rows % n ? -1 : rows / n;
-    if (split == L2_SPLIT_COLUMNS) columns = columns % n ? -1 : columns / n;
-    name_tensor(role, layer, name);
-    L2_TRY(require(shard, name, &t));
-    int fits = role->columns == L2_ONE ? t->n_dims == 1 && t->shape[0] == rows
-                                       : t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == columns;
-    if (!fits) return wrong_shape(t, rows, columns);
+    if (split == L2_SPLIT_ROWS) part.rows = part.rows % n ? -1 : part.rows / n;
+    if (split == L2_SPLIT_COLUMNS) part.columns = part.columns % n ? -1 : part.columns / n;
+    L2_TRY(require(shard, part.name, &t));
+    L2_TRY(l2_expected_check(&part, t->n_dims, t->shape, "expected"));
     used[t - shard->tensors] = 1;
-    *bytes += (uint64_t)(rows * columns) * l2_dtype_size(t->dtype);
+    *bytes += (uint64_t)(part.rows * part.columns) * l2_dtype_size(t->dtype);
     return LLAMA2_OK;
 }
 
@@ -355,7 +337,7 @@ static llama2_status check_shard(const checkpoint *c, const l2_torch_file *shard
     L2_TRY(l2_calloc(c->ctx, shard->n_tensors, 1, &used));
     for (int32_t layer = 0; layer < c->config.n_layers; layer++)
         for (int i = 0; i < L2_N_ROLES; i++) {
-            if (!l2_roles[i].layer && (layer > 0 || (c->config.tied && i == L2_ROLE_OUTPUT))) continue;
+            if (!l2_role_is_there(i, layer, !c->config.tied)) continue;
             L2_CHECK(check_tensor(c, shard, &l2_roles[i], layer, used, &bytes));
         }
     for (size_t i = 0; i < shard->n_tensors; i++) {
@@ -385,10 +367,10 @@ static llama2_status check_shards(const checkpoint *c)
 
 static const l2_torch_tensor *find_tensor(const checkpoint *c, const l2_param *p, int32_t shard, const l2_role **role)
 {
-    char name[MAX_NAME];
+    char name[64];
     int32_t layer;
     *role = l2_role_find(p->name, &layer);
-    name_tensor(*role, layer, name);
+    l2_role_name(*role, layer, L2_NAMES_META, name);
     return l2_torch_find(&c->shards[shard], name);
 }
 

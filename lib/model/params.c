@@ -2,8 +2,8 @@
 #include "model/model.h"
 
 #include "base/alloc.h"
+#include "model/roles.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* Lays parameters out one after the other. */
@@ -13,45 +13,39 @@ typedef struct layout {
     int64_t elements;
 } layout;
 
-static void place(layout *l, int64_t rows, int64_t columns, int decay, int32_t layer, const char *name)
+static void place(layout *l, l2_expected e)
 {
     l2_param *p = &l->params[l->n++];
-    if (layer < 0)
-        snprintf(p->name, sizeof p->name, "%s", name);
-    else
-        snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, name);
-    p->rows = rows;
-    p->columns = columns;
-    p->decay = decay;
+    memcpy(p->name, e.name, sizeof p->name);
+    p->rows = e.rows;
+    p->columns = e.columns;
+    p->decay = e.n_dims == 2;
     p->offset = l->elements;
-    l->elements += rows * columns;
+    l->elements += e.rows * e.columns;
 }
 
 enum { MATRICES_A_LAYER = 7, GAINS_A_LAYER = 2 };
+static const unsigned char matrices[MATRICES_A_LAYER] = {L2_ROLE_Q,    L2_ROLE_K,  L2_ROLE_V,   L2_ROLE_O,
+                                                         L2_ROLE_GATE, L2_ROLE_UP, L2_ROLE_DOWN};
+static const unsigned char gains[GAINS_A_LAYER] = {L2_ROLE_ATTENTION_NORM, L2_ROLE_FFN_NORM};
+
+static void place_role(layout *l, const llama2_config *c, int role, int32_t layer)
+{
+    place(l, l2_role_expect(c, &l2_roles[role], layer, L2_NAMES_MODEL));
+}
 
 static void place_all(layout *l, const llama2_config *c, int32_t head_kind)
 {
-    int64_t d = c->dim, q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim,
-            f = c->ffn_dim;
-    place(l, c->vocab_size, d, 1, -1, "model.embed_tokens.weight");
-    for (int32_t i = 0; i < c->n_layers; i++) {
-        place(l, q, d, 1, i, "self_attn.q_proj.weight");
-        place(l, kv, d, 1, i, "self_attn.k_proj.weight");
-        place(l, kv, d, 1, i, "self_attn.v_proj.weight");
-        place(l, d, q, 1, i, "self_attn.o_proj.weight");
-        place(l, f, d, 1, i, "mlp.gate_proj.weight");
-        place(l, f, d, 1, i, "mlp.up_proj.weight");
-        place(l, d, f, 1, i, "mlp.down_proj.weight");
-    }
-    for (int32_t i = 0; i < c->n_layers; i++) {
-        place(l, d, 1, 0, i, "input_layernorm.weight");
-        place(l, d, 1, 0, i, "post_attention_layernorm.weight");
-    }
-    place(l, d, 1, 0, -1, "model.norm.weight");
+    place_role(l, c, L2_ROLE_EMBEDDING, 0);
+    for (int32_t i = 0; i < c->n_layers; i++)
+        for (int j = 0; j < MATRICES_A_LAYER; j++) place_role(l, c, matrices[j], i);
+    for (int32_t i = 0; i < c->n_layers; i++)
+        for (int j = 0; j < GAINS_A_LAYER; j++) place_role(l, c, gains[j], i);
+    place_role(l, c, L2_ROLE_NORM, 0);
     if (head_kind == L2_HEAD_SCORE)
-        place(l, 1, d, 1, -1, "score.weight");
+        place(l, (l2_expected){"score.weight", 2, 1, c->dim});
     else if (!c->tied)
-        place(l, c->vocab_size, d, 1, -1, "lm_head.weight");
+        place_role(l, c, L2_ROLE_OUTPUT, 0);
 }
 
 /* No data for a stored matrix, and for a gradient without an arena. */

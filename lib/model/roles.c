@@ -1,4 +1,6 @@
 #include "model/roles.h"
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,4 +43,41 @@ const l2_role *l2_role_find(const char *of_model, int32_t *layer)
     for (size_t i = 0; i < L2_N_ROLES; i++)
         if (l2_roles[i].layer == in_layer && strcmp(l2_roles[i].of_model, of_model) == 0) return &l2_roles[i];
     return NULL;
+}
+
+void l2_role_name(const l2_role *role, int32_t layer, int names, char name[64])
+{
+    static const char *const layers[] = {"model.layers.", "layers.", "blk."};
+    const char *const within[] = {role->of_model, role->meta, role->gguf};
+    if (role->layer)
+        snprintf(name, 64, "%s%d.%s", layers[names], layer, within[names]);
+    else
+        snprintf(name, 64, "%s", within[names]);
+}
+
+int l2_role_is_there(int role, int32_t layer, int has_output)
+{
+    return l2_roles[role].layer || (layer == 0 && (role != L2_ROLE_OUTPUT || has_output));
+}
+
+l2_expected l2_role_expect(const llama2_config *c, const l2_role *role, int32_t layer, int names)
+{
+    l2_expected e = {.n_dims = role->columns == L2_ONE ? 1 : 2,
+                     .rows = l2_role_extent(c, role->rows),
+                     .columns = l2_role_extent(c, role->columns)};
+    l2_role_name(role, layer, names, e.name);
+    return e;
+}
+
+llama2_status l2_expected_check(const l2_expected *e, int32_t n_dims, const int64_t *shape, const char *asks)
+{
+    if (n_dims == e->n_dims && shape[0] == e->rows && (n_dims == 1 || shape[1] == e->columns)) return LLAMA2_OK;
+    return l2_wrong_shape(e, n_dims, shape, asks);
+}
+
+llama2_status l2_wrong_shape(const l2_expected *e, int32_t n_dims, const int64_t *shape, const char *asks)
+{
+    return l2_fail(LLAMA2_E_MISMATCH,
+                   "tensor \"%s\" has %d dimensions (%" PRId64 ", %" PRId64 "), %s (%" PRId64 ", %" PRId64 ")", e->name,
+                   n_dims, n_dims > 0 ? shape[0] : 1, n_dims > 1 ? shape[1] : 1, asks, e->rows, e->columns);
 }
