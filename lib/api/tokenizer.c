@@ -82,65 +82,17 @@ llama2_status llama2_tokenizer_load_host(llama2_context *ctx, const llama2_host_
     return status;
 }
 
-static llama2_status add_pieces(llama2_tokenizer *tok, const llama2_tokenizer_pieces *p)
-{
-    for (int32_t i = 0; i < p->n_pieces; ++i) {
-        size_t length = p->lengths ? p->lengths[i] : strlen(p->texts[i]);
-        L2_TRY(l2_vocabulary_add(tok, p->texts[i], length, p->scores ? p->scores[i] : 0, p->types[i]));
-        if (p->types[i] == LLAMA2_PIECE_BYTE) tok->byte_fallback = 1;
-    }
-    const char *bos = p->bos_piece ? p->bos_piece : "<s>", *eos = p->eos_piece ? p->eos_piece : "</s>",
-               *pad = p->pad_piece ? p->pad_piece : "<pad>";
-    L2_TRY(l2_strndup(tok->ctx, bos, strlen(bos), &tok->bos_piece));
-    L2_TRY(l2_strndup(tok->ctx, eos, strlen(eos), &tok->eos_piece));
-    L2_TRY(l2_strndup(tok->ctx, pad, strlen(pad), &tok->pad_piece));
-    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
-    tok->add_dummy_prefix = p->add_dummy_prefix != 0;
-    tok->remove_extra_whitespaces = p->remove_extra_whitespaces != 0;
-    return l2_vocabulary_finish(tok);
-}
-
-static llama2_status check_pieces(const llama2_tokenizer_pieces *p, size_t *bytes)
-{
-    if (p->n_pieces <= 0)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: n_pieces is %d, expected > 0", (int)p->n_pieces);
-    if (!p->texts || !p->types)
-        return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: %s is NULL", p->texts ? "types" : "texts");
-    *bytes = 0;
-    for (int32_t i = 0; i < p->n_pieces; ++i) {
-        if (!p->texts[i])
-            return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_pieces: the text of piece %d is NULL", (int)i);
-        size_t length = p->lengths ? p->lengths[i] : strlen(p->texts[i]);
-        if (length > L2_MAX_PIECE)
-            return l2_fail(LLAMA2_E_LIMIT, "llama2_tokenizer_pieces: piece %d has %zu bytes, at most %d are possible",
-                           (int)i, length, L2_MAX_PIECE);
-        *bytes += length;
-    }
-    return LLAMA2_OK;
-}
-
 llama2_status llama2_tokenizer_create(llama2_context *ctx, const llama2_tokenizer_pieces *pieces,
                                       llama2_tokenizer **out)
 {
     llama2_tokenizer_pieces full = piece_defaults;
-    llama2_tokenizer *tok;
-    size_t bytes = 0;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: out is NULL");
     *out = NULL;
     if (!ctx || !pieces)
         return l2_fail(LLAMA2_E_INVALID, "llama2_tokenizer_create: %s is NULL", ctx ? "pieces" : "ctx");
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_options_read(pieces, &full, sizeof full, "llama2_tokenizer_pieces"));
-    L2_TRY(check_pieces(&full, &bytes));
-    L2_TRY(l2_vocabulary_begin(ctx, full.n_pieces, bytes, &tok));
-    llama2_status status = add_pieces(tok, &full);
-    if (status < 0) {
-        l2_vocabulary_free(tok);
-        if (status == LLAMA2_E_FORMAT) status = LLAMA2_E_INVALID; /* an argument, not a file */
-        return l2_fail_in(status, "llama2_tokenizer_create");
-    }
-    *out = tok;
-    return LLAMA2_OK;
+    return l2_pieces_read(ctx, &full, out);
 }
 
 llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path)

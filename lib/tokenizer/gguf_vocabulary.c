@@ -160,10 +160,7 @@ static llama2_status finish_sentencepiece(llama2_tokenizer *tok, const l2_gguf *
     L2_TRY(read_id(tok, file, "tokenizer.ggml.bos_token_id", &bos));
     L2_TRY(read_id(tok, file, "tokenizer.ggml.eos_token_id", &eos));
     L2_TRY(read_id(tok, file, "tokenizer.ggml.padding_token_id", &pad));
-    L2_TRY(l2_vocabulary_copy(tok, bos, "<s>", &tok->bos_piece));
-    L2_TRY(l2_vocabulary_copy(tok, eos, "</s>", &tok->eos_piece));
-    L2_TRY(l2_vocabulary_copy(tok, pad, "<pad>", &tok->pad_piece));
-    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    L2_TRY(l2_vocabulary_name_specials(tok, l2_piece_text(tok, bos), l2_piece_text(tok, eos), l2_piece_text(tok, pad)));
     tok->remove_extra_whitespaces = 0;
     L2_TRY(read_flag(file, "tokenizer.ggml.add_space_prefix", &tok->add_dummy_prefix));
     L2_TRY(read_flag(file, "tokenizer.ggml.remove_extra_whitespaces", &tok->remove_extra_whitespaces));

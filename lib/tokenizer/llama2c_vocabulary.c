@@ -98,10 +98,7 @@ static llama2_status fill(llama2_tokenizer *tok, const unsigned char *data, size
     }
     tok->byte_fallback = 1;
     tok->remove_extra_whitespaces = 0;
-    L2_TRY(l2_strndup(tok->ctx, special[1], strlen(special[1]), &tok->bos_piece));
-    L2_TRY(l2_strndup(tok->ctx, special[2], strlen(special[2]), &tok->eos_piece));
-    L2_TRY(l2_strndup(tok->ctx, "<pad>", 5, &tok->pad_piece));
-    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    L2_TRY(l2_vocabulary_name_specials(tok, special[1], special[2], NULL));
     return l2_vocabulary_finish(tok);
 }
 

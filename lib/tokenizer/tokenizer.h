@@ -78,6 +78,12 @@ static inline size_t l2_piece_length(const llama2_tokenizer *tok, int32_t id)
     return tok->offsets[id + 1] - tok->offsets[id] - 1;
 }
 
+/* NULL for -1. */
+static inline const char *l2_piece_text(const llama2_tokenizer *tok, int32_t id)
+{
+    return id >= 0 ? tok->bytes + tok->offsets[id] : NULL;
+}
+
 /* Is this a piece that text can become by merging? */
 static inline int l2_piece_is_text(const llama2_tokenizer *tok, int32_t id)
 {
@@ -106,8 +112,9 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
 llama2_status l2_vocabulary_finish(llama2_tokenizer *tok);
 /* "<0x41>" -> 0x41; -1: not of this form. */
 int l2_byte_of_piece(const char *text, size_t length);
-/* The text of piece `id`, or `otherwise` where that is -1; allocated. */
-llama2_status l2_vocabulary_copy(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out);
+/* The special texts: pieces for BOS, EOS and padding, which there need not be (NULL: SentencePiece's own), and what an
+ * unknown one is shown as. */
+llama2_status l2_vocabulary_name_specials(llama2_tokenizer *tok, const char *bos, const char *eos, const char *pad);
 void l2_vocabulary_free(llama2_tokenizer *tok);
 llama2_tokenizer *l2_tokenizer_retain(llama2_tokenizer *tok);
 void l2_tokenizer_release(llama2_tokenizer *tok);
@@ -200,6 +207,11 @@ int l2_llama2c_is_model(const unsigned char *data, size_t size);
 /* The bytes of a tokenizer.bin with n_rows pieces, as many as the model's embedding has rows, allocated from the
  * tokenizer's context. Errors: UNSUPPORTED (another kind of tokenizer, or order of pieces), MISMATCH (more pieces). */
 llama2_status l2_llama2c_write(const llama2_tokenizer *tok, int32_t n_rows, char **data, size_t *size);
+
+/* --- pieces.c -------------------------------------------------------------------------------- */
+
+/* `pieces` is complete, but for what it points to. */
+llama2_status l2_pieces_read(llama2_context *ctx, const llama2_tokenizer_pieces *pieces, llama2_tokenizer **out);
 
 /* --- tiktoken.c ------------------------------------------------------------------------------- */
 

@@ -139,10 +139,8 @@ llama2_status l2_finish_sentencepiece(llama2_tokenizer *tok, const l2_listing *l
     tok->n_pairs = tok->n_pair_slots = 0;
     tok->byte_fallback = 1;
     tok->remove_extra_whitespaces = 0;
-    L2_TRY(l2_vocabulary_copy(tok, tok->bos, "<s>", &tok->bos_piece));
-    L2_TRY(l2_vocabulary_copy(tok, tok->eos, "</s>", &tok->eos_piece));
-    L2_TRY(l2_vocabulary_copy(tok, tok->pad, "<pad>", &tok->pad_piece));
-    L2_TRY(l2_strndup(tok->ctx, " \xE2\x81\x87 ", 5, &tok->unk_surface));
+    L2_TRY(l2_vocabulary_name_specials(tok, l2_piece_text(tok, tok->bos), l2_piece_text(tok, tok->eos),
+                                       l2_piece_text(tok, tok->pad)));
     L2_TRY(l2_vocabulary_finish(tok));
     tok->adds_bos = adds_bos;
     tok->pad = pad; /* "<unk>" in many folders, which is no control piece */

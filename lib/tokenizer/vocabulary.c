@@ -117,10 +117,12 @@ int l2_byte_of_piece(const char *text, size_t length)
     return high && low ? (int)(high - digits) * 16 + (int)(low - digits) : -1;
 }
 
-llama2_status l2_vocabulary_copy(const llama2_tokenizer *tok, int32_t id, const char *otherwise, char **out)
+llama2_status l2_vocabulary_name_specials(llama2_tokenizer *tok, const char *bos, const char *eos, const char *pad)
 {
-    const char *text = id >= 0 ? tok->bytes + tok->offsets[id] : otherwise;
-    return l2_strndup(tok->ctx, text, strlen(text), out);
+    const char *texts[] = {bos ? bos : "<s>", eos ? eos : "</s>", pad ? pad : "<pad>", " \xE2\x81\x87 "};
+    char **const names[] = {&tok->bos_piece, &tok->eos_piece, &tok->pad_piece, &tok->unk_surface};
+    for (int i = 0; i < 4; ++i) L2_TRY(l2_strndup(tok->ctx, texts[i], strlen(texts[i]), names[i]));
+    return LLAMA2_OK;
 }
 
 static llama2_status add_special(llama2_tokenizer *tok, int32_t id, const char *text, size_t length, int32_t type)
