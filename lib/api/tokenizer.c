@@ -198,24 +198,11 @@ static llama2_status check_encode(const char *call, const llama2_tokenizer *tok,
     return l2_context_check(tok->ctx);
 }
 
-/* BOS or EOS, which no byte of the text stands for. */
-static void add_special(l2_ids *out, int32_t id, size_t at)
-{
-    if (out->count < out->capacity) {
-        out->ids[out->count] = id;
-        if (out->begins) out->begins[out->count] = at;
-        if (out->ends) out->ends[out->count] = at;
-    }
-    ++out->count;
-}
-
 static llama2_status encode(const char *call, const llama2_tokenizer *tok, const char *text, size_t length,
                             uint32_t flags, l2_ids *out, int64_t *needed)
 {
     L2_TRY(check_encode(call, tok, text, length, flags, out->ids, out->capacity));
-    if (flags & LLAMA2_ENCODE_BOS) add_special(out, tok->bos, 0);
-    L2_TRY(l2_encode(tok, text, length, out, SIZE_MAX, NULL));
-    if (flags & LLAMA2_ENCODE_EOS) add_special(out, tok->eos, length);
+    L2_TRY(l2_encode_framed(tok, text, length, flags, out));
     if (needed) *needed = out->count;
     if (out->count > out->capacity && out->ids) return too_small(call, out->capacity, out->count, "ids");
     return LLAMA2_OK;

@@ -124,9 +124,9 @@ static llama2_status encode_pair(const llama2_tokenizer *tok, const l2_span *sys
     to = put_text(prompt + stripped.length, " [/INST]");
     size_t mark = (size_t)(to - room);
     if (answer) to = put_text(l2_chat_put(put_text(to, " "), l2_chat_strip(*answer)), " ");
-    l2_chat_push(out, tok->bos);
+    l2_ids_push(out, tok->bos);
     L2_TRY(l2_encode(tok, room, (size_t)(to - room), out, mark, &n_prompt));
-    if (answer) l2_chat_push(out, tok->eos);
+    if (answer) l2_ids_push(out, tok->eos);
     l2_chat_weigh(weights, out->capacity, begin, n_prompt, 0);
     l2_chat_weigh(weights, out->capacity, n_prompt, out->count, weight);
     return LLAMA2_OK;

@@ -32,12 +32,6 @@ static inline char *l2_chat_put(char *to, l2_span s)
     return to + s.length;
 }
 
-static inline void l2_chat_push(l2_ids *out, int32_t id)
-{
-    if (out->count < out->capacity) out->ids[out->count] = id;
-    ++out->count;
-}
-
 static inline void l2_chat_weigh(float *weights, int64_t capacity, int64_t from, int64_t to, float value)
 {
     for (int64_t t = from; weights && t < to && t < capacity; ++t) weights[t] = value;

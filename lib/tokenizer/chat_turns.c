@@ -67,7 +67,7 @@ static llama2_status flush(writer *w)
 static llama2_status control(writer *w, int32_t id, float weight)
 {
     L2_TRY(flush(w));
-    l2_chat_push(w->out, id);
+    l2_ids_push(w->out, id);
     l2_chat_weigh(w->weights, w->out->capacity, w->out->count - 1, w->out->count, weight);
     return LLAMA2_OK;
 }

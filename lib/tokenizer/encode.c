@@ -48,9 +48,7 @@ typedef struct encoder {
 
 static void push_id(encoder *e, int32_t id)
 {
-    l2_ids *out = e->out;
-    if (out->count < out->capacity) out->ids[out->count] = id;
-    ++out->count;
+    l2_ids_push(e->out, id);
     if (e->n_recent < CACHED_IDS) e->recent[e->n_recent] = id;
     ++e->n_recent;
 }
@@ -379,4 +377,21 @@ done:
     l2_free(tok->ctx, e.origins);
     l2_free(tok->ctx, e.segment);
     return status;
+}
+
+/* BOS or EOS, which no byte of the text stands for. */
+static void push_special(l2_ids *out, int32_t id, size_t at)
+{
+    if (out->begins && out->count < out->capacity) out->begins[out->count] = at;
+    if (out->ends && out->count < out->capacity) out->ends[out->count] = at;
+    l2_ids_push(out, id);
+}
+
+llama2_status l2_encode_framed(const llama2_tokenizer *tok, const char *text, size_t length, uint32_t flags,
+                               l2_ids *out)
+{
+    if (flags & LLAMA2_ENCODE_BOS) push_special(out, tok->bos, 0);
+    L2_TRY(l2_encode(tok, text, length, out, SIZE_MAX, NULL));
+    if (flags & LLAMA2_ENCODE_EOS) push_special(out, tok->eos, length);
+    return LLAMA2_OK;
 }

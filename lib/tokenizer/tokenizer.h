@@ -254,12 +254,21 @@ typedef struct l2_ids {
     size_t *begins, *ends;
 } l2_ids;
 
+static inline void l2_ids_push(l2_ids *out, int32_t id)
+{
+    if (out->count < out->capacity) out->ids[out->count] = id;
+    ++out->count;
+}
+
 /*
  * Appends the ids of a text (without BOS and EOS). *n_before (may be NULL): how many of them end within the first
  * `mark` bytes of the text, which must be the end of a character.
  */
 llama2_status l2_encode(const llama2_tokenizer *tok, const char *text, size_t length, l2_ids *out, size_t mark,
                         int64_t *n_before);
+/* The ids of a whole text with BOS and EOS, as LLAMA2_ENCODE_* of `flags` ask; the vocabulary has them. */
+llama2_status l2_encode_framed(const llama2_tokenizer *tok, const char *text, size_t length, uint32_t flags,
+                               l2_ids *out);
 
 /* State of decoding between ids. */
 typedef struct l2_decode_state {
