@@ -1,10 +1,8 @@
 /* include/llama2/tokenizer.h: arguments checked, options completed; the work is done in lib/tokenizer/. */
-#include "base/alloc.h"
 #include "base/context.h"
 #include "base/files.h"
 #include "base/options.h"
 #include "tokenizer/tokenizer.h"
-#include <string.h>
 
 static const llama2_tokenizer_options option_defaults = {
     .struct_size = sizeof option_defaults, .max_pieces = 1 << 20, .max_bytes = UINT64_C(256) << 20};
@@ -223,20 +221,6 @@ llama2_status llama2_tokenizer_encode_offsets(const llama2_tokenizer *tokenizer,
     return encode("llama2_tokenizer_encode_offsets", tokenizer, text, length, flags, &out, needed);
 }
 
-/* Bytes go to `buffer` as far as it reaches; the length is counted on. */
-typedef struct output {
-    char *buffer;
-    size_t capacity, length;
-} output;
-
-static void add(void *user, const char *text, size_t length)
-{
-    output *out = user;
-    size_t room = out->length < out->capacity ? out->capacity - out->length : 0;
-    if (length && room) memcpy(out->buffer + out->length, text, length < room ? length : room);
-    out->length += length;
-}
-
 llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n, uint32_t flags,
                                       char *buffer, size_t capacity, size_t *needed)
 {
@@ -248,11 +232,8 @@ llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const i
     L2_TRY(l2_decode_check(flags, call));
     for (int64_t i = 0; i < n; ++i)
         if (check_id(tokenizer, ids[i], call) < 0) return l2_fail_in(LLAMA2_E_INVALID, "ids[%lld]", (long long)i);
-    l2_decode_state state;
-    output out = {buffer, capacity, 0};
-    l2_decode_begin(&state, flags);
-    for (int64_t i = 0; i < n; ++i) l2_decode_step(tokenizer, &state, ids[i], add, &out);
-    l2_decode_end(&state, add, &out);
+    l2_decoded out = {buffer, capacity, 0};
+    l2_decode(tokenizer, ids, n, flags, &out);
     if (needed) *needed = out.length;
     if (out.length > capacity && buffer) return too_small(call, (int64_t)capacity, (int64_t)out.length, "bytes");
     return LLAMA2_OK;
@@ -260,38 +241,18 @@ llama2_status llama2_tokenizer_decode(const llama2_tokenizer *tokenizer, const i
 
 /* --- decoding token by token ----------------------------------------------------------------- */
 
-struct llama2_decoder {
-    llama2_tokenizer *tokenizer;
-    l2_decode_state state;
-    output out;
-    char text[]; /* room for the longest piece with what was held back before it */
-};
-
 llama2_status llama2_decoder_create(llama2_tokenizer *tokenizer, uint32_t flags, llama2_decoder **out)
 {
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_create: out is NULL");
     *out = NULL;
     if (!tokenizer) return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_create: tokenizer is NULL");
     L2_TRY(l2_decode_check(flags, "llama2_decoder_create"));
-    size_t longest = strlen(tokenizer->unk_surface);
-    for (int32_t id = 0; id < tokenizer->n_pieces; ++id)
-        if (l2_piece_length(tokenizer, id) > longest) longest = l2_piece_length(tokenizer, id);
-    llama2_decoder *decoder;
-    size_t capacity = L2_DECODE_ROOM(longest) + 1;
-    L2_TRY(l2_alloc(tokenizer->ctx, sizeof *decoder + capacity, 1, &decoder));
-    decoder->tokenizer = llama2_tokenizer_retain(tokenizer);
-    decoder->out = (output){decoder->text, capacity - 1, 0};
-    l2_decode_begin(&decoder->state, flags);
-    *out = decoder;
-    return LLAMA2_OK;
+    return l2_decoder_create(tokenizer, flags, out);
 }
 
 void llama2_decoder_free(llama2_decoder *decoder)
 {
-    if (!decoder) return;
-    llama2_tokenizer *tokenizer = decoder->tokenizer;
-    l2_free(tokenizer->ctx, decoder);
-    llama2_tokenizer_free(tokenizer);
+    l2_decoder_free(decoder);
 }
 
 llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const char **text, size_t *length)
@@ -299,9 +260,7 @@ llama2_status llama2_decoder_push(llama2_decoder *decoder, int32_t id, const cha
     if (!decoder || !text || !length)
         return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_push: decoder, text or length is NULL");
     L2_TRY(check_id(decoder->tokenizer, id, "llama2_decoder_push"));
-    decoder->out.length = 0;
-    l2_decode_step(decoder->tokenizer, &decoder->state, id, add, &decoder->out);
-    decoder->text[decoder->out.length] = 0;
+    l2_decoder_push(decoder, id);
     *text = decoder->text;
     *length = decoder->out.length;
     return LLAMA2_OK;
@@ -311,11 +270,8 @@ llama2_status llama2_decoder_finish(llama2_decoder *decoder, const char **text, 
 {
     if (!decoder || !text || !length)
         return l2_fail(LLAMA2_E_INVALID, "llama2_decoder_finish: decoder, text or length is NULL");
-    decoder->out.length = 0;
-    l2_decode_end(&decoder->state, add, &decoder->out);
-    decoder->text[decoder->out.length] = 0;
+    l2_decoder_finish(decoder);
     *text = decoder->text;
     *length = decoder->out.length;
-    l2_decode_begin(&decoder->state, decoder->state.flags);
     return LLAMA2_OK;
 }

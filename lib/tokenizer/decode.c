@@ -1,4 +1,5 @@
 /* Ids into text. Bytes wait until they are a character; what can't become one is U+FFFD, byte by byte. */
+#include "base/alloc.h"
 #include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
 #include <string.h>
@@ -110,4 +111,67 @@ void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t
     if (!length) return;
     state->any_text = 1;
     put(user, text, length);
+}
+
+void l2_decode_keep(void *user, const char *text, size_t length)
+{
+    l2_decoded *out = user;
+    size_t room = out->length < out->capacity ? out->capacity - out->length : 0;
+    if (length && room) memcpy(out->text + out->length, text, length < room ? length : room);
+    out->length += length;
+}
+
+void l2_decode(const llama2_tokenizer *tok, const int32_t *ids, int64_t n, uint32_t flags, l2_decoded *out)
+{
+    l2_decode_state state;
+    l2_decode_begin(&state, flags);
+    for (int64_t i = 0; i < n; ++i)
+        if (ids[i] < tok->n_pieces) l2_decode_step(tok, &state, ids[i], l2_decode_keep, out);
+    l2_decode_end(&state, l2_decode_keep, out);
+}
+
+/* --- token by token -------------------------------------------------------------------------- */
+
+/* Bytes of text that one id can become at most: held-back bytes, and U+FFFD for each byte of its own. */
+static size_t most_text(const llama2_tokenizer *tok)
+{
+    size_t longest = strlen(tok->unk_surface);
+    for (int32_t id = 0; id < tok->n_pieces; ++id)
+        if (l2_piece_length(tok, id) > longest) longest = l2_piece_length(tok, id);
+    return 3 * longest + 16;
+}
+
+llama2_status l2_decoder_create(llama2_tokenizer *tok, uint32_t flags, llama2_decoder **out)
+{
+    llama2_decoder *decoder;
+    size_t capacity = most_text(tok);
+    L2_TRY(l2_alloc(tok->ctx, sizeof *decoder + capacity + 1, 1, &decoder));
+    decoder->tokenizer = l2_tokenizer_retain(tok);
+    decoder->out = (l2_decoded){decoder->text, capacity, 0};
+    l2_decode_begin(&decoder->state, flags);
+    *out = decoder;
+    return LLAMA2_OK;
+}
+
+void l2_decoder_free(llama2_decoder *decoder)
+{
+    if (!decoder) return;
+    llama2_tokenizer *tok = decoder->tokenizer;
+    l2_free(tok->ctx, decoder);
+    l2_tokenizer_release(tok);
+}
+
+void l2_decoder_push(llama2_decoder *decoder, int32_t id)
+{
+    decoder->out.length = 0;
+    l2_decode_step(decoder->tokenizer, &decoder->state, id, l2_decode_keep, &decoder->out);
+    decoder->text[decoder->out.length] = 0;
+}
+
+void l2_decoder_finish(llama2_decoder *decoder)
+{
+    decoder->out.length = 0;
+    l2_decode_end(&decoder->state, l2_decode_keep, &decoder->out);
+    decoder->text[decoder->out.length] = 0;
+    l2_decode_begin(&decoder->state, decoder->state.flags);
 }

@@ -280,9 +280,6 @@ typedef struct l2_decode_state {
     int n_held;
 } l2_decode_state;
 
-/* Bytes of text that one id can become at most: held-back bytes, and U+FFFD for each byte of its own. */
-#define L2_DECODE_ROOM(longest) (3 * (longest) + 16)
-
 typedef void (*l2_decode_put)(void *user, const char *text, size_t length);
 
 /* INVALID for flags that are not LLAMA2_DECODE_*; the message begins with `call`. */
@@ -292,6 +289,30 @@ void l2_decode_begin(l2_decode_state *state, uint32_t flags);
 void l2_decode_step(const llama2_tokenizer *tok, l2_decode_state *state, int32_t id, l2_decode_put put, void *user);
 /* What is still held back. */
 void l2_decode_end(l2_decode_state *state, l2_decode_put put, void *user);
+
+/* Where text goes. What does not fit is counted only. */
+typedef struct l2_decoded {
+    char *text;
+    size_t capacity, length;
+} l2_decoded;
+
+/* The l2_decode_put of an l2_decoded. */
+void l2_decode_keep(void *user, const char *text, size_t length);
+/* All ids at once; those that are no piece's are no text. */
+void l2_decode(const llama2_tokenizer *tok, const int32_t *ids, int64_t n, uint32_t flags, l2_decoded *out);
+
+struct llama2_decoder {
+    llama2_tokenizer *tokenizer;
+    l2_decode_state state;
+    l2_decoded out; /* of the last call */
+    char text[];    /* room for the longest piece with what was held back before it, and a NUL */
+};
+
+llama2_status l2_decoder_create(llama2_tokenizer *tok, uint32_t flags, llama2_decoder **out);
+void l2_decoder_free(llama2_decoder *decoder);
+/* The text of one id in [0, n_pieces); what is still held back, and the begin of another text. */
+void l2_decoder_push(llama2_decoder *decoder, int32_t id);
+void l2_decoder_finish(llama2_decoder *decoder);
 
 /* --- chat.c, chat_template.c ----------------------------------------------------------------- */
 

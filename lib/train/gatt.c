@@ -310,29 +310,6 @@ static llama2_status add_row(const llama2_gatt *g, int32_t d, int64_t context, u
     return LLAMA2_OK;
 }
 
-typedef struct sink {
-    char *text; /* NULL: only counted */
-    size_t length;
-} sink;
-
-static void put(void *user, const char *text, size_t length)
-{
-    sink *to = user;
-    if (to->text && length) memcpy(to->text + to->length, text, length);
-    to->length += length;
-}
-
-/* Without the token that ended it, and those that the tokenizer does not have: they are no text. */
-static void decode(const llama2_tokenizer *tok, const l2_gatt_exchange *turn, uint32_t flags, sink *to)
-{
-    l2_decode_state state;
-    int32_t n = turn->n_tokens - (turn->ended_by == LLAMA2_END_EOS);
-    l2_decode_begin(&state, flags);
-    for (int32_t i = 0; i < n; i++)
-        if (turn->tokens[i] < tok->n_pieces) l2_decode_step(tok, &state, turn->tokens[i], put, to);
-    l2_decode_end(&state, put, to);
-}
-
 /* Can this be a message of a dialogue? */
 static llama2_status find_markers(const llama2_gatt *g, const l2_gatt_text *answer, uint8_t *state)
 {
@@ -363,15 +340,16 @@ static llama2_status keep_answer(const llama2_gatt *g, int32_t d, const llama2_r
     l2_gatt_exchange *turn = turn_of(g, d, g->n_done);
     const int32_t *tokens = r->tokens + r->offsets[s] + r->prompt_lengths[s];
     int64_t prompt = 0;
-    sink text = {NULL, 0};
+    l2_decoded text = {NULL, 0, 0};
     turn->n_tokens = (int32_t)(r->offsets[s + 1] - r->offsets[s] - r->prompt_lengths[s]);
     turn->ended_by = r->ended_by[s];
     L2_TRY(l2_alloc(g->ctx, (size_t)turn->n_tokens, sizeof *tokens, &turn->tokens));
     memcpy(turn->tokens, tokens, (size_t)turn->n_tokens * sizeof *tokens);
-    decode(g->tokenizer, turn, flags, &text);
+    int32_t n = turn->n_tokens - (turn->ended_by == LLAMA2_END_EOS); /* which is no text */
+    l2_decode(g->tokenizer, tokens, n, flags, &text);
     L2_TRY(l2_alloc(g->ctx, text.length + 1, 1, &turn->answer.text));
-    text = (sink){turn->answer.text, 0};
-    decode(g->tokenizer, turn, flags, &text);
+    text = (l2_decoded){turn->answer.text, text.length, 0};
+    l2_decode(g->tokenizer, tokens, n, flags, &text);
     if (turn->ended_by == LLAMA2_END_STOP) text.length = before_stop(stops, text.text, text.length);
     text.text[text.length] = 0;
     turn->answer.length = text.length;

@@ -28,7 +28,7 @@ typedef struct side {
     llama2_packer *prompts;
     llama2_rollouts *rollouts;
     char *text; /* the last response's */
-    size_t room, length;
+    size_t room;
 } side;
 
 /* Two rollouts as one to the host. */
@@ -124,20 +124,7 @@ static llama2_status sample(side *s, const llama2_preferences_sample_options *o,
     return status;
 }
 
-static void count_text(void *user, const char *text, size_t length)
-{
-    (void)text;
-    *(size_t *)user += length;
-}
-
-static void put_text(void *user, const char *text, size_t length)
-{
-    side *s = user;
-    memcpy(s->text + s->length, text, length);
-    s->length += length;
-}
-
-static void decode(const side *s, int32_t i, l2_decode_put put, void *user)
+static void decode(const side *s, int32_t i, l2_decoded *out)
 {
     const llama2_rollouts *r = s->rollouts;
     l2_decode_state state;
@@ -145,23 +132,23 @@ static void decode(const side *s, int32_t i, l2_decode_put put, void *user)
     for (int64_t t = r->offsets[i] + r->prompt_lengths[i]; t < r->offsets[i + 1]; t++) {
         /* EOS, and what the vocabulary has beyond the tokenizer's pieces, is no text */
         if (r->tokens[t] >= s->tokenizer->n_pieces || l2_model_is_eos(s->model, r->tokens[t])) continue;
-        l2_decode_step(s->tokenizer, &state, r->tokens[t], put, user);
+        l2_decode_step(s->tokenizer, &state, r->tokens[t], l2_decode_keep, out);
     }
-    l2_decode_end(&state, put, user);
+    l2_decode_end(&state, l2_decode_keep, out);
 }
 
 /* The text of response i, without white space at its ends. */
 static llama2_status response(side *s, int32_t i, l2_span *out)
 {
-    size_t length = 0;
-    decode(s, i, count_text, &length);
-    if (length > s->room) {
-        L2_TRY(l2_realloc(s->ctx, 0, length, 1, &s->text));
-        s->room = length;
+    l2_decoded text = {NULL, 0, 0};
+    decode(s, i, &text);
+    if (text.length > s->room) {
+        L2_TRY(l2_realloc(s->ctx, 0, text.length, 1, &s->text));
+        s->room = text.length;
     }
-    s->length = 0;
-    decode(s, i, put_text, s);
-    *out = l2_chat_strip((l2_span){s->text ? s->text : "", s->length});
+    text = (l2_decoded){s->text, s->room, 0};
+    decode(s, i, &text);
+    *out = l2_chat_strip((l2_span){s->text ? s->text : "", text.length});
     return LLAMA2_OK;
 }
 
