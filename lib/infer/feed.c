@@ -27,6 +27,59 @@ typedef struct feed {
     l2_kv_layer *layers;
 } feed;
 
+/* --- what a host gives ----------------------------------------------------------------------- */
+
+llama2_status l2_session_check_tokens(const llama2_session *s, int64_t position, const int32_t *tokens, int64_t n,
+                                      const char *function)
+{
+    const llama2_config *c = &s->model->config;
+    if (n > c->max_seq_len - position)
+        return l2_fail(LLAMA2_E_CONTEXT,
+                       "%s: %lld tokens after %lld do not fit the model's context of %d; %lld more do", function,
+                       (long long)n, (long long)position, c->max_seq_len, (long long)(c->max_seq_len - position));
+    for (int64_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= c->vocab_size)
+            return l2_fail(LLAMA2_E_INVALID, "%s: tokens[%lld] is %d, the vocabulary has %d", function, (long long)i,
+                           tokens[i], c->vocab_size);
+    return LLAMA2_OK;
+}
+
+/* Session i of a batch, all before it having been marked. */
+static llama2_status check_fed(llama2_session *const *sessions, int32_t i, const int32_t *tokens,
+                               const int64_t *offsets)
+{
+    llama2_session *s = sessions[i];
+    if (!s || s->fed || s->model != sessions[0]->model)
+        return l2_fail(LLAMA2_E_INVALID, "llama2_session_feed_batch: sessions[%d] is %s", i,
+                       !s       ? "NULL"
+                       : s->fed ? "one of those before it"
+                                : "of another model than sessions[0]");
+    if ((i == 0 && offsets[0] != 0) || offsets[i + 1] <= offsets[i])
+        return l2_fail(
+            LLAMA2_E_INVALID,
+            "llama2_session_feed_batch: sessions[%d] has tokens %lld .. %lld; they begin at 0 and each has one", i,
+            (long long)offsets[i], (long long)offsets[i + 1]);
+    llama2_status status = l2_session_check_tokens(s, s->sequence.length, tokens + offsets[i],
+                                                   offsets[i + 1] - offsets[i], "llama2_session_feed_batch");
+    return status < 0 ? l2_fail_in(status, "sessions[%d]", i) : LLAMA2_OK;
+}
+
+llama2_status l2_sessions_check(llama2_session *const *sessions, int32_t n, const int32_t *tokens,
+                                const int64_t *offsets)
+{
+    llama2_status status = LLAMA2_OK;
+    int32_t marked = 0;
+    for (; marked < n; marked++) {
+        status = check_fed(sessions, marked, tokens, offsets);
+        if (status < 0) break;
+        sessions[marked]->fed = 1;
+    }
+    for (int32_t i = 0; i < marked; i++) sessions[i]->fed = 0;
+    return status;
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
 llama2_status l2_session_reserve(llama2_session *s, int64_t length)
 {
     int32_t missing = l2_kv_blocks_for(length) - s->sequence.n_blocks - s->cache.n_free;
@@ -167,4 +220,20 @@ done:
     l2_scratch_put(ctx, f.hidden.data);
     l2_scratch_put(ctx, f.before);
     return status;
+}
+
+llama2_status l2_session_sync(llama2_session *s, const int32_t *tokens, int64_t n, int64_t *reused)
+{
+    if (!l2_session_is_current(s)) l2_session_rewind(s, 0);
+    int64_t same = 0, held = s->sequence.length;
+    while (same < held && same < n && s->tokens[same] == tokens[same]) same++;
+    int done = same == n && held == n && s->has_logits;
+    if (same == n && !done) same--; /* the last one is read again, for its logits */
+    if (!done) {
+        int64_t offsets[] = {0, n - same};
+        if (same < held) l2_session_rewind(s, same);
+        L2_TRY(l2_sessions_feed(&s, 1, tokens + same, offsets));
+    }
+    if (reused) *reused = same;
+    return LLAMA2_OK;
 }

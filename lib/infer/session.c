@@ -61,6 +61,12 @@ llama2_status l2_session_check_current(const llama2_session *s)
                                    "llama2_session_sync reads them again, llama2_session_rewind to 0 forgets them");
 }
 
+void l2_session_rewind(llama2_session *s, int64_t n)
+{
+    l2_kv_truncate(&s->cache, &s->sequence, n);
+    s->has_logits = 0;
+}
+
 /* The sampler on the logits with their bias and penalties, which are taken back afterwards. */
 static llama2_status draw(llama2_session *s, const llama2_sampling *sampling, int32_t *id)
 {

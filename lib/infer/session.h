@@ -28,10 +28,21 @@ void l2_session_release(llama2_session *session);
 int l2_session_is_current(const llama2_session *session);
 llama2_status l2_session_check_current(const llama2_session *session); /* STATE where it is not */
 
+/* Forgets all tokens but the first n, and the logits. */
+void l2_session_rewind(llama2_session *session, int64_t n);
+
+/* feed.c: can the session read these after its first `position` tokens? The message begins with `function`. */
+llama2_status l2_session_check_tokens(const llama2_session *session, int64_t position, const int32_t *tokens, int64_t n,
+                                      const char *function);
+/* feed.c: of a host's batch, all that l2_sessions_feed asks for. sessions[0] is there. */
+llama2_status l2_sessions_check(llama2_session *const *sessions, int32_t n, const int32_t *tokens,
+                                const int64_t *offsets);
 /* feed.c: sessions of one model, all different, read tokens[offsets[s]] .. each, at least one, which fit. On failure
  * they are as they were. */
 llama2_status l2_sessions_feed(llama2_session *const *sessions, int32_t n, const int32_t *tokens,
                                const int64_t *offsets);
+/* feed.c: makes it one that has read these n tokens, n >= 1, and no others; *reused (may be NULL): how many it had. */
+llama2_status l2_session_sync(llama2_session *session, const int32_t *tokens, int64_t n, int64_t *reused);
 /* feed.c: blocks of the cache and ids for the first `length` positions. */
 llama2_status l2_session_reserve(llama2_session *session, int64_t length);
 /* feed.c: the logits are there: their copy in fp32 too. */

@@ -103,10 +103,16 @@ static llama2_status write_all(const llama2_session *s, l2_state_writer *w)
     return l2_state_commit(w);
 }
 
-llama2_status l2_session_write(const llama2_session *s, l2_state_writer *w)
+llama2_status l2_session_write(const llama2_session *s, const char *path, void *buffer, size_t capacity, size_t *needed)
 {
-    llama2_status status = write_all(s, w);
-    l2_state_abort(w);
+    llama2_status status;
+    l2_state_writer w;
+    L2_CHECK(path ? l2_state_create(s->ctx, path, &w) : l2_state_create_memory(s->ctx, buffer, capacity, needed, &w));
+    L2_CHECK(l2_model_enter(s->model, L2_READS));
+    status = write_all(s, &w);
+    l2_model_leave(s->model, L2_READS);
+done:
+    l2_state_abort(&w);
     return status;
 }
 

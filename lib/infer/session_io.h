@@ -5,8 +5,9 @@
 #include "format/checkpoint.h"
 #include "infer/session.h"
 
-/* Into a writer that was just made by l2_state_create or l2_state_create_memory; it is spent either way. */
-llama2_status l2_session_write(const llama2_session *session, l2_state_writer *writer);
+/* `path` NULL: into the buffer, as l2_state_create_memory does. */
+llama2_status l2_session_write(const llama2_session *session, const char *path, void *buffer, size_t capacity,
+                               size_t *needed);
 
 /* A new session of the model. `data` NULL: the file `path`. */
 llama2_status l2_session_read(llama2_model *model, const char *path, const void *data, size_t size,
