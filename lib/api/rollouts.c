@@ -6,7 +6,6 @@
 #include "model/forward.h"
 #include "train/packing.h"
 #include "train/scores.h"
-#include <inttypes.h>
 
 static const llama2_rollout_options rollout_defaults = {.struct_size = sizeof rollout_defaults,
                                                         .samples_per_prompt = 1,
@@ -64,8 +63,6 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
                                      int32_t samples_per_prompt, int32_t eos_id, double temperature,
                                      llama2_rollouts **out)
 {
-    llama2_status status = LLAMA2_OK;
-    llama2_rollouts *rollouts = NULL;
     llama2_batch b;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: out is NULL");
     *out = NULL;
@@ -74,27 +71,7 @@ llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *se
     L2_TRY(l2_context_check(ctx));
     L2_TRY(l2_batch_read(sequences, &b));
     if (!b.tokens || !b.offsets) return l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: tokens or offsets is NULL");
-    L2_CHECK(l2_rollouts_new(ctx, b.n_sequences, samples_per_prompt, temperature, &rollouts));
-    for (int32_t s = 0; s < b.n_sequences; s++) {
-        int64_t first = b.offsets[s], end = b.offsets[s + 1];
-        if (first != rollouts->n_tokens || end <= first || end > b.n_tokens) {
-            L2_CHECK(l2_fail(LLAMA2_E_INVALID,
-                             "llama2_rollouts_create: sequence %" PRId32 " is tokens %" PRId64 " .. %" PRId64
-                             " of %" PRId64,
-                             s, first, end, b.n_tokens));
-        }
-        L2_CHECK(l2_rollouts_append(rollouts, b.tokens + first, end - first, prompt_lengths[s], NULL,
-                                    b.tokens[end - 1] == eos_id ? LLAMA2_END_EOS : LLAMA2_END_LENGTH));
-    }
-    if (rollouts->n_tokens != b.n_tokens) {
-        L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64,
-                         rollouts->n_tokens, b.n_tokens));
-    }
-    *out = rollouts;
-    rollouts = NULL;
-done:
-    l2_rollouts_free(rollouts);
-    return status;
+    return l2_rollouts_from_batch(ctx, &b, prompt_lengths, samples_per_prompt, eos_id, temperature, out);
 }
 
 llama2_status llama2_rollouts_after(const llama2_rollouts *rollouts, const llama2_batch *prompts, llama2_rollouts **out)

@@ -100,6 +100,35 @@ llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *token
     return LLAMA2_OK;
 }
 
+llama2_status l2_rollouts_from_batch(llama2_context *ctx, const llama2_batch *b, const int32_t *prompt_lengths,
+                                     int32_t samples_per_prompt, int32_t eos_id, double temperature,
+                                     llama2_rollouts **out)
+{
+    llama2_status status = LLAMA2_OK;
+    llama2_rollouts *rollouts = NULL;
+    L2_CHECK(l2_rollouts_new(ctx, b->n_sequences, samples_per_prompt, temperature, &rollouts));
+    for (int32_t s = 0; s < b->n_sequences; s++) {
+        int64_t first = b->offsets[s], end = b->offsets[s + 1];
+        if (first != rollouts->n_tokens || end <= first || end > b->n_tokens) {
+            L2_CHECK(l2_fail(LLAMA2_E_INVALID,
+                             "llama2_rollouts_create: sequence %" PRId32 " is tokens %" PRId64 " .. %" PRId64
+                             " of %" PRId64,
+                             s, first, end, b->n_tokens));
+        }
+        L2_CHECK(l2_rollouts_append(rollouts, b->tokens + first, end - first, prompt_lengths[s], NULL,
+                                    b->tokens[end - 1] == eos_id ? LLAMA2_END_EOS : LLAMA2_END_LENGTH));
+    }
+    if (rollouts->n_tokens != b->n_tokens) {
+        L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64,
+                         rollouts->n_tokens, b->n_tokens));
+    }
+    *out = rollouts;
+    rollouts = NULL;
+done:
+    l2_rollouts_free(rollouts);
+    return status;
+}
+
 static llama2_status check_prompts(const llama2_batch *b, int32_t n)
 {
     if (b->n_sequences != n) {

@@ -39,6 +39,11 @@ void l2_rollouts_free(llama2_rollouts *rollouts);
 llama2_status l2_rollouts_append(llama2_rollouts *rollouts, const int32_t *tokens, int64_t n_tokens,
                                  int32_t prompt_length, const float *logprobs, uint8_t ended_by);
 
+/* The sequences of a host's batch as samples; one that ends with eos_id was ended by it. */
+llama2_status l2_rollouts_from_batch(llama2_context *ctx, const llama2_batch *sequences, const int32_t *prompt_lengths,
+                                     int32_t samples_per_prompt, int32_t eos_id, double temperature,
+                                     llama2_rollouts **out);
+
 /* The same responses after other prompts, one for each K samples; without the arrays. */
 llama2_status l2_rollouts_after(const llama2_rollouts *from, const llama2_batch *prompts, llama2_rollouts **out);
 
