@@ -2,23 +2,15 @@
  * lib/format/shards.c. */
 #include <llama2/shards.h>
 
-#include "base/alloc.h"
 #include "base/context.h"
 #include "base/options.h"
 #include "format/shards.h"
 #include "train/shards.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 _Static_assert(sizeof(llama2_shards_options) == 24, "ABI");
 _Static_assert(sizeof(llama2_shards_source) == 32, "ABI");
-
-struct llama2_shard_writer {
-    llama2_context *ctx;
-    l2_shard_out shard;
-    int32_t failed, finished;
-};
 
 static const llama2_shards_options shards_defaults = {
     .struct_size = sizeof shards_defaults, .verify = 1, .length = 512};
@@ -28,21 +20,11 @@ static const llama2_shards_options shards_defaults = {
 llama2_status llama2_shard_writer_create(llama2_context *ctx, const char *path, int64_t vocab_size,
                                          llama2_shard_writer **out)
 {
-    llama2_shard_writer *writer;
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_shard_writer_create: out is NULL");
     *out = NULL;
     if (!ctx || !path) return l2_fail(LLAMA2_E_INVALID, "llama2_shard_writer_create: %s is NULL", ctx ? "path" : "ctx");
     L2_TRY(l2_context_check(ctx));
-    L2_TRY(l2_calloc(ctx, 1, sizeof *writer, &writer));
-    llama2_status status = l2_shard_create(ctx, path, vocab_size, &writer->shard);
-    if (status < 0) {
-        l2_shard_abort(&writer->shard);
-        l2_free(ctx, writer);
-        return status;
-    }
-    writer->ctx = l2_context_retain(ctx);
-    *out = writer;
-    return LLAMA2_OK;
+    return l2_shard_create(ctx, path, vocab_size, out);
 }
 
 static llama2_status check_writer(const llama2_shard_writer *writer, const char *what)
@@ -60,34 +42,23 @@ llama2_status llama2_shard_writer_append(llama2_shard_writer *writer, const int3
     L2_TRY(check_writer(writer, "llama2_shard_writer_append"));
     if (n < 0 || (n && !tokens))
         return l2_fail(LLAMA2_E_INVALID, "llama2_shard_writer_append: n is negative, or tokens NULL");
-    llama2_status status = l2_shard_append(&writer->shard, tokens, n);
-    if (status < 0 && status != LLAMA2_E_INVALID) writer->failed = 1;
-    return status;
+    return l2_shard_append(writer, tokens, n);
 }
 
 int64_t llama2_shard_writer_tokens(const llama2_shard_writer *writer)
 {
-    return writer ? (int64_t)writer->shard.count : 0;
+    return writer ? (int64_t)writer->count : 0;
 }
 
 llama2_status llama2_shard_writer_finish(llama2_shard_writer *writer)
 {
     L2_TRY(check_writer(writer, "llama2_shard_writer_finish"));
-    llama2_status status = l2_shard_commit(&writer->shard);
-    if (status < 0)
-        writer->failed = 1;
-    else
-        writer->finished = 1;
-    return status;
+    return l2_shard_commit(writer);
 }
 
 void llama2_shard_writer_free(llama2_shard_writer *writer)
 {
-    if (!writer) return;
-    llama2_context *ctx = writer->ctx;
-    l2_shard_abort(&writer->shard);
-    l2_free(ctx, writer);
-    l2_context_release(ctx);
+    l2_shard_delete(writer);
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -169,15 +140,8 @@ llama2_status llama2_shards_source_info(const llama2_shards *shards, int32_t ind
         return l2_fail(LLAMA2_E_INVALID,
                        "llama2_shards_source_info: there is no source %" PRId32 ", there are %" PRId32, index,
                        shards->n_sources);
-    const l2_mixed_source *source = &shards->sources[index];
-    uint64_t sequences = l2_shards_served(shards, index, shards->position);
-    llama2_shards_source full = {
-        .struct_size = sizeof full,
-        .share = (int32_t)source->share,
-        .tokens = source->source.count,
-        .served = sequences * (uint64_t)shards->options.length,
-        .epochs = (double)sequences / (double)source->windows,
-    };
+    llama2_shards_source full;
+    l2_shards_describe(shards, index, &full);
     return l2_struct_write(info, &full, sizeof full, "llama2_shards_source");
 }
 

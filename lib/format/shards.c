@@ -9,6 +9,7 @@
 #include "format/shards.h"
 #include "base/alloc.h"
 #include "base/checksum.h"
+#include "base/context.h"
 #include "format/bytes.h"
 #include <inttypes.h>
 #include <string.h>
@@ -157,21 +158,28 @@ void l2_shard_close(l2_shard_file *file)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-llama2_status l2_shard_create(llama2_context *ctx, const char *path, int64_t vocab_size, l2_shard_out *out)
+llama2_status l2_shard_create(llama2_context *ctx, const char *path, int64_t vocab_size, llama2_shard_writer **out)
 {
+    llama2_status status;
     unsigned char header[HEADER];
-    memset(out, 0, sizeof *out);
+    llama2_shard_writer *shard;
+    L2_TRY(l2_calloc(ctx, 1, sizeof *shard, &shard));
+    shard->ctx = l2_context_retain(ctx);
     if (vocab_size <= 0 || vocab_size > INT32_MAX)
-        return l2_fail(LLAMA2_E_INVALID, "vocabulary size %" PRId64 ", it must be in [1, 2^31)", vocab_size);
-    out->ctx = ctx;
-    out->vocab_size = vocab_size;
-    out->token_size = vocab_size <= 65536 ? 2 : 4;
-    make_header(out->token_size, vocab_size, header);
-    L2_TRY(l2_writer_open(ctx, path, &out->file));
-    return l2_writer_write(&out->file, header, sizeof header);
+        L2_CHECK(l2_fail(LLAMA2_E_INVALID, "vocabulary size %" PRId64 ", it must be in [1, 2^31)", vocab_size));
+    shard->vocab_size = vocab_size;
+    shard->token_size = vocab_size <= 65536 ? 2 : 4;
+    make_header(shard->token_size, vocab_size, header);
+    L2_CHECK(l2_writer_open(ctx, path, &shard->file));
+    L2_CHECK(l2_writer_write(&shard->file, header, sizeof header));
+    *out = shard;
+    shard = NULL;
+done:
+    l2_shard_delete(shard);
+    return status;
 }
 
-static llama2_status end_block(l2_shard_out *shard)
+static llama2_status end_block(llama2_shard_writer *shard)
 {
     if (shard->n_crcs == shard->capacity) {
         size_t capacity = shard->capacity ? 2 * shard->capacity : 16;
@@ -184,7 +192,7 @@ static llama2_status end_block(l2_shard_out *shard)
 }
 
 /* Bytes of tokens, cut at the ends of blocks. */
-static llama2_status append_bytes(l2_shard_out *shard, const unsigned char *bytes, size_t length)
+static llama2_status append_bytes(llama2_shard_writer *shard, const unsigned char *bytes, size_t length)
 {
     L2_TRY(l2_writer_write(&shard->file, bytes, length));
     while (length) {
@@ -198,7 +206,7 @@ static llama2_status append_bytes(l2_shard_out *shard, const unsigned char *byte
     return LLAMA2_OK;
 }
 
-llama2_status l2_shard_append(l2_shard_out *shard, const int32_t *tokens, int64_t n)
+llama2_status l2_shard_append(llama2_shard_writer *shard, const int32_t *tokens, int64_t n)
 {
     unsigned char bytes[PIECE * 4];
     for (int64_t i = 0; i < n; i++)
@@ -210,13 +218,15 @@ llama2_status l2_shard_append(l2_shard_out *shard, const int32_t *tokens, int64_
         for (size_t i = 0; i < count; i++)
             for (size_t b = 0; b < size; b++)
                 bytes[i * size + b] = (unsigned char)((uint32_t)tokens[(size_t)done + i] >> 8 * b);
-        L2_TRY(append_bytes(shard, bytes, count * size));
+        llama2_status status = append_bytes(shard, bytes, count * size);
+        shard->failed = status < 0;
+        L2_TRY(status);
         shard->count += count;
     }
     return LLAMA2_OK;
 }
 
-llama2_status l2_shard_commit(l2_shard_out *shard)
+static llama2_status write_end(llama2_shard_writer *shard)
 {
     unsigned char header[HEADER], entry[4], footer[FOOTER] = {0};
     make_header(shard->token_size, shard->vocab_size, header);
@@ -238,10 +248,20 @@ llama2_status l2_shard_commit(l2_shard_out *shard)
     return l2_writer_commit(&shard->file);
 }
 
-void l2_shard_abort(l2_shard_out *shard)
+llama2_status l2_shard_commit(llama2_shard_writer *shard)
 {
-    if (!shard->ctx) return;
+    llama2_status status = write_end(shard);
+    shard->failed = status < 0;
+    shard->finished = status >= 0;
+    return status;
+}
+
+void l2_shard_delete(llama2_shard_writer *shard)
+{
+    if (!shard) return;
+    llama2_context *ctx = shard->ctx;
     l2_writer_abort(&shard->file);
-    l2_free(shard->ctx, shard->crcs);
-    memset(shard, 0, sizeof *shard);
+    l2_free(ctx, shard->crcs);
+    l2_free(ctx, shard);
+    l2_context_release(ctx);
 }

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include <llama2/shards.h>
 
 enum { L2_SHARD_TRUST = 0, L2_SHARD_CHECK_ON_USE = 1, L2_SHARD_CHECK_NOW = 2 };
 
@@ -25,7 +26,7 @@ llama2_status l2_shard_open(llama2_context *ctx, const char *path, int verify, l
 llama2_status l2_shard_read(l2_shard_file *file, uint64_t first, uint64_t n, int32_t *out);
 void l2_shard_close(l2_shard_file *file);
 
-typedef struct l2_shard_out {
+struct llama2_shard_writer {
     llama2_context *ctx;
     l2_writer file;
     uint32_t *crcs;
@@ -33,12 +34,14 @@ typedef struct l2_shard_out {
     uint64_t count;
     int64_t vocab_size;
     uint32_t token_size, block_used, crc; /* of the block at hand */
-} l2_shard_out;
+    int32_t failed, finished;             /* then nothing more can be written */
+};
 
-/* As l2_writer: after a failure, and when done, call l2_shard_abort. */
-llama2_status l2_shard_create(llama2_context *ctx, const char *path, int64_t vocab_size, l2_shard_out *out);
-llama2_status l2_shard_append(l2_shard_out *shard, const int32_t *tokens, int64_t n); /* INVALID leaves it as it was */
-llama2_status l2_shard_commit(l2_shard_out *shard);
-void l2_shard_abort(l2_shard_out *shard);
+llama2_status l2_shard_create(llama2_context *ctx, const char *path, int64_t vocab_size, llama2_shard_writer **out);
+/* INVALID leaves it as it was. */
+llama2_status l2_shard_append(llama2_shard_writer *shard, const int32_t *tokens, int64_t n);
+llama2_status l2_shard_commit(llama2_shard_writer *shard);
+/* Without l2_shard_commit there is no file. */
+void l2_shard_delete(llama2_shard_writer *shard);
 
 #endif

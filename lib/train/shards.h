@@ -56,6 +56,8 @@ void l2_shards_place(llama2_shards *shards, uint64_t sequence, l2_place *out);
 llama2_status l2_shards_next(llama2_shards *shards, int64_t n, int32_t *tokens, int32_t *sources);
 /* Sequences of a source among the first `position`. */
 uint64_t l2_shards_served(const llama2_shards *shards, int32_t source, uint64_t position);
+/* What the host is told of a source, at the position. */
+void l2_shards_describe(const llama2_shards *shards, int32_t source, llama2_shards_source *out);
 void l2_shards_delete(llama2_shards *shards);
 
 /* The permutation of [0, n) that the four keys choose, at index < n: a Feistel network on the next even number of bits,
