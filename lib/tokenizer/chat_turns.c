@@ -123,8 +123,8 @@ static llama2_status write_turns(writer *w, const llama2_chat *chat, l2_span dat
 
 static llama2_status find_control(const llama2_tokenizer *tok, const char *text, int32_t *id)
 {
-    *id = text ? l2_vocabulary_find(tok, text, strlen(text)) : -1;
-    if (!text || (*id >= 0 && tok->types[*id] == LLAMA2_PIECE_CONTROL)) return LLAMA2_OK;
+    *id = text ? l2_vocabulary_find_control(tok, text) : -1;
+    if (!text || *id >= 0) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no control piece %s, which the format needs", text);
 }
 

@@ -121,7 +121,8 @@ void l2_tokenizer_release(llama2_tokenizer *tok);
 
 /* Id of the piece of any type with this text, -1: none. */
 int32_t l2_vocabulary_find(const llama2_tokenizer *tok, const char *text, size_t length);
-/* The same for pieces that text can become. */
+/* The same for control pieces, and for those that text can become. */
+int32_t l2_vocabulary_find_control(const llama2_tokenizer *tok, const char *text);
 int32_t l2_vocabulary_find_text(const llama2_tokenizer *tok, const char *text, size_t length);
 /* Bytes of the longest user-defined piece at the start of `text`, 0: none. */
 size_t l2_vocabulary_user_defined(const llama2_tokenizer *tok, const char *text, size_t length);

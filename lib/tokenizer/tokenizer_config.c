@@ -97,9 +97,7 @@ void l2_guess_specials(llama2_tokenizer *tok)
     static const char *const begins[] = {"<|begin_of_text|>", "<|endoftext|>", "<s>"};
     static const char *const ends[] = {"<|end_of_text|>", "<|endoftext|>", "</s>"};
     for (size_t i = 0; i < 3; ++i) {
-        int32_t bos = l2_vocabulary_find(tok, begins[i], strlen(begins[i])),
-                eos = l2_vocabulary_find(tok, ends[i], strlen(ends[i]));
-        if (tok->bos < 0 && bos >= 0 && tok->types[bos] == LLAMA2_PIECE_CONTROL) tok->bos = bos;
-        if (tok->eos < 0 && eos >= 0 && tok->types[eos] == LLAMA2_PIECE_CONTROL) tok->eos = eos;
+        if (tok->bos < 0) tok->bos = l2_vocabulary_find_control(tok, begins[i]);
+        if (tok->eos < 0) tok->eos = l2_vocabulary_find_control(tok, ends[i]);
     }
 }

@@ -30,6 +30,12 @@ int32_t l2_vocabulary_find(const llama2_tokenizer *tok, const char *text, size_t
     return find_slot(tok, text, length, l2_hash_text(tok->secret, text, length))->id;
 }
 
+int32_t l2_vocabulary_find_control(const llama2_tokenizer *tok, const char *text)
+{
+    int32_t id = l2_vocabulary_find(tok, text, strlen(text));
+    return id >= 0 && tok->types[id] == LLAMA2_PIECE_CONTROL ? id : -1;
+}
+
 int32_t l2_vocabulary_find_text(const llama2_tokenizer *tok, const char *text, size_t length)
 {
     if (length > tok->longest) return -1;
@@ -181,12 +187,6 @@ llama2_status l2_vocabulary_add(llama2_tokenizer *tok, const char *text, size_t 
     return LLAMA2_OK;
 }
 
-static int32_t find_control(const llama2_tokenizer *tok, const char *text)
-{
-    int32_t id = l2_vocabulary_find(tok, text, strlen(text));
-    return id >= 0 && tok->types[id] == LLAMA2_PIECE_CONTROL ? id : -1;
-}
-
 static llama2_status check_bytes(llama2_tokenizer *tok)
 {
     int found = 0, missing = -1;
@@ -253,9 +253,9 @@ llama2_status l2_vocabulary_finish(llama2_tokenizer *tok)
 {
     if (tok->unk < 0) return l2_fail(LLAMA2_E_FORMAT, "no piece is of type unknown; there must be exactly one");
     L2_TRY(check_bytes(tok));
-    tok->bos = find_control(tok, tok->bos_piece);
-    tok->eos = find_control(tok, tok->eos_piece);
-    tok->pad = find_control(tok, tok->pad_piece);
+    tok->bos = l2_vocabulary_find_control(tok, tok->bos_piece);
+    tok->eos = l2_vocabulary_find_control(tok, tok->eos_piece);
+    tok->pad = l2_vocabulary_find_control(tok, tok->pad_piece);
     tok->adds_bos = tok->bos >= 0;
     for (int i = 0; i < 128; ++i) {
         char c = (char)i;
