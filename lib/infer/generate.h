@@ -12,6 +12,8 @@
 llama2_status l2_generate(llama2_model *model, const llama2_batch *prompts, const llama2_rollout_options *options,
                           const uint64_t *ids, llama2_rollouts **out);
 
+/* rollout.c: MISMATCH for a tokenizer with ids that the model does not have; the message begins with `call`. */
+llama2_status l2_model_check_tokenizer(const llama2_model *model, const llama2_tokenizer *tokenizer, const char *call);
 /* rollout.c: refuses complete options that are none for this model; and prompts too. */
 llama2_status l2_rollout_options_check(const llama2_model *policy, const llama2_rollout_options *options);
 llama2_status l2_rollout_check(const llama2_model *policy, const llama2_batch *prompts,

@@ -6,6 +6,13 @@
 #include "tokenizer/tokenizer.h"
 #include <inttypes.h>
 
+llama2_status l2_model_check_tokenizer(const llama2_model *model, const llama2_tokenizer *tokenizer, const char *call)
+{
+    if (tokenizer->n_pieces <= model->config.vocab_size) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_MISMATCH, "%s: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32,
+                   call, tokenizer->n_pieces, model->config.vocab_size);
+}
+
 static llama2_status check_stops(const llama2_model *policy, const llama2_rollout_options *o)
 {
     static const char call[] = "llama2_rollout";
@@ -13,11 +20,7 @@ static llama2_status check_stops(const llama2_model *policy, const llama2_rollou
     L2_TRY(l2_stops_check(o->stops, o->stop_lengths, o->n_stops, call));
     if (o->n_stops == 0) return LLAMA2_OK;
     if (!o->tokenizer) return l2_fail(LLAMA2_E_INVALID, "%s: stop strings need the model's tokenizer", call);
-    if (o->tokenizer->n_pieces > policy->config.vocab_size)
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "%s: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32, call,
-                       o->tokenizer->n_pieces, policy->config.vocab_size);
-    return LLAMA2_OK;
+    return l2_model_check_tokenizer(policy, o->tokenizer, call);
 }
 
 llama2_status l2_rollout_options_check(const llama2_model *policy, const llama2_rollout_options *o)

@@ -382,11 +382,7 @@ static llama2_status check_turn(const llama2_gatt *g, const llama2_model *policy
                        "dialogues",
                        o->samples_per_prompt);
     }
-    if (g->tokenizer->n_pieces > policy->config.vocab_size) {
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "gatt: the tokenizer has %" PRId32 " pieces, the model a vocabulary of %" PRId32,
-                       g->tokenizer->n_pieces, policy->config.vocab_size);
-    }
+    L2_TRY(l2_model_check_tokenizer(policy, g->tokenizer, "gatt"));
     if (o->decode_flags & (LLAMA2_DECODE_SPECIALS | LLAMA2_DECODE_BYTES)) {
         return l2_fail(LLAMA2_E_INVALID,
                        "gatt: decode_flags %#" PRIx32 " has LLAMA2_DECODE_SPECIALS or _BYTES, but an answer is the "

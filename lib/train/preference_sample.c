@@ -59,12 +59,8 @@ static llama2_sampling sampling_of(const side *s, const llama2_preferences_sampl
 static llama2_status check(const side *s, int32_t n, const llama2_preferences_sample_options *o)
 {
     llama2_sampling sampling = sampling_of(s, o);
-    int32_t vocabulary = s->model->config.vocab_size, room = s->model->config.max_seq_len;
-    if (s->tokenizer->n_pieces > vocabulary)
-        return l2_fail(LLAMA2_E_MISMATCH,
-                       "llama2_preferences_sample: the tokenizer has %" PRId32
-                       " pieces, the model a vocabulary of %" PRId32,
-                       s->tokenizer->n_pieces, vocabulary);
+    int32_t room = s->model->config.max_seq_len;
+    L2_TRY(l2_model_check_tokenizer(s->model, s->tokenizer, "llama2_preferences_sample"));
     if (o->max_new_tokens < 1 || o->max_new_tokens >= room)
         return l2_fail(LLAMA2_E_INVALID,
                        "llama2_preferences_sample: max_new_tokens is %" PRId32 ", expected 1 .. %" PRId32
@@ -75,7 +71,7 @@ static llama2_status check(const side *s, int32_t n, const llama2_preferences_sa
                        "llama2_preferences_sample: first_sample_id is %" PRIu64 ", of %" PRId32
                        " dialogues the last one not below 2^63",
                        o->first_sample_id, n);
-    return l2_sampling_check(&sampling, vocabulary, 0);
+    return l2_sampling_check(&sampling, s->model->config.vocab_size, 0);
 }
 
 /* The dialogues as the prompts of a model. */
