@@ -4,24 +4,22 @@
 
 void llama2_config_init(llama2_config *config, size_t size)
 {
-    llama2_config defaults = {.struct_size = sizeof defaults};
-    llama2_config_preset(&defaults, LLAMA2_PRESET_7B);
+    llama2_config defaults;
+    l2_config_preset(LLAMA2_PRESET_7B, &defaults);
     l2_options_init(config, size, &defaults, sizeof defaults);
 }
 
-/* A host's config over the defaults; head_dim 0 becomes dim / n_heads. */
-static llama2_status read_config(const llama2_config *config, llama2_config *full)
+llama2_status llama2_config_preset(llama2_config *config, int32_t index)
 {
-    if (!config) return l2_fail(LLAMA2_E_INVALID, "config is NULL; start from llama2_config_init");
-    llama2_config_init(full, sizeof *full);
-    L2_TRY(l2_options_read(config, full, sizeof *full, "llama2_config"));
-    if (full->head_dim == 0 && full->n_heads > 0) {
-        if (full->dim % full->n_heads)
-            return l2_fail(LLAMA2_E_INVALID, "config: dim %d is not a multiple of n_heads %d; set head_dim", full->dim,
-                           full->n_heads);
-        full->head_dim = full->dim / full->n_heads;
-    }
-    return LLAMA2_OK;
+    llama2_config full;
+    if (!config) return l2_fail(LLAMA2_E_INVALID, "llama2_config_preset: config is NULL");
+    L2_TRY(l2_config_preset(index, &full));
+    return l2_struct_write(config, &full, sizeof full, "llama2_config");
+}
+
+void llama2_model_options_init(llama2_model_options *options, size_t size)
+{
+    l2_options_init(options, size, &l2_model_defaults, sizeof l2_model_defaults);
 }
 
 llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *config, const llama2_model_options *options,
@@ -36,7 +34,7 @@ llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *conf
     L2_TRY(l2_model_options_read(options, &o));
     if (o.weights == LLAMA2_WEIGHTS_AS_STORED)
         return l2_fail(LLAMA2_E_INVALID, "llama2_model_create: new weights are stored nowhere");
-    L2_TRY(read_config(config, &full));
+    L2_TRY(l2_config_read(config, &full));
     L2_TRY(l2_model_new(ctx, &full, o.dtype, L2_HEAD_LM, out));
     l2_model_init(*out);
     return LLAMA2_OK;
@@ -103,19 +101,12 @@ llama2_status llama2_model_clone(const llama2_model *model, llama2_model **out)
     return status;
 }
 
-static int same_shape(const llama2_config *a, const llama2_config *b)
-{
-    return a->vocab_size == b->vocab_size && a->dim == b->dim && a->n_layers == b->n_layers &&
-           a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim &&
-           a->ffn_dim == b->ffn_dim && a->tied == b->tied;
-}
-
 llama2_status llama2_model_copy_weights(llama2_model *to, const llama2_model *from)
 {
     if (!to || !from) return l2_fail(LLAMA2_E_INVALID, "llama2_model_copy_weights: a model is NULL");
     if (to == from) return LLAMA2_OK;
     L2_TRY(l2_context_check(to->ctx));
-    if (!same_shape(&to->config, &from->config))
+    if (!l2_config_same_shape(&to->config, &from->config))
         return l2_fail(LLAMA2_E_MISMATCH, "llama2_model_copy_weights: the two models have different shapes");
     L2_TRY(enter(from, "llama2_model_copy_weights"));
     llama2_status status = l2_model_enter(to, L2_CHANGES);
@@ -272,7 +263,7 @@ llama2_status llama2_memory_estimate(const llama2_config *config, const llama2_m
     llama2_memory_options o = memory_defaults;
     llama2_memory m = {.struct_size = sizeof m};
     if (!out) return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: out is NULL");
-    L2_TRY(read_config(config, &full));
+    L2_TRY(l2_config_read(config, &full));
     L2_TRY(l2_options_read(options, &o, sizeof o, "llama2_memory_options"));
     if (o.dtype != LLAMA2_F32 && o.dtype != LLAMA2_F64)
         return l2_fail(LLAMA2_E_INVALID, "llama2_memory_estimate: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",

@@ -95,14 +95,13 @@ static const preset presets[] = {
     {8192, 80, 64, 8, 28672},
 };
 
-llama2_status llama2_config_preset(llama2_config *config, int32_t index)
+llama2_status l2_config_preset(int32_t index, llama2_config *out)
 {
-    if (!config) return l2_fail(LLAMA2_E_INVALID, "llama2_config_preset: config is NULL");
     if (index < 0 || index >= (int32_t)(sizeof presets / sizeof *presets))
         return l2_fail(LLAMA2_E_INVALID, "llama2_config_preset: preset is %d, expected one of LLAMA2_PRESET_*", index);
     const preset *p = &presets[index];
-    llama2_config c = {
-        .struct_size = sizeof c,
+    *out = (llama2_config){
+        .struct_size = sizeof *out,
         .vocab_size = 32000,
         .dim = p->dim,
         .n_layers = p->n_layers,
@@ -118,19 +117,35 @@ llama2_status llama2_config_preset(llama2_config *config, int32_t index)
         .rope_theta = 10000,
         .init_std = 0.02,
     };
-    return l2_struct_write(config, &c, sizeof c, "llama2_config");
+    return LLAMA2_OK;
 }
 
-static const llama2_model_options model_defaults = {.struct_size = sizeof model_defaults, .dtype = LLAMA2_F32};
-
-void llama2_model_options_init(llama2_model_options *options, size_t size)
+llama2_status l2_config_read(const llama2_config *config, llama2_config *full)
 {
-    l2_options_init(options, size, &model_defaults, sizeof model_defaults);
+    if (!config) return l2_fail(LLAMA2_E_INVALID, "config is NULL; start from llama2_config_init");
+    L2_TRY(l2_config_preset(LLAMA2_PRESET_7B, full));
+    L2_TRY(l2_options_read(config, full, sizeof *full, "llama2_config"));
+    if (full->head_dim == 0 && full->n_heads > 0) {
+        if (full->dim % full->n_heads)
+            return l2_fail(LLAMA2_E_INVALID, "config: dim %d is not a multiple of n_heads %d; set head_dim", full->dim,
+                           full->n_heads);
+        full->head_dim = full->dim / full->n_heads;
+    }
+    return LLAMA2_OK;
 }
+
+int l2_config_same_shape(const llama2_config *a, const llama2_config *b)
+{
+    return a->vocab_size == b->vocab_size && a->dim == b->dim && a->n_layers == b->n_layers &&
+           a->n_heads == b->n_heads && a->n_kv_heads == b->n_kv_heads && a->head_dim == b->head_dim &&
+           a->ffn_dim == b->ffn_dim && a->tied == b->tied;
+}
+
+const llama2_model_options l2_model_defaults = {.struct_size = sizeof l2_model_defaults, .dtype = LLAMA2_F32};
 
 llama2_status l2_model_options_read(const llama2_model_options *options, llama2_model_options *full)
 {
-    *full = model_defaults;
+    *full = l2_model_defaults;
     L2_TRY(l2_options_read(options, full, sizeof *full, "llama2_model_options"));
     if (full->dtype != LLAMA2_F32 && full->dtype != LLAMA2_F64)
         return l2_fail(LLAMA2_E_INVALID, "llama2_model_options: dtype is %d, expected LLAMA2_F32 or LLAMA2_F64",

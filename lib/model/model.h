@@ -94,6 +94,13 @@ struct llama2_model {
 llama2_status l2_config_check(const llama2_config *config);
 /* The same of sizes that stand in a file and make sense: LIMIT, with `where` in front, for those too large. */
 llama2_status l2_config_check_limits(const llama2_config *config, const char *where);
+/* One of LLAMA2_PRESET_*. */
+llama2_status l2_config_preset(int32_t index, llama2_config *out);
+/* A host's config over the defaults, those of 7B; head_dim 0 becomes dim / n_heads. */
+llama2_status l2_config_read(const llama2_config *config, llama2_config *full);
+/* Do weights of the one fit the other? */
+int l2_config_same_shape(const llama2_config *a, const llama2_config *b);
+extern const llama2_model_options l2_model_defaults;
 /* A host's options over the defaults, checked. */
 llama2_status l2_model_options_read(const llama2_model_options *options, llama2_model_options *full);
 
