@@ -9,31 +9,8 @@
 #include "math/kernels.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-/* Weights, gradients and activations are walked over and over: the system is asked for huge pages for large blocks,
- * which saves most misses of the TLB. */
-enum { HUGE_PAGE = 2 << 20, LARGE_BLOCK = 4 << 20 };
-
-static void *default_alloc(void *user, size_t size, size_t alignment)
-{
-    void *block;
-    (void)user;
-    if (posix_memalign(&block, size < LARGE_BLOCK ? alignment : HUGE_PAGE, size)) return NULL;
-#if defined(MADV_HUGEPAGE)
-    if (size >= LARGE_BLOCK) madvise(block, size, MADV_HUGEPAGE); /* advice: it does not matter whether it is taken */
-#endif
-    return block;
-}
-
-static void default_dealloc(void *user, void *ptr)
-{
-    (void)user;
-    free(ptr);
-}
 
 static const llama2_context_options defaults = {.struct_size = sizeof defaults};
 
@@ -65,7 +42,7 @@ llama2_status llama2_context_create(const llama2_context_options *options, llama
                        "takes the best",
                        o.isa);
 
-    llama2_alloc_fn alloc = o.alloc ? o.alloc : default_alloc;
+    llama2_alloc_fn alloc = o.alloc ? o.alloc : l2_system_alloc;
     llama2_context *ctx = alloc(o.alloc_user, (sizeof *ctx + 63) / 64 * 64, 64);
     if (!ctx) return l2_fail(LLAMA2_E_NOMEM, "out of memory: %zu bytes", sizeof *ctx);
     memset(ctx, 0, sizeof *ctx);
@@ -73,7 +50,7 @@ llama2_status llama2_context_create(const llama2_context_options *options, llama
     ctx->pid = getpid();
     ctx->seed = o.seed;
     ctx->alloc = alloc;
-    ctx->dealloc = o.dealloc ? o.dealloc : default_dealloc;
+    ctx->dealloc = o.dealloc ? o.dealloc : l2_system_dealloc;
     ctx->alloc_user = o.alloc_user;
     ctx->log = o.log;
     ctx->log_user = o.log_user;

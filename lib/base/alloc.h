@@ -13,6 +13,10 @@ llama2_status l2_calloc(llama2_context *ctx, size_t count, size_t size, void *ou
 llama2_status l2_realloc(llama2_context *ctx, size_t old_count, size_t count, size_t size, void *in_out);
 void l2_free(llama2_context *ctx, void *ptr);
 
+/* The memory of a context whose host gives none. */
+void *l2_system_alloc(void *user, size_t size, size_t alignment);
+void l2_system_dealloc(void *user, void *ptr);
+
 /* A copy of `length` bytes with a NUL after them. */
 llama2_status l2_strndup(llama2_context *ctx, const char *text, size_t length, char **out);
 
