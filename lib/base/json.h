@@ -79,6 +79,8 @@ void l2_text_add(l2_text *text, const char *bytes, size_t length);
 void l2_text_format(l2_text *text, const char *format, ...) L2_PRINTF(2, 3); /* "." in any locale */
 void l2_text_json_string(l2_text *text, const char *bytes, size_t length); /* with quotes; the bytes are valid UTF-8 */
 void l2_text_double(l2_text *text, double value); /* shortest that reads back equal, "." in any locale */
+/* Into a file of a folder, as l2_write_file; or its failure. */
+llama2_status l2_text_write(const l2_text *text, const char *folder, const char *name);
 void l2_text_free(l2_text *text);
 
 #endif

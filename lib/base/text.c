@@ -1,6 +1,7 @@
 /* Growing text: the writing half of base/json.h. */
 #include "base/alloc.h"
 #include "base/c_locale.h"
+#include "base/files.h"
 #include "base/json.h"
 
 #include <float.h>
@@ -28,6 +29,16 @@ void l2_text_free(l2_text *text)
 {
     if (text->ctx) l2_free(text->ctx, text->data);
     memset(text, 0, sizeof *text);
+}
+
+llama2_status l2_text_write(const l2_text *text, const char *folder, const char *name)
+{
+    char *path;
+    L2_TRY(text->status);
+    L2_TRY(l2_path_join(text->ctx, folder, name, &path));
+    llama2_status status = l2_write_file(text->ctx, path, text->data, text->length);
+    l2_free(text->ctx, path);
+    return status;
 }
 
 /* Room for n more bytes and a NUL. */

@@ -547,16 +547,10 @@ static void make_generation_config(l2_text *text, const l2_hf_config *c)
 static llama2_status write_json(llama2_context *ctx, const char *folder, const char *name, const l2_hf_config *config,
                                 void (*make)(l2_text *text, const l2_hf_config *config))
 {
-    llama2_status status;
     l2_text text;
-    char *path = NULL;
     l2_text_begin(&text, ctx);
     make(&text, config);
-    L2_CHECK(text.status);
-    L2_CHECK(l2_path_join(ctx, folder, name, &path));
-    L2_CHECK(l2_write_file(ctx, path, text.data, text.length));
-done:
-    l2_free(ctx, path);
+    llama2_status status = l2_text_write(&text, folder, name);
     l2_text_free(&text);
     return status;
 }

@@ -309,7 +309,7 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
 {
     llama2_status status;
     l2_text text;
-    char name[64], *path = NULL;
+    char name[64];
     uint64_t bytes;
     l2_text_begin(&text, ctx);
     l2_text_format(&text, "{\n  \"metadata\": {\"total_size\": %" PRIu64 "},\n  \"weight_map\": {", total);
@@ -324,11 +324,8 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
         }
     }
     l2_text_format(&text, "\n  }\n}\n");
-    L2_CHECK(text.status);
-    L2_CHECK(l2_path_join(ctx, folder, index_name, &path));
-    L2_CHECK(l2_write_file(ctx, path, text.data, text.length));
+    status = l2_text_write(&text, folder, index_name);
 done:
-    l2_free(ctx, path);
     l2_text_free(&text);
     return status;
 }

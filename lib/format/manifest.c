@@ -169,7 +169,6 @@ llama2_status l2_manifest_write(llama2_context *ctx, const char *folder, int64_t
     llama2_status status;
     file_list list = {.ctx = ctx, .folder = folder};
     unsigned char *buffer = NULL;
-    char *path = NULL;
     l2_text text;
     l2_text_begin(&text, ctx);
     L2_CHECK(walk(&list, NULL, 0));
@@ -179,14 +178,11 @@ llama2_status l2_manifest_write(llama2_context *ctx, const char *folder, int64_t
     for (size_t i = 0; i < list.n; i++) L2_CHECK(describe_file(&list, list.names[i], buffer, &text));
     L2_CHECK(text.status);
     l2_text_format(&text, "crc32c %08" PRIx32 "\n", l2_crc32c(0, text.data, text.length));
-    L2_CHECK(text.status);
-    L2_CHECK(l2_path_join(ctx, folder, manifest_name, &path));
-    L2_CHECK(l2_write_file(ctx, path, text.data, text.length));
+    status = l2_text_write(&text, folder, manifest_name);
 done:
     for (size_t i = 0; i < list.n; i++) l2_free(ctx, list.names[i]);
     l2_free(ctx, list.names);
     l2_free(ctx, buffer);
-    l2_free(ctx, path);
     l2_text_free(&text);
     return status;
 }
