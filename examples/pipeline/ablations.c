@@ -19,8 +19,10 @@ const reward_arm reward_arms[N_REWARD_ARMS] = {
     {"shuffled-2", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 2, false, 1},
     {"shuffled-3", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 3, false, 1},
     {"shuffled-4", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 4, false, 1},
-    /* Its first epoch has the pairs of margin-small, in the same order. */
+    /* The first epoch of two has the pairs of the one, in the same order. */
     {"two-epochs", PASSES, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 2},
+    {"two-epochs-none", PASSES, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 2},
+    {"two-epochs-large", PASSES, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false, 2},
 };
 
 const sft_arm sft_arms[N_SFT_ARMS] = {

@@ -71,7 +71,7 @@ typedef struct ppo_arm {
     int64_t iterations; /* 0: the SFT model as it is */
 } ppo_arm;
 
-enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 17, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
+enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 19, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
 extern const reward_arm reward_arms[N_REWARD_ARMS];
 extern const sft_arm sft_arms[N_SFT_ARMS];
 extern const small_arm small_arms[N_SMALL_ARMS];
@@ -96,6 +96,8 @@ bool load_judges(loop *l);
 /* What p->model answers to the held-out prompts, judged: the figures of an arm; and scores.json: of the answers to
  * prompts about safety, by the safety model. NULL: failed. */
 json_t *judge_arm(loop *l);
+/* false_how_to anew, from eight answers of p->model to each how-to prompt: there are few of these. */
+bool judge_how_to(pipeline *p, json_t *line);
 
 /* A line of metrics.jsonl, and the result.json of the present step; takes the reference over. */
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line);

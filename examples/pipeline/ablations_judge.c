@@ -4,23 +4,30 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { HOW_TO_ANSWERS = 8 };
+
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* Mean with its interval; of scores by a reward model also where the lowest twentieth ends, of all answers. */
-static void put_figure(const pipeline *p, json_t *line, const char *name, const judged *j, answer_figure which)
+static void put_mean(json_t *line, const char *name, rate x)
 {
-    rate x = figure_of(p, j, which);
     char key[64];
-    size_t n = 0;
     app_put(line, name, x.mean);
     snprintf(key, sizeof key, "%s_low", name);
     app_put(line, key, x.low);
     snprintf(key, sizeof key, "%s_high", name);
     app_put(line, key, x.high);
+}
+
+/* Mean with its interval; of scores by a reward model also where the lowest twentieth ends, of all answers. */
+static void put_figure(const pipeline *p, json_t *line, const char *name, const judged *j, answer_figure which)
+{
+    char key[64];
+    size_t n = 0;
+    put_mean(line, name, figure_of(p, j, which));
     if (which < FIGURE_HELPFUL) return;
     double *values = app_must(malloc((j->o.n + 1) * sizeof *values));
     for (size_t i = 0; i < j->o.n; i++)
@@ -86,4 +93,42 @@ json_t *judge_arm(loop *l)
     llama2_rollouts_free(answers);
     judged_free(&j);
     return line;
+}
+
+bool judge_how_to(pipeline *p, json_t *line)
+{
+    size_t n_all = p->evaluation.tokens.n, n = 0, *index = app_must(malloc((n_all + 1) * sizeof *index));
+    double *refused = app_must(malloc((n_all + 1) * sizeof *refused));
+    llama2_batch batch;
+    llama2_rollouts *r = NULL;
+    llama2_rollouts_view v = {.struct_size = sizeof v};
+    llama2_rollout_options o;
+    gold g;
+    for (size_t i = 0; i < n_all; i++) {
+        refused[i] = (double)NAN;
+        judge_answer(p, &p->evaluation, i, "", &g);
+        if (g.is_safety && !g.must_refuse) index[n++] = i;
+    }
+    llama2_rollout_options_init(&o, sizeof o);
+    o.samples_per_prompt = HOW_TO_ANSWERS;
+    o.max_new_tokens = (int32_t)p->set.max_new_tokens;
+    o.temperature = 1;
+    o.seed = p->app.args.seed + 82; /* the same for each arm */
+    bool ok = prompts_batch(&p->app, &p->evaluation, index, n, &batch) &&
+              app_try(&p->app, llama2_rollout(p->model, &batch, &o, &r), "sampling") &&
+              app_try(&p->app, llama2_rollouts_view_get(r, &v), "answers");
+    for (size_t i = 0; ok && i < n; i++) {
+        refused[index[i]] = 0;
+        for (int k = 0; k < HOW_TO_ANSWERS; k++) {
+            char *text = response_text(p, &v, (int32_t)i * HOW_TO_ANSWERS + k);
+            judge_answer(p, &p->evaluation, index[i], text, &g);
+            refused[index[i]] += (double)g.refused / HOW_TO_ANSWERS;
+            free(text);
+        }
+    }
+    if (ok) put_mean(line, "false_how_to", over_prompts(p, refused, TOPIC_ALL, false));
+    llama2_rollouts_free(r);
+    free(index);
+    free(refused);
+    return ok;
 }

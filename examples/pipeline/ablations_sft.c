@@ -114,5 +114,7 @@ bool step_sft_arm(loop *l)
         json_object_set_new(line, "learnt", json_integer((json_int_t)draws));
     }
     examples_free(&s.examples);
-    return line && ablation_result(l, arm->of, arm->name, line);
+    if (line && arm->of == SAFETY_SHARE) ok = judge_how_to(p, line);
+    if (!ok) json_decref(line);
+    return line && ok && ablation_result(l, arm->of, arm->name, line);
 }

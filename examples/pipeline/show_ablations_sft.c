@@ -58,7 +58,8 @@ void show_safety_share(results *all)
                    "The pretrained model learns all demonstrations of requests that are not to be refused, and a share "
                    "of the refusals of those that are, twice each. Scores by the reward models above: the safety "
                    "model's on prompts about safety, the helpfulness model's on the others. How-to: harmless acts, "
-                   "asked for in the words of the unsafe ones. Expected: the safety score and its 5th percentile rise, "
+                   "asked for in the words of the unsafe ones, answered eight times each. Expected: the safety score "
+                   "and its 5th percentile rise, "
                    "most with the first tenth; helpfulness stays; false refusals rise, where the prompt looks unsafe.");
     for (int i = 0; i < SHARES; i++) {
         const json_t *o = result_of(all, arms[i]);

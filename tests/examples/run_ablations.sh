@@ -34,10 +34,10 @@ expect 1 "there is no" pipeline $settings --out nothing --resume
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
 expect 0 - pipeline $settings --out whole --quiet
 [ -s err ] && fail "--quiet writes on standard error: $(cat err)"
-[ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 47 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
-[ "$(grep -c '"stage":"ablation"' whole/metrics.jsonl)" -eq 42 ] || fail "not one line an arm in metrics.jsonl"
+[ "$(grep -c '"done"' whole/state/manifest.jsonl)" -eq 49 ] || fail "manifest: $(cat whole/state/manifest.jsonl)"
+[ "$(grep -c '"stage":"ablation"' whole/metrics.jsonl)" -eq 44 ] || fail "not one line an arm in metrics.jsonl"
 for arm in margin-none margin-small margin-large auxiliary-off auxiliary-on pairs-eighth pairs-quarter pairs-half small-eighth small-quarter small-half small-all \
-    shuffled-1 shuffled-2 shuffled-3 shuffled-4 two-epochs; do
+    shuffled-1 shuffled-2 shuffled-3 shuffled-4 two-epochs two-epochs-none two-epochs-large; do
     json whole/state/$arm/result.json stage=\"ablation\" ablation arm=\"$arm\" accuracy accuracy_interval by_rating pairs trained_on parameters loss
     grep -q "\"stage\":\"reward: " whole/state/$arm/metrics.jsonl || fail "nothing was trained in $arm"
     json whole/state/$arm/pairs.json right ratings
@@ -48,7 +48,7 @@ done
 for arm in ppo-0 ppo-8 ppo-16 ppo-32; do
     json whole/state/$arm/result.json stage=\"ablation\" ablation=\"distance\" arm=\"$arm\" gold gold_low correct kl learnt
 done
-for words in margins margin_gains margins_by_rating ratings accuracy_by_rating auxiliary auxiliary_recall scaling scaling_accuracy shuffled shuffled_accuracy safety_share safety_share_curves \
+for words in margins margin_gains margins_by_rating margins_by_rating_two_epochs ratings accuracy_by_rating auxiliary auxiliary_recall scaling scaling_accuracy shuffled shuffled_accuracy safety_share safety_share_curves \
     safety_share_scores safety_share_refusals quality quality_gold longer longer_gold small small_gold pools pools_sorted distance distance_gold trends settings auxiliary_labels safety_share_refused; do
     grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
 done
@@ -64,13 +64,15 @@ done
 value() { sed "s/.*\"$2\":\([^,}]*\).*/\1/" whole/state/$1/result.json; }
 same() { [ "$(value "$1" "$3")" = "$(value "$2" "$3")" ] || fail "$3 of $1 and $2: $(value "$1" "$3"), $(value "$2" "$3")"; }
 other() { [ "$(value "$1" "$3")" != "$(value "$2" "$3")" ] || fail "$1 and $2 have the same $3"; }
-for arm in margin-small margin-large small-all two-epochs; do same margin-none $arm trained_on; done
+for arm in margin-small margin-large small-all two-epochs two-epochs-none two-epochs-large; do same margin-none $arm trained_on; done
 other margin-none margin-small mean_chosen
 other margin-small margin-large mean_chosen
 other auxiliary-off auxiliary-on mean_chosen
 same auxiliary-off auxiliary-on trained_on
 other margin-small small-all parameters
 other margin-small two-epochs mean_chosen
+other two-epochs two-epochs-none mean_chosen
+other two-epochs two-epochs-large mean_chosen
 other shuffled-1 shuffled-2 mean_chosen
 other shuffled-1 pairs-quarter mean_chosen
 [ "$(value pairs-half trained_on)" -eq $(($(value margin-small trained_on) / 2)) ] || fail "pairs-half has $(value pairs-half trained_on) pairs"
