@@ -132,7 +132,7 @@ static void number_text(double value, double step, char *text, size_t size)
     if (k == 0 && fabs(value) >= 1000 && fmod(value, 100) == 0 && step >= 100) scale = 1000, k = 1;
     int digits = step > 0 ? (int)ceil(-log10(step / scale) - 1e-9) : 6;
     if (step <= 0)
-        snprintf(text, size, "%g%s", value / scale, SUFFIX[k]);
+        snprintf(text, size, k > 0 ? "%.3g%s" : "%g%s", value / scale, SUFFIX[k]);
     else
         snprintf(text, size, "%.*f%s", digits < 0 ? 0 : digits > 8 ? 8 : digits, value / scale, SUFFIX[k]);
 }
@@ -217,9 +217,10 @@ static void draw_axes(chart *c, bool x_ticks)
     for (size_t i = 0; x_ticks && i < c->x.n_ticks; i++) {
         double x = place(&c->x, c->x.ticks[i]);
         number_text(c->x.ticks[i], tick_step(&c->x), text, sizeof text);
+        double middle = fmin(x, WIDTH - CHARACTER * (double)strlen(text) / 2); /* not beyond the picture's edge */
         plot_print(c->out,
                    "<path class=\"grid\" d=\"M%.1f %gv4\"/><text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">%s</text>",
-                   x, HEIGHT - BOTTOM, x, HEIGHT - BOTTOM + 17, text);
+                   x, HEIGHT - BOTTOM, middle, HEIGHT - BOTTOM + 17, text);
     }
     if (c->options->level != 0)
         plot_print(c->out, "<path class=\"level\" d=\"M%g %.1fH%g\"/>", LEFT, place(&c->y, c->options->level),

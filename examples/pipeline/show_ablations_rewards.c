@@ -55,8 +55,8 @@ static void put_ratings(cells *table, bars *b, const char *name, const json_t *o
 enum { MARGINS_SHOWN = 3 };
 static const char *const margin_arms[2][MARGINS_SHOWN] = {{"margin-none", "margin-small", "margin-large"},
                                                           {"two-epochs-none", "two-epochs", "two-epochs-large"}};
-static const char *const margin_names[2][MARGINS_SHOWN] = {
-    {"none", "small", "large"}, {"none, two epochs", "small, two epochs", "large, two epochs"}};
+static const char *const margin_names[2][MARGINS_SHOWN] = {{"none", "small", "large"},
+                                                           {"none, 2 epochs", "small, 2 epochs", "large, 2 epochs"}};
 
 /* The models of one epoch or of two, and what the margins gain. */
 static void put_margins(results *all, int second, cells *table, cells *gains, bars b[MARGINS_SHOWN])
@@ -85,8 +85,7 @@ void show_margins(results *all)
 {
     static const char *const columns[] = {"margin", "significantly", "better", "slightly", "negligibly", "all"},
                              *const plots[2] = {"margins_by_rating", "margins_by_rating_two_epochs"},
-                             *const titles[2] = {"Accuracy by rating, by margin",
-                                                 "Accuracy by rating, by margin, after two epochs"};
+                             *const titles[2] = {"Accuracy by rating, by margin", "The same, after two epochs"};
     const char *const *one = margin_arms[0], *const *two = margin_arms[1];
     cells table = {.n = 0}, gains = {.n = 0};
     bars b[2][MARGINS_SHOWN] = {{{.n = 0}}};

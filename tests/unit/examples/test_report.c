@@ -99,6 +99,19 @@ START_TEST(line_charts)
     ck_assert_uint_eq(count(out.data, "<style>"), 0);
     check_ticks(out.data, (const char *const[]){"1e-04", "0.001", "0.01", "0.1", "1", "10", "100", NULL});
     free(out.data);
+
+    memset(&out, 0, sizeof out);
+    options = (plot_options){.log_x = true, .title = "t"};
+    const double pairs[] = {3043, 6086, 12172, 24345}, shares[] = {0.5, 0.6, 0.7, 0.8};
+    plot_lines(&out, &options, &(plot_series){"s", pairs, shares, NULL, NULL, 4}, 1);
+    check_ticks(out.data, (const char *const[]){"3043", "6086", "12.2k", "24.3k", NULL});
+    const char *last = strstr(out.data, ">24.3k</text>");
+    while (*last != '<') last--;
+    double middle, width;
+    ck_assert_int_eq(sscanf(last, "<text x=\"%lf\"", &middle), 1);
+    ck_assert_int_eq(sscanf(strstr(out.data, "viewBox"), "viewBox=\"0 0 %lf", &width), 1);
+    ck_assert_double_le(middle + 5 * 6.3 / 2, width + 0.1); /* whole */
+    free(out.data);
 }
 END_TEST
 
