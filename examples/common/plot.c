@@ -132,7 +132,7 @@ static void number_text(double value, double step, char *text, size_t size)
     if (k == 0 && fabs(value) >= 1000 && fmod(value, 100) == 0 && step >= 100) scale = 1000, k = 1;
     int digits = step > 0 ? (int)ceil(-log10(step / scale) - 1e-9) : 6;
     if (step <= 0)
-        snprintf(text, size, k > 0 ? "%.3g%s" : "%g%s", value / scale, SUFFIX[k]);
+        snprintf(text, size, "%.*g%s", k == 0 ? 6 : fabs(value) / scale < 999.5 ? 3 : 4, value / scale, SUFFIX[k]);
     else
         snprintf(text, size, "%.*f%s", digits < 0 ? 0 : digits > 8 ? 8 : digits, value / scale, SUFFIX[k]);
 }

@@ -35,13 +35,14 @@ static double sum(const float *lanes)
 }
 
 /*
- * The nearest number that fp16 has, or the next larger one where that is less than 1 / (1 + slack) of `wanted`: below
- * 2^-14 its steps of 2^-24 are coarse, and rounded down, to 0 even, a unit would leave numbers out of reach.
+ * The number nearest to most / divisor that fp16 has, or the next larger one where `reach` of it do not make `most`:
+ * below 2^-14 its steps of 2^-24 are coarse, and rounded down, to 0 even, a unit would leave numbers out of reach. The
+ * product is exact for a reach of at most 13 bits.
  */
-static float find_unit(float wanted, float slack)
+static float find_unit(float most, float divisor, float reach)
 {
-    uint16_t unit = l2_f16_from_f32(wanted);
-    if (fabsf(l2_f32_from_f16(unit)) * (1 + slack) < fabsf(wanted)) unit++;
+    uint16_t unit = l2_f16_from_f32(most / divisor);
+    if (fabsf(l2_f32_from_f16(unit)) * reach < fabsf(most)) unit++;
     return l2_f32_from_f16(unit);
 }
 
@@ -119,7 +120,7 @@ void l2_fit_one_scale(const float *x, int n, int lowest, int highest, l2_fitted 
     float w[L2_MAX_BLOCK];
     weigh(x, n, w);
     group g = {x, w, n, (float)lowest, (float)highest};
-    out->unit = find_unit(fit_scale(&g), 0.5f / g.highest);
+    out->unit = find_unit(fit_scale(&g), 1, 1 + 0.5f / g.highest);
     quantise(x, n, out->unit, 0, g.lowest, g.highest, out->q);
 }
 
@@ -130,7 +131,7 @@ void l2_fit_scales(const float *x, int n, l2_fitted *out)
     float w[L2_MAX_BLOCK], scale[L2_MAX_GROUPS];
     weigh(x, n, w);
     for (int i = 0; i < n; i += GROUP) scale[i / GROUP] = fit_scale(&(group){x + i, w + i, GROUP, -32, 31});
-    out->unit = find_unit(extreme(scale, n / GROUP) / -128, 0.5f / 128);
+    out->unit = find_unit(extreme(scale, n / GROUP), -128, 128.5f);
     quantise(scale, n / GROUP, out->unit, 0, -128, 127, out->scale);
     for (int i = 0; i < n; i += GROUP)
         quantise(x + i, GROUP, out->unit * (float)out->scale[i / GROUP], 0, -32, 31, out->q + i);
@@ -220,11 +221,13 @@ static affine fit_affine(const float *x, const float *w)
     return best;
 }
 
-/* The pair of integers near the numbers wanted that loses least; some is within the range, by find_unit. */
+/* The pair of integers near the numbers wanted that loses least. */
 static void round_affine(const float *x, const float *w, const affine *wanted, l2_fitted *out, int at)
 {
     float s = out->unit > 0 ? nearest(wanted->scale / out->unit) : 0;
     float m = out->unit_of_minimum > 0 ? nearest(wanted->minimum / out->unit_of_minimum) : 0;
+    s = limit(s, 0, HIGHEST_SCALE + 1);
+    m = limit(m, 0, HIGHEST_SCALE + 1);
     double least = HUGE_VAL;
     affine best = {0};
     for (float i = s - 1; i <= s + 1; i++)
@@ -251,7 +254,7 @@ void l2_fit_scales_and_minima(const float *x, int n, l2_fitted *out)
         if (wanted[i].scale > most_scale) most_scale = wanted[i].scale;
         if (wanted[i].minimum > most_minimum) most_minimum = wanted[i].minimum;
     }
-    out->unit = find_unit(most_scale / HIGHEST_SCALE, 1.5f / HIGHEST_SCALE);
-    out->unit_of_minimum = find_unit(most_minimum / HIGHEST_SCALE, 1.5f / HIGHEST_SCALE);
+    out->unit = find_unit(most_scale, HIGHEST_SCALE, HIGHEST_SCALE + 1.5f);
+    out->unit_of_minimum = find_unit(most_minimum, HIGHEST_SCALE, HIGHEST_SCALE + 1.5f);
     for (int i = 0; i < n / WIDE_GROUP; i++) round_affine(x + i * WIDE_GROUP, w + i * WIDE_GROUP, &wanted[i], out, i);
 }

@@ -112,6 +112,12 @@ START_TEST(line_charts)
     ck_assert_int_eq(sscanf(strstr(out.data, "viewBox"), "viewBox=\"0 0 %lf", &width), 1);
     ck_assert_double_le(middle + 5 * 6.3 / 2, width + 0.1); /* whole */
     free(out.data);
+
+    memset(&out, 0, sizeof out);
+    const double large[] = {1e6, 2.5e6};
+    plot_lines(&out, &options, &(plot_series){"s", large, shares, NULL, NULL, 2}, 1);
+    check_ticks(out.data, (const char *const[]){"1000k", "2500k", NULL});
+    free(out.data);
 }
 END_TEST
 

@@ -197,6 +197,25 @@ END_TEST
  * The other types in units of 2^-24 or a few: no number is lost or out of reach. A step is amplitude / highest, and
  * where a group has a scale it may be half a unit too small for 32 integers.
  */
+/* Just beyond the reach of a unit of k * 2^-24, where rounding may not say that it is within. */
+START_TEST(scales_at_the_edge_of_a_unit)
+{
+    for (int k = 1; k <= 60; k++) {
+        float x[256], at = 64.5f * (float)k * 0x1p-24f;
+        for (int step = 0; step < 3; step++, at = nextafterf(at, 1)) {
+            l2_fitted fitted;
+            for (int i = 0; i < 256; i++) x[i] = -at;
+            memset(&fitted, 0x5a, sizeof fitted);
+            l2_fit_scales_and_minima(x, 256, &fitted);
+            for (int i = 0; i < 8; i++)
+                ck_assert_msg(fitted.scale[i] >= 0 && fitted.scale[i] <= 63 && fitted.minimum[i] >= 0 &&
+                                  fitted.minimum[i] <= 63,
+                              "%a: scale %d, minimum %d", (double)at, fitted.scale[i], fitted.minimum[i]);
+        }
+    }
+}
+END_TEST
+
 START_TEST(numbers_in_coarse_units)
 {
     static const struct {
@@ -268,7 +287,7 @@ Suite *test_suite(void)
     Suite *suite = suite_create("format/quantised");
     ADD_CASE(suite, "quality", one_scale_is_near_the_best_there_is, blocks_of_256_lose_little,
              numbers_that_a_type_has_come_back);
-    ADD_CASE(suite, "numbers", any_finite_numbers_will_do, scales_in_coarse_units, numbers_in_coarse_units,
-             halves_keep_their_bits, refused);
+    ADD_CASE(suite, "numbers", any_finite_numbers_will_do, scales_in_coarse_units, scales_at_the_edge_of_a_unit,
+             numbers_in_coarse_units, halves_keep_their_bits, refused);
     return suite;
 }
