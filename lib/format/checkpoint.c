@@ -119,14 +119,26 @@ static void discard(llama2_context *ctx, const char *temporary)
         l2_log(ctx, LLAMA2_LOG_WARN, "a removed checkpoint remains: %s", llama2_last_error());
 }
 
+/* Of those of the step that could not be removed, by this save or another, none is in the way. */
+static llama2_status free_path(llama2_context *ctx, const char *root, int64_t step, char **out)
+{
+    for (int i = 0;; i++) {
+        char suffix[32];
+        snprintf(suffix, sizeof suffix, ".removed-%d", i);
+        L2_TRY(temporary_path(ctx, root, step, suffix, out));
+        if (l2_path_kind(*out) == 0) return LLAMA2_OK;
+        l2_free(ctx, *out);
+        *out = NULL;
+    }
+}
+
 /* Removes a step so that an interruption leaves nothing that looks like one. */
 static llama2_status remove_step(llama2_context *ctx, const char *root, entry e)
 {
     llama2_status status;
     char *path = NULL, *temporary = NULL;
     L2_CHECK(entry_path(ctx, root, e, &path));
-    L2_CHECK(temporary_path(ctx, root, e.step, ".removed", &temporary));
-    L2_CHECK(l2_remove_tree(ctx, temporary));
+    L2_CHECK(free_path(ctx, root, e.step, &temporary));
     L2_CHECK(move(ctx, path, temporary));
     discard(ctx, temporary);
 done:

@@ -475,10 +475,18 @@ START_TEST(test_remains_are_in_nobodys_way)
     failing_files.rmdir = fail_rmdir;
     for (int i = 1; i <= 6; i++) ck_ok(save_step(i, (float)i, 2));
     check_steps(2, 5, 6);
-    failing_files.rmdir = disk_rmdir;
+    for (int i = 0; i < 4; i++) ck_ok(save_step(6, (float)(60 + i), 2)); /* nor those of the same step */
+    ck_assert_double_eq(load_step(&step, NULL), 63);
+    ck_assert_int_ne(access(at("root/step-000000000006.old"), F_OK), 0);
     ck_ok(save_step(7, 7, 2));
-    ck_assert_double_eq(load_step(&step, NULL), 7);
-    ck_assert_int_ne(access(at("root/.tmp-step-000000000001.removed"), F_OK), 0);
+    check_steps(2, 6, 7);
+    ck_assert_int_eq(access(at("root/.tmp-step-000000000001.removed-0"), F_OK), 0);
+    failing_files.rmdir = disk_rmdir;
+    ck_ok(save_step(8, 8, 2));
+    step = -1;
+    ck_assert_double_eq(load_step(&step, NULL), 8);
+    ck_assert_int_ne(access(at("root/.tmp-step-000000000001.removed-0"), F_OK), 0);
+    ck_assert_int_ne(access(at("root/.tmp-step-000000000006.removed-2"), F_OK), 0);
 }
 END_TEST
 
