@@ -168,6 +168,18 @@ START_TEST(any_finite_numbers_will_do)
 }
 END_TEST
 
+/* Every scale and minimum of a block is set. */
+static void check_fitted(const float *x)
+{
+    l2_fitted fitted;
+    memset(&fitted, 0x77, sizeof fitted);
+    l2_fit_scales_and_minima(x, 256, &fitted);
+    for (int g = 0; g < 8; g++)
+        ck_assert_msg(fitted.scale[g] >= 0 && fitted.scale[g] <= 63 && fitted.minimum[g] >= 0 &&
+                          fitted.minimum[g] <= 63,
+                      "%a ..: scale %d, minimum %d", (double)x[0], fitted.scale[g], fitted.minimum[g]);
+}
+
 /*
  * Blocks whose two fp16 units are a few times 2^-24: every scale and minimum is found, and the loss is that of the same
  * numbers times 4096, whose units are not subnormal.
@@ -177,14 +189,8 @@ START_TEST(scales_in_coarse_units)
     uint64_t state = 3;
     float x[256], large[256], y[256], large_y[256];
     for (float amplitude = 1e-5f; amplitude < 1e-3f; amplitude *= 1.01f) {
-        l2_fitted fitted;
         for (int i = 0; i < 256; i++) x[i] = amplitude * (float)noise(&state), large[i] = 4096 * x[i];
-        memset(&fitted, 0x77, sizeof fitted);
-        l2_fit_scales_and_minima(x, 256, &fitted);
-        for (int g = 0; g < 8; g++)
-            ck_assert_msg(fitted.scale[g] >= 0 && fitted.scale[g] <= 63 && fitted.minimum[g] >= 0 &&
-                              fitted.minimum[g] <= 63,
-                          "%g: scale %d, minimum %d", (double)amplitude, fitted.scale[g], fitted.minimum[g]);
+        check_fitted(x);
         through(L2_GGML_Q4_K, x, 256, y);
         through(L2_GGML_Q4_K, large, 256, large_y);
         double ratio = error(x, y, 256, 256) * 0x1p36 / error(large, large_y, 256, 256);
@@ -193,29 +199,23 @@ START_TEST(scales_in_coarse_units)
 }
 END_TEST
 
-/*
- * The other types in units of 2^-24 or a few: no number is lost or out of reach. A step is amplitude / highest, and
- * where a group has a scale it may be half a unit too small for 32 integers.
- */
 /* Just beyond the reach of a unit of k * 2^-24, where rounding may not say that it is within. */
 START_TEST(scales_at_the_edge_of_a_unit)
 {
     for (int k = 1; k <= 60; k++) {
         float x[256], at = 64.5f * (float)k * 0x1p-24f;
         for (int step = 0; step < 3; step++, at = nextafterf(at, 1)) {
-            l2_fitted fitted;
             for (int i = 0; i < 256; i++) x[i] = -at;
-            memset(&fitted, 0x5a, sizeof fitted);
-            l2_fit_scales_and_minima(x, 256, &fitted);
-            for (int i = 0; i < 8; i++)
-                ck_assert_msg(fitted.scale[i] >= 0 && fitted.scale[i] <= 63 && fitted.minimum[i] >= 0 &&
-                                  fitted.minimum[i] <= 63,
-                              "%a: scale %d, minimum %d", (double)at, fitted.scale[i], fitted.minimum[i]);
+            check_fitted(x);
         }
     }
 }
 END_TEST
 
+/*
+ * The other types in units of 2^-24 or a few: no number is lost or out of reach. A step is amplitude / highest, and
+ * where a group has a scale it may be half a unit too small for 32 integers.
+ */
 START_TEST(numbers_in_coarse_units)
 {
     static const struct {
