@@ -27,10 +27,16 @@ static int open_part(const char *part)
     struct stat ours, there;
     int fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) return -1;
-    bool busy = (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) || fstat(fd, &ours) != 0 ||
-                lstat(part, &there) != 0 || ours.st_ino != there.st_ino || ours.st_dev != there.st_dev;
-    if (!busy && ftruncate(fd, 0) == 0) return fd;
-    int why = busy ? EBUSY : errno;
+    int why = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        why = EBUSY;
+    else if (fstat(fd, &ours) != 0)
+        why = errno;
+    else if (lstat(part, &there) != 0 || ours.st_ino != there.st_ino || ours.st_dev != there.st_dev)
+        why = EBUSY; /* it was another writer's, which has renamed it meanwhile */
+    else if (ftruncate(fd, 0) != 0)
+        why = errno;
+    if (!why) return fd;
     close(fd);
     errno = why;
     return -1;
