@@ -20,7 +20,8 @@ enum { LLAMA2_KL_K1 = 1, LLAMA2_KL_K2 = 2, LLAMA2_KL_K3 = 3 };
 typedef struct llama2_ppo_options {
     uint32_t struct_size;
     int32_t minibatch;          /* samples of one gradient step; default 64 */
-    double beta;                /* of the KL penalty, 0 .. FLT_MAX; default 0.01 */
+    double beta;                /* of the KL penalty, 0 .. FLT_MAX; default 0.01; with 0 the estimate
+                                   does not matter, even where it is infinite */
     double gamma, lambda;       /* default 1, 0.95 */
     double clip;                /* of the ratio; default 0.2 */
     double value_clip;          /* of the critic's change; default 0.2; 0: no clipping */

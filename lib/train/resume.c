@@ -4,7 +4,8 @@
  *
  * Chunk "trainer": u32 dtype, u32 bad updates in a row, u64 elements, i64 updates of the optimizer, i64 step, i64
  * tokens, i64 bad updates; m, then v; for a model in double the weights too, since the folder's are fp32, else those of
- * a value head, which counts among the elements. Options are not in it: they are the host's.
+ * a value head, which counts among the elements; at the end a value head's f64 shift and scale. Options are not in it:
+ * they are the host's.
  */
 #include "train/resume.h"
 #include "base/alloc.h"
