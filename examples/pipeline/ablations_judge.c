@@ -114,9 +114,9 @@ bool judge_how_to(pipeline *p, json_t *line)
     o.max_new_tokens = (int32_t)p->set.max_new_tokens;
     o.temperature = 1;
     o.seed = p->app.args.seed + 82; /* the same for each arm */
-    bool ok = prompts_batch(&p->app, &p->evaluation, index, n, &batch) &&
-              app_try(&p->app, llama2_rollout(p->model, &batch, &o, &r), "sampling") &&
-              app_try(&p->app, llama2_rollouts_view_get(r, &v), "answers");
+    bool ok = n == 0 || (prompts_batch(&p->app, &p->evaluation, index, n, &batch) &&
+                         app_try(&p->app, llama2_rollout(p->model, &batch, &o, &r), "sampling") &&
+                         app_try(&p->app, llama2_rollouts_view_get(r, &v), "answers"));
     for (size_t i = 0; ok && i < n; i++) {
         refused[index[i]] = 0;
         for (int k = 0; k < HOW_TO_ANSWERS; k++) {
@@ -126,7 +126,12 @@ bool judge_how_to(pipeline *p, json_t *line)
             free(text);
         }
     }
-    if (ok) put_mean(line, "false_how_to", over_prompts(p, refused, TOPIC_ALL, false));
+    if (ok) {
+        rate x = over_prompts(p, refused, TOPIC_ALL, false);
+        if (!(x.low < x.high)) x = over_prompts(p, refused, TOPIC_ALL, true); /* all alike: no spread to tell from */
+        put_mean(line, "false_how_to", x);
+        json_object_set_new(line, "how_to_answers", json_integer((json_int_t)n * HOW_TO_ANSWERS));
+    }
     llama2_rollouts_free(r);
     free(index);
     free(refused);

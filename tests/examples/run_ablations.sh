@@ -92,6 +92,7 @@ grep -q "\"stage\":\"ppo\"" whole/state/ppo-32/metrics.jsonl || fail "ppo-32 has
 [ "$(value pool-2 examples)" -gt "$(value own-2 examples)" ] || fail "all versions have not more samples than one"
 [ "$(value back-5 examples)" -gt "$(value pool-4 examples)" ] || fail "V5 has not the samples of all versions"
 [ "$(value many-mixed examples)" -eq 120 ] || fail "many-mixed is not all demonstrations"
+[ "$(value share-10 how_to_answers)" -eq 16 ] || fail "share-10 has $(value share-10 how_to_answers) answers to how-to prompts, of two prompts eight each"
 expect 1 "--resume goes on with it" pipeline $settings --out whole
 expect 1 "begun with another seed" pipeline --ablations --tiny --threads 1 --seed 4 --out whole --resume
 expect 1 "begun with another seed" pipeline --iterations 1 --tiny --threads 1 --seed 3 --out whole --resume
