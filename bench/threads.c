@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 
 enum {
-    ROUNDS = 7,
+    ROUNDS = 3,
     SHORT_ROUNDS = 31,
     MOST_ROUNDS = 31,
     PROMPT = 512,

@@ -100,8 +100,7 @@ int main(int argc, char **argv)
          "--model) or lowest (the lowest within a tenth of a deviation of it; default)",
          0, 0},
         {"tiny", ARGS_FLAG, &l.tiny, NULL,
-         "with --iterations, --ablations: in seconds, to see that it runs and goes on after a stop; it learns nothing",
-         0, 0},
+         "in seconds, to see that it runs and goes on after a stop; it learns nothing", 0, 0},
         {0},
     };
     const args_program program = {
@@ -122,8 +121,10 @@ int main(int argc, char **argv)
         return args_usage(&program, "--ablations goes without --data, --controls and --iterations");
     if (p.app.args.model && l.iterations == 0)
         return args_usage(&program, "--model goes with --iterations: the others pretrain a model of their own");
-    if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && (l.resume || l.tiny))))
-        return args_usage(&program, "--resume, --last-version, --from-sft, --shuffled and --tiny go with --iterations");
+    if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && l.resume)))
+        return args_usage(&program, "--resume, --last-version, --from-sft and --shuffled go with --iterations");
+    if (l.tiny && data)
+        return args_usage(&program, "--tiny goes without --data: it is the embedded world that is smaller");
     l.temperature = rule ? temperature_rule_of(rule) : p.app.args.model ? TEMPERATURE_HIGHEST : TEMPERATURE_LOWEST;
     if (rule && l.iterations == 0) return args_usage(&program, "--temperature-rule goes with --iterations");
     if (l.temperature == TEMPERATURE_RULES)

@@ -21,12 +21,6 @@ typedef L2_REAL real;
 
 enum { V_LANES = 16 };
 
-#if defined(__GNUC__)
-#define V_INLINE static inline __attribute__((always_inline))
-#else
-#define V_INLINE static inline
-#endif
-
 /* Loops that must disappear, so that arrays of vectors live in registers; in portable C they had better stay. */
 #if !defined(L2_SIMD_AVX512) && !defined(L2_SIMD_AVX2)
 #define V_PORTABLE
@@ -37,6 +31,13 @@ enum { V_LANES = 16 };
 #define V_UNROLL _Pragma("GCC unroll 16")
 #else
 #define V_UNROLL
+#endif
+
+/* With address checks in every lane gcc takes minutes for portable kernels that are all one function. */
+#if defined(__GNUC__) && !(defined(V_PORTABLE) && defined(__SANITIZE_ADDRESS__))
+#define V_INLINE static inline __attribute__((always_inline))
+#else
+#define V_INLINE static inline
 #endif
 
 #if defined(__GNUC__)

@@ -29,8 +29,14 @@ settings="--iterations 2 --tiny --threads 1 --seed 3"
 # --- usage --------------------------------------------------------------------------------------------------------------------------
 expect 2 "embedded world" pipeline --iterations 2 --data .
 expect 2 "go with --iterations" pipeline --resume
+expect 2 "goes without --data" pipeline --tiny --data .
 expect 2 "goes without --iterations" pipeline --controls --iterations 1
 expect 1 "there is no" pipeline $settings --out nothing --resume
+
+# The chain without versions, from end to end.
+expect 0 - pipeline --tiny --seed 3 --out chain --quiet
+json chain/metrics.jsonl stage=\"ppo\" objective/kl objective/scores
+[ -s chain/report.html ] && [ -s chain/report.json ] || fail "the tiny chain has no report"
 
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
 began=$(date +%s%N)
