@@ -11,8 +11,8 @@
 
 enum {
     ROUNDS = 3,
-    SHORT_ROUNDS = 31,
-    MOST_ROUNDS = 31,
+    SHORT_ROUNDS = 15,
+    MOST_ROUNDS = 15,
     PROMPT = 512,
     DECODED = 16,
     SEQUENCES = 8,
