@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 
 enum {
-    ROUNDS = 3,
+    ROUNDS = 5,
     SHORT_ROUNDS = 15,
     MOST_ROUNDS = 15,
     PROMPT = 512,

@@ -130,7 +130,7 @@ int main(int argc, char **argv)
     if (l.temperature == TEMPERATURE_RULES)
         return args_usage(&program, "--temperature-rule %s: expected highest or lowest", rule);
     p.out = out;
-    world_size size = l.tiny             ? WORLD_TINY_LOOP
+    world_size size = l.tiny             ? WORLD_TINY
                       : p.app.args.model ? WORLD_REAL_MODEL
                       : l.ablations      ? WORLD_ABLATIONS
                       : l.iterations > 0 ? WORLD_LOOP

@@ -19,7 +19,7 @@ static const sizes sizes_of[] = {
     [WORLD_CHAIN] = {30000, 600, 8000, MOST_PROMPTS, 22 * WORLD_N_KINDS, 2500, 1200},
     [WORLD_LOOP] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 6000, 2400},
     [WORLD_ABLATIONS] = {30000, 600, 8000, MOST_PROMPTS, MOST_EVALUATIONS, 30000, 9000},
-    [WORLD_TINY_LOOP] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
+    [WORLD_TINY] = {300, 60, 120, 240, 2 * WORLD_N_KINDS, 120, 120},
     [WORLD_REAL_MODEL] = {0, 0, 1000, MOST_PROMPTS, 8 * WORLD_N_KINDS, 600, 300},
 };
 
@@ -279,7 +279,7 @@ bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_setting
     s->config.ffn_dim = 352;
     s->config.max_seq_len = 192;
     if (size != WORLD_CHAIN) loop_settings(s);
-    if (size == WORLD_TINY_LOOP) tiny_settings(s);
+    if (size == WORLD_TINY) tiny_settings(s);
     if (size == WORLD_REAL_MODEL) real_settings(s);
     if (a->args.model) {
         if (!open_model(a, d, s)) return false;

@@ -63,7 +63,7 @@ typedef struct pipeline_data {
 } pipeline_data;
 
 /* How much of the embedded world, and the settings that go with it. */
-typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_ABLATIONS, WORLD_TINY_LOOP, WORLD_REAL_MODEL } world_size;
+typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_ABLATIONS, WORLD_TINY, WORLD_REAL_MODEL } world_size;
 
 /* a->args.model: the tokenizer and the shape are those of this model, and there is no text to pretrain on. */
 bool data_from_world(app *a, world_size size, pipeline_data *data, pipeline_settings *settings);
