@@ -1,9 +1,10 @@
 /*
  * Matrix products: blocking and threads around the kernels of kernel/gemm.h.
  *
- * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_BLOCK: it packs the step's panels of b (64
- * columns each; transposed where b's columns are what lies contiguous), and of a where its rows lie side by side, and
- * runs tiles of 6 x 64 over them, whose sums are added to c step by step. No other blocking is seen in the bits.
+ * c is cut into blocks, one a task. A task walks k in steps of L2_GEMM_BLOCK: it packs 64 columns of the step's b
+ * (transposed where b's columns are what lies contiguous), and its a where rows lie side by side or the kernels want
+ * it, and runs tiles of 6 x 64 over them, whose sums are added to c step by step. No other blocking is seen in the
+ * bits.
  *
  * Few rows times a weight, as when decoding, read the weight where it lies: a task is some of its rows. Several weights
  * that multiply the same rows are one parallel region then, since its beginning and end cost more than a small product.
@@ -46,8 +47,9 @@ typedef struct gemm_job {
     l2_matrix b;
     const l2_stored *stored;
     char *c, *scratch;
-    size_t size, scratch_size; /* of an element; of a worker's share */
-    int64_t panel_columns, block_rows, block_columns, column_blocks;
+    size_t size, scratch_size;       /* of an element; of a worker's share */
+    int64_t panel_columns, ld_panel; /* of b: packed at a time; side by side in a packed row */
+    int64_t block_rows, block_columns, column_blocks;
     int mode, pack_a, pack_b;
 } gemm_job;
 
@@ -160,7 +162,8 @@ static void unpack_panel(const gemm_job *job, int64_t p0, int64_t depth, int64_t
     l2_stored_rows(job->stored, j, n, job->n - 1, rows);
     prefetch_panel(job, rows, p0, depth, j, n);
     for (int64_t i = 0; i < n; i += L2_UNPACK_ROWS)
-        job->kernels->unpack(job->stored->type, rows + i, p0, depth, panel + (size_t)i * job->size);
+        job->kernels->unpack(job->stored->type, rows + i, p0, depth,
+                             panel + (size_t)(i * (job->ld_panel < columns ? depth : 1)) * job->size);
 }
 
 static void pack_panel(const gemm_job *job, int64_t p0, int64_t depth, int64_t j, int columns, char *panel)
@@ -169,7 +172,7 @@ static void pack_panel(const gemm_job *job, int64_t p0, int64_t depth, int64_t j
         unpack_panel(job, p0, depth, j, columns, panel);
     else
         job->kernels->gemm_pack_b(depth, columns, element(job, job->b, p0, j), job->b.row_stride, job->b.column_stride,
-                                  panel, job->panel_columns);
+                                  panel, job->ld_panel);
 }
 
 /* A task with its memory: a panel of b, and one of a behind it where a is packed. */
@@ -182,12 +185,13 @@ static void run_block(const gemm_job *job, int32_t task, char *panel)
         int64_t depth = smaller(DEPTH, job->k - p0);
         int mode = p0 > 0 && job->mode == L2_GEMM_ZERO ? L2_GEMM_ADD : job->mode;
         if (packed_a)
-            job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.column_stride, packed_a);
+            job->kernels->gemm_pack_a(depth, rows, element(job, job->a, i0, p0), job->a.row_stride,
+                                      job->a.column_stride, packed_a);
         for (int64_t j = j0; j < j1; j += job->panel_columns) {
             int columns = (int)smaller(job->panel_columns, j1 - j);
             if (job->pack_b) pack_panel(job, p0, depth, j, columns, panel);
             run_panel(job, i0, rows, p0, depth, packed_a, job->pack_b ? panel : element(job, job->b, p0, j),
-                      job->pack_b ? job->panel_columns : job->b.row_stride, j, columns, mode);
+                      job->pack_b ? job->ld_panel : job->b.row_stride, j, columns, mode);
         }
     }
 }
@@ -319,7 +323,7 @@ static void run_stored_panel(const gemm_job *job, int64_t j, int width, stored_s
         for (int64_t p = p0; p < end; p += step) {
             int64_t depth = smaller(step, end - p);
             unpack_panel(job, p, depth, j, width, (char *)s->panel);
-            run_panel(&block, 0, job->m, p, depth, NULL, (char *)s->panel, L2_TILE_COLUMNS, 0, width,
+            run_panel(&block, 0, job->m, p, depth, NULL, (char *)s->panel, job->ld_panel, 0, width,
                       p > p0 ? L2_GEMM_CONTINUE : L2_GEMM_ZERO);
         }
         add_sums(job, s->sums, j, width, p0 > 0 || job->mode == L2_GEMM_ADD);
@@ -390,8 +394,8 @@ static void run_blocks(llama2_context *ctx, gemm_job job, const l2_gemm_part *pa
     int32_t workers = l2_workers(ctx);
     set_part(&job, part);
     choose_blocks(&job, small ? 1 : workers);
-    job.pack_a = job.a.column_stride != 1 && job.m > 1;
     job.pack_b = job.stored || job.b.column_stride != 1 || job.m > DIRECT_ROWS;
+    job.pack_a = job.m > 1 && (job.a.column_stride != 1 || (job.pack_b && job.ld_panel < L2_TILE_COLUMNS));
     job.scratch_size = (size_t)DEPTH * job.size *
                        (size_t)(L2_TILE_COLUMNS + (job.pack_a ? round_up(job.block_rows, L2_TILE_ROWS) : 0));
     l2_task run = run_in_scratch;
@@ -401,6 +405,7 @@ static void run_blocks(llama2_context *ctx, gemm_job job, const l2_gemm_part *pa
             return;
         }
         job.panel_columns = SPARE_COLUMNS; /* the same bits, more slowly: a product can't fail halfway through an op */
+        job.ld_panel = SPARE_COLUMNS;
         job.pack_a = 0;
         run = run_on_stack;
     }
@@ -433,6 +438,7 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
                     .n_parts = n_parts,
                     .parts = parts,
                     .panel_columns = L2_TILE_COLUMNS,
+                    .ld_panel = l2_kernels_of(ctx, dtype)->panel,
                     .size = l2_dtype_size(dtype),
                     .mode = mode};
     int direct = !blas && mode != L2_GEMM_CONTINUE && weight_rows;

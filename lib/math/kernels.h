@@ -35,16 +35,19 @@ typedef struct l2_kernels {
 
     /*
      * The heart: one chain a element, sum_k a[i*rsa + k*csa] * b[k*ldb + j] in the order of k, into c[i][j] by mode
-     * (L2_GEMM_*), for i < m <= L2_TILE_ROWS and j < n <= L2_TILE_COLUMNS. Reads nothing outside these ranges.
+     * (L2_GEMM_*), for i < m <= L2_TILE_ROWS and j < n <= L2_TILE_COLUMNS. Where ldb < n b is several panels of ldb =
+     * 16 columns, one behind the other. Reads nothing outside these ranges.
      */
     void (*gemm_tile)(int64_t k, const void *a, int64_t rsa, int64_t csa, const void *b, int64_t ldb, void *c,
                       int64_t ldc, int m, int n, int mode);
+    /* The width of a panel of b that gemm_tile is fast on: L2_TILE_COLUMNS; or 16, and then a should be packed too. */
+    int panel;
 
-    /* Panels for gemm_tile. b: out[p * ldo + j] = b[p * rs + j * cs], one of the strides 1, ldo >= n rounded up to 16.
-     * a, whose rows lie side by side: panels of 6 rows, panel i / 6 at out + i * k, in it out[p * 6 + i % 6] = a[p * cs
-     * + i]. */
+    /* Panels for gemm_tile. b: out[p * ldo + j] = b[p * rs + j * cs], ldo >= n rounded up to 16, or 16, and then panels
+     * of k * 16. a: panels of 6 rows, panel i / 6 at out + i * k, in it out[p * 6 + i % 6] = a[i * rs + p * cs]. One of
+     * the strides is 1. */
     void (*gemm_pack_b)(int64_t k, int n, const void *b, int64_t rs, int64_t cs, void *out, int64_t ldo);
-    void (*gemm_pack_a)(int64_t k, int64_t m, const void *a, int64_t cs, void *out);
+    void (*gemm_pack_a)(int64_t k, int64_t m, const void *a, int64_t rs, int64_t cs, void *out);
 
     /* c[i][j] = (accumulate ? c[i][j] : 0) + sum_k a[i*rsa + k] * w[j*ldw + k], in blocks of k (math/gemm.h), for i < m
      * <= L2_FEW_ROWS, any n: reads w once. */
@@ -55,8 +58,8 @@ typedef struct l2_kernels {
     void (*gemm_some)(int64_t k, const void *at, int64_t ldt, const void *w, int64_t ldw, void *c, int64_t ldc, int m,
                       int64_t n, int accumulate);
 
-    /* 16 columns of a panel of gemm_tile from 16 rows of a stored matrix (math/stored.h): out[p * L2_TILE_COLUMNS + j]
-     * = element first + p of the row that begins at rows[j], p < n. first is a multiple of L2_UNPACK_UNIT, or of half
+    /* 16 columns of a panel of gemm_tile from 16 rows of a stored matrix (math/stored.h): out[p * panel + j] = element
+     * first + p of the row that begins at rows[j], p < n. first is a multiple of L2_UNPACK_UNIT, or of half
      * of it for types of a byte or more an element; n too, unless the rows end there. NULL in the table of double. */
     void (*unpack)(int32_t type, const unsigned char *const *rows, int64_t first, int64_t n, void *out);
 

@@ -130,6 +130,14 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
+/* V_COLUMNS columns of 16 rows: out[p] lane j = w[j * ld + p]. */
+enum { V_COLUMNS = 16 };
+V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[16])
+{
+    V_UNROLL for (int j = 0; j < 16; j++) out[j] = v_load(w + j * ld);
+    v_transpose(out);
+}
+
 /* --- 16 unsigned integers of 32 bits: what numbers of a file are made of (kernel/unpack.h) --- */
 
 typedef __m512i vint;
@@ -274,6 +282,29 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
+/* Four columns stay in registers, and half of what puts them in order is done by the loads. */
+enum { V_COLUMNS = 4 };
+V_INLINE void v_load_columns_8(const real *w, int64_t ld, __m256 out[4])
+{
+    __m256 r[4], t[4];
+    V_UNROLL for (int i = 0; i < 4; i++) r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(w + i * ld)), _mm_loadu_ps(w + (4 + i) * ld), 1);
+    V_UNROLL for (int i = 0; i < 4; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    out[0] = _mm256_shuffle_ps(t[0], t[2], 0x44);
+    out[1] = _mm256_shuffle_ps(t[0], t[2], 0xee);
+    out[2] = _mm256_shuffle_ps(t[1], t[3], 0x44);
+    out[3] = _mm256_shuffle_ps(t[1], t[3], 0xee);
+}
+V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[4])
+{
+    __m256 low[4], high[4];
+    v_load_columns_8(w, ld, low);
+    v_load_columns_8(w + 8 * ld, ld, high);
+    V_UNROLL for (int p = 0; p < 4; p++) out[p] = V_EACH(low[p], high[p]);
+}
+
 /* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */
 
 typedef struct vint {
@@ -394,6 +425,13 @@ V_INLINE void v_transpose(vreal v[16])
             v[j].lane[i] = t;
         }
     }
+}
+
+enum { V_COLUMNS = 16 };
+V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[16])
+{
+    for (int j = 0; j < 16; j++) out[j] = v_load(w + j * ld);
+    v_transpose(out);
 }
 
 /* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */

@@ -27,7 +27,7 @@ static void read_16(const read_job *job, int64_t first, int64_t n, float *panel)
         job->kernels->unpack(job->stored->type, rows, at, depth, panel);
         for (int64_t i = 0; i < n; i++)
             for (int64_t p = 0; p < depth; p++)
-                job->out[(first + i) * job->columns + at + p] = panel[p * L2_TILE_COLUMNS + i];
+                job->out[(first + i) * job->columns + at + p] = panel[p * job->kernels->panel + i];
     }
 }
 

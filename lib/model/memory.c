@@ -5,10 +5,9 @@
 #include "math/ops.h"
 #include "model/kv_cache.h"
 
-/* A worker's share of an op's scratch: a packed panel of 64 x 512 elements in a product, and of 384 x 512 more where a
- * gradient is computed (math/gemm.c). The tiles of attention count as much as a panel, and grow with the heads
- * (math/attention.h). */
-enum { PANEL = 64 * 512, GRADIENT_PANEL = 384 * 512, TILE_ROWS = 4 * 48, MOST_WORKERS = 64 };
+/* A worker's share of an op's scratch: packed panels of 64 x 512 and of up to 384 x 512 elements in a product
+ * (math/gemm.c). The tiles of attention count as much as the first, and grow with the heads (math/attention.h). */
+enum { PANEL = 64 * 512, PANEL_ROWS = 384, PANEL_DEPTH = 512, TILE_ROWS = 4 * 48, MOST_WORKERS = 64 };
 /* A layer's structs and names, and what surrounds them: handles, a context. */
 enum { LAYER_STRUCTS = 4096, STRUCTS = 128 << 10 };
 
@@ -41,7 +40,8 @@ static int64_t count_scratch(const llama2_config *c, const llama2_memory_options
 {
     int64_t size = (int64_t)l2_dtype_size(o->dtype), workers = o->n_threads > 0 ? o->n_threads : MOST_WORKERS;
     int64_t sequences = o->batch_sequences > 0 ? o->batch_sequences : 1, blocks = n / L2_KV_BLOCK + sequences;
-    int64_t products = workers * (2 * PANEL + TILE_ROWS * c->head_dim + (o->train ? PANEL + GRADIENT_PANEL : 0)) * size,
+    int64_t rows = o->train || n > PANEL_ROWS ? PANEL_ROWS : n;
+    int64_t products = workers * ((o->train ? 3 : 2) * PANEL + rows * PANEL_DEPTH + TILE_ROWS * c->head_dim) * size,
             head = l2_head_chunk(c->vocab_size, o->dtype, n) * c->vocab_size * size;
 
     /* Keys and values of all blocks, three times in a backward, which also adds up the parts of dq: at most one and a

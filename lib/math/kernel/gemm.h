@@ -10,12 +10,16 @@
 #include "math/kernels.h"
 #include "math/simd.h"
 
-/* Vectors of 16 columns that stay in registers beside 6 rows: 24 accumulators of the 32 registers of AVX-512, 6 pairs of the 16 of AVX2. */
+/*
+ * Vectors of 16 columns that stay in registers beside 6 rows: 24 accumulators of the 32 registers of AVX-512, 6 pairs of the 16 of AVX2. A panel of b is as
+ * wide, so that it is read in the order of addresses.
+ */
 #if defined(L2_SIMD_AVX512)
 #define GEMM_VECTORS 4
 #else
 #define GEMM_VECTORS 1
 #endif
+enum { GEMM_PANEL = 16 * GEMM_VECTORS };
 
 /* The end of the block of k that begins at p. */
 V_INLINE int64_t gemm_block_end(int64_t p, int64_t k) { return k - p < L2_GEMM_BLOCK ? k : p + L2_GEMM_BLOCK; }
@@ -33,21 +37,22 @@ enum { GEMM_SOME_COLUMNS = 12 };
 #define GEMM_BODY V_INLINE
 #endif
 
-/* A row of b times a column of a. */
+/* A row of b times a column of a. Rows that are `apart` are reached from two pointers, to the first and to the fourth: what x86 can address without further
+ * registers. */
 GEMM_BODY void gemm_step(vreal acc[L2_TILE_ROWS][GEMM_VECTORS], const real *a, const real *a3, int64_t rsa, const real *b, const int m, const int nv,
-                         const int masked, int64_t last)
+                         const int masked, int64_t last, const int apart)
 {
     vreal bv[GEMM_VECTORS];
     V_UNROLL for (int v = 0; v < nv; v++) bv[v] = masked && v == nv - 1 ? v_load_n(b + V_LANES * v, last) : v_load(b + V_LANES * v);
     V_UNROLL for (int i = 0; i < m; i++) {
-        vreal ai = v_set1(i < 3 ? a[i * rsa] : a3[(i - 3) * rsa]);
+        vreal ai = v_set1(!apart || i < 3 ? a[i * rsa] : a3[(i - 3) * rsa]);
         V_UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(ai, bv[v], acc[i][v]);
     }
 }
 
 /* m rows x nv vectors, both constants at each call; `last` lanes of the last vector, 16 or a run-time number. */
 GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, const int m,
-                        const int nv, const int masked, int64_t last, int mode)
+                        const int nv, const int masked, int64_t last, int mode, const int apart)
 {
     vreal acc[L2_TILE_ROWS][GEMM_VECTORS];
     V_UNROLL for (int i = 0; i < m; i++) {
@@ -56,12 +61,13 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
             acc[i][v] = mode != L2_GEMM_CONTINUE ? v_zero() : masked && v == nv - 1 ? v_load_n(p, last) : v_load(p);
         }
     }
-    const real *a3 = a + 3 * rsa; /* rows 0-2 and 3-5 from two pointers: what x86 can address without further registers */
+    const real *a3 = a + 3 * rsa;
+    const int steps = apart ? 2 : 4;
     int64_t p = 0;
-    for (; p + 2 <= k; p += 2, a += 2 * csa, a3 += 2 * csa, b += 2 * ldb) {
-        V_UNROLL for (int u = 0; u < 2; u++) gemm_step(acc, a + u * csa, a3 + u * csa, rsa, b + u * ldb, m, nv, masked, last);
+    for (; p + steps <= k; p += steps, a += steps * csa, a3 += steps * csa, b += steps * ldb) {
+        V_UNROLL for (int u = 0; u < steps; u++) gemm_step(acc, a + u * csa, a3 + u * csa, rsa, b + u * ldb, m, nv, masked, last, apart);
     }
-    if (p < k) gemm_step(acc, a, a3, rsa, b, m, nv, masked, last);
+    for (; p < k; p++, a += csa, a3 += csa, b += ldb) gemm_step(acc, a, a3, rsa, b, m, nv, masked, last, apart);
     V_UNROLL for (int i = 0; i < m; i++) {
         V_UNROLL for (int v = 0; v < nv; v++) {
             real *q = c + i * ldc + V_LANES * v;
@@ -75,9 +81,9 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
 
 /* One instance a number of rows, since accumulators in registers can't be indexed at run time. */
 #define GEMM_CASE(rows, nv, masked, last)                                                                    \
-    case rows: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, rows, nv, masked, last, mode); break;
+    case rows: gemm_body(k, a, rsa, csa, b, ldb, c, ldc, rows, nv, masked, last, mode, apart); break;
 #if defined(V_PORTABLE)
-#define GEMM_ROWS(nv, masked, last) gemm_body(k, a, rsa, csa, b, ldb, c, ldc, m, nv, masked, last, mode);
+#define GEMM_ROWS(nv, masked, last) gemm_body(k, a, rsa, csa, b, ldb, c, ldc, m, nv, masked, last, mode, apart);
 #else
 #define GEMM_ROWS(nv, masked, last)                                                                          \
     switch (m) {                                                                                             \
@@ -95,6 +101,7 @@ GEMM_BODY void gemm_body(int64_t k, const real *a, int64_t rsa, int64_t csa, con
     static void name(int64_t k, const real *a, int64_t rsa, int64_t csa, const real *b, int64_t ldb, real *c, int64_t ldc, int m, \
                      int64_t last, int mode)                                                                 \
     {                                                                                                        \
+        enum { apart = 1 };                                                                                  \
         (void)last;                                                                                          \
         GEMM_ROWS(nv, masked, last)                                                                          \
     }
@@ -105,12 +112,12 @@ GEMM_INSTANCE(gemm_rows_64, 4, 0)
 /* As the panels lie: with strides that are known the loop has two additions. */
 static void gemm_panel_64(int64_t k, const real *a, int64_t rsa, const real *b, real *c, int64_t ldc, int m, int mode)
 {
-    enum { csa = 1, ldb = L2_TILE_COLUMNS };
+    enum { csa = 1, ldb = L2_TILE_COLUMNS, apart = 1 };
     GEMM_ROWS(4, 0, 16)
 }
 static void gemm_panels_64(int64_t k, const real *a, const real *b, real *c, int64_t ldc, int m, int mode)
 {
-    enum { rsa = 1, csa = L2_TILE_ROWS, ldb = L2_TILE_COLUMNS };
+    enum { rsa = 1, csa = L2_TILE_ROWS, ldb = L2_TILE_COLUMNS, apart = 1 };
     GEMM_ROWS(4, 0, 16)
 }
 
@@ -119,7 +126,15 @@ GEMM_INSTANCE(gemm_rows_tail_48, 3, 1)
 GEMM_INSTANCE(gemm_rows_tail_32, 2, 1)
 #else
 GEMM_INSTANCE(gemm_rows_16, 1, 0)
+
+/* As the panels lie: a loop of multiply-adds, what they read, and two additions. */
+static void gemm_panels_16(int64_t k, const real *a, const real *b, real *c, int64_t ldc, int m, int mode)
+{
+    enum { rsa = 1, csa = L2_TILE_ROWS, ldb = 16, apart = 0 };
+    GEMM_ROWS(1, 0, 16)
+}
 #endif
+
 GEMM_INSTANCE(gemm_rows_tail_16, 1, 1)
 
 static void gemm_tile(int64_t k, const void *a_, int64_t rsa, int64_t csa, const void *b_, int64_t ldb, void *c_, int64_t ldc, int m, int n,
@@ -137,53 +152,58 @@ static void gemm_tile(int64_t k, const void *a_, int64_t rsa, int64_t csa, const
     else if (n > 16) gemm_rows_tail_32(k, a, rsa, csa, b, ldb, c, ldc, m, n - 16, mode);
     else if (n > 0) gemm_rows_tail_16(k, a, rsa, csa, b, ldb, c, ldc, m, n, mode);
 #else
+    const int64_t column = ldb < n ? k : 1; /* from one panel of 16 columns to the next */
     int j = 0;
-    for (; j + 16 <= n; j += 16) gemm_rows_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, 16, mode);
-    if (j < n) gemm_rows_tail_16(k, a, rsa, csa, b + j, ldb, c + j, ldc, m, n - j, mode);
+    for (; j + 16 <= n; j += 16) {
+        if (ldb == 16 && rsa == 1 && csa == L2_TILE_ROWS) gemm_panels_16(k, a, b + j * column, c + j, ldc, m, mode);
+        else gemm_rows_16(k, a, rsa, csa, b + j * column, ldb, c + j, ldc, m, 16, mode);
+    }
+    if (j < n) gemm_rows_tail_16(k, a, rsa, csa, b + j * column, ldb, c + j, ldc, m, n - j, mode);
 #endif
 }
 
-/* Loads a 16 x 16 block of `rows` x `depth` elements, the rest 0, and transposes it: v[p] lane j = w[j * ldw + p]. */
+/* v_load_columns at an edge: `rows` x `depth` elements of a 16 x 16 block, the rest 0. */
 V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int64_t rows, int64_t depth)
 {
-    if (rows >= 16 && depth >= 16) {
-        V_UNROLL for (int j = 0; j < 16; j++) v[j] = v_load(w + j * ldw);
-    } else {
-        V_UNROLL for (int j = 0; j < 16; j++) v[j] = j < rows ? v_load_n(w + j * ldw, depth < 16 ? depth : 16) : v_zero();
-    }
+    V_UNROLL for (int j = 0; j < 16; j++) v[j] = j < rows ? v_load_n(w + j * ldw, depth < 16 ? depth : 16) : v_zero();
     v_transpose(v);
 }
 
 /* Rows and columns: a panel's part of a row is too short for the hardware to fetch ahead, and 16 columns are more than it follows. */
 enum { GEMM_PACK_AHEAD = 32, GEMM_PACK_ALONG = 128 };
 
-/* A panel of b for gemm_tile: out[p * ldo + j] = b[p * rs + j * cs] for p < k, j < n. One of the strides is 1; whole vectors are written. */
+/* A panel of b for gemm_tile, or several of ldo columns: out[p * ldo + j] = b[p * rs + j * cs] for p < k, j < n. One of the strides is 1; whole vectors are
+ * written. */
 static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs, void *out_, int64_t ldo)
 {
     const real *b = b_;
     real *out = out_;
+    const int64_t column = ldo < n ? k : 1;
     if (cs == 1) {
         for (int64_t p = 0; p < k; p++) {
             int j = 0;
             for (; j + 16 <= n; j += 16) {
                 V_PREFETCH(b + (p + GEMM_PACK_AHEAD) * rs + j);
-                v_store(out + p * ldo + j, v_load(b + p * rs + j));
+                v_store(out + j * column + p * ldo, v_load(b + p * rs + j));
             }
-            if (j < n) v_store(out + p * ldo + j, v_load_n(b + p * rs + j, n - j));
+            if (j < n) v_store(out + j * column + p * ldo, v_load_n(b + p * rs + j, n - j));
         }
         return;
     }
     for (int j = 0; j < n; j += 16) {
         const real *w = b + j * cs;
         for (int64_t p = 0; p < k; p += 16) {
-            vreal v[16];
             V_UNROLL for (int i = 0; i < 16; i++) V_PREFETCH(w + p + GEMM_PACK_ALONG + i * cs);
-            gemm_load_transposed(v, w + p, cs, n - j, k - p);
             int64_t depth = k - p < 16 ? k - p : 16;
-            real *q = out + p * ldo + j;
-            if (depth == 16) {
-                V_UNROLL for (int i = 0; i < 16; i++) v_store(q + i * ldo, v[i]);
+            real *q = out + j * column + p * ldo;
+            vreal v[16];
+            if (n - j >= 16 && depth == 16) {
+                V_UNROLL for (int c = 0; c < 16; c += V_COLUMNS) {
+                    v_load_columns(w + p + c, cs, v);
+                    V_UNROLL for (int i = 0; i < V_COLUMNS; i++) v_store(q + (c + i) * ldo, v[i]);
+                }
             } else {
+                gemm_load_transposed(v, w + p, cs, n - j, depth);
                 V_UNROLL for (int i = 0; i < 16; i++) {
                     if (i < depth) v_store(q + i * ldo, v[i]);
                 }
@@ -203,12 +223,44 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
     } while (0)
 #endif
 
-/* Panels of L2_TILE_ROWS rows of a, where these lie side by side: panel i / 6 begins at out + i * k; in it out[p * 6 + i % 6] = a[p * cs + i]. */
-static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *out_)
+#if GEMM_VECTORS == 1
+
+/* Panels of rows that are contiguous: 6 x 16 elements at a time. */
+V_INLINE void gemm_pack_rows(int64_t k, int64_t m, const real *a, int64_t rs, real *out)
+{
+    enum { R = L2_TILE_ROWS };
+    for (int64_t i = 0; i < m; i += R, out += R * k) {
+        const real *rows[R];
+        for (int64_t r = 0; r < R; r++) rows[r] = a + (i + r < m ? i + r : m - 1) * rs;
+        real *q = out;
+        for (int64_t p = 0; p < k; p += 16) {
+            vreal v[16];
+            int64_t depth = k - p < 16 ? k - p : 16;
+            V_UNROLL for (int r = 0; r < 16; r++) v[r] = r >= R ? v_zero() : depth == 16 ? v_load(rows[r] + p) : v_load_n(rows[r] + p, depth);
+            v_transpose(v);
+            V_UNROLL for (int u = 0; u < 16; u++) {
+                if (u < depth) GEMM_STORE_ROWS(q + R * u, v[u], R, p + u + 2 < k);
+            }
+            q += 16 * R;
+        }
+    }
+}
+
+#endif
+
+/* Panels of L2_TILE_ROWS rows of a: panel i / 6 begins at out + i * k; in it out[p * 6 + i % 6] = a[i * rs + p * cs]. One of the strides is 1. */
+static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_t cs, void *out_)
 {
     const real *a = a_;
     real *out = out_;
     enum { R = L2_TILE_ROWS, STEP = 8 };
+#if GEMM_VECTORS == 1
+    if (rs != 1) {
+        gemm_pack_rows(k, m, a, rs, out);
+        return;
+    }
+#endif
+    (void)rs;
     for (int64_t p0 = 0; p0 < k; p0 += STEP) {
         int64_t p1 = p0 + STEP < k ? p0 + STEP : k;
         for (int64_t i = 0; i < m; i += R) {
@@ -224,29 +276,49 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t cs, void *
 }
 
 /*
- * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in
- * registers. Meanwhile the next 16 rows, which follow in memory, are fetched in four streams, each a quarter of them in the order of addresses:
- * memory gives more to four than to one, and 16 short ones are more than the hardware follows.
+ * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in registers.
+ *
+ * It is memory that takes the time. AVX-512: the 16 rows are neighbours; meanwhile the next 16 are fetched in four streams, each a quarter of them in the order
+ * of addresses: memory gives more to four than to one, and 16 short ones are more than the hardware follows. AVX2 (measured on Zen 3): it follows 16 long ones
+ * best if nothing is fetched by hand, so that the rows are a sixteenth of all from one to the next.
  */
+#if defined(L2_SIMD_AVX2)
+enum { GEMM_FEW_APART = 1 };
+#else
+enum { GEMM_FEW_APART = 0 };
+#endif
 
-/* One block of k; with `add` to what is in c. `ahead`: what is fetched meanwhile. */
-GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, const int m,
-                            int64_t n, int add)
+/* n lanes into columns of c that are cs apart. */
+V_INLINE void gemm_few_store(real *c, int64_t cs, vreal sum, int64_t n, int add)
+{
+    if (cs == 1) {
+        v_store_n(c, add ? v_add(v_load_n(c, n), sum) : sum, n);
+        return;
+    }
+    real lanes[V_LANES];
+    v_store(lanes, sum);
+    for (int64_t j = 0; j < n; j++) c[j * cs] = add ? c[j * cs] + lanes[j] : lanes[j];
+}
+
+/* One block of k of n rows of w, columns of c that are cs apart; with `add` to what is in c. `ahead`: what is fetched meanwhile. */
+GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int64_t cs,
+                            const int m, int64_t n, int add)
 {
     vreal acc[L2_FEW_ROWS];
     int64_t p = 0;
     V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_zero();
     if (n == 16) {
         for (; p + 16 <= k; p += 16) {
-            vreal v[16];
             const real *next = ahead + 4 * p;
-            V_UNROLL for (int j = 0; j < 16; j++) {
-                V_PREFETCH_FAR(next + j / 4 * 4 * ldw + j % 4 * 16);
-                v[j] = v_load(w + j * ldw + p);
+            if (!GEMM_FEW_APART) {
+                V_UNROLL for (int j = 0; j < 16; j++) V_PREFETCH_FAR(next + j / 4 * 4 * ldw + j % 4 * 16);
             }
-            v_transpose(v);
-            V_UNROLL for (int q = 0; q < 16; q++) {
-                V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + q]), v[q], acc[i]);
+            V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
+                vreal v[V_COLUMNS];
+                v_load_columns(w + p + s, ldw, v);
+                V_UNROLL for (int q = 0; q < V_COLUMNS; q++) {
+                    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + s + q]), v[q], acc[i]);
+                }
             }
         }
     }
@@ -260,10 +332,7 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
             }
         }
     }
-    if (add) {
-        V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_add(v_load_n(c + i * ldc, n), acc[i]);
-    }
-    V_UNROLL for (int i = 0; i < m; i++) v_store_n(c + i * ldc, acc[i], n);
+    V_UNROLL for (int i = 0; i < m; i++) gemm_few_store(c + i * ldc, cs, acc[i], n, add);
 }
 
 /* Rows at a time: with a transposed block 16 + 8 registers of AVX-512's 32. Elsewhere the 16 rows of the weight are read again, from the cache. */
@@ -273,13 +342,13 @@ enum { GEMM_FEW_STEP = 8 };
 enum { GEMM_FEW_STEP = 4 };
 #endif
 
-#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, rows, n, add); break;
+#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, cs, rows, n, add); break;
 
-static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int m,
-                             int64_t n, int add)
+static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int64_t cs,
+                             int m, int64_t n, int add)
 {
 #if defined(V_PORTABLE)
-    gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, m, n, add);
+    gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, cs, m, n, add);
 #else
     switch (m) {
         GEMM_FEW_CASE(1)
@@ -301,13 +370,15 @@ static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int
 {
     const real *a = a_, *w = w_;
     real *c = c_;
-    for (int64_t j = 0; j < n; j += V_LANES) {
+    int64_t whole = n - n % V_LANES, apart = GEMM_FEW_APART && whole > 0 ? whole / V_LANES : 1;
+    for (int64_t t = 0; t < n; t += V_LANES) {
+        int64_t j = apart > 1 && t < whole ? t / V_LANES : t, cs = t < whole ? apart : 1;
         for (int i = 0; i < m; i += GEMM_FEW_STEP) {
             int64_t p = 0, end;
             do {
                 end = gemm_block_end(p, k);
-                gemm_few_columns(end - p, a + i * rsa + p, rsa, w + j * ldw + p, ldw, w + (j + V_LANES) * ldw + 4 * p, c + i * ldc + j, ldc,
-                                 m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP, n - j < V_LANES ? n - j : V_LANES, accumulate || p > 0);
+                gemm_few_columns(end - p, a + i * rsa + p, rsa, w + j * ldw + p, ldw * cs, w + (j + V_LANES) * ldw + 4 * p, c + i * ldc + j, ldc, cs,
+                                 m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP, n - t < V_LANES ? n - t : V_LANES, accumulate || p > 0);
                 p = end;
             } while (p < k);
         }

@@ -19,6 +19,7 @@ const l2_kernels L2_TABLE = {
     .gemm_tile = gemm_tile,
     .gemm_pack_b = gemm_pack_b,
     .gemm_pack_a = gemm_pack_a,
+    .panel = GEMM_PANEL,
     .gemm_few = gemm_few,
     .gemm_some = gemm_some,
     .unpack = unpack_stored,

@@ -19,8 +19,8 @@
 
 typedef const unsigned char *const *unpack_rows; /* 16 of them */
 
-/* A panel has rows of L2_TILE_COLUMNS: element p of row j goes to out[p * L2_TILE_COLUMNS + j]. */
-V_INLINE real *unpack_at(real *out, int64_t p) { return out + p * L2_TILE_COLUMNS; }
+/* Element p of row j goes to out[p * GEMM_PANEL + j]. */
+V_INLINE real *unpack_at(real *out, int64_t p) { return out + p * GEMM_PANEL; }
 
 typedef struct unpack_scale {
     vreal scale, offset;
@@ -292,7 +292,7 @@ V_INLINE void unpack_parts(unpack_part one, const int block, const int bytes, co
     /* Plain numbers that fill no 16 bytes. */
     unsigned char copy[V_LANES][16] = {{0}};
     const unsigned char *copies[V_LANES];
-    real left[8 * L2_TILE_COLUMNS];
+    real left[8 * GEMM_PANEL];
     for (int j = 0; j < V_LANES; j++) copies[j] = memcpy(copy[j], rows[j] + p / block * bytes, (size_t)((end - p) * bytes / block));
     one(copies, 0, 0, left);
     for (int64_t i = 0; p + i < end; i++) v_store(unpack_at(out, p - first + i), v_load(unpack_at(left, i)));
