@@ -19,31 +19,40 @@ exit 1
 EOF
 chmod +x "$dir/check"
 
-for name in base_alloc base_files base_json base_options base_status base_utf8 format_huggingface format_safetensors format_checkpoint tokenizer_chat model_config \
-    model_io model_kv_cache infer_session infer_rollouts train_packing train_advantages train_rejection train_reward train_trainer train_ppo train_nomem train_shards \
-    api_tokenizer api_checkpoint examples_jsonl examples_records reference_goldens_train reference_goldens_ppo; do
-    echo "$build/tests/test_$name"
-done | LOG=$dir/log xargs -P "$(nproc)" -I{} sh -c 'LOG=$LOG.$$ "$0" {}' "$dir/check" || exit 1
+units() {
+    for name in base_alloc base_files base_json base_options base_status base_utf8 format_huggingface format_safetensors format_checkpoint tokenizer_chat model_config \
+        model_io model_kv_cache infer_session infer_rollouts train_packing train_advantages train_rejection train_reward train_trainer train_ppo train_nomem train_shards \
+        api_tokenizer api_checkpoint examples_jsonl examples_records reference_goldens_train reference_goldens_ppo; do
+        echo "$build/tests/test_$name"
+    done | LOG=$dir/log xargs -P "$(nproc)" -I{} sh -c 'LOG=$LOG.$$ "$0" {}' "$dir/check"
+}
 
-cd "$dir" || exit 1
-i=0
-while [ $i -lt 40 ]; do echo "anna has a cat. anna likes white. who likes white? anna likes white."; i=$((i + 1)); done >text.txt
-for name in anna carl; do
-    echo "{\"prompt\": \"what does $name like?\", \"response\": \"$name likes white.\"}" >>demos.jsonl
-    echo "{\"prompt\": \"what does $name like?\", \"chosen\": \"white.\", \"rejected\": \"go away.\", \"rating\": \"better\", \"chosen_safe\": true, \"rejected_safe\": false}" >>pairs.jsonl
-    echo "{\"prompt\": \"who has a cat, $name?\", \"is_safety\": false}" >>prompts.jsonl
-done
 # program NAME ARGUMENTS...: small batches, quietly
 program() {
     name=$1
     shift
-    LOG=$dir/log ./check "$build/bin/llama2-$name" --quiet --threads 2 "$@" || exit 1
+    LOG=$dir/log.programs ./check "$build/bin/llama2-$name" --quiet --threads 2 "$@" || exit 1
 }
-program pretrain --tokenizer "$tokenizer" --dim 32 --layers 2 --heads 4 --kv-heads 2 --context 64 --data text.txt --steps 2 --batch 2 --length 32 --out base
-program sft --model base --data demos.jsonl --epochs 12 --lr 3e-2 --batch 2 --out chat # its answers end by then
-program reward --model chat --data pairs.jsonl --epochs 1 --batch 2 --safety-weight 1 --out reward
-program reject --model chat --reward reward --data prompts.jsonl --samples 4 --max-new-tokens 12 --epochs 1 --out best
-program ppo --model best --reward reward --data prompts.jsonl --iterations 1 --batch 2 --minibatch 2 --max-new-tokens 4 --out policy
-program generate --model policy --chat --prompt "who has a cat?" --max-tokens 4
-program score --model policy text.txt
+programs() (
+    cd "$dir" || exit 1
+    i=0
+    while [ $i -lt 40 ]; do echo "anna has a cat. anna likes white. who likes white? anna likes white."; i=$((i + 1)); done >text.txt
+    for name in anna carl; do
+        echo "{\"prompt\": \"what does $name like?\", \"response\": \"$name likes white.\"}" >>demos.jsonl
+        echo "{\"prompt\": \"what does $name like?\", \"chosen\": \"white.\", \"rejected\": \"go away.\", \"rating\": \"better\", \"chosen_safe\": true, \"rejected_safe\": false}" >>pairs.jsonl
+        echo "{\"prompt\": \"who has a cat, $name?\", \"is_safety\": false}" >>prompts.jsonl
+    done
+    program pretrain --tokenizer "$tokenizer" --dim 32 --layers 2 --heads 4 --kv-heads 2 --context 64 --data text.txt --steps 2 --batch 2 --length 32 --out base
+    program sft --model base --data demos.jsonl --epochs 12 --lr 3e-2 --batch 2 --out chat # its answers end by then
+    program reward --model chat --data pairs.jsonl --epochs 1 --batch 2 --safety-weight 1 --out reward
+    program reject --model chat --reward reward --data prompts.jsonl --samples 4 --max-new-tokens 12 --epochs 1 --out best
+    program ppo --model best --reward reward --data prompts.jsonl --iterations 1 --batch 2 --minibatch 2 --max-new-tokens 4 --out policy
+    program generate --model policy --chat --prompt "who has a cat?" --max-tokens 4
+    program score --model policy text.txt
+)
+
+programs & # valgrind runs one thread at a time, of a program with two as well
+units
+status=$?
+wait $! && [ $status = 0 ] || exit 1
 echo "valgrind: all passed"

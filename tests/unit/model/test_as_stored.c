@@ -92,6 +92,12 @@ static llama2_batch batch_of(int32_t *tokens, int32_t sequences)
     return (llama2_batch){sizeof(llama2_batch), sequences, offsets[sequences], tokens, offsets, NULL};
 }
 
+/* Under a sanitizer or valgrind, where every access is checked. */
+static int few(void)
+{
+    return getenv("LLAMA2_TEST_FEW") != NULL;
+}
+
 /* Batches of 1, 20 and 150 tokens. */
 static void same_evaluation(llama2_model *m[2])
 {
@@ -103,6 +109,7 @@ static void same_evaluation(llama2_model *m[2])
         llama2_loss loss[2] = {{.struct_size = sizeof *loss}, {.struct_size = sizeof *loss}};
         for (int i = 0; i < 2; i++) ck_ok(llama2_model_logits(m[i], &b, out[i]));
         ck_assert_mem_eq(out[0], out[1], (size_t)(b.n_tokens * VOCAB) * sizeof **out);
+        if (few() && sequences != 2) continue;
         for (int i = 0; i < 2; i++) ck_ok(llama2_model_hidden(m[i], &b, out[i]));
         ck_assert_mem_eq(out[0], out[1], (size_t)(b.n_tokens * DIM) * sizeof **out);
         for (int i = 0; i < 2; i++) ck_ok(llama2_model_logprobs(m[i], &b, 0.7, out[i], out[i] + TOKENS));
@@ -120,7 +127,7 @@ static void same_text(llama2_model *m[2])
 {
     int32_t tokens[TOKENS];
     batch_of(tokens, 3);
-    for (int64_t prompt = 1; prompt < 110; prompt += 36) {
+    for (int64_t prompt = 1; prompt < 110; prompt += few() ? 72 : 36) {
         llama2_session *s[2];
         llama2_sampling sampling;
         llama2_sampling_init(&sampling, sizeof sampling);
@@ -147,10 +154,9 @@ static void same_text(llama2_model *m[2])
 
 START_TEST(test_bits_of_a_converted_model)
 {
-    int few = getenv("LLAMA2_TEST_FEW") != NULL;
     for (int tied = 0; tied < 2; tied++) {
         write_file(at("m.gguf"), stored_types[_i], tied);
-        for (int32_t threads = few ? 2 : 1; threads <= (few ? 2 : 3); threads++) {
+        for (int32_t threads = few() ? 2 : 1; threads <= (few() ? 2 : 3); threads++) {
             llama2_context *c;
             llama2_context_options o;
             llama2_context_options_init(&o, sizeof o);

@@ -129,7 +129,7 @@ static long long live(const shape *s, int train, int32_t weights)
         llama2_optimizer_free(adamw);
     }
     static const int percent[] = {40, 45, 52, 60, 70, 85, 92, 100, 55, 3, 20, 100};
-    for (int i = s->dim > 100 || getenv("LLAMA2_TEST_FEW") ? 7 : 0; i < 12; i++) {
+    for (int i = getenv("LLAMA2_TEST_FEW") ? 9 : s->dim > 100 ? 7 : 0; i < 12; i++) {
         llama2_batch b;
         int64_t n = s->tokens * percent[i] / 100;
         fill_batch(&b, s, tokens, offsets, n < 2 ? 2 : n);
