@@ -208,12 +208,36 @@ V_INLINE void v_store(real *p, vreal a)
 }
 V_INLINE vreal v_load_n(const real *p, int64_t n)
 {
+    if (n >= 16) return v_load(p);
     return V_EACH(_mm256_maskload_ps(p, v_mask_n(n)), n > 8 ? _mm256_maskload_ps(p + 8, v_mask_n(n - 8)) : _mm256_setzero_ps());
+}
+
+/* n < 8. A masked store is some forty operations on AMD's processors. */
+V_INLINE void v_store_part(real *p, __m256 a, int64_t n)
+{
+    __m128 x = _mm256_castps256_ps128(a);
+    if (n & 4) {
+        _mm_storeu_ps(p, x);
+        x = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, x);
+        x = _mm_movehl_ps(x, x);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, x);
 }
 V_INLINE void v_store_n(real *p, vreal a, int64_t n)
 {
-    _mm256_maskstore_ps(p, v_mask_n(n), a.low);
-    if (n > 8) _mm256_maskstore_ps(p + 8, v_mask_n(n - 8), a.high);
+    if (n >= 16) {
+        v_store(p, a);
+    } else if (n >= 8) {
+        _mm256_storeu_ps(p, a.low);
+        v_store_part(p + 8, a.high, n - 8);
+    } else {
+        v_store_part(p, a.low, n);
+    }
 }
 V_INLINE vreal v_add(vreal a, vreal b) { return V_EACH(_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)); }
 V_INLINE vreal v_sub(vreal a, vreal b) { return V_EACH(_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)); }
