@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is needed on Debian (as root or with sudo), builds libllama2, and runs the whole chain of the paper on a small embedded world: pretraining,
-# SFT, two reward models, rejection sampling, PPO. Five to eight minutes on two cores, the longer without AVX-512. Says where the report is.
+# SFT, two reward models, rejection sampling, PPO. Five to seven minutes on two cores, the longer without AVX-512. Says where the report is.
 #
 #   examples/quickstart.sh [--out DIR] [other options of llama2-pipeline]
 set -euo pipefail

@@ -87,7 +87,7 @@ if [ $tier = ci ]; then
     say "valgrind"
     tests/valgrind.sh "$PWD/build-test" "$PWD/examples/world/tokenizer.model"
 
-    # As a new user runs it, up to eight minutes of two cores; on a slow machine everything else has taken the time for that.
+    # As a new user runs it, up to seven minutes of two cores; on a slow machine everything else has taken the time for that.
     tiny=
     [ $SECONDS -lt 1200 ] || tiny=--tiny
     say "quickstart${tiny:+ --tiny, since the rest took $((SECONDS / 60)) minutes}"
