@@ -91,6 +91,7 @@ LLAMA2_API llama2_status llama2_pool_get(const llama2_pool *pool, int64_t index,
  * version's samples join: all samples of the pool as rollouts in the pool's order, one to a prompt, to be scored like
  * any others; and their SCORES (and SAFETY_SCORES, where they are there) in place of those that the pool had. Of the
  * options leave_out_unsafe and unsafe_below count: an unsafe sample stays in the pool, and is not among the best ones.
+ * Without SAFETY_SCORES what was unsafe still is; with leave_out_unsafe 0 nothing is.
  * Errors: STATE for an empty pool, or without SCORES; MISMATCH for rollouts that are not this pool's. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_pool_rollouts(const llama2_pool *pool, llama2_rollouts **out);

@@ -235,6 +235,24 @@ llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
     return status;
 }
 
+static int is_at(const struct stat *ours, const char *path)
+{
+    struct stat there;
+    return lstat(path, &there) == 0 && ours->st_ino == there.st_ino && ours->st_dev == there.st_dev;
+}
+
+llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd)
+{
+    *fd = open_retry(ctx->files, path, O_RDONLY | O_DIRECTORY, 0);
+    return *fd < 0 ? fail_io(path, "open the folder") : LLAMA2_OK;
+}
+
+int l2_is_ours(const llama2_context *ctx, int fd, const char *path)
+{
+    struct stat ours;
+    return getpid() == ctx->pid && fstat(fd, &ours) == 0 && is_at(&ours, path);
+}
+
 enum { MOST_PATH = 4096 };
 
 /* Deepest first; `path` has room for MOST_PATH bytes. Links are removed, not followed. */
@@ -284,7 +302,7 @@ static llama2_status open_temporary(l2_writer *w)
 {
     enum { MOST_TRIES = 100 };
     const l2_file_ops *f = w->ctx->files;
-    struct stat ours, there;
+    struct stat ours;
     for (int i = 0; i < MOST_TRIES; i++) {
         w->fd = open_retry(f, w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW, 0666);
         if (w->fd < 0) return fail_io(w->temporary, "create");
@@ -293,7 +311,7 @@ static llama2_status open_temporary(l2_writer *w)
         else if (f->fstat(w->fd, &ours) != 0)
             return fail_io(w->temporary, "stat");
         /* Between the two calls another writer may have renamed the file, which is then at `path`, or removed it. */
-        else if (lstat(w->temporary, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+        else if (is_at(&ours, w->temporary))
             return f->ftruncate(w->fd, 0) == 0 ? LLAMA2_OK : fail_io(w->temporary, "truncate");
         f->close(w->fd);
         w->fd = -1;
@@ -335,6 +353,7 @@ static void write_memory(l2_writer *w, const void *data, size_t length)
 
 static llama2_status flush(l2_writer *w)
 {
+    L2_TRY(l2_context_check_fork(w->ctx));
     for (size_t done = 0; done < w->used;) {
         ssize_t n = w->ctx->files->write(w->fd, w->buffer + done, w->used - done);
         if (n < 0 && errno == EINTR) continue;
@@ -377,11 +396,19 @@ static llama2_status sync_parent(llama2_context *ctx, char *path)
     return status;
 }
 
+llama2_status l2_writer_sync(l2_writer *w)
+{
+    int failed;
+    L2_TRY(flush(w));
+    do failed = w->ctx->files->fsync(w->fd);
+    while (failed && errno == EINTR);
+    return failed ? fail_io(w->temporary, "sync") : LLAMA2_OK;
+}
+
 llama2_status l2_writer_commit(l2_writer *w)
 {
     const l2_file_ops *f = w->ctx->files;
     llama2_status status;
-    int failed;
     if (w->needed) {
         *w->needed = w->size;
         status = !w->memory || w->size <= w->room
@@ -390,11 +417,9 @@ llama2_status l2_writer_commit(l2_writer *w)
                                (unsigned long long)w->size, w->room);
         goto done;
     }
-    L2_CHECK(flush(w));
-    do failed = f->fsync(w->fd);
-    while (failed && errno == EINTR);
-    if (failed) {
-        status = fail_io(w->temporary, "sync");
+    L2_CHECK(l2_writer_sync(w));
+    if (!l2_is_ours(w->ctx, w->fd, w->temporary)) {
+        status = l2_fail(LLAMA2_E_IO, "%s: was removed while it was being written", w->temporary);
         goto done;
     }
     if (f->rename(w->temporary, w->path) != 0) {
@@ -402,8 +427,8 @@ llama2_status l2_writer_commit(l2_writer *w)
         goto done;
     }
     l2_free(w->ctx, w->temporary);
-    w->temporary = NULL;      /* there is nothing to remove any more */
-    failed = f->close(w->fd); /* not before the rename: the lock ends here */
+    w->temporary = NULL;          /* there is nothing to remove any more */
+    int failed = f->close(w->fd); /* not before the rename: the lock ends here */
     w->fd = -1;
     /* Interrupted it is closed all the same, and has been synced. */
     status = failed && errno != EINTR ? fail_io(w->path, "close") : sync_parent(w->ctx, w->path);
@@ -412,11 +437,17 @@ done:
     return status;
 }
 
+llama2_status l2_writer_retract(l2_writer *w)
+{
+    if (w->ctx->files->unlink(w->path) == 0) return sync_parent(w->ctx, w->path);
+    return errno == ENOENT ? LLAMA2_OK : fail_io(w->path, "remove");
+}
+
 void l2_writer_abort(l2_writer *w)
 {
     if (!w->ctx) return;
-    if (w->fd >= 0) { /* the temporary file is ours: removed while the lock holds */
-        if (w->temporary) w->ctx->files->unlink(w->temporary);
+    if (w->fd >= 0) { /* removed while the lock holds */
+        if (w->temporary && l2_is_ours(w->ctx, w->fd, w->temporary)) w->ctx->files->unlink(w->temporary);
         w->ctx->files->close(w->fd);
     }
     l2_free(w->ctx, w->buffer);

@@ -78,6 +78,11 @@ llama2_status l2_remove_tree(llama2_context *ctx, const char *path);
 /* fsync of a folder, so that a rename in it is on the disk. */
 llama2_status l2_sync_folder(llama2_context *ctx, const char *path);
 
+/* A folder held open, to be known again: while it is, one that another makes in its place is not `ours`. */
+llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd);
+/* Is the open file or folder what is at that path? Nothing is a forked child's. */
+int l2_is_ours(const llama2_context *ctx, int fd, const char *path);
+
 /*
  * Atomic writer. After any failure call l2_writer_abort (fine on a zeroed writer, and after commit). `crc` is the
  * CRC32C of what has been written so far, `size` its length.
@@ -100,6 +105,10 @@ llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *o
  * more than the capacity, unless the buffer is NULL. */
 void l2_writer_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t *needed, l2_writer *out);
 llama2_status l2_writer_write(l2_writer *writer, const void *data, size_t length);
+/* What has been written is on the disk, under its temporary name: commit has but to rename it, and needs no memory. */
+llama2_status l2_writer_sync(l2_writer *writer);
+/* Removes the older file that commit would replace, so that nothing can be read at its path in between. */
+llama2_status l2_writer_retract(l2_writer *writer);
 llama2_status l2_writer_commit(l2_writer *writer);
 void l2_writer_abort(l2_writer *writer);
 

@@ -85,6 +85,9 @@ static llama2_status write_folder(const llama2_model *m, double shift, double sc
     progress p = {m, options, 0};
     if (type > LLAMA2_F16)
         return l2_fail(LLAMA2_E_INVALID, "a folder holds F32, BF16 or F16; quantised types need a GGUF file");
+    if (tokenizer && tokenizer->n_pieces > m->config.vocab_size)
+        return l2_fail(LLAMA2_E_MISMATCH, "the tokenizer has %d pieces, the model's vocabulary %d",
+                       (int)tokenizer->n_pieces, (int)m->config.vocab_size);
     L2_TRY(l2_model_write(m, path, type, shift, scale, step, &p));
     return tokenizer ? l2_tokenizer_save(tokenizer, path) : LLAMA2_OK;
 }

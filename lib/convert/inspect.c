@@ -109,8 +109,9 @@ static llama2_status add_tensor(llama2_inspection *in, const char *name, size_t 
     in->n_tensors++;
     t->type = type;
     t->n_dims = n_dims;
-    t->elements = 1;
-    for (int32_t i = 0; i < n_dims; i++) t->elements *= t->shape[i] = shape[i];
+    t->elements = bytes > 0;
+    for (int32_t i = 0; i < n_dims; i++) t->shape[i] = shape[i];
+    for (int32_t i = 0; i < n_dims && bytes; i++) t->elements *= shape[i]; /* else a dimension is 0, others are large */
     t->bytes = (int64_t)bytes;
     in->elements += t->elements;
     in->tensor_bytes += t->bytes;

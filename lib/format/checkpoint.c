@@ -218,21 +218,35 @@ llama2_status l2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t
     if (step < 0) return l2_fail(LLAMA2_E_INVALID, "step %" PRId64 ": steps count from 0", step);
     out->ctx = ctx;
     out->step = step;
+    out->fd = -1;
     L2_CHECK(l2_make_folder(ctx, root));
     L2_CHECK(clean_up(ctx, root));
     L2_CHECK(l2_strndup(ctx, root, strlen(root), &out->root));
     L2_CHECK(temporary_path(ctx, root, step, "", &out->path));
     L2_CHECK(l2_remove_tree(ctx, out->path));
     L2_CHECK(l2_make_folder(ctx, out->path));
+    status = l2_folder_hold(ctx, out->path, &out->fd);
+    if (status < 0) l2_remove_tree(ctx, out->path);
 done:
     if (status < 0) l2_checkpoint_abort(out);
     return status;
 }
 
+llama2_status l2_checkpoint_check(const l2_checkpoint_writer *writer)
+{
+    L2_TRY(l2_context_check_fork(writer->ctx));
+    if (l2_is_ours(writer->ctx, writer->fd, writer->path)) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_STATE, "checkpoint: another one was begun in %s, which removed this one", writer->root);
+}
+
 void l2_checkpoint_abort(l2_checkpoint_writer *writer)
 {
     if (!writer->ctx) return;
-    if (writer->path) l2_remove_tree(writer->ctx, writer->path); /* if that fails the next begin does it */
+    if (writer->fd >= 0) {
+        /* if that fails the next begin does it */
+        if (l2_is_ours(writer->ctx, writer->fd, writer->path)) l2_remove_tree(writer->ctx, writer->path);
+        writer->ctx->files->close(writer->fd);
+    }
     l2_free(writer->ctx, writer->path);
     l2_free(writer->ctx, writer->root);
     memset(writer, 0, sizeof *writer);
@@ -245,10 +259,13 @@ static llama2_status put_in_place(const l2_checkpoint_writer *writer, const char
     int replaces = l2_path_kind(path) == 2;
     if (replaces) L2_TRY(move(ctx, path, old));
     llama2_status status = move(ctx, writer->path, path);
-    if (status < 0 && replaces)
-        ctx->files->rename(old, path); /* readers and the next begin know what .old means if this fails too */
-    if (status < 0) return status;
-    return l2_sync_folder(ctx, writer->root);
+    int moved = status >= 0;
+    if (moved) status = l2_sync_folder(ctx, writer->root);
+    if (status >= 0) return status;
+    /* Readers and the next begin know what .old means if this fails too. */
+    if (moved) ctx->files->rename(path, writer->path);
+    if (replaces) ctx->files->rename(old, path);
+    return status;
 }
 
 /* Removes what is older than the keep newest valid steps up to this one. */
@@ -282,12 +299,13 @@ llama2_status l2_checkpoint_commit(l2_checkpoint_writer *writer, int32_t keep)
     char *path = NULL, *old = NULL;
     if (!ctx) return l2_fail(LLAMA2_E_STATE, "this checkpoint was committed or aborted before");
     if (keep < 2) L2_CHECK(l2_fail(LLAMA2_E_INVALID, "keep is %d: at least 2 checkpoints are kept", (int)keep));
+    L2_CHECK(l2_checkpoint_check(writer));
     L2_CHECK(entry_path(ctx, writer->root, (entry){writer->step, 0}, &path));
     L2_CHECK(entry_path(ctx, writer->root, (entry){writer->step, 1}, &old));
     L2_CHECK(l2_manifest_write(ctx, writer->path, writer->step));
+    L2_CHECK(l2_manifest_verify(ctx, writer->path, writer->step, 1));
     if (l2_path_kind(old) == 2) L2_CHECK(settle_old(ctx, writer->root, writer->step, 1));
     L2_CHECK(put_in_place(writer, path, old));
-    L2_CHECK(l2_manifest_verify(ctx, path, writer->step, 1));
     /* The checkpoint is there. That an old one can't be removed is a pity, and no failure. */
     llama2_status removed =
         l2_path_kind(old) == 2 ? remove_step(ctx, writer->root, (entry){writer->step, 1}) : LLAMA2_OK;

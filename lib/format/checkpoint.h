@@ -105,19 +105,22 @@ llama2_status l2_cursor_end(const l2_cursor *cursor); /* FORMAT when something i
 /*
  * root/step-000000000100/MANIFEST and whatever the caller put beside it. A step is assembled in
  * root/.tmp-step-000000000100; all files and folders are synced, MANIFEST (name and size of each file, a CRC32C per 4
- * MiB, and its own) is written, the folder is renamed and root synced. A step that is written again replaces the older
- * one, which is kept as step-000000000100.old until the new one has been verified.
+ * MiB, and its own) is written, all is read back, the folder is renamed and root synced. A step that is written again
+ * replaces the older one, which is step-000000000100.old in between.
  */
 typedef struct l2_checkpoint_writer {
     llama2_context *ctx;
     char *root, *path; /* path: the temporary folder, to write files and folders into */
     int64_t step;
+    int fd; /* of the temporary folder */
 } l2_checkpoint_writer;
 
-/* Removes what an interrupted write left. One writer a root at a time. step >= 0. */
+/* Removes what an interrupted write left, or another writer is at, which has lost its folder then. step >= 0. */
 llama2_status l2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_writer *out);
+/* STATE where another begin has removed the folder, FORKED in a child. */
+llama2_status l2_checkpoint_check(const l2_checkpoint_writer *writer);
 /*
- * Makes the checkpoint valid, verifies it by reading it back, then removes all but the `keep` (>= 2) newest of the
+ * Verifies the checkpoint by reading it back, makes it valid, then removes all but the `keep` (>= 2) newest of the
  * steps up to this one; steps above it stay. On failure the older ones are as they were. The writer is spent either
  * way; LLAMA2_E_CORRUPT: what was written does not read back.
  */

@@ -544,23 +544,48 @@ static void make_generation_config(l2_text *text, const l2_hf_config *c)
     l2_text_format(text, "  \"_from_model_config\": true\n}\n");
 }
 
-static llama2_status write_json(llama2_context *ctx, const char *folder, const char *name, const l2_hf_config *config,
-                                void (*make)(l2_text *text, const l2_hf_config *config))
+static llama2_status prepare(llama2_context *ctx, const char *folder, const char *name, const l2_hf_config *config,
+                             void (*make)(l2_text *text, const l2_hf_config *config), l2_writer *out)
 {
+    llama2_status status;
     l2_text text;
+    char *path = NULL;
     l2_text_begin(&text, ctx);
     make(&text, config);
-    llama2_status status = l2_text_write(&text, folder, name);
+    L2_CHECK(text.status);
+    L2_CHECK(l2_path_join(ctx, folder, name, &path));
+    L2_CHECK(l2_writer_open(ctx, path, out));
+    L2_CHECK(l2_writer_write(out, text.data, text.length));
+    L2_CHECK(l2_writer_sync(out));
+done:
     l2_text_free(&text);
+    l2_free(ctx, path);
     return status;
 }
 
-llama2_status l2_hf_config_write(llama2_context *ctx, const char *folder, const l2_hf_config *config)
+llama2_status l2_hf_config_prepare(llama2_context *ctx, const char *folder, const l2_hf_config *config,
+                                   l2_hf_config_writer *out)
 {
+    memset(out, 0, sizeof *out);
     llama2_status status = l2_hf_config_check(config);
     if (status < 0) return l2_fail_in(status, "config.json");
-    L2_TRY(l2_make_folder(ctx, folder));
+    L2_CHECK(l2_make_folder(ctx, folder));
+    L2_CHECK(prepare(ctx, folder, "config.json", config, make_config, &out->config));
     if (!config->sequence_classification)
-        L2_TRY(write_json(ctx, folder, "generation_config.json", config, make_generation_config));
-    return write_json(ctx, folder, "config.json", config, make_config);
+        L2_CHECK(prepare(ctx, folder, "generation_config.json", config, make_generation_config, &out->generation));
+done:
+    if (status < 0) l2_hf_config_abort(out);
+    return status;
+}
+
+llama2_status l2_hf_config_commit(l2_hf_config_writer *w)
+{
+    if (w->generation.ctx) L2_TRY(l2_writer_commit(&w->generation));
+    return l2_writer_commit(&w->config);
+}
+
+void l2_hf_config_abort(l2_hf_config_writer *w)
+{
+    l2_writer_abort(&w->config);
+    l2_writer_abort(&w->generation);
 }

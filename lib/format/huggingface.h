@@ -62,8 +62,16 @@ void l2_hf_rope_write(l2_text *text, const l2_hf_rope *rope);
  * int64. FORMAT, LIMIT. */
 llama2_status l2_hf_config_check(const l2_hf_config *config);
 
-/* Writes config.json and, for a language model, generation_config.json, each atomically; makes the folder. */
-llama2_status l2_hf_config_write(llama2_context *ctx, const char *folder, const l2_hf_config *config);
+/* config.json and, for a language model, generation_config.json, written under temporary names; the folder is made. As
+ * l2_writer: abort is fine on a zeroed one, and after commit, which needs no memory. */
+typedef struct l2_hf_config_writer {
+    l2_writer config, generation;
+} l2_hf_config_writer;
+
+llama2_status l2_hf_config_prepare(llama2_context *ctx, const char *folder, const l2_hf_config *config,
+                                   l2_hf_config_writer *out);
+llama2_status l2_hf_config_commit(l2_hf_config_writer *writer);
+void l2_hf_config_abort(l2_hf_config_writer *writer);
 
 /* --- weights --------------------------------------------------------------------------------- */
 
@@ -84,10 +92,14 @@ void l2_hf_weights_close(l2_hf_weights *weights);
 const l2_st_tensor *l2_hf_weights_find(const l2_hf_weights *weights, const char *name); /* NULL: none; no message */
 int64_t l2_hf_weights_index(const l2_hf_weights *weights, const char *name);            /* in `tensors`, -1: none */
 
-/* Writes model.safetensors, or shards and their index where the tensors exceed max_shard_bytes (0: 5 GB). What an
- * earlier save of the other kind left is removed after the new files are complete; one into as many shards is replaced
- * file by file, and has no index until the last one is. */
-llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries,
-                                  uint64_t max_shard_bytes);
+/*
+ * Writes model.safetensors, or shards and their index where the tensors exceed max_shard_bytes (0: 5 GB), and config.json
+ * (NULL: stays as it is). Until the new weights are on the disk an older model in the folder is as it was; then its
+ * config.json goes, and is there again, a new one, when the weights are in place: a folder that was cut off in between
+ * is refused. An older one in as many shards is replaced file by file, and refused from the first one on. What an
+ * earlier save of the other kind left is removed last.
+ */
+llama2_status l2_hf_write(llama2_context *ctx, const char *folder, const l2_hf_config *config,
+                          const l2_st_entry *entries, size_t n_entries, uint64_t max_shard_bytes);
 
 #endif

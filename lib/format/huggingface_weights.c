@@ -258,28 +258,6 @@ static llama2_status remove_old_shards(llama2_context *ctx, const char *folder, 
     return status;
 }
 
-/*
- * Removes an index that names the first of the n_files shards about to be written, and so a folder that would hold
- * weights of two saves while they are: without it the folder is refused. One that can't be read is refused as it is.
- */
-static llama2_status remove_index_of(llama2_context *ctx, const char *folder, size_t n_files)
-{
-    char first[64], *path;
-    int names_it = 0;
-    index_file index = {0};
-    name_shard(1, n_files, first);
-    L2_TRY(l2_path_join(ctx, folder, index_name, &path));
-    llama2_status status = read_index(ctx, path, &index);
-    if (status == LLAMA2_OK)
-        for (size_t i = 0; i < index.n; i++) names_it |= strcmp(index.map[i].file, first) == 0;
-    free_index(ctx, &index);
-    l2_free(ctx, path);
-    if (status == LLAMA2_E_NOMEM || status == LLAMA2_E_IO) return status;
-    if (!names_it) return LLAMA2_OK;
-    L2_TRY(remove_file(ctx, folder, index_name));
-    return l2_sync_folder(ctx, folder);
-}
-
 /* Entries [first, *next) go into one file: as many as fit, at least one. */
 static llama2_status next_shard(const l2_st_entry *entries, size_t n, size_t first, uint64_t limit, size_t *next,
                                 uint64_t *bytes)
@@ -294,18 +272,21 @@ static llama2_status next_shard(const l2_st_entry *entries, size_t n, size_t fir
     return LLAMA2_OK;
 }
 
+/* Before the file is in place the config (or NULL) is retracted; not for a new shard, which no index names yet. */
 static llama2_status write_named(llama2_context *ctx, const char *folder, const char *name, const l2_st_entry *entries,
-                                 size_t n)
+                                 size_t n, l2_writer *config)
 {
     char *path;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
-    llama2_status status = l2_safetensors_write(ctx, path, entries, n);
+    int named = strcmp(name, single_name) == 0 || l2_path_kind(path) != 0;
+    llama2_status status = l2_safetensors_write(ctx, path, entries, n, named ? config : NULL);
     l2_free(ctx, path);
     return status;
 }
 
+/* Shards of an older save into as many files are replaced, those of one into another number stay until the index is. */
 static llama2_status write_shards(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n,
-                                  uint64_t limit, size_t n_files, uint64_t total)
+                                  uint64_t limit, size_t n_files, uint64_t total, l2_writer *config)
 {
     llama2_status status;
     l2_text text;
@@ -316,7 +297,7 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
     for (size_t first = 0, next, file = 1; first < n; first = next, file++) {
         L2_CHECK(next_shard(entries, n, first, limit, &next, &bytes));
         name_shard(file, n_files, name);
-        L2_CHECK(write_named(ctx, folder, name, entries + first, next - first));
+        L2_CHECK(write_named(ctx, folder, name, entries + first, next - first, config));
         for (size_t i = first; i < next; i++) {
             l2_text_format(&text, "%s\n    ", i ? "," : "");
             l2_text_json_string(&text, entries[i].name, strlen(entries[i].name));
@@ -324,15 +305,18 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
         }
     }
     l2_text_format(&text, "\n  }\n}\n");
+    if (config) L2_CHECK(l2_writer_retract(config));
     status = l2_text_write(&text, folder, index_name);
 done:
     l2_text_free(&text);
     return status;
 }
 
-llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n_entries,
-                                  uint64_t max_shard_bytes)
+llama2_status l2_hf_write(llama2_context *ctx, const char *folder, const l2_hf_config *config,
+                          const l2_st_entry *entries, size_t n_entries, uint64_t max_shard_bytes)
 {
+    llama2_status status;
+    l2_hf_config_writer writer = {0};
     uint64_t limit = max_shard_bytes ? max_shard_bytes : 5000000000u, total = 0, bytes;
     size_t n_files = 0;
     for (size_t first = 0; first < n_entries; n_files++) {
@@ -344,15 +328,21 @@ llama2_status l2_hf_weights_write(llama2_context *ctx, const char *folder, const
         return l2_fail(LLAMA2_E_LIMIT, "%zu files of %" PRIu64 " bytes, at most %d are written", n_files, limit,
                        MAX_SHARDS);
     L2_TRY(l2_make_folder(ctx, folder));
+    if (config) L2_TRY(l2_hf_config_prepare(ctx, folder, config, &writer));
+    l2_writer *described_by = config ? &writer.config : NULL;
     if (n_files <= 1) {
-        L2_TRY(write_named(ctx, folder, single_name, entries, n_entries));
-        L2_TRY(remove_file(ctx, folder, index_name));
-        L2_TRY(remove_old_shards(ctx, folder, 0));
+        L2_CHECK(write_named(ctx, folder, single_name, entries, n_entries, described_by));
+        if (config) L2_CHECK(l2_hf_config_commit(&writer));
+        L2_CHECK(remove_file(ctx, folder, index_name));
+        L2_CHECK(remove_old_shards(ctx, folder, 0));
     } else {
-        L2_TRY(remove_index_of(ctx, folder, n_files));
-        L2_TRY(write_shards(ctx, folder, entries, n_entries, limit, n_files, total));
-        L2_TRY(remove_file(ctx, folder, single_name));
-        L2_TRY(remove_old_shards(ctx, folder, n_files));
+        L2_CHECK(write_shards(ctx, folder, entries, n_entries, limit, n_files, total, described_by));
+        L2_CHECK(remove_file(ctx, folder, single_name));
+        if (config) L2_CHECK(l2_hf_config_commit(&writer));
+        L2_CHECK(remove_old_shards(ctx, folder, n_files));
     }
-    return l2_sync_folder(ctx, folder);
+    status = l2_sync_folder(ctx, folder);
+done:
+    l2_hf_config_abort(&writer);
+    return status;
 }

@@ -42,8 +42,8 @@ size_t l2_st_dtype_size(int32_t dtype)
 
 int64_t l2_st_count(const l2_st_tensor *tensor)
 {
-    int64_t count = 1;
-    for (int32_t i = 0; i < tensor->n_dims; i++) count *= tensor->shape[i];
+    int64_t count = tensor->size > 0; /* else a dimension is 0, and the product of the others anything */
+    for (int32_t i = 0; i < tensor->n_dims && count; i++) count *= tensor->shape[i];
     return count;
 }
 

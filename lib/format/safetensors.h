@@ -92,8 +92,9 @@ typedef struct l2_st_entry {
 } l2_st_entry;
 
 /* Writes a file atomically, tensors in the order given, with the metadata {"format": "pt"}. Errors: INVALID (names,
- * shapes), IO, NOMEM, those of `fill`. */
-llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const l2_st_entry *entries, size_t n_entries);
+ * shapes), IO, NOMEM, those of `fill`. described_by (or NULL) is retracted when all bytes are on the disk. */
+llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const l2_st_entry *entries, size_t n_entries,
+                                   l2_writer *described_by);
 
 /* Bytes of the tensor in the file; INVALID when name, dtypes or shape are not in order. */
 llama2_status l2_st_entry_size(const l2_st_entry *entry, uint64_t *out);

@@ -145,7 +145,8 @@ static llama2_status write_tensor(llama2_context *ctx, l2_writer *writer, const 
     return LLAMA2_OK;
 }
 
-llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const l2_st_entry *entries, size_t n_entries)
+llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const l2_st_entry *entries, size_t n_entries,
+                                   l2_writer *described_by)
 {
     llama2_status status;
     l2_text header = {0};
@@ -165,6 +166,8 @@ llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const 
             goto done;
         }
     }
+    L2_CHECK(l2_writer_sync(&writer));
+    if (described_by) L2_CHECK(l2_writer_retract(described_by));
     L2_CHECK(l2_writer_commit(&writer));
 done:
     l2_writer_abort(&writer);

@@ -337,9 +337,7 @@ llama2_status l2_model_write(const llama2_model *m, const char *path, int32_t dt
             .user = &feeds[i],
         };
     }
-    /* config.json first: it makes the folder; a folder without weights is refused when it is read. */
-    L2_CHECK(l2_hf_config_write(m->ctx, path, &hf));
-    L2_CHECK(l2_hf_weights_write(m->ctx, path, entries, (size_t)m->n_params, 0));
+    L2_CHECK(l2_hf_write(m->ctx, path, &hf, entries, (size_t)m->n_params, 0));
 done:
     l2_free(m->ctx, feeds);
     l2_free(m->ctx, entries);

@@ -360,7 +360,7 @@ llama2_status l2_sample_pool_rescore(llama2_pool *pool, const llama2_rollouts *r
     L2_TRY(l2_scratch_get(pool->ctx, (size_t)pool->n * sizeof *room, &room));
     for (int32_t i = 0; i < r->n_samples; i++) {
         pool->entries[i].score = scores[i];
-        pool->entries[i].unsafe = safety && (double)safety[i] < threshold;
+        if (safety || !o->leave_out_unsafe) pool->entries[i].unsafe = safety && (double)safety[i] < threshold;
     }
     sort_entries(pool->entries, pool->n, room);
     pool->best->valid = 0;

@@ -63,7 +63,7 @@ static llama2_status check_writing(const llama2_checkpoint *checkpoint)
     if (checkpoint->committed) return l2_fail(LLAMA2_E_STATE, "checkpoint: it has been committed already");
     if (checkpoint->failed)
         return l2_fail(LLAMA2_E_STATE, "checkpoint: an earlier call on it failed: free it and begin again");
-    return LLAMA2_OK;
+    return l2_checkpoint_check(&checkpoint->folder);
 }
 
 /* An arena of the trainer, as it is. */
@@ -318,8 +318,9 @@ llama2_status l2_resume_get_trainer(llama2_checkpoint *checkpoint, const char *n
     L2_CHECK(l2_path_join(ctx, checkpoint->from.path, name, &path));
     L2_CHECK(l2_model_read(ctx, path, &options, trainer->model->head_kind, &saved, &shift, &scale));
     L2_CHECK(same_shape(saved, trainer->model, name));
-    L2_CHECK(l2_trainer_clear(trainer));
+    L2_CHECK(l2_context_check_fork(ctx));
     L2_CHECK(l2_model_enter(trainer->model, L2_CHANGES));
+    l2_trainer_forget(trainer);
     status = restore(trainer, &head, saved, &c);
     if (status >= 0 && trainer->reward_model) {
         trainer->reward_model->shift = shift;

@@ -269,12 +269,12 @@ uint64_t l2_shards_served(const llama2_shards *shards, int32_t source, uint64_t 
 void l2_shards_describe(const llama2_shards *shards, int32_t source, llama2_shards_source *out)
 {
     const l2_mixed_source *s = &shards->sources[source];
-    uint64_t sequences = l2_shards_served(shards, source, shards->position);
+    uint64_t sequences = l2_shards_served(shards, source, shards->position), length = (uint64_t)shards->options.length;
     *out = (llama2_shards_source){
         .struct_size = sizeof *out,
         .share = (int32_t)s->share,
         .tokens = s->source.count,
-        .served = sequences * (uint64_t)shards->options.length,
+        .served = sequences > UINT64_MAX / length ? UINT64_MAX : sequences * length, /* seek may go anywhere */
         .epochs = (double)sequences / (double)s->windows,
     };
 }

@@ -23,14 +23,16 @@ expect() {
 
 json() { "$check" "$@" || fail "json: $*"; }
 
-# kills OUT MARK NANOSECONDS PROGRAM ARGUMENTS...: kills a run, which takes so long at a stretch, at ten random moments; each time it goes on if OUT/MARK, a pattern, is there.
-# What is to be given then is in $resume, the moments are in $moments.
+# kills SAME OUT MARK NANOSECONDS PROGRAM ARGUMENTS...: kills a run, which takes so long at a stretch, at ten random moments; each time it goes on if OUT/MARK, a pattern, is there.
+# SAME compares its end with what it should be. If that comes before the tenth kill it begins anew.
 kills() {
-    out=$1 mark=$1/$2 whole=$3 program=$4
-    shift 4
-    moments=$(awk -v whole="$whole" -v seed=$$ 'BEGIN { srand(seed); for (i = 0; i < 10; i++) printf "%.3f ", rand() * whole / 4e9 }')
-    killed=0 resume=
-    for moment in $moments; do
+    same=$1 out=$2 mark=$2/$3 whole=$4 program=$5
+    shift 5
+    killed=0 tried=0 resume= moments=
+    while [ $killed -lt 10 ]; do
+        tried=$((tried + 1))
+        [ $tried -le 50 ] || { fail "$out: killed $killed times only, at $moments"; break; }
+        moment=$(awk -v whole="$whole" -v seed=$$ -v tried=$tried 'BEGIN { srand(seed * 100 + tried); printf "%.3f", rand() * whole / 4e9 }')
         "$bin/llama2-$program" "$@" --out "$out" --quiet $resume >cut.out 2>cut.err </dev/null &
         pid=$!
         sleep "$moment"
@@ -38,13 +40,15 @@ kills() {
         wait $pid
         got=$?
         case $got in
-        137) killed=$((killed + 1)) ;;
-        0) ;;
-        *) fail "$out: exit status $got where it was to be killed at $moments: $(cat cut.err)" ;;
+        137) killed=$((killed + 1)) moments="$moments $moment" ;;
+        0) $same; rm -rf "$out" ;;
+        *) fail "$out: exit status $got where it was to be killed at $moments $moment: $(cat cut.err)" ;;
         esac
+        resume=
         ls $mark >/dev/null 2>&1 && resume=--resume
     done
-    [ $killed -ge 3 ] || fail "$out: killed $killed times only, at $moments"
+    expect 0 - "$program" "$@" --out "$out" --quiet $resume
+    $same
 }
 
 # differ FILE FILE WORDS: both are there, and are not the same.

@@ -50,9 +50,9 @@ survives() {
     began=$(date +%s%N)
     expect 0 - "$program" "$@" --out "$name" --quiet
     cp out "$name.out"
-    kills "$name.cut" "checkpoints/*/MANIFEST" $(($(date +%s%N) - began)) "$program" "$@"
-    ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1 || fail "$name: no checkpoint after $killed kills"
-    expect 0 - "$program" "$@" --out "$name.cut" --resume --quiet
+    kills same_as_at_a_stretch "$name.cut" "checkpoints/*/MANIFEST" $(($(date +%s%N) - began)) "$program" "$@"
+}
+same_as_at_a_stretch() {
     for file in model.safetensors best/model.safetensors critic/model.safetensors; do
         cmp "$name/$file" "$name.cut/$file" || fail "$name: other bits in $file after kills at $moments"
     done
@@ -80,7 +80,7 @@ done >demos.jsonl
 echo '{"turns": "who?"}' >turns.bad
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-for program in tokenize generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo bench; do
+for program in tokenize shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo bench; do
     expect 0 - $program --help
     grep -q "^Usage: llama2-$program" out || fail "llama2-$program --help does not begin with its usage"
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
@@ -88,7 +88,7 @@ for program in tokenize generate chat score convert inspect pretrain sft collect
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
-for program in generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo; do expect 2 "Try" $program; done
+for program in shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo; do expect 2 "Try" $program; done
 expect 2 "system needs --chat" generate --model x --prompt y --system z
 expect 2 "for --evaluate-only" reward --model x --data y --out z --reward r
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge
@@ -102,6 +102,17 @@ expect 1 "none.model" generate --model none.model --prompt x
 expect 2 "--report goes without" collect --report x --data y
 expect 1 "none.jsonl" collect --report none.jsonl
 expect 1 "no checkpoint" pretrain --tokenizer "$tokenizer" --data text.txt --out empty --resume
+
+# --- shards ---------------------------------------------------------------------------------------------------------------------------
+expect 0 - shard --model "$tokenizer" --out whole.shard text.txt --quiet
+json out tokens holdout_tokens=0 vocab_size
+cat text.txt | "$bin/llama2-shard" --model "$tokenizer" --out piped.shard - --quiet >/dev/null || fail "shard of a pipe: exit status $?"
+cmp whole.shard piped.shard || fail "the shard of a pipe is another one than that of the file"
+expect 0 - shard --model "$tokenizer" --out most.shard --holdout-out rest.shard --holdout 0.25 --blank-lines text.txt --quiet
+json out tokens holdout_tokens vocab_size
+[ "$(wc -c <rest.shard)" -lt "$(wc -c <most.shard)" ] && [ "$(wc -c <most.shard)" -lt "$(wc -c <whole.shard)" ] || fail "sizes of the parts of a shard"
+expect 1 "none.txt" shard --model "$tokenizer" --out none.shard none.txt --quiet
+[ ! -e none.shard ] || fail "a shard of a file that is not there"
 
 # --- the chain ------------------------------------------------------------------------------------------------------------------------
 shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"

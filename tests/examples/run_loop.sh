@@ -118,9 +118,8 @@ expect 0 - pipeline $settings --out cut --resume --quiet
 cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another model after a resume of what was done"
 
 # At ten random moments.
-kills random state/manifest.jsonl "$stretch" pipeline $settings
-expect 0 - pipeline $settings --out random --quiet $resume
-same_run random "after kills at $moments"
+same_as_whole() { same_run random "after kills at $moments"; }
+kills same_as_whole random state/manifest.jsonl "$stretch" pipeline $settings
 
 # The choice of samples is one: over all versions, or the last one.
 expect 0 - pipeline $settings --out last --last-version --quiet

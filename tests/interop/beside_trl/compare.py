@@ -1,4 +1,4 @@
-"""What came of both sides: python compare.py ppo OURS.jsonl... -- TRL.jsonl, or python compare.py reward KIND OURS.jsonl TRL.jsonl."""
+"""What came of both sides: python compare.py ppo OURS.jsonl... -- TRL.jsonl..., or python compare.py reward KIND OURS.jsonl TRL.jsonl."""
 import json
 import sys
 from pathlib import Path
@@ -34,19 +34,34 @@ def at_kl(run, kl):
     return score[0] if i == 0 else np.interp(kl, divergence[i - 1:i + 1], score[i - 1:i + 1])
 
 
+def at_equal_kl(ours, theirs):
+    """Ours less theirs at equal KL and half of its 95 % interval, from every iteration of all runs: score = a + b sqrt(KL) + c KL + d [ours], by least squares. Each iteration
+    samples prompts of its own, and the noise of its 64 episodes is most of what the fit leaves."""
+    runs = [*ours, *theirs]
+    kl = np.maximum(0, [line["kl"] for run in runs for line in run])
+    x = np.stack([np.ones(len(kl)), np.sqrt(kl), kl, np.repeat([1, 0], [sum(map(len, side)) for side in (ours, theirs)])], 1)
+    y = np.array([line["score"] for run in runs for line in run])
+    fit = np.linalg.lstsq(x, y, rcond=None)[0]
+    rest = y - x @ fit
+    variance = rest @ rest / (len(y) - x.shape[1]) * np.linalg.inv(x.T @ x)[3, 3]
+    return fit[3], 1.98 * np.sqrt(variance)
+
+
 def show_run(run):
     phases = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run[-1]["phases"].items())
     print(f"{run[0]['who']:7} seed {run[0]['seed']}: reward {run[0]['score']:.3f} -> {end(run)[0]:.3f}, KL {end(run)[1]:.2f}; {run[-1]['seconds']:.0f} s ({phases}), {run[-1]['peak'] / 1e9:.1f} GB")
 
 
 def ppo(ours, theirs):
-    ours, theirs = [read(path) for path in ours], read(theirs)
-    for run in [*ours, theirs]:
+    ours, theirs = ([read(path) for path in side] for side in (ours, theirs))
+    for run in [*ours, *theirs]:
         show_run(run)
     gains = [end(run)[0] - run[0]["score"] for run in ours]
     print("llama2: reward up by %.3f +- %.3f over %d seeds" % (*t_interval(gains), len(gains)))
-    kl = min(end(theirs)[1], *(end(run)[1] for run in ours))
-    print("reward at KL %.2f: llama2 %.3f +- %.3f, trl %.3f" % (kl, *t_interval([at_kl(run, kl) for run in ours]), at_kl(theirs, kl)))
+    print("llama2 - trl at equal KL: %+.3f +- %.3f" % at_equal_kl(ours, theirs))
+    for run in theirs:
+        kl = min(end(run)[1], *(end(x)[1] for x in ours))
+        print("reward where the KL first reaches %.2f: llama2 %.3f +- %.3f, trl %.3f" % (kl, *t_interval([at_kl(x, kl) for x in ours]), at_kl(run, kl)))
 
 
 def accuracy(right):
@@ -76,6 +91,6 @@ def reward(kind, ours, theirs):
 if __name__ == "__main__":
     if sys.argv[1] == "ppo":
         split = sys.argv.index("--")
-        ppo(sys.argv[2:split], sys.argv[split + 1])
+        ppo(sys.argv[2:split], sys.argv[split + 1:])
     else:
         reward(*sys.argv[2:5])

@@ -30,7 +30,7 @@ once() {
 if [ "$what" != reward ]; then
     for seed in 1 2 3 4; do once ours.py ppo $seed ppo-ours-$seed.jsonl; done
     once theirs.py ppo 1 ppo-trl-1.jsonl
-    "$python" "$here/compare.py" ppo ppo-ours-?.jsonl -- ppo-trl-1.jsonl
+    "$python" "$here/compare.py" ppo ppo-ours-?.jsonl -- ppo-trl-?.jsonl
 fi
 if [ "$what" != ppo ]; then
     for kind in helpful harmless; do

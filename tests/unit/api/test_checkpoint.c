@@ -5,6 +5,7 @@
 #include "train/train_test.h"
 
 #include <errno.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Where a run is, all of it plain numbers that the host keeps. */
@@ -542,6 +543,82 @@ START_TEST(a_value_head_whose_scores_could_not_be_is_refused)
 }
 END_TEST
 
+static const char kept[] = "kept";
+
+/* What was kept under "x" in the newest step. */
+static void ck_kept(llama2_context *ctx, const char *root)
+{
+    llama2_checkpoint *c;
+    char bytes[sizeof kept];
+    size_t needed;
+    ck_ok(llama2_checkpoint_open(ctx, root, -1, &c));
+    ck_ok(llama2_checkpoint_get_bytes(c, "x", bytes, sizeof bytes, &needed));
+    ck_assert_str_eq(bytes, kept);
+    llama2_checkpoint_free(c);
+}
+
+/* A host tries again before it frees what failed: the new one has its folder to itself. */
+START_TEST(one_that_is_begun_again_is_not_spoilt_by_the_first)
+{
+    run r;
+    char folder[64];
+    llama2_checkpoint *first, *second;
+    run_begin(&r, 1, LLAMA2_F32);
+    ck_ok(llama2_checkpoint_begin(r.ctx, scratch_folder(folder), 100, &first));
+    ck_ok(llama2_checkpoint_add_bytes(first, "x", "lost", sizeof "lost"));
+    ck_ok(llama2_checkpoint_begin(r.ctx, folder, 100, &second));
+    ck_ok(llama2_checkpoint_add_bytes(second, "x", kept, sizeof kept));
+    ck_fails(llama2_checkpoint_add_trainer(first, "policy", r.trainer), LLAMA2_E_STATE);
+    ck_fails(llama2_checkpoint_add_bytes(first, "y", "lost", sizeof "lost"), LLAMA2_E_STATE);
+    ck_fails(llama2_checkpoint_commit(first, 2), LLAMA2_E_STATE);
+    llama2_checkpoint_free(first);
+    ck_ok(llama2_checkpoint_add_trainer(second, "policy", r.trainer));
+    ck_ok(llama2_checkpoint_commit(second, 2));
+    llama2_checkpoint_free(second);
+    ck_kept(r.ctx, folder);
+    ck_ok(l2_remove_tree(r.ctx, folder));
+    run_end(&r);
+}
+END_TEST
+
+/* What a forked child frees, its parent goes on writing. */
+START_TEST(a_forked_child_leaves_the_files_alone)
+{
+    run r;
+    char folder[64], shard[80];
+    llama2_checkpoint *c;
+    llama2_shard_writer *w;
+    const int32_t tokens[] = {1, 2, 3};
+    run_begin(&r, 1, LLAMA2_F32);
+    ck_ok(llama2_checkpoint_begin(r.ctx, scratch_folder(folder), 1, &c));
+    ck_ok(llama2_checkpoint_add_bytes(c, "x", kept, sizeof kept));
+    snprintf(shard, sizeof shard, "%s/shard", folder);
+    ck_ok(llama2_shard_writer_create(r.ctx, shard, 100, &w));
+    ck_ok(llama2_shard_writer_append(w, tokens, 3));
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        alarm(20);
+        if (llama2_checkpoint_add_bytes(c, "y", kept, sizeof kept) != LLAMA2_E_FORKED) _exit(2);
+        if (llama2_checkpoint_commit(c, 2) != LLAMA2_E_FORKED) _exit(3);
+        if (llama2_shard_writer_finish(w) != LLAMA2_E_FORKED) _exit(4);
+        llama2_checkpoint_free(c);
+        llama2_shard_writer_free(w);
+        _exit(0);
+    }
+    int status = 0;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with status 0x%x", (unsigned)status);
+    ck_ok(llama2_shard_writer_finish(w));
+    llama2_shard_writer_free(w);
+    ck_ok(llama2_checkpoint_commit(c, 2));
+    llama2_checkpoint_free(c);
+    ck_kept(r.ctx, folder);
+    ck_ok(l2_remove_tree(r.ctx, folder));
+    run_end(&r);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("checkpoint");
@@ -554,5 +631,7 @@ Suite *test_suite(void)
     ADD_CASE(suite, "failures", skipped_updates_are_counted_over_a_resume, what_is_refused,
              names_and_steps_as_the_header_has_them, a_full_disk_leaves_the_older_checkpoint_and_the_run,
              a_failed_restore_changes_nothing, a_value_head_whose_scores_could_not_be_is_refused);
+    ADD_CASE(suite, "ownership", one_that_is_begun_again_is_not_spoilt_by_the_first,
+             a_forked_child_leaves_the_files_alone);
     return suite;
 }

@@ -309,6 +309,10 @@ START_TEST(byte_level_goes_along)
         ck_ok(llama2_model_create(ctx, &c, NULL, &m));
         ck_fails(llama2_model_save_gguf(m, tok, at("c.gguf"), NULL), LLAMA2_E_MISMATCH);
         ck_assert_int_eq(l2_path_kind(at("c.gguf")), 0);
+        ck_ok(llama2_model_save(m, at("d"), LLAMA2_F32));
+        ck_ok(llama2_tokenizer_save(tok, at("d")));
+        ck_fails(llama2_convert(ctx, at("d"), at("e"), NULL), LLAMA2_E_MISMATCH);
+        ck_assert_int_eq(l2_path_kind(at("e")), 0);
         llama2_model_free(m);
         llama2_tokenizer_free(tok);
     }

@@ -119,6 +119,24 @@ START_TEST(folder_of_hugging_face)
 }
 END_TEST
 
+/* Of dimensions whose product is 0 the others may be anything. */
+START_TEST(empty_tensor)
+{
+    static const char header[] = "{\"x\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4,0],\"data_offsets\":[0,0]}}";
+    unsigned char file[8 + sizeof header - 1];
+    llama2_inspection *in;
+    make_files();
+    l2_put_u64(file, sizeof header - 1);
+    memcpy(file + 8, header, sizeof header - 1);
+    ck_ok(l2_write_file(ctx, at("a/model.safetensors"), file, sizeof file));
+    ck_ok(llama2_inspect(ctx, at("a"), &in));
+    llama2_inspection_tensor t = tensor_of(in, "x");
+    ck_assert(t.n_dims == 3 && t.elements == 0 && t.bytes == 0);
+    ck_assert_int_eq(summary_of(in).elements, 0);
+    llama2_inspection_free(in);
+}
+END_TEST
+
 /* Another architecture, a text that is no UTF-8, a type that is not read: shown, with the reason why it does not load.
  */
 START_TEST(what_does_not_load_is_shown)
@@ -194,6 +212,7 @@ Suite *test_suite(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, gguf);
     tcase_add_test(tests, folder_of_hugging_face);
+    tcase_add_test(tests, empty_tensor);
     tcase_add_test(tests, what_does_not_load_is_shown);
     tcase_add_test(tests, each_failure_frees_all);
     suite_add_tcase(suite, tests);

@@ -87,7 +87,7 @@ static void save_doubles(const llama2_model *m, const double *numbers, const cha
                                    .data = next};
         next += p->rows * p->columns;
     }
-    ck_ok(l2_hf_weights_write(ctx, path, entries, (size_t)m->n_params, 0));
+    ck_ok(l2_hf_write(ctx, path, NULL, entries, (size_t)m->n_params, 0));
 }
 
 /* A little more than half way between two numbers of 16 bits, and exactly that in fp32: to be rounded up, once. */

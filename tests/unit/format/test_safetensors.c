@@ -16,7 +16,7 @@ static l2_st_entry entry(const char *name, int32_t dtype, int64_t rows, int64_t 
 static void write_sample(const char *path)
 {
     const l2_st_entry entries[] = {entry("w", LLAMA2_F32, 2, 3, values), entry("h", LLAMA2_BF16, 3, 2, values)};
-    ck_ok(l2_safetensors_write(ctx, path, entries, 2));
+    ck_ok(l2_safetensors_write(ctx, path, entries, 2, NULL));
 }
 
 START_TEST(test_bytes_of_a_file)
@@ -52,7 +52,7 @@ START_TEST(test_every_conversion_comes_back)
             l2_safetensors file;
             float out[5];
             double out64[3];
-            ck_ok(l2_safetensors_write(ctx, at("c"), &e, 1));
+            ck_ok(l2_safetensors_write(ctx, at("c"), &e, 1, NULL));
             ck_ok(l2_safetensors_open(ctx, at("c"), to % 2, &file));
             const l2_st_tensor *t = l2_safetensors_find(&file, "x");
             ck_assert_ptr_nonnull(t);
@@ -90,7 +90,7 @@ START_TEST(test_filled_piece_by_piece)
                      .shape = {50000},
                      .fill = fill_squares,
                      .user = &next};
-    ck_ok(l2_safetensors_write(ctx, at("x"), &e, 1));
+    ck_ok(l2_safetensors_write(ctx, at("x"), &e, 1, NULL));
     ck_assert_int_eq(next, 50000);
     ck_ok(l2_safetensors_open(ctx, at("x"), 0, &file));
     ck_ok(l2_st_read(ctx, file.tensors, 0, 50000, LLAMA2_F32, out));
@@ -100,7 +100,7 @@ START_TEST(test_filled_piece_by_piece)
     /* A fill that fails leaves the old file. */
     next = 0;
     e.shape[0] = 100000;
-    ck_assert_int_eq(l2_safetensors_write(ctx, at("x"), &e, 1), LLAMA2_E_USER);
+    ck_assert_int_eq(l2_safetensors_write(ctx, at("x"), &e, 1, NULL), LLAMA2_E_USER);
     ck_ok(l2_safetensors_open(ctx, at("x"), 0, &file));
     ck_assert_int_eq(l2_st_count(file.tensors), 50000);
     l2_safetensors_close(&file);
@@ -110,22 +110,22 @@ END_TEST
 START_TEST(test_writer_refuses)
 {
     l2_st_entry good = entry("w", LLAMA2_F32, 2, 3, values), bad[2] = {good, good};
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 2), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 2, NULL), LLAMA2_E_INVALID);
     bad[0].name = "";
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
     bad[0] = good, bad[0].name = "__metadata__";
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
     bad[0] = good, bad[0].shape[0] = 0;
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
     bad[0] = good, bad[0].shape[0] = INT64_MAX;
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
     bad[0] = good, bad[0].dtype = L2_ST_I64;
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
     bad[0] = good, bad[0].data = NULL;
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
     bad[0] = good, bad[0].n_dims = 9;
-    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1), LLAMA2_E_INVALID);
-    ck_fails(l2_safetensors_write(ctx, at("missing/b"), &good, 1), LLAMA2_E_NOT_FOUND);
+    ck_fails(l2_safetensors_write(ctx, at("b"), bad, 1, NULL), LLAMA2_E_INVALID);
+    ck_fails(l2_safetensors_write(ctx, at("missing/b"), &good, 1, NULL), LLAMA2_E_NOT_FOUND);
     ck_assert_int_eq(access(at("b"), F_OK), -1);
 }
 END_TEST
@@ -376,7 +376,7 @@ START_TEST(test_each_failure_while_writing)
                 memory.fail_at = n;
             else
                 disk.fail_at = n;
-            llama2_status status = l2_safetensors_write(ctx, at("a"), &again, 1);
+            llama2_status status = l2_safetensors_write(ctx, at("a"), &again, 1, NULL);
             done = mode < 2 ? memory.calls <= n : disk.calls <= n;
             memory.fail_at = disk.fail_at = -1;
             if (done) ck_ok(status);

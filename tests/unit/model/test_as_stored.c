@@ -188,7 +188,7 @@ static void save_shards(llama2_model *m, const char *path, int32_t dtype)
                                    .shape = {p->rows, p->columns},
                                    .data = (float *)m->weights + p->offset};
     }
-    ck_ok(l2_hf_weights_write(ctx, path, entries, (size_t)m->n_params, 600000));
+    ck_ok(l2_hf_write(ctx, path, NULL, entries, (size_t)m->n_params, 600000));
 }
 
 START_TEST(test_folders)

@@ -122,7 +122,7 @@ static void write_weights(const fixture *f, const llama2_model *m, int32_t chang
     }
     if (more) entries[n++] = *more;
     snprintf(path, sizeof path, "%s/model.safetensors", f->path);
-    ck_ok(l2_safetensors_write(f->ctx, path, entries, n));
+    ck_ok(l2_safetensors_write(f->ctx, path, entries, n, NULL));
 }
 
 static void check_refused(const fixture *f, llama2_status code, const char *word)

@@ -304,6 +304,18 @@ START_TEST(scores_of_newer_reward_models)
     for (int32_t i = 0; i < 4; i++) scores[i] = (float)v.tokens[v.offsets[i] + 2];
     ck_ok(llama2_rollouts_set(all, LLAMA2_ROLLOUTS_SCORES, scores, 4));
     ck_ok(llama2_pool_rescore(pool, all, NULL));
+    check_best(pool, 0, 0, 1, 2, 0, 12, 12); /* without a word on safety 13 stays unsafe, until a host says so */
+    llama2_rollouts_free(all);
+    ck_ok(llama2_pool_rollouts(pool, &all));
+    ck_ok(llama2_rollouts_view_get(all, &v));
+    for (int32_t i = 0; i < 4; i++) scores[i] = (float)v.tokens[v.offsets[i] + 2];
+    ck_ok(llama2_rollouts_set(all, LLAMA2_ROLLOUTS_SCORES, scores, 4));
+    ck_ok(llama2_rollouts_set(all, LLAMA2_ROLLOUTS_SAFETY_SCORES, (float[4]){0}, 4));
+    ck_ok(llama2_pool_rescore(pool, all, NULL));
+    check_best(pool, 0, 0, 1, 2, 0, 13, 13);
+    ck_ok(llama2_rollouts_set(all, LLAMA2_ROLLOUTS_SAFETY_SCORES, (float[4]){-9, -9, -9, -9}, 4));
+    o.leave_out_unsafe = 0;
+    ck_ok(llama2_pool_rescore(pool, all, &o));
     check_best(pool, 0, 0, 1, 2, 0, 13, 13);
     ck_ok(l2_remove_tree(ctx, folder));
     llama2_rollouts_free(all);
