@@ -50,7 +50,7 @@ LLAMA2_API void llama2_packer_free(llama2_packer *packer);
 /* Adds an example of n > 0 tokens; `weights` (n values) may be NULL: all 1. With `concatenate` the first token of an
  * example that does not begin a sequence gets weight 0: it can't be told from what another example ends with. Errors,
  * which leave the packer as it was: INVALID for n < 1, a token below 0, a weight that is not finite and >= 0; LIMIT
- * beyond 2^29 sequences; NOMEM. Since 0.1. */
+ * where it has 2^30 - 16 sequences already; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_packer_add(llama2_packer *packer, const int32_t *tokens, const float *weights,
                                            int64_t n);
 

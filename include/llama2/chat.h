@@ -52,8 +52,9 @@ typedef struct llama2_chat {
     const int32_t *roles;      /* LLAMA2_ROLE_* */
     const char *const *texts;  /* UTF-8 */
     const size_t *lengths;     /* bytes; NULL: the texts end with NUL */
-    const float *loss_weights; /* of each message: what the tokens of an answer weigh (other roles: not used); NULL
-                                  (default): 1. Ghost Attention gives 0 to earlier turns */
+    const float *loss_weights; /* of each message, whatever its role finite and >= 0, else INVALID: what the tokens
+                                  of an answer weigh (other roles: not used); NULL (default): 1. Ghost Attention gives
+                                  0 to earlier turns */
     const char *date;          /* today, as "26 Jul 2024", where the template says it; NULL (default): the date that
                                   stands in the template, so that ids do not depend on the day */
 } llama2_chat;

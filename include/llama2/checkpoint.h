@@ -22,8 +22,9 @@ extern "C" {
 /*
  * Writing: begin, add what there is under names of the host's choice, commit. A name has 1 to 64 of A-Z a-z 0-9 - _; a
  * trainer's is neither "state" nor "MANIFEST". Trainers, rollouts and bytes have names of their own; one that is used
- * twice for the same kind is INVALID, and as after any call that fails at work only llama2_checkpoint_free is left
- * then. A trainer with gradients that no update has used is refused (LLAMA2_E_STATE), which spoils nothing.
+ * twice for the same kind is INVALID, rollouts with a number that is not finite are NUMERIC, and as after any call that
+ * fails at work only llama2_checkpoint_free is left then. A trainer with gradients that no update has used is refused
+ * (LLAMA2_E_STATE), which spoils nothing.
  *
  * begin removes what was not committed of other checkpoints in the root, as a program that ended leaves it: also that
  * of a handle which is still writing. Freeing without commit leaves no trace; a failure of any call leaves the older

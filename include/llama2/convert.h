@@ -76,8 +76,8 @@ LLAMA2_API llama2_status llama2_convert(llama2_context *ctx, const char *from, c
 
 /*
  * Writes a model in memory as a GGUF file that llama.cpp loads, atomically. `tokenizer` may be NULL: the file then says
- * that it has none. `options` (NULL: all defaults, so F32) as above; its format and tokenizer are not used. Errors: as
- * above, BUSY while the model is being trained. Since 0.1.
+ * that it has none. `options` (NULL: all defaults) as above, where weights that are not as stored count as F32; its
+ * format and tokenizer are not used. Errors: as above, BUSY while the model is being trained. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_model_save_gguf(const llama2_model *model, const llama2_tokenizer *tokenizer,
                                                 const char *path, const llama2_convert_options *options);

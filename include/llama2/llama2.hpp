@@ -50,7 +50,9 @@ template <class T> T sized()
     return value;
 }
 
-/* Owns one reference. Converts to the pointer that the C functions want; out() is for those that make a handle. */
+/* Owns one reference. Converts to the pointer that the C functions want; out() is for those that make a handle: a
+ * call that fails empties the variable, and what it held is freed only after the call, so that a trainer over a living
+ * one of the same model is BUSY. */
 template <class T, void (*Free)(T *)> class handle
 {
     struct deleter {
@@ -102,6 +104,7 @@ using preferences = handle<llama2_preferences, llama2_preferences_free>;
 using comparisons = handle<llama2_comparisons, llama2_comparisons_free>;
 using gatt = handle<llama2_gatt, llama2_gatt_free>;
 using checkpoint = handle<llama2_checkpoint, llama2_checkpoint_free>;
+using inspection = handle<llama2_inspection, llama2_inspection_free>;
 
 } // namespace llama2
 

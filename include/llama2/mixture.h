@@ -56,9 +56,10 @@ LLAMA2_API void llama2_mixture_options_init(llama2_mixture_options *options, siz
 /*
  * A mixture of n_sources sources, 1 to 1,024. All arrays have n_sources elements, and are copied. counts: items of each
  * source, >= 0, 2^53 in all at most. kinds: LLAMA2_SOURCE_*, needed by HELPFULNESS to OPEN_FIRST, else NULL will do.
- * weights: needed by WEIGHTS, >= 0 (0: never drawn from), else NULL will do. The share of a source in an epoch is its
- * weight divided by the sum of all, to the nearest item; one in ten is at least one item. Errors: INVALID, also where a
- * recipe has nothing to draw from, LIMIT, NOMEM. Since 0.1.
+ * weights: needed by WEIGHTS, 0 (never drawn from) to 1e100, else NULL will do. The share of a source in an epoch is
+ * its weight divided by the sum of all, to the nearest item; one in ten is at least one item. Errors: INVALID, also
+ * where a recipe has nothing to draw from, a source without items has a weight above 0 or is one of EQUAL's, or a
+ * weight above 0 is less than one item of an epoch; LIMIT, NOMEM. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_mixture_create(llama2_context *ctx, int32_t n_sources, const int64_t *counts,
                                                const int32_t *kinds, const double *weights,

@@ -35,7 +35,8 @@ enum { LLAMA2_PRESET_7B = 0, LLAMA2_PRESET_13B = 1, LLAMA2_PRESET_34B = 2, LLAMA
  */
 enum { LLAMA2_ROPE_SCALING_NONE = 0, LLAMA2_ROPE_SCALING_LINEAR = 1, LLAMA2_ROPE_SCALING_LLAMA3 = 2 };
 
-/* Shape of a model. Also an options struct: zero fields are not defaults, start from llama2_config_init. */
+/* Shape of a model. Also an options struct, but NULL is INVALID and zero fields are not defaults: start from
+ * llama2_config_init. */
 typedef struct llama2_config {
     uint32_t struct_size;
     int32_t vocab_size;
@@ -110,9 +111,9 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
 LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,
                                            llama2_model **out);
 
-/* The same from a file of the host: a GGUF or a .bin of llama2.c. file->data must stay as it is as long as the model
- * lives; what file->read gives takes file->size bytes of the context's memory. Errors: USER (file->read failed), those
- * of llama2_model_load. Since 0.1. */
+/* The same from a file of the host: a GGUF or a .bin of llama2.c. file->data must stay as it is during the call, with
+ * LLAMA2_WEIGHTS_AS_STORED as long as the model or a clone lives; what file->read gives takes file->size bytes of the
+ * context's memory for as long. Errors: USER (file->read failed), those of llama2_model_load. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_load_host(llama2_context *ctx, const llama2_host_file *file,
                                                 const llama2_model_options *options, llama2_model **out);
 

@@ -99,9 +99,11 @@ LLAMA2_API llama2_status llama2_ppo_advantages(llama2_rollouts *rollouts, const 
  * max((V - R)^2, (clip(V, Vold +- value_clip) - R)^2) / 2, both means over the response tokens of the minibatch. Critic
  * NULL: the policy alone, or, where its trainer has a value head, both in one forward, one backward and one update of
  * policy loss + value_coef * value loss. Needs LOGPROBS, ADVANTAGES; for a critic or value head VALUES and RETURNS too.
- * Updates done before a failure or cancellation stay done. Errors: MISMATCH for a critic beside a value head, or a
- * critic's trainer that is not one of llama2_trainer_create_for_reward; STATE when an array is not there, or a trainer
- * has gradients that no update has used. Since 0.1.
+ * Updates done before a failure or cancellation stay done and count in llama2_trainer_step; the metrics are untouched
+ * then. Errors: those of llama2_trainer_accumulate, of both trainers; INVALID for options out of their range; MISMATCH
+ * for a critic beside a value head, or a critic's trainer that is not one of llama2_trainer_create_for_reward; STATE
+ * when an array is not there, or a trainer has gradients that no update has used; NUMERIC after max_bad_steps. Since
+ * 0.1.
  */
 LLAMA2_API llama2_status llama2_ppo_update(llama2_trainer *policy, llama2_trainer *critic,
                                            const llama2_rollouts *rollouts, const llama2_ppo_options *options,

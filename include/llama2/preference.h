@@ -153,7 +153,8 @@ LLAMA2_API llama2_status llama2_preferences_agreement(const llama2_preferences *
 
 typedef struct llama2_preferences_sample_options {
     uint32_t struct_size;
-    int32_t max_new_tokens;              /* longest response, its EOS included; default 256 */
+    int32_t max_new_tokens;              /* longest response, its EOS included; below the context of either model, else
+                                            INVALID; default 256 */
     double temperature_a, temperature_b; /* of the two models; 0: greedy; else 1e-6 .. 1e6; default 1 and 1 */
     double top_p;                        /* default 1 */
     int32_t top_k;                       /* default 0: all */

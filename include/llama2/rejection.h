@@ -36,7 +36,7 @@ typedef struct llama2_pool_metrics {
     uint32_t struct_size;
     int32_t n_prompts, n_kept, n_unsafe;       /* prompts; samples kept, and left out as unsafe */
     double mean_score, mean_best, mean_median; /* over prompts: of all samples, of the best, of the median */
-    int32_t n_unfinished, n_duplicates;        /* samples left out */
+    int32_t n_unfinished, n_duplicates;        /* samples left out; like n_unsafe among those that were looked at */
     int32_t n_empty, reserved;                 /* prompts that have no sample to be kept */
 } llama2_pool_metrics;
 

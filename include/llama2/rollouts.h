@@ -102,7 +102,7 @@ LLAMA2_API llama2_status llama2_rollouts_after(const llama2_rollouts *rollouts, 
 
 /* Adds the samples with keep[s] != 0 (n_samples of them; NULL: all) to a packer as examples for llama2_sft_step: weight
  * 1 on the tokens of the response, 0 on those of the prompt. On failure the packer is as it was. Errors: INVALID for a
- * recorded token below 0; NOMEM. Since 0.1. */
+ * recorded token below 0; LIMIT as of llama2_packer_add; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_pack(const llama2_rollouts *rollouts, const uint8_t *keep,
                                               llama2_packer *packer);
 
@@ -189,7 +189,9 @@ LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, cons
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-/* One file with everything in the handle, written atomically, checked by checksums when read. Since 0.1. */
+/* One file with everything in the handle, written atomically, checked by checksums when read. Errors: IO, NOT_FOUND,
+ * NOMEM; of saving NUMERIC (a number that is not finite), BUSY; of a file FORMAT, TRUNCATED, CORRUPT, UNSUPPORTED (of a
+ * newer version). Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_save(const llama2_rollouts *rollouts, const char *path);
 LLAMA2_API llama2_status llama2_rollouts_load(llama2_context *ctx, const char *path, llama2_rollouts **out);
 

@@ -3,9 +3,11 @@
  * by one thread at a time, all at once; or several are read together by one thread (llama2_session_feed_batch).
  *
  * What a session has read is of the weights that the model had then. Once a trainer has updated it, a checkpoint has
- * been read into it, or llama2_model_set_tensor or _copy_weights has been called, its keys and logits are those of
- * another model: feeding, sampling, looking at logits and saving are LLAMA2_E_STATE until llama2_session_sync has read
- * everything again, or llama2_session_rewind to 0 has forgotten it. Calls that only read the model change nothing.
+ * been read into it, or llama2_model_set_tensor, _copy_weights, or llama2_reward_model_set_tensor on a head that shares
+ * its trunk has been called, its keys and logits are those of another model, and may count as such even where the call
+ * failed or the update was skipped: feeding, sampling, looking at logits and saving are LLAMA2_E_STATE until
+ * llama2_session_sync has read everything again, or llama2_session_rewind to 0 has forgotten it. Calls that only read
+ * the model change nothing.
  */
 #ifndef LLAMA2_SESSION_H
 #define LLAMA2_SESSION_H
@@ -110,7 +112,7 @@ LLAMA2_API llama2_status llama2_session_rewind(llama2_session *session, int64_t 
  * type and a sample of its weights (three rows of each matrix, all gains): it tells what training changed, but not what
  * llama2_model_set_tensor did to rows between. Another model is refused (MISMATCH); one with a longer or shorter
  * context is the same as long as the tokens fit. Size: about tokens x layers x 2 x kv heads x head_dim x 4 bytes in
- * fp32. Errors of saving: IO, NOMEM, CANCELLED, BUSY, STATE. Since 0.1.
+ * fp32. Errors of saving: IO, NOT_FOUND (no such folder), NOMEM, CANCELLED, BUSY, STATE. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_session_save(const llama2_session *session, const char *path);
 /* *needed: bytes. Errors: BUFFER, and as above. Since 0.1. */

@@ -22,7 +22,7 @@ typedef struct llama2_shard_writer llama2_shard_writer;
  * finished. Since 0.1. */
 LLAMA2_API llama2_status llama2_shard_writer_create(llama2_context *ctx, const char *path, int64_t vocab_size,
                                                     llama2_shard_writer **out);
-/* Appends n tokens. INVALID for a token outside the vocabulary, with nothing appended. After any other failure the
+/* Appends n tokens. INVALID (a token outside the vocabulary) and CANCELLED append nothing; after any other failure the
  * writer can only be freed. Since 0.1. */
 LLAMA2_API llama2_status llama2_shard_writer_append(llama2_shard_writer *writer, const int32_t *tokens, int64_t n);
 /* Tokens appended so far. Since 0.1. */
@@ -38,7 +38,7 @@ typedef struct llama2_shards_options {
     uint32_t struct_size;
     int32_t verify; /* 1 (default): a block's checksum and token ids are checked when it is first used; 2: all when the
                        file is opened; 0: never, tokens are then taken as they are */
-    int64_t length; /* tokens of a sequence, >= 2; default 512 */
+    int64_t length; /* tokens of a sequence, >= 2 and below 2^31; default 512 */
     uint64_t seed;  /* of the order; default 0 */
 } llama2_shards_options;
 
@@ -51,9 +51,11 @@ LLAMA2_API llama2_status llama2_shards_create(llama2_context *ctx, const llama2_
 
 /*
  * Adds a source: n_paths shard files read as one text, of one vocabulary size, with at least `length` tokens in all.
- * Its share of the sequences is its weight > 0 divided by the sum of all, to 1/65,536 (at least that). At most 1,024
- * sources, and before the first llama2_shards_next: STATE afterwards. On failure the mixture is as it was. Errors:
- * NOT_FOUND, IO, FORMAT, TRUNCATED, CORRUPT, LIMIT, MISMATCH (vocabularies differ), INVALID. Since 0.1.
+ * Its share of the sequences is its weight, above 0 and at most 1e100, divided by the sum of all, to 1/65,536 (at least
+ * that). At most 1,024 sources, and before the first llama2_shards_next: STATE afterwards. The files stay mapped until
+ * llama2_shards_free: replacing or removing one by its name does no harm, writing into one or cutting it short does
+ * (SIGBUS). On failure the mixture is as it was. Errors: NOT_FOUND, IO, FORMAT, TRUNCATED, CORRUPT, UNSUPPORTED
+ * (another version), LIMIT, MISMATCH (vocabularies differ), INVALID. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_shards_add_source(llama2_shards *shards, const char *const *paths, int32_t n_paths,
                                                   double weight);

@@ -56,8 +56,11 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
  *   chat format is Llama 3's.
  * - tokenizer.json, Hugging Face's file: byte-level BPE with the pre-tokeniser of GPT-2, Llama 3 or SmolLM2, or what a
  *   tokenizer.model of Llama 2 becomes there: with normalizers, or with Metaspace, which puts no space before a text
- *   that begins with one. BOS, EOS and the chat template come from tokenizer_config.json (and chat_template.jinja)
- *   beside it, where there is one.
+ *   that begins with one. Its post_processor may name BOS, with which texts then begin; else BOS and add_bos_token, and
+ *   always EOS, PAD, UNK and the chat template, come from tokenizer_config.json (and chat_template.jinja) beside it.
+ *   Without one a BOS that was not named is the first of "<|begin_of_text|>", "<|endoftext|>" and "<s>" that the
+ *   vocabulary has, and begins no text; EOS is that of "<|end_of_text|>", "<|endoftext|>" and "</s>", PAD -1, UNK what
+ *   the file itself says.
  * - A GGUF file: tokenizer.ggml.model "llama" (SentencePiece), or "gpt2" with tokenizer.ggml.pre "gpt-2", "llama-bpe"
  *   or "smollm". max_bytes does not count for it.
  * - llama2.c's tokenizer.bin, as it is made from a SentencePiece model with byte fallback; for a model of llama2.c, the
@@ -71,7 +74,9 @@ LLAMA2_API void llama2_tokenizer_options_init(llama2_tokenizer_options *options,
 LLAMA2_API llama2_status llama2_tokenizer_load(llama2_context *ctx, const char *path,
                                                const llama2_tokenizer_options *options, llama2_tokenizer **out);
 
-/* The same from the bytes of such a file, which are copied; a tokenizer.json then has no chat template. Since 0.1. */
+/* The same from the bytes of such a file, which are copied, as if nothing stood beside it: special pieces of a
+ * tokenizer.json are as said above for one without tokenizer_config.json, and only a GGUF and a file in tiktoken's
+ * format have a chat template. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_load_memory(llama2_context *ctx, const void *data, size_t size,
                                                       const llama2_tokenizer_options *options, llama2_tokenizer **out);
 

@@ -71,9 +71,9 @@ typedef struct llama2_step_metrics {
 } llama2_step_metrics;
 
 /* Adds the language-model loss of a batch and its gradients. `loss` (may be NULL) is that of this batch alone. A call
- * that refuses its arguments (INVALID, CONTEXT; MISMATCH for a trainer of the other kind; BUSY) changes nothing; one
- * that fails later (NOMEM, CANCELLED) drops all that was accumulated. So do all functions that add gradients. Since
- * 0.1. */
+ * that is refused (INVALID, CONTEXT; MISMATCH for a trainer of the other kind; BUSY) changes nothing; one that fails at
+ * work (NOMEM) drops all that was accumulated. CANCELLED may be either: call llama2_trainer_clear and accumulate anew.
+ * So it is with all functions that add gradients. Since 0.1. */
 LLAMA2_API llama2_status llama2_trainer_accumulate(llama2_trainer *trainer, const llama2_batch *batch,
                                                    llama2_loss *loss);
 
@@ -113,8 +113,9 @@ LLAMA2_API int64_t llama2_trainer_step(const llama2_trainer *trainer);
 /* --- stages that are one step on a batch ----------------------------------------------------- */
 
 /* accumulate + update: pretraining (2.2) on any text, SFT (3.1) on a batch whose prompt tokens have weight 0
- * (llama2_chat_encode and a llama2_packer make it). A step that fails, in whichever half, drops all that was
- * accumulated. Errors: those of both; STATE for a batch in which no target has a weight. Since 0.1. */
+ * (llama2_chat_encode and a llama2_packer make it). A step that is refused, as by llama2_trainer_accumulate, changes
+ * nothing; one that fails at work, in whichever half, drops all that was accumulated. Errors: those of both; STATE for
+ * a batch in which no target has a weight. Since 0.1. */
 LLAMA2_API llama2_status llama2_pretrain_step(llama2_trainer *trainer, const llama2_batch *batch,
                                               llama2_step_metrics *metrics);
 LLAMA2_API llama2_status llama2_sft_step(llama2_trainer *trainer, const llama2_batch *batch,

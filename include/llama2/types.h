@@ -10,8 +10,9 @@
  * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can
  *   be freed in any order.
  * - An options struct begins with `uint32_t struct_size`. Fill it with llama2_x_options_init(&o, sizeof o), then
- *   change what you want; passing NULL means all defaults. Structs only ever grow at their end; the library reads the
- *   bytes that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field that it does not know.
+ *   change what you want; passing NULL as `options` or `sampling` means all defaults. Structs only ever grow at their
+ *   end; the library reads the bytes that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field
+ *   that it does not know.
  * - Text is UTF-8, given as pointer and length.
  * - Buffers are (buffer, capacity, *needed). *needed (may be NULL) is what the whole takes. A capacity that is below it
  *   is LLAMA2_E_BUFFER, but buffer NULL with capacity 0 only counts and is LLAMA2_OK.
@@ -95,7 +96,8 @@ enum { LLAMA2_Q8_0 = 4, LLAMA2_Q4_0 = 5, LLAMA2_Q4_K = 6, LLAMA2_Q6_K = 7 };
 typedef int32_t (*llama2_read_fn)(void *user, uint64_t offset, uint64_t length, void *buffer);
 
 /* A file that is the host's: in its memory (a model linked into the program, say), or read by its callback (from an
- * archive, over a network, decrypted). Set struct_size, the rest to zero, then these. */
+ * archive, over a network, decrypted). Set struct_size, the rest to zero, then these; both of data and read, or
+ * neither, is INVALID. */
 typedef struct llama2_host_file {
     uint32_t struct_size;
     int32_t reserved; /* 0 */
