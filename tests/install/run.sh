@@ -39,6 +39,13 @@ same() { # LANGUAGE COMMAND...
 [ "$(wc -l <c.out)" -eq 7 ]
 cat c.out
 
+# The README's example, of which the error is looked at: it needs a model to do more.
+awk '/^```c$/ { c = 1; next } /^```/ { c = 0 } c' "$source/README.md" >readme.c
+# shellcheck disable=SC2046
+"$CC" -std=c11 -Wall -Wextra -pedantic -Werror readme.c $(pkg-config --cflags --libs llama2) -o readme
+if ./readme no-such-model hello 2>readme.err; then echo "the README's example succeeds without a model"; exit 1; fi
+grep -q no-such-model readme.err || { echo "the README's example: $(cat readme.err)"; exit 1; }
+
 # The static library by its file name: -lllama2 means the shared one where both are.
 # shellcheck disable=SC2046
 "$CC" -std=c11 host.c $(pkg-config --static --cflags --libs llama2 | sed 's/-lllama2/-l:libllama2.a/') -o host-static
