@@ -175,7 +175,7 @@ void show_longer(results *all)
     char about[768];
     snprintf(about, sizeof about,
              "SFT-v1 is the model that the loop begins with, many mixed that of the section above. The control has all "
-             "demonstrations too, learnt in %lld epochs: a number that was set beforehand so that it takes about the "
+             "demonstrations too, learnt in %lld epochs: a number that was set so that it takes about the "
              "processor time of llama2-pipeline --iterations 5 (both reports end with the seconds of each step). The "
              "loop's figure is in the loop's report: \"V5/gold\" of its report.json, beside \"sft-longer/gold\" here; "
              "the trends over seeds have the difference. Expected: far from what the loop comes to, which is no matter "

@@ -77,6 +77,8 @@ static void add_model(departures *d, const pipeline *p, double parameters)
     departs(d, "SFT: demonstrations a step", "64",
             s->sft_batch == 64 ? "as in the paper" : "fewer demonstrations, more steps", "%lld",
             (long long)s->sft_batch);
+    departs(d, "SFT: a sequence", "examples up to 4,096 tokens",
+            "nothing is padded, so that one alone costs no more, and sees no other", "one example");
     departs(d, "SFT: learning rate", "2e-5",
             own ? "a small model takes, and needs, larger steps" : "few examples, learnt in larger steps", "%g",
             s->sft_lr);
@@ -98,12 +100,13 @@ static void add_rewards(departures *d, const pipeline *p, const char *trunk, con
     departs(d, "reward models: epochs", "1, more may over-fit", why_epochs, "%lld", (long long)epochs);
 }
 
-static void add_ppo(departures *d, const pipeline *p, int64_t iterations, const char *stop, const char *why_stop)
+static void add_ppo(departures *d, const pipeline *p, int64_t iterations, const char *why_fewer, const char *stop,
+                    const char *why_stop)
 {
     const pipeline_settings *s = &p->set;
     const judges j = {JUDGES_DEFAULTS};
-    departs(d, "PPO: iterations", "200 .. 400", iterations >= 200 ? "as in the paper" : "time: larger steps, and fewer",
-            "%lld", (long long)iterations);
+    departs(d, "PPO: iterations", "200 .. 400", iterations >= 200 ? "as in the paper" : why_fewer, "%lld",
+            (long long)iterations);
     departs(d, "PPO: early stop", "on held-out prompts", why_stop, "%s", stop);
     departs(d, "PPO: answers an iteration / a step", "512 / 64",
             s->ppo_batch == 512 ? "larger minibatches: fewer, surer steps" : "time", "%lld / %lld",
@@ -136,7 +139,7 @@ void show_chain_departures(const pipeline *p, report *r)
             "one version: nothing to choose again", "%g", s->reject_temperature);
     departs(&d, "versions before PPO", "4, and a fifth one under PPO", "one round of each; --iterations 5 has them all",
             "1");
-    add_ppo(&d, p, s->ppo_iterations, "none", "time: a fixed number of iterations");
+    add_ppo(&d, p, s->ppo_iterations, "time: larger steps, and fewer", "none", "time: a fixed number of iterations");
     show(&d, "Small models and little data, so larger and fewer steps.", r);
 }
 
@@ -150,6 +153,8 @@ static void add_comparisons(departures *d, const loop *l)
             l->shuffled ? "a coin" : "a function, with noise");
     departs(d, "comparisons of a version", "about 1e5 in a weekly batch; a version has several",
             "as many as time allows", "%lld", (long long)p->set.sampled_pairs);
+    departs(d, "answers of the first version's comparisons", "two variants of the model",
+            "there is no version before it", "SFT-v1 twice, at temperatures 0.7 and 1.2");
     departs(d, "comparisons before any model", "about 1.5e6, open data",
             "made by the same annotator from texts of the world", "%zu", p->data.helpful.n + p->data.safety.n);
     departs(d, "mix of the comparisons", "9 parts of one's own to 1 of open data",
@@ -195,6 +200,8 @@ static void add_sampling(departures *d, const loop *l)
 static void add_steps_between(departures *d, const loop *l)
 {
     const pipeline_settings *s = &l->p->set;
+    departs(d, "GAtt: instructions", "hobbies, languages, public figures, and several at once",
+            "one kind, which a program can check, of persons of the world", "to act as a figure");
     departs(d, "GAtt: dialogues; turns", "not stated",
             "an instruction is kept as far as dialogues were learnt from: to 20 turns, as it is measured",
             "%lld; 1 .. %lld", (long long)s->gatt_dialogues, (long long)s->gatt_turns);
@@ -220,10 +227,12 @@ void show_loop_departures(const loop *l, report *r)
     char stop[HERE];
     snprintf(stop, sizeof stop, "by %lld held-out prompts each %lld iterations; the best is kept",
              (long long)p->set.ppo_held_out, (long long)p->set.ppo_every);
-    add_ppo(&d, p, p->set.ppo_iterations, stop, "the paper does not say how; it ends after some without a better one");
+    add_ppo(&d, p, p->set.ppo_iterations,
+            p->app.args.model ? "time" : "larger steps; of one run, 200 gained reward, and nothing by the judge", stop,
+            "the paper does not say how; it ends after some without a better one");
     departs(&d, "win rates are against", "ChatGPT", "there is no other model in this world", "SFT-v1");
     departs(&d, "who judges win rates", "annotators, GPT-4, and the own reward models",
-            "it knows the right answers; nothing is trained or chosen by it",
+            "it knows the right answers; no step asks it, but defaults were chosen by what it said of earlier runs",
             "a function without noise, and the own reward models");
     show(&d, "What is left out here is as in the paper.", r);
 }
@@ -254,7 +263,8 @@ void show_ablation_departures(const pipeline *p, double parameters, double refus
             "time; what the loop's rule comes to", "%lld; %g", (long long)s->reject_samples, s->reject_temperature);
     departs(&d, "the ability that may be lost (3.2.3)", "rhyming lines",
             "the world has no rhymes; a program sees the order", "numbers put in order");
-    add_ppo(&d, p, 32, "none", "arms end after a given number of iterations, to be compared at the same distance");
+    add_ppo(&d, p, 32, "time: larger steps, and fewer", "none",
+            "arms end after a given number of iterations, to be compared at the same distance");
     departs(&d, "PPO: begins with", "the last version by rejection sampling", "both methods from the same model",
             "the SFT model");
     show(&d, "What is left out here is as in the paper.", r);

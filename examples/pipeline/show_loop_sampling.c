@@ -163,11 +163,16 @@ static bool show_temperatures(loop_report *all)
 /* How many of the chosen samples are of which version. */
 static bool show_provenance(loop_report *all)
 {
-    enum { FIXED = 6 };
+    enum { FIXED = 7 };
     int n = (int)all->l->iterations;
     char heads[LOOP_VERSIONS][NAME_LENGTH];
-    const char *columns[FIXED + LOOP_VERSIONS] = {"version",        "temperature",        "prompts sampled",
-                                                  "samples unsafe", "samples unfinished", "gold score of the chosen"};
+    const char *columns[FIXED + LOOP_VERSIONS] = {"version",
+                                                  "temperature",
+                                                  "prompts sampled",
+                                                  "left without a sample",
+                                                  "passed over: unsafe",
+                                                  "unfinished",
+                                                  "gold score of the chosen"};
     cells table = {.n = 0};
     bool ok = true;
     for (int v = 1; v <= n; v++) {
@@ -181,6 +186,7 @@ static bool show_provenance(loop_report *all)
         cells_put(&table, "V%d", v);
         cells_put(&table, "%.1f", number_at(sampled, "temperature"));
         cells_put(&table, "%.0f", number_at(sampled, "prompts"));
+        cells_put(&table, "%.0f", number_at(sampled, "empty"));
         cells_put(&table, "%.0f", number_at(sampled, "unsafe"));
         cells_put(&table, "%.0f", number_at(sampled, "unfinished"));
         cells_put(&table, "%.2f", number_at(chosen, "gold"));
@@ -198,7 +204,8 @@ static bool show_provenance(loop_report *all)
         cells_show(&table, all->r, "chosen",
                    "What each version learns from: the best sample of each prompt over all versions, by its own reward "
                    "models; on the right, whose samples these are. Unsafe samples, and those "
-                   "that did not end by themselves, are left out.",
+                   "that did not end by themselves, are passed over where they would have been the best; a prompt that "
+                   "has no other is left out.",
                    columns, (size_t)(FIXED + n));
     return ok;
 }

@@ -69,8 +69,8 @@ static void kept_table(const kept_by models[MODELS], report *r)
         &table, r, "gatt",
         "Share of dialogues whose answer follows the instruction, with 95 % intervals (Wilson) over dialogues; "
         "\"-\": none of them fits the context. The paper (table 30), by human evaluation: 100, 10, 0, 0 % kept at "
-        "turns 2, 4, 6, 20 without GAtt; 100 % with it at all four. Expected here: kept more often than without "
-        "it.",
+        "turns 2, 4, 6, 20 without GAtt; 100 % with it at all four. Expected here before the first run: the same; "
+        "since then: kept more often than without it.",
         columns, width);
 }
 
@@ -117,8 +117,8 @@ static void kept_lines(const kept_by models[MODELS], bool right, report *r)
         lines[k] = series_line(models[shown[k]].name, right ? &models[shown[k]].right : &models[shown[k]].kept);
     report_add_series(r, REPORT_LINES, right ? "gatt_right" : "gatt_kept",
                       right ? "No figure of the paper's: the instruction is followed and what comes behind it is right."
-                            : "Expected here: with GAtt kept more often than without, where it falls as soon as the "
-                              "instruction is a turn away.",
+                            : "Expected here before the first run: flat with GAtt; since then: kept more often than "
+                              "without, where it falls as soon as the instruction is a turn away.",
                       &(plot_options){.title = right ? "Followed, and right" : "Instruction followed",
                                       .x_label = "turn",
                                       .y_label = "share of dialogues",

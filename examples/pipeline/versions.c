@@ -140,11 +140,12 @@ bool step_sample(loop *l)
         int points = curve.points;
         ok = state_write_json(
             l, "sampled.json",
-            json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version", version, "temperature",
-                      temperature, "gold", gold_of_best(p, index, r), "prompts", m->n_prompts, "kept", m->n_kept,
-                      "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n", app_numbers(curve.n, points), "best",
-                      app_numbers(curve.best, points), "median", app_numbers(curve.median, points), "best_half",
-                      app_numbers(curve.best_half, points), "median_half", app_numbers(curve.median_half, points)));
+            json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version", version,
+                      "temperature", temperature, "gold", gold_of_best(p, index, r), "prompts", m->n_prompts, "kept",
+                      m->n_kept, "empty", m->n_empty, "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n",
+                      app_numbers(curve.n, points), "best", app_numbers(curve.best, points), "median",
+                      app_numbers(curve.median, points), "best_half", app_numbers(curve.best_half, points),
+                      "median_half", app_numbers(curve.median_half, points)));
     }
     llama2_rollouts_free(r);
     free(index);

@@ -17,6 +17,29 @@ START_TEST(frozen)
 }
 END_TEST
 
+/* What came after that number: instructions and preprompts, by FNV-1a. */
+static void hash_text(uint64_t *hash, const char *text)
+{
+    do *hash = (*hash ^ (unsigned char)*text) * 0x100000001B3u;
+    while (*text++);
+}
+
+START_TEST(frozen_later)
+{
+    static const uint64_t pinned = 0x346874FC363485A8u;
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (uint64_t i = 0; i < 6000; i++) {
+        world_instruction w;
+        world_instruct(WORLD_SEED, i / 3, (world_novelty)(i % 3), &w);
+        hash_text(&hash, w.text);
+        hash_text(&hash, w.kept);
+        hash_text(&hash, w.opening);
+    }
+    for (uint64_t i = 0; i < 4; i++) hash_text(&hash, world_preprompt(i / 2, i % 2));
+    ck_assert_msg(hash == pinned, "instructions and preprompts: 0x%016llX", (unsigned long long)hash);
+}
+END_TEST
+
 /* Does a phrasing with its gaps ($x, each at least one character and no end of sentence before the next fixed part)
  * occur in the text? */
 static bool match_here(const char *pattern, const char *text)
@@ -363,8 +386,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("world");
-    ADD_CASE(suite, "generators", frozen, held_out_is_unheard, evaluation_prompts, demonstration_shares, pure_functions,
-             plain_text_only, instructions);
+    ADD_CASE(suite, "generators", frozen, frozen_later, held_out_is_unheard, evaluation_prompts, demonstration_shares,
+             pure_functions, plain_text_only, instructions);
     ADD_CASE(suite, "judge", scores_of_styles, tricks);
     ADD_CASE(suite, "annotator", labels);
     return suite;
