@@ -5,7 +5,7 @@
 #   tests/run.sh --quick    the quick tier alone
 #   tests/run.sh --ci       also: clang, -Werror, address, undefined-behaviour and thread sanitizer, valgrind, the quickstart
 #   tests/run.sh --long     also the long tier
-#   tests/run.sh --interop  beside its peers from PyPI (tests/interop/run.sh), no other tests
+#   tests/run.sh --interop  beside its peers from PyPI (tests/interop/run.sh), no other tests; with --long too all that takes hours
 #
 # Real data for tests is looked for in LLAMA2_TEST_DATA (default: ../shared/data beside the checkout); what needs it is skipped without.
 set -euo pipefail
@@ -16,7 +16,10 @@ for argument in "$@"; do
     case $argument in
     --quick) tier=quick ;;
     --ci) tier=ci ;;
-    --long) tier=long ;;
+    --long)
+        export LLAMA2_TEST_LONG=1
+        [ $tier = interop ] || tier=long
+        ;;
     --interop) tier=interop ;;
     *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
@@ -65,7 +68,7 @@ build test -DCMAKE_BUILD_TYPE=Release
 case $tier in
 quick) run test -L quick ;;
 interop) exec tests/interop/run.sh build-test ;;
-long) LLAMA2_TEST_LONG=1 run test ;;
+long) run test ;;
 *) run test -LE long ;;
 esac
 

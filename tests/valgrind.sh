@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs unit tests, and a program of each stage from end to end on a tiny model, under valgrind: a leak, or anything that depends on memory which was never
+# Runs the unit tests named below, and a program of each stage from end to end on a tiny model, under valgrind: a leak, or anything that depends on memory which was never
 # written, fails. Left out are tests that compute at length and those whose children end with threads that are not there any more (api/context, base/threads).
 #
 #     valgrind.sh BUILD TOKENIZER

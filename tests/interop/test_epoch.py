@@ -1,5 +1,5 @@
 """A full epoch of both reward models on SmolLM2 over all real comparisons, and each on both test sets (table 7 of the paper). Two hours on two cores: with
-LLAMA2_TEST_LONG=1 only; what was stopped goes on from its last checkpoint in the peers' folder."""
+tests/run.sh --interop --long only; what was stopped goes on from its last checkpoint in the peers' folder."""
 import gzip
 import json
 import os
