@@ -35,16 +35,14 @@ def at_kl(run, kl):
 
 
 def at_equal_kl(ours, theirs):
-    """Ours less theirs at equal KL and half of its 95 % interval, from every iteration of all runs: score = a + b sqrt(KL) + c KL + d [ours], by least squares. Each iteration
-    samples prompts of its own, and the noise of its 64 episodes is most of what the fit leaves."""
-    runs = [*ours, *theirs]
+    """Ours less theirs at equal KL and half of its 95 % interval, from all iterations: score = a[run] + b sqrt(KL) + c KL by least squares. Runs differ by their a; how much, our
+    seeds say, and theirs are taken to differ as much (iterations of one run are no independent samples of it)."""
+    runs, n, m = [*ours, *theirs], len(ours), len(theirs)
     kl = np.maximum(0, [line["kl"] for run in runs for line in run])
-    x = np.stack([np.ones(len(kl)), np.sqrt(kl), kl, np.repeat([1, 0], [sum(map(len, side)) for side in (ours, theirs)])], 1)
-    y = np.array([line["score"] for run in runs for line in run])
-    fit = np.linalg.lstsq(x, y, rcond=None)[0]
-    rest = y - x @ fit
-    variance = rest @ rest / (len(y) - x.shape[1]) * np.linalg.inv(x.T @ x)[3, 3]
-    return fit[3], 1.98 * np.sqrt(variance)
+    of_run = np.repeat(np.eye(n + m), [len(run) for run in runs], axis=0)
+    a = np.linalg.lstsq(np.column_stack([np.sqrt(kl), kl, of_run]), [line["score"] for run in runs for line in run], rcond=None)[0][2:]
+    half = t_interval(a[:n])[1] * np.sqrt(n) * np.sqrt(1 / n + 1 / m)
+    return a[:n].mean() - a[n:].mean(), half
 
 
 def show_run(run):
