@@ -5,25 +5,31 @@
 #   tests/run.sh --quick    the quick tier alone
 #   tests/run.sh --ci       also: clang, -Werror, address, undefined-behaviour and thread sanitizer, valgrind, the quickstart
 #   tests/run.sh --long     also the long tier
-#   tests/run.sh --interop  beside its peers from PyPI (tests/interop/run.sh), no other tests; with --long too all that takes hours
+#   tests/run.sh --interop  beside its peers from PyPI (tests/interop/run.sh), no other tests; with --long a full epoch of both reward models too
 #
 # Real data for tests is looked for in LLAMA2_TEST_DATA (default: ../shared/data beside the checkout); what needs it is skipped without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tier=full
+tier=full long=
 for argument in "$@"; do
     case $argument in
     --quick) tier=quick ;;
     --ci) tier=ci ;;
-    --long)
-        export LLAMA2_TEST_LONG=1
-        [ $tier = interop ] || tier=long
-        ;;
+    --long) long=1 ;;
     --interop) tier=interop ;;
     *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
 done
+
+if [ -n "$long" ]; then
+    case $tier in
+    full) tier=long ;;
+    interop) ;;
+    *) echo "--long goes with --interop alone" >&2; exit 2 ;;
+    esac
+    export LLAMA2_TEST_LONG=1
+fi
 
 say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
 jobs=$(nproc)

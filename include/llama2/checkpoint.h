@@ -27,8 +27,8 @@ extern "C" {
  * (LLAMA2_E_STATE), which spoils nothing.
  *
  * begin removes what was not committed of other checkpoints in the root, as a program that ended leaves it: also that
- * of a handle which is still writing. Freeing without commit leaves no trace; a failure of any call leaves the older
- * checkpoints as they were. Since 0.1.
+ * of a handle which is still writing, whose calls are STATE from then on. Freeing without commit leaves no trace; a
+ * failure of any call leaves the older checkpoints as they were. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step,
                                                  llama2_checkpoint **out);

@@ -5,7 +5,7 @@
 #ifndef L2_BASE_JSON_H
 #define L2_BASE_JSON_H
 
-#include "base/status.h"
+#include "base/files.h"
 
 enum { L2_JSON_DEPTH = 64 };
 
@@ -79,7 +79,8 @@ void l2_text_add(l2_text *text, const char *bytes, size_t length);
 void l2_text_format(l2_text *text, const char *format, ...) L2_PRINTF(2, 3); /* "." in any locale */
 void l2_text_json_string(l2_text *text, const char *bytes, size_t length); /* with quotes; the bytes are valid UTF-8 */
 void l2_text_double(l2_text *text, double value); /* shortest that reads back equal, "." in any locale */
-/* Into a file of a folder, as l2_write_file; or its failure. */
+/* Into a file of a folder, as l2_write_file; or its failure. prepare: as l2_writer_sync leaves it, to be committed. */
+llama2_status l2_text_prepare(const l2_text *text, const char *folder, const char *name, l2_writer *out);
 llama2_status l2_text_write(const l2_text *text, const char *folder, const char *name);
 void l2_text_free(l2_text *text);
 

@@ -31,14 +31,24 @@ void l2_text_free(l2_text *text)
     memset(text, 0, sizeof *text);
 }
 
-llama2_status l2_text_write(const l2_text *text, const char *folder, const char *name)
+llama2_status l2_text_prepare(const l2_text *text, const char *folder, const char *name, l2_writer *out)
 {
     char *path;
     L2_TRY(text->status);
     L2_TRY(l2_path_join(text->ctx, folder, name, &path));
-    llama2_status status = l2_write_file(text->ctx, path, text->data, text->length);
+    llama2_status status = l2_writer_open(text->ctx, path, out);
+    if (status >= 0) status = l2_writer_write(out, text->data, text->length);
+    if (status >= 0) status = l2_writer_sync(out);
+    if (status < 0) l2_writer_abort(out);
     l2_free(text->ctx, path);
     return status;
+}
+
+llama2_status l2_text_write(const l2_text *text, const char *folder, const char *name)
+{
+    l2_writer writer;
+    L2_TRY(l2_text_prepare(text, folder, name, &writer));
+    return l2_writer_commit(&writer);
 }
 
 /* Room for n more bytes and a NUL. */

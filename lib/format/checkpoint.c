@@ -17,7 +17,7 @@ static const char temporary_prefix[] = ".tmp-step-";
 
 typedef struct entry {
     int64_t step;
-    int old; /* step-N.old: replaced by a step-N that may not have been verified yet */
+    int old; /* step-N.old: replaced by a step-N, when the replacing was interrupted */
 } entry;
 
 static void entry_name(entry e, char name[NAME_SIZE])
@@ -305,6 +305,7 @@ llama2_status l2_checkpoint_commit(l2_checkpoint_writer *writer, int32_t keep)
     L2_CHECK(l2_manifest_write(ctx, writer->path, writer->step));
     L2_CHECK(l2_manifest_verify(ctx, writer->path, writer->step, 1));
     if (l2_path_kind(old) == 2) L2_CHECK(settle_old(ctx, writer->root, writer->step, 1));
+    L2_CHECK(l2_checkpoint_check(writer)); /* another may have begun meanwhile */
     L2_CHECK(put_in_place(writer, path, old));
     /* The checkpoint is there. That an old one can't be removed is a pity, and no failure. */
     llama2_status removed =

@@ -547,19 +547,11 @@ static void make_generation_config(l2_text *text, const l2_hf_config *c)
 static llama2_status prepare(llama2_context *ctx, const char *folder, const char *name, const l2_hf_config *config,
                              void (*make)(l2_text *text, const l2_hf_config *config), l2_writer *out)
 {
-    llama2_status status;
     l2_text text;
-    char *path = NULL;
     l2_text_begin(&text, ctx);
     make(&text, config);
-    L2_CHECK(text.status);
-    L2_CHECK(l2_path_join(ctx, folder, name, &path));
-    L2_CHECK(l2_writer_open(ctx, path, out));
-    L2_CHECK(l2_writer_write(out, text.data, text.length));
-    L2_CHECK(l2_writer_sync(out));
-done:
+    llama2_status status = l2_text_prepare(&text, folder, name, out);
     l2_text_free(&text);
-    l2_free(ctx, path);
     return status;
 }
 

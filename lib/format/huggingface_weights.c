@@ -225,13 +225,17 @@ void l2_hf_weights_close(l2_hf_weights *weights)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
+static llama2_status remove_path(llama2_context *ctx, const char *path)
+{
+    if (ctx->files->unlink(path) == 0 || errno == ENOENT) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_IO, "%s: can't be removed: %s", path, l2_strerror(errno));
+}
+
 static llama2_status remove_file(llama2_context *ctx, const char *folder, const char *name)
 {
     char *path;
-    llama2_status status = LLAMA2_OK;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
-    if (ctx->files->unlink(path) != 0 && errno != ENOENT)
-        status = l2_fail(LLAMA2_E_IO, "%s: can't be removed: %s", path, l2_strerror(errno));
+    llama2_status status = remove_path(ctx, path);
     l2_free(ctx, path);
     return status;
 }
@@ -272,32 +276,55 @@ static llama2_status next_shard(const l2_st_entry *entries, size_t n, size_t fir
     return LLAMA2_OK;
 }
 
-/* Before the file is in place the config (or NULL) is retracted; not for a new shard, which no index names yet. */
+/* Are shards of these names what a folder would be read from now? One whose index can't be read is refused already. */
+static llama2_status are_read(llama2_context *ctx, const char *folder, size_t n_files, int *out)
+{
+    llama2_status status;
+    char *single = NULL, *path = NULL, first[64];
+    index_file index = {0};
+    *out = 0;
+    name_shard(1, n_files, first);
+    L2_CHECK(l2_path_join(ctx, folder, single_name, &single));
+    L2_CHECK(l2_path_join(ctx, folder, index_name, &path));
+    if (l2_path_kind(single) != 0 || l2_path_kind(path) == 0) goto done;
+    status = read_index(ctx, path, &index);
+    *out = status < 0;
+    for (size_t i = 0; i < index.n && status >= 0; i++) *out |= strcmp(index.map[i].file, first) == 0;
+    if (status != LLAMA2_E_NOMEM && status != LLAMA2_E_IO) status = LLAMA2_OK;
+done:
+    free_index(ctx, &index);
+    l2_free(ctx, single);
+    l2_free(ctx, path);
+    return status;
+}
+
+/* The config (or NULL) is retracted before the file is in place. */
 static llama2_status write_named(llama2_context *ctx, const char *folder, const char *name, const l2_st_entry *entries,
                                  size_t n, l2_writer *config)
 {
     char *path;
     L2_TRY(l2_path_join(ctx, folder, name, &path));
-    int named = strcmp(name, single_name) == 0 || l2_path_kind(path) != 0;
-    llama2_status status = l2_safetensors_write(ctx, path, entries, n, named ? config : NULL);
+    llama2_status status = l2_safetensors_write(ctx, path, entries, n, config);
     l2_free(ctx, path);
     return status;
 }
 
-/* Shards of an older save into as many files are replaced, those of one into another number stay until the index is. */
 static llama2_status write_shards(llama2_context *ctx, const char *folder, const l2_st_entry *entries, size_t n,
                                   uint64_t limit, size_t n_files, uint64_t total, l2_writer *config)
 {
     llama2_status status;
     l2_text text;
-    char name[64];
+    l2_writer index = {0};
+    char name[64], *single = NULL;
     uint64_t bytes;
+    int replaced;
     l2_text_begin(&text, ctx);
+    L2_CHECK(are_read(ctx, folder, n_files, &replaced));
     l2_text_format(&text, "{\n  \"metadata\": {\"total_size\": %" PRIu64 "},\n  \"weight_map\": {", total);
     for (size_t first = 0, next, file = 1; first < n; first = next, file++) {
         L2_CHECK(next_shard(entries, n, first, limit, &next, &bytes));
         name_shard(file, n_files, name);
-        L2_CHECK(write_named(ctx, folder, name, entries + first, next - first, config));
+        L2_CHECK(write_named(ctx, folder, name, entries + first, next - first, replaced ? config : NULL));
         for (size_t i = first; i < next; i++) {
             l2_text_format(&text, "%s\n    ", i ? "," : "");
             l2_text_json_string(&text, entries[i].name, strlen(entries[i].name));
@@ -305,9 +332,15 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
         }
     }
     l2_text_format(&text, "\n  }\n}\n");
-    if (config) L2_CHECK(l2_writer_retract(config));
-    status = l2_text_write(&text, folder, index_name);
+    L2_CHECK(l2_text_prepare(&text, folder, index_name, &index));
+    L2_CHECK(l2_path_join(ctx, folder, single_name, &single));
+    if (config) L2_CHECK(l2_writer_retract(config)); /* from here on no memory is needed */
+    L2_CHECK(l2_writer_commit(&index));
+    status = remove_path(ctx, single);
+    if (status >= 0) status = l2_sync_folder(ctx, folder);
 done:
+    l2_writer_abort(&index);
+    l2_free(ctx, single);
     l2_text_free(&text);
     return status;
 }
@@ -327,8 +360,7 @@ llama2_status l2_hf_write(llama2_context *ctx, const char *folder, const l2_hf_c
     if (n_files > MAX_SHARDS)
         return l2_fail(LLAMA2_E_LIMIT, "%zu files of %" PRIu64 " bytes, at most %d are written", n_files, limit,
                        MAX_SHARDS);
-    L2_TRY(l2_make_folder(ctx, folder));
-    if (config) L2_TRY(l2_hf_config_prepare(ctx, folder, config, &writer));
+    L2_TRY(config ? l2_hf_config_prepare(ctx, folder, config, &writer) : l2_make_folder(ctx, folder));
     l2_writer *described_by = config ? &writer.config : NULL;
     if (n_files <= 1) {
         L2_CHECK(write_named(ctx, folder, single_name, entries, n_entries, described_by));
@@ -337,7 +369,6 @@ llama2_status l2_hf_write(llama2_context *ctx, const char *folder, const l2_hf_c
         L2_CHECK(remove_old_shards(ctx, folder, 0));
     } else {
         L2_CHECK(write_shards(ctx, folder, entries, n_entries, limit, n_files, total, described_by));
-        L2_CHECK(remove_file(ctx, folder, single_name));
         if (config) L2_CHECK(l2_hf_config_commit(&writer));
         L2_CHECK(remove_old_shards(ctx, folder, n_files));
     }

@@ -516,7 +516,7 @@ START_TEST(test_each_failure_while_saving)
         if (status == LLAMA2_OK)
             ck_assert_double_eq(value, 3);
         else
-            ck_assert(value == 2 || value == 3);
+            ck_assert(value == 2 || (for_ever && value == 3)); /* what can't be moved back stays */
         if (!replace && status < 0) {
             step = 2;
             ck_assert_double_eq(load_step(&step, NULL), 2);
