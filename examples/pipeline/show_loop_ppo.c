@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { PPO_SERIES = 9 };
+
 static void add_line(report *r, const char *key, const char *caption, const char *title, const char *y, bool from_zero,
                      const series *s)
 {
@@ -115,7 +117,28 @@ static void show_held_out(loop_report *all, const series s[2])
                       lines, 2);
 }
 
-static void show_curves(loop_report *all, const series s[5])
+/* What exploits a reward model shows in the texts themselves: longer, cut off, saying things again. */
+static void show_texts(loop_report *all, const series *length, const series shares[3])
+{
+    plot_series lines[] = {series_line("different pairs of words", &shares[0]), series_line("said again", &shares[1]),
+                           series_line("cut off", &shares[2])};
+    report_add_series(
+        all->r, REPORT_LINES, "ppo_texts",
+        "On held-out prompts; no figure of the paper's. Of an answer: distinct-2, the share of its pairs of "
+        "tokens that are different ones; the share that repeats what came before it; and the share of "
+        "answers without an end. A policy that exploits its reward model repeats itself, and comes to no "
+        "end. Expected here: flat.",
+        &(plot_options){.title = "Are the answers still texts?",
+                        .x_label = "iteration",
+                        .y_label = "share",
+                        .share = true,
+                        .from_zero = true},
+        lines, 3);
+    add_line(all->r, "ppo_length", "On held-out prompts. Expected here: no longer than at the start.", "Length",
+             "tokens an answer", true, length);
+}
+
+static void show_curves(loop_report *all, const series s[PPO_SERIES])
 {
     report *r = all->r;
     add_line(r, "ppo_reward", "The paper: rising until stopped early. Expected here: rising.",
@@ -127,17 +150,20 @@ static void show_curves(loop_report *all, const series s[5])
              "Gold score of its samples", "gold score", false, &s[2]);
     show_held_out(all, &s[3]);
     show_overoptimisation(all, s);
+    show_texts(all, &s[5], &s[6]);
 }
 
 bool show_ppo(loop_report *all)
 {
-    static const char *const keys[] = {"reward", "objective/kl", "gold", "eval/objective", "eval/scores"};
+    static const char *const keys[PPO_SERIES] = {"reward",          "objective/kl",    "gold",
+                                                 "eval/objective",  "eval/scores",     "eval/response_length",
+                                                 "eval/distinct_2", "eval/repetition", "eval/truncated"};
     const pipeline_settings *set = &all->l->p->set;
-    series s[5] = {{0}};
+    series s[PPO_SERIES] = {{0}};
     char step[32], about[512], patience[96] = "";
     bool ok = true;
     snprintf(step, sizeof step, "ppo-%d", (int)all->l->iterations);
-    for (int i = 0; ok && i < 5; i++) ok = read_metrics(all->l, step, "step", keys[i], &s[i]);
+    for (int i = 0; ok && i < PPO_SERIES; i++) ok = read_metrics(all->l, step, "step", keys[i], &s[i]);
     if (set->ppo_patience > 0)
         snprintf(patience, sizeof patience, ", or ends when %lld measurements in a row were not better",
                  (long long)set->ppo_patience);
@@ -150,6 +176,6 @@ bool show_ppo(loop_report *all)
         report_section(all->r, "PPO on top of the last version", about);
         show_curves(all, s);
     }
-    for (int i = 0; i < 5; i++) series_free(&s[i]);
+    for (int i = 0; i < PPO_SERIES; i++) series_free(&s[i]);
     return ok;
 }
