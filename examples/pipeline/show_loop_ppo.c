@@ -117,17 +117,18 @@ static void show_held_out(loop_report *all, const series s[2])
                       lines, 2);
 }
 
-/* What exploits a reward model shows in the texts themselves: longer, cut off, saying things again. */
+/* What exploits a reward model shows in the texts themselves: longer, cut off, saying things again (checked at the
+ * measurements on held-out prompts). */
 static void show_texts(loop_report *all, const series *length, const series shares[3])
 {
-    plot_series lines[] = {series_line("different pairs of words", &shares[0]), series_line("said again", &shares[1]),
+    plot_series lines[] = {series_line("distinct-2", &shares[0]), series_line("repetition", &shares[1]),
                            series_line("cut off", &shares[2])};
     report_add_series(
         all->r, REPORT_LINES, "ppo_texts",
-        "On held-out prompts; no figure of the paper's. Of an answer: distinct-2, the share of its pairs of "
-        "tokens that are different ones; the share that repeats what came before it; and the share of "
-        "answers without an end. A policy that exploits its reward model repeats itself, and comes to no "
-        "end. Expected here: flat.",
+        "On held-out prompts; no figure of the paper's. distinct-2: different pairs of neighbouring tokens, as a share "
+        "of all in the answers; repetition: the share of an answer's runs of 4 tokens that it has had before; cut off: "
+        "answers without an end. A policy that exploits its reward model repeats itself and comes to no end. Expected "
+        "here: flat.",
         &(plot_options){.title = "Are the answers still texts?",
                         .x_label = "iteration",
                         .y_label = "share",
