@@ -39,7 +39,8 @@ static llama2_status reserve(llama2_packer *packer, int64_t more)
     }
     if (packer->n_sequences == packer->sequence_capacity) {
         if (packer->n_sequences > INT32_MAX / 4)
-            return l2_fail(LLAMA2_E_LIMIT, "packer: more than %d sequences", INT32_MAX / 4);
+            return l2_fail(LLAMA2_E_LIMIT, "packer: it takes no more than these %d sequences",
+                           (int)packer->n_sequences);
         int32_t capacity = 2 * packer->sequence_capacity + 16;
         size_t used = packer->offsets ? (size_t)packer->n_sequences + 1 : 0;
         L2_TRY(l2_realloc(packer->ctx, used, (size_t)capacity + 1, sizeof *packer->offsets, &packer->offsets));
