@@ -1,4 +1,4 @@
-"""What came of both sides: python compare.py ppo OURS.jsonl... -- TRL.jsonl..., or python compare.py reward KIND OURS.jsonl TRL.jsonl."""
+"""What came of both sides: python compare.py ppo OURS.jsonl... -- TRL.jsonl..., the same with measured in place of ppo, or python compare.py reward KIND OURS.jsonl TRL.jsonl."""
 import json
 import sys
 from pathlib import Path
@@ -62,6 +62,18 @@ def ppo(ours, theirs):
         print("reward where the KL first reaches %.2f: llama2 %.3f +- %.3f, trl %.3f" % (kl, *t_interval([at_kl(x, kl) for x in ours]), at_kl(run, kl)))
 
 
+def measured(ours, theirs):
+    """Policies that were kept, all by the same prompts: ours less theirs at the KL of each of theirs, ours between its two nearest."""
+    ours, theirs = ([read(path) for path in side] for side in (ours, theirs))
+    for run in [*ours, *theirs]:
+        print(f"{run[0]['who']:7} seed {run[0]['seed']}: " + ", ".join(f"{x['score']:.3f} at {x['kl']:.2f}" for x in run) + f" (+- {1.96 * run[-1]['score_error']:.3f}, {1.96 * run[-1]['kl_error']:.2f})")
+    for run in theirs:
+        at = np.array([[np.interp(x["kl"], *np.array(sorted((y["kl"], y["score"]) for y in mine)).T) - x["score"] for x in run[1:]] for mine in ours])
+        for x, gains in zip(run[1:], at.T):
+            print("at KL %.2f: llama2 - trl %+.3f +- %.3f" % (x["kl"], *t_interval(gains)))
+        print("over all of them: %+.3f +- %.3f" % t_interval(at.mean(1)))
+
+
 def accuracy(right):
     p, half = np.mean(right), 1.96 * np.std(right) / np.sqrt(len(right))
     return f"{100 * p:5.1f} ({100 * (p - half):.1f} to {100 * (p + half):.1f})"
@@ -87,8 +99,8 @@ def reward(kind, ours, theirs):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "ppo":
+    if "--" in sys.argv:
         split = sys.argv.index("--")
-        ppo(sys.argv[2:split], sys.argv[split + 1:])
+        {"ppo": ppo, "measured": measured}[sys.argv[1]](sys.argv[2:split], sys.argv[split + 1:])
     else:
         reward(*sys.argv[2:5])

@@ -1,5 +1,6 @@
-"""libllama2's side: python ours.py ppo SEED OUT, or python ours.py reward KIND OUT (JSON Lines)."""
+"""libllama2's side: python ours.py ppo SEED OUT, or python ours.py reward KIND OUT; and python ours.py measure WHO SEED OUT for the policies of either side (JSON Lines)."""
 import ctypes
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -29,8 +30,39 @@ def reward_model_of(model, head):
     return reward_model
 
 
+def sample(policy, prompts, seed, first, samples=1):
+    """Rollouts of llama2_rollout, and the reward of each."""
+    rollouts, view = llama2.handle(llama2.llama2_rollouts), new(llama2.llama2_rollouts_view)
+    sampling = new(llama2.llama2_rollout_options, max_new_tokens=task.PPO["response"], samples_per_prompt=samples, seed=seed, first_sample_id=first)
+    lib.llama2_rollout(policy.handle, policy.batch(*prompts), sampling, rollouts)
+    lib.llama2_rollouts_view_get(rollouts, view)
+    return rollouts, np.cumprod(1 - task.line_breaks()[by_sample(view.tokens, view)[:, task.PPO["prompt"]:]], 1).mean(1)
+
+
+def by_sample(array, view):
+    """(N, prompt + response): all samples have as many tokens."""
+    return np.ctypeslib.as_array(array, (view.n_tokens,)).reshape(view.n_samples, -1)
+
+
+def measure(who, seed, out):
+    """Reward and KL of the policies that a run has kept, from the same samples' prompts for all: each twice. A policy is removed then."""
+    reference, prompts = Model(task.MODEL), np.unique(task.prompts(), axis=0)
+    for episode in range(0, task.PPO["episodes"] + 1, task.SAVED):
+        folder = task.policy(who, seed, episode) if episode else task.MODEL
+        rollouts, scores = sample(Model(folder, ctx=reference.ctx), prompts, 1000, 0, 2)
+        view = new(llama2.llama2_rollouts_view)
+        lib.llama2_rollouts_reference(rollouts, reference.handle)
+        lib.llama2_rollouts_view_get(rollouts, view)
+        kl = (by_sample(view.logprobs, view) - by_sample(view.ref_logprobs, view)).sum(1)
+        error = [float(np.std(x.reshape(-1, 2).mean(1), ddof=1) / np.sqrt(len(prompts))) for x in (scores, kl)]
+        lib.llama2_rollouts_free(rollouts)
+        task.log(out, who=who, seed=int(seed), episode=episode, samples=len(scores), score=float(scores.mean()), kl=float(kl.mean()), score_error=error[0], kl_error=error[1])
+        if episode:
+            shutil.rmtree(folder)
+
+
 def ppo(seed, out):
-    s, line_breaks, prompts = task.PPO, task.line_breaks(), task.prompts()
+    s, prompts = task.PPO, task.prompts()
     policy, reference = Model(task.MODEL), Model(task.MODEL)
     critic = reward_model_of(policy, llama2.LLAMA2_HEAD_ZERO)
     shared = dict(betas=(s["beta1"], s["beta2"]), eps=s["eps"], weight_decay=0.0, clip_norm=0.0)
@@ -38,13 +70,7 @@ def ppo(seed, out):
     clock, begin = task.Clock(), time.monotonic()
     for step in range(s["episodes"] // s["batch"]):
         first = step * s["batch"]
-        rollouts, view = llama2.handle(llama2.llama2_rollouts), new(llama2.llama2_rollouts_view)
-        batch = policy.batch(*prompts[first:first + s["batch"]])
-        sampling = new(llama2.llama2_rollout_options, max_new_tokens=s["response"], seed=seed, first_sample_id=first)
-        clock("rollout", lambda: lib.llama2_rollout(policy.handle, batch, sampling, rollouts))
-        lib.llama2_rollouts_view_get(rollouts, view)
-        responses = np.ctypeslib.as_array(view.tokens, (view.n_tokens,)).reshape(view.n_samples, -1)[:, s["prompt"]:]
-        scores = np.cumprod(1 - line_breaks[responses], 1).mean(1)
+        rollouts, scores = clock("rollout", lambda: sample(policy, prompts[first:first + s["batch"]], seed, first))
         lib.llama2_rollouts_set(rollouts, llama2.LLAMA2_ROLLOUTS_SCORES, pointer(scores, ctypes.c_float), len(scores))
         options = new(llama2.llama2_ppo_options, minibatch=s["minibatch"], beta=s["beta"], lambda_=s["lam"], clip=s["clip"], seed=seed + step)
         metrics = new(llama2.llama2_ppo_metrics)
@@ -54,6 +80,8 @@ def ppo(seed, out):
         clock("update", lambda: lib.llama2_ppo_update(trainer, critic_trainer, rollouts, options, metrics))
         lib.llama2_rollouts_free(rollouts)
         task.log(out, who="llama2", seed=seed, episode=first + s["batch"], score=metrics.score, kl=metrics.kl, seconds=time.monotonic() - begin, phases=clock.phases, peak=task.peak_bytes())
+        if (first + s["batch"]) % task.SAVED == 0:
+            policy.save(task.policy("llama2", seed, first + s["batch"]))
 
 
 def pairs_of(model, lines):
@@ -81,5 +109,5 @@ def reward(kind, out):
 
 
 if __name__ == "__main__":
-    with open(sys.argv[3], "w") as out:
-        ppo(int(sys.argv[2]), out) if sys.argv[1] == "ppo" else reward(sys.argv[2], out)
+    with open(sys.argv[-1], "w") as out:
+        {"ppo": lambda seed: ppo(int(seed), out), "reward": lambda kind: reward(kind, out), "measure": lambda who, seed: measure(who, seed, out)}[sys.argv[1]](*sys.argv[2:-1])

@@ -28,9 +28,14 @@ once() {
     [ -e "$result" ] || { "$python" "$here/$1" "${@:2:$#-2}" "$result.part" && mv "$result.part" "$result"; }
 }
 if [ "$what" != reward ]; then
-    for seed in 1 2 3 4; do once ours.py ppo $seed ppo-ours-$seed.jsonl; done
+    for seed in 1 2 3 4; do
+        once ours.py ppo $seed ppo-ours-$seed.jsonl
+        once ours.py measure llama2 $seed measured-ours-$seed.jsonl
+    done
     once theirs.py ppo 1 ppo-trl-1.jsonl
+    once ours.py measure trl 1 measured-trl-1.jsonl
     "$python" "$here/compare.py" ppo ppo-ours-?.jsonl -- ppo-trl-?.jsonl
+    "$python" "$here/compare.py" measured measured-ours-?.jsonl -- measured-trl-?.jsonl
 fi
 if [ "$what" != ppo ]; then
     for kind in helpful harmless; do

@@ -34,6 +34,14 @@ def pairs(kind):
     return [line for line in lines if not line["held_out"]], [line for line in lines if line["held_out"]]
 
 
+SAVED = 256  # episodes from one policy that is kept, to be measured by evaluate.py, to the next
+
+
+def policy(who, seed, episode):
+    """Where it is kept."""
+    return WORK / f"policy-{who}-{seed}-{episode}"
+
+
 class Clock:
     """Seconds in each phase."""
 

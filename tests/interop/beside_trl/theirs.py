@@ -54,6 +54,8 @@ def ppo(seed, out):
                 phases = {**clock.phases, "reference and update": time.monotonic() - start - sum(clock.phases.values())}
                 task.log(out, who="trl", seed=seed, episode=logs["episode"], score=logs["objective/scores"], kl=logs["objective/kl"], seconds=time.monotonic() - begin, phases=phases,
                          peak=task.peak_bytes())
+                if logs["episode"] % task.SAVED == 0:
+                    policy.save_pretrained(task.policy("trl", seed, logs["episode"]))
 
     config = PPOConfig(
         output_dir=str(task.WORK / "trl-ppo"), seed=seed, total_episodes=s["episodes"], per_device_train_batch_size=s["batch"], gradient_accumulation_steps=1,
