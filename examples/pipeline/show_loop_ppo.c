@@ -117,8 +117,7 @@ static void show_held_out(loop_report *all, const series s[2])
                       lines, 2);
 }
 
-/* What exploits a reward model shows in the texts themselves: longer, cut off, saying things again (checked at the
- * measurements on held-out prompts). */
+/* What exploits a reward model shows in the texts themselves: longer, cut off, saying things again. */
 static void show_texts(loop_report *all, const series *length, const series shares[3])
 {
     plot_series lines[] = {series_line("distinct-2", &shares[0]), series_line("repetition", &shares[1]),
