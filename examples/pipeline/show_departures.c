@@ -228,8 +228,8 @@ void show_loop_departures(const loop *l, report *r)
     snprintf(stop, sizeof stop, "by %lld held-out prompts each %lld iterations; the best is kept",
              (long long)p->set.ppo_held_out, (long long)p->set.ppo_every);
     add_ppo(&d, p, p->set.ppo_iterations,
-            p->app.args.model ? "time" : "larger steps; in one run 200 raised the reward, but not the judge's score", stop,
-            "the paper does not say how; it ends after some without a better one");
+            p->app.args.model ? "time" : "larger steps; in one run 200 raised the reward, but not the judge's score",
+            stop, "the paper does not say how; it ends after some without a better one");
     departs(&d, "win rates are against", "ChatGPT", "there is no other model in this world", "SFT-v1");
     departs(&d, "who judges win rates", "annotators, GPT-4, and the own reward models",
             "it knows the right answers; no step asks it, but defaults were chosen by what it said of earlier runs",

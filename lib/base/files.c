@@ -374,6 +374,7 @@ llama2_status l2_writer_write(l2_writer *w, const void *data, size_t length)
         return LLAMA2_OK;
     }
     w->size += length;
+    w->synced = 0;
     while (length > 0) {
         size_t n = BUFFER_SIZE - w->used < length ? BUFFER_SIZE - w->used : length;
         memcpy(w->buffer + w->used, bytes, n);
@@ -400,8 +401,10 @@ llama2_status l2_writer_sync(l2_writer *w)
 {
     int failed;
     L2_TRY(flush(w));
+    if (w->synced) return LLAMA2_OK;
     do failed = w->ctx->files->fsync(w->fd);
     while (failed && errno == EINTR);
+    w->synced = !failed;
     return failed ? fail_io(w->temporary, "sync") : LLAMA2_OK;
 }
 

@@ -95,6 +95,7 @@ typedef struct l2_writer {
     int fd;
     unsigned char *buffer;
     size_t used;
+    int synced; /* since the last write */
     uint64_t size;
     uint32_t crc;
 } l2_writer;

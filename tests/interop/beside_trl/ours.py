@@ -45,7 +45,7 @@ def by_sample(array, view):
 
 
 def measure(who, seed, out):
-    """Reward and KL of the policies that a run has kept, from the same samples' prompts for all: each twice. A policy is removed then."""
+    """Reward and KL of the policies that a run has kept, by two answers to each prompt, the same ones for all. A policy is removed then."""
     reference, prompts = Model(task.MODEL), np.unique(task.prompts(), axis=0)
     for episode in range(0, task.PPO["episodes"] + 1, task.SAVED):
         folder = task.policy(who, seed, episode) if episode else task.MODEL

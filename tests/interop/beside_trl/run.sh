@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains reward models and by PPO beside TRL: the same model, pairs, order, prompts and settings (task.py). About an hour and a half on two cores.
+# Trains reward models and by PPO beside TRL: the same model, pairs, order, prompts and settings (task.py). About two hours on two cores.
 #
 #   tests/interop/beside_trl/run.sh BUILD [ppo|reward]
 #

@@ -34,7 +34,7 @@ def pairs(kind):
     return [line for line in lines if not line["held_out"]], [line for line in lines if line["held_out"]]
 
 
-SAVED = 256  # episodes from one policy that is kept, to be measured by evaluate.py, to the next
+SAVED = 256  # episodes from one policy that is kept, for `ours.py measure`, to the next
 
 
 def policy(who, seed, episode):
