@@ -306,9 +306,18 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
+/* Two parts of 8 lanes, for loops that go through lanes part by part (kernel/gemm.h). */
+enum { V_PARTS = 2 };
+typedef __m256 vpart;
+
+V_INLINE vpart vp_zero(void) { return _mm256_setzero_ps(); }
+V_INLINE vpart vp_set1(real a) { return _mm256_set1_ps(a); }
+V_INLINE vpart vp_fma(vpart a, vpart b, vpart c) { return _mm256_fmadd_ps(a, b, c); }
+V_INLINE vreal v_join(const vpart parts[2]) { return V_EACH(parts[0], parts[1]); }
+
 /* Four columns stay in registers, and half of what puts them in order is done by the loads. */
 enum { V_COLUMNS = 4 };
-V_INLINE void v_load_columns_8(const real *w, int64_t ld, __m256 out[4])
+V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[4])
 {
     __m256 r[4], t[4];
     V_UNROLL for (int i = 0; i < 4; i++) r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(w + i * ld)), _mm_loadu_ps(w + (4 + i) * ld), 1);
@@ -324,8 +333,8 @@ V_INLINE void v_load_columns_8(const real *w, int64_t ld, __m256 out[4])
 V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[4])
 {
     __m256 low[4], high[4];
-    v_load_columns_8(w, ld, low);
-    v_load_columns_8(w + 8 * ld, ld, high);
+    vp_load_columns(w, ld, low);
+    vp_load_columns(w + 8 * ld, ld, high);
     V_UNROLL for (int p = 0; p < 4; p++) out[p] = V_EACH(low[p], high[p]);
 }
 
@@ -489,6 +498,19 @@ V_INLINE void vi_load_rows(const unsigned char *const rows[16], int64_t at, vint
         for (int j = 0; j < V_LANES; j++) out[d].lane[j] = vi_dword(rows[j] + at + 4 * d);
     }
 }
+
+#endif
+
+#if !defined(L2_SIMD_AVX2) /* one part is all lanes */
+
+enum { V_PARTS = 1 };
+typedef vreal vpart;
+
+V_INLINE vpart vp_zero(void) { return v_zero(); }
+V_INLINE vpart vp_set1(real a) { return v_set1(a); }
+V_INLINE vpart vp_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
+V_INLINE vreal v_join(const vpart parts[1]) { return parts[0]; }
+V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[V_COLUMNS]) { v_load_columns(w, ld, out); }
 
 #endif
 

@@ -279,13 +279,14 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_
  * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in registers.
  *
  * It is memory that takes the time. AVX-512: the 16 rows are neighbours; meanwhile the next 16 are fetched in four streams, each a quarter of them in the order
- * of addresses: memory gives more to four than to one, and 16 short ones are more than the hardware follows. AVX2 (measured on Zen 3): it follows 16 long ones
- * best if nothing is fetched by hand, so that the rows are a sixteenth of all from one to the next.
+ * of addresses: memory gives more to four than to one, and 16 short ones are more than the hardware follows. AVX2 (measured on Zen 3): 16 long ones, rows that
+ * are a sixteenth of all from one to the next, fetched GEMM_FEW_AHEAD elements ahead. Lines of 8 rows are used whole before those of the other 8 are touched:
+ * rows that are a multiple of 4096 bytes apart share a set of the L1 cache, which has 8 ways.
  */
 #if defined(L2_SIMD_AVX2)
-enum { GEMM_FEW_APART = 1 };
+enum { GEMM_FEW_APART = 1, GEMM_FEW_AHEAD = 64 };
 #else
-enum { GEMM_FEW_APART = 0 };
+enum { GEMM_FEW_APART = 0, GEMM_FEW_AHEAD = 0 };
 #endif
 
 /* n lanes into columns of c that are cs apart. */
@@ -304,24 +305,35 @@ V_INLINE void gemm_few_store(real *c, int64_t cs, vreal sum, int64_t n, int add)
 GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int64_t cs,
                             const int m, int64_t n, int add)
 {
+    enum { ROWS = V_LANES / V_PARTS };
+    vpart part[L2_FEW_ROWS][V_PARTS];
     vreal acc[L2_FEW_ROWS];
     int64_t p = 0;
-    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_zero();
+    V_UNROLL for (int i = 0; i < m; i++) {
+        V_UNROLL for (int g = 0; g < V_PARTS; g++) part[i][g] = vp_zero();
+    }
     if (n == 16) {
         for (; p + 16 <= k; p += 16) {
             const real *next = ahead + 4 * p;
             if (!GEMM_FEW_APART) {
                 V_UNROLL for (int j = 0; j < 16; j++) V_PREFETCH_FAR(next + j / 4 * 4 * ldw + j % 4 * 16);
             }
-            V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
-                vreal v[V_COLUMNS];
-                v_load_columns(w + p + s, ldw, v);
-                V_UNROLL for (int q = 0; q < V_COLUMNS; q++) {
-                    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + s + q]), v[q], acc[i]);
+            V_UNROLL for (int g = 0; g < V_PARTS; g++) {
+                const real *rows = w + ROWS * g * ldw + p;
+                V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
+                    vpart v[V_COLUMNS];
+                    if (GEMM_FEW_APART) {
+                        V_UNROLL for (int j = s / 2; j < s / 2 + 2; j++) V_PREFETCH_FAR(rows + j * ldw + GEMM_FEW_AHEAD);
+                    }
+                    vp_load_columns(rows + s, ldw, v);
+                    V_UNROLL for (int q = 0; q < V_COLUMNS; q++) {
+                        V_UNROLL for (int i = 0; i < m; i++) part[i][g] = vp_fma(vp_set1(a[i * rsa + p + s + q]), v[q], part[i][g]);
+                    }
                 }
             }
         }
     }
+    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_join(part[i]);
     for (; p < k; p += 16) {
         vreal v[16];
         int64_t depth = k - p < 16 ? k - p : 16;
