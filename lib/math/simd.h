@@ -307,11 +307,18 @@ V_INLINE void v_transpose(vreal v[16])
 }
 
 /* Two parts of 8 lanes, for loops that go through lanes part by part (kernel/gemm.h). */
-enum { V_PARTS = 2 };
+enum { V_PARTS = 2, V_PART = 8 };
 typedef __m256 vpart;
 
 V_INLINE vpart vp_zero(void) { return _mm256_setzero_ps(); }
 V_INLINE vpart vp_set1(real a) { return _mm256_set1_ps(a); }
+V_INLINE vpart vp_load(const real *p) { return _mm256_loadu_ps(p); }
+V_INLINE void vp_store(real *p, vpart a) { _mm256_storeu_ps(p, a); }
+V_INLINE void vp_store_n(real *p, vpart a, int64_t n)
+{
+    if (n >= 8) vp_store(p, a);
+    else v_store_part(p, a, n);
+}
 V_INLINE vpart vp_fma(vpart a, vpart b, vpart c) { return _mm256_fmadd_ps(a, b, c); }
 V_INLINE vreal v_join(const vpart parts[2]) { return V_EACH(parts[0], parts[1]); }
 
@@ -330,14 +337,6 @@ V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[4])
     out[2] = _mm256_shuffle_ps(t[1], t[3], 0x44);
     out[3] = _mm256_shuffle_ps(t[1], t[3], 0xee);
 }
-V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[4])
-{
-    __m256 low[4], high[4];
-    vp_load_columns(w, ld, low);
-    vp_load_columns(w + 8 * ld, ld, high);
-    V_UNROLL for (int p = 0; p < 4; p++) out[p] = V_EACH(low[p], high[p]);
-}
-
 /* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */
 
 typedef struct vint {
@@ -503,11 +502,14 @@ V_INLINE void vi_load_rows(const unsigned char *const rows[16], int64_t at, vint
 
 #if !defined(L2_SIMD_AVX2) /* one part is all lanes */
 
-enum { V_PARTS = 1 };
+enum { V_PARTS = 1, V_PART = V_LANES };
 typedef vreal vpart;
 
 V_INLINE vpart vp_zero(void) { return v_zero(); }
 V_INLINE vpart vp_set1(real a) { return v_set1(a); }
+V_INLINE vpart vp_load(const real *p) { return v_load(p); }
+V_INLINE void vp_store(real *p, vpart a) { v_store(p, a); }
+V_INLINE void vp_store_n(real *p, vpart a, int64_t n) { v_store_n(p, a, n); }
 V_INLINE vpart vp_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 V_INLINE vreal v_join(const vpart parts[1]) { return parts[0]; }
 V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[V_COLUMNS]) { v_load_columns(w, ld, out); }

@@ -162,15 +162,18 @@ static void gemm_tile(int64_t k, const void *a_, int64_t rsa, int64_t csa, const
 #endif
 }
 
-/* v_load_columns at an edge: `rows` x `depth` elements of a 16 x 16 block, the rest 0. */
+/* The transpose of `rows` x `depth` elements of a 16 x 16 block, the rest 0. */
 V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int64_t rows, int64_t depth)
 {
     V_UNROLL for (int j = 0; j < 16; j++) v[j] = j < rows ? v_load_n(w + j * ldw, depth < 16 ? depth : 16) : v_zero();
     v_transpose(v);
 }
 
-/* Rows and columns: a panel's part of a row is too short for the hardware to fetch ahead, and 16 columns are more than it follows. */
-enum { GEMM_PACK_AHEAD = 32, GEMM_PACK_ALONG = 128 };
+/*
+ * A panel's part of a row is too short for the hardware to fetch ahead, and 16 rows are more than it follows. What comes next is fetched here: to L2, since rows
+ * that are a multiple of 4096 bytes apart share a set of L1. For the same reason lines of V_PART rows are used whole before those of others are touched.
+ */
+enum { GEMM_PACK_AHEAD = 32 };
 
 /* A panel of b for gemm_tile, or several of ldo columns: out[p * ldo + j] = b[p * rs + j * cs] for p < k, j < n. One of the strides is 1; whole vectors are
  * written. */
@@ -183,7 +186,7 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
         for (int64_t p = 0; p < k; p++) {
             int j = 0;
             for (; j + 16 <= n; j += 16) {
-                V_PREFETCH(b + (p + GEMM_PACK_AHEAD) * rs + j);
+                V_PREFETCH_FAR(b + (p + GEMM_PACK_AHEAD) * rs + j);
                 v_store(out + j * column + p * ldo, v_load(b + p * rs + j));
             }
             if (j < n) v_store(out + j * column + p * ldo, v_load_n(b + p * rs + j, n - j));
@@ -193,16 +196,20 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
     for (int j = 0; j < n; j += 16) {
         const real *w = b + j * cs;
         for (int64_t p = 0; p < k; p += 16) {
-            V_UNROLL for (int i = 0; i < 16; i++) V_PREFETCH(w + p + GEMM_PACK_ALONG + i * cs);
+            const real *ahead = w + p + gemm_ahead(k - p, k, 16 * cs);
+            V_UNROLL for (int i = 0; i < 16; i++) V_PREFETCH_FAR(ahead + i * cs);
             int64_t depth = k - p < 16 ? k - p : 16;
             real *q = out + j * column + p * ldo;
-            vreal v[16];
             if (n - j >= 16 && depth == 16) {
-                V_UNROLL for (int c = 0; c < 16; c += V_COLUMNS) {
-                    v_load_columns(w + p + c, cs, v);
-                    V_UNROLL for (int i = 0; i < V_COLUMNS; i++) v_store(q + (c + i) * ldo, v[i]);
+                V_UNROLL for (int r = 0; r < 16; r += V_PART) {
+                    V_UNROLL for (int c = 0; c < 16; c += V_COLUMNS) {
+                        vpart v[V_COLUMNS];
+                        vp_load_columns(w + r * cs + p + c, cs, v);
+                        V_UNROLL for (int i = 0; i < V_COLUMNS; i++) vp_store(q + (c + i) * ldo + r, v[i]);
+                    }
                 }
             } else {
+                vreal v[16];
                 gemm_load_transposed(v, w + p, cs, n - j, depth);
                 V_UNROLL for (int i = 0; i < 16; i++) {
                     if (i < depth) v_store(q + i * ldo, v[i]);
@@ -212,41 +219,43 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
     }
 }
 
-/* AVX-512 masks a store for nothing. Elsewhere whole vectors, whose surplus the next store covers, but for the end of the panel. */
+/* AVX-512 masks a store for nothing. Elsewhere whole parts, whose surplus the next store covers, but for the end of the panel. */
+V_INLINE void gemm_store_rows(real *q, vpart v, int64_t n, int more)
+{
 #if defined(L2_SIMD_AVX512)
-#define GEMM_STORE_ROWS(q, v, n, more) v_store_n(q, v, n)
+    (void)more;
+    vp_store_n(q, v, n);
 #else
-#define GEMM_STORE_ROWS(q, v, n, more)                                                                       \
-    do {                                                                                                     \
-        if (more) v_store(q, v);                                                                             \
-        else v_store_n(q, v, n);                                                                             \
-    } while (0)
+    if (more) vp_store(q, v);
+    else vp_store_n(q, v, n);
 #endif
+}
 
-#if GEMM_VECTORS == 1
-
-/* Panels of rows that are contiguous: 6 x 16 elements at a time. */
+/* Rows that are contiguous: V_PART of them side by side, of which 6 are this panel's. */
 V_INLINE void gemm_pack_rows(int64_t k, int64_t m, const real *a, int64_t rs, real *out)
 {
     enum { R = L2_TILE_ROWS };
-    for (int64_t i = 0; i < m; i += R, out += R * k) {
-        const real *rows[R];
-        for (int64_t r = 0; r < R; r++) rows[r] = a + (i + r < m ? i + r : m - 1) * rs;
+    for (int64_t i = 0; i < m; i += R, a += R * rs, out += R * k) {
         real *q = out;
-        for (int64_t p = 0; p < k; p += 16) {
+        int64_t p = 0;
+        if (i + V_PART <= m) {
+            for (; p + V_COLUMNS <= k; p += V_COLUMNS, q += R * V_COLUMNS) {
+                vpart v[V_COLUMNS];
+                if (p % 16 == 0) {
+                    V_UNROLL for (int r = 0; r < R; r++) V_PREFETCH_FAR(a + (V_PART + r) * rs + p);
+                }
+                vp_load_columns(a + p, rs, v);
+                V_UNROLL for (int u = 0; u < V_COLUMNS; u++) gemm_store_rows(q + R * u, v[u], R, p + u + 2 < k);
+            }
+        }
+        for (; p < k; p += 16) {
             vreal v[16];
             int64_t depth = k - p < 16 ? k - p : 16;
-            V_UNROLL for (int r = 0; r < 16; r++) v[r] = r >= R ? v_zero() : depth == 16 ? v_load(rows[r] + p) : v_load_n(rows[r] + p, depth);
-            v_transpose(v);
-            V_UNROLL for (int u = 0; u < 16; u++) {
-                if (u < depth) GEMM_STORE_ROWS(q + R * u, v[u], R, p + u + 2 < k);
-            }
-            q += 16 * R;
+            gemm_load_transposed(v, a + p, rs, m - i < R ? m - i : R, depth);
+            for (int64_t u = 0; u < depth; u++, q += R) v_store_n(q, v[u], R);
         }
     }
 }
-
-#endif
 
 /* Panels of L2_TILE_ROWS rows of a: panel i / 6 begins at out + i * k; in it out[p * 6 + i % 6] = a[i * rs + p * cs]. One of the strides is 1. */
 static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_t cs, void *out_)
@@ -254,20 +263,17 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_
     const real *a = a_;
     real *out = out_;
     enum { R = L2_TILE_ROWS, STEP = 8 };
-#if GEMM_VECTORS == 1
-    if (rs != 1) {
+    if (rs != 1 && GEMM_VECTORS == 1) {
         gemm_pack_rows(k, m, a, rs, out);
         return;
     }
-#endif
-    (void)rs;
     for (int64_t p0 = 0; p0 < k; p0 += STEP) {
         int64_t p1 = p0 + STEP < k ? p0 + STEP : k;
         for (int64_t i = 0; i < m; i += R) {
             real *q = out + i * k + p0 * R;
             int64_t n = m - i < R ? m - i : R;
-            if (i + V_LANES <= m) {
-                for (int64_t p = p0; p < p1; p++, q += R) GEMM_STORE_ROWS(q, v_load(a + p * cs + i), n, p + 2 < k);
+            if (i + V_PART <= m) {
+                for (int64_t p = p0; p < p1; p++, q += R) gemm_store_rows(q, vp_load(a + p * cs + i), n, p + 2 < k);
             } else {
                 for (int64_t p = p0; p < p1; p++, q += R) v_store_n(q, v_load_n(a + p * cs + i, n), n);
             }
@@ -305,7 +311,6 @@ V_INLINE void gemm_few_store(real *c, int64_t cs, vreal sum, int64_t n, int add)
 GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int64_t cs,
                             const int m, int64_t n, int add)
 {
-    enum { ROWS = V_LANES / V_PARTS };
     vpart part[L2_FEW_ROWS][V_PARTS];
     vreal acc[L2_FEW_ROWS];
     int64_t p = 0;
@@ -319,7 +324,7 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
                 V_UNROLL for (int j = 0; j < 16; j++) V_PREFETCH_FAR(next + j / 4 * 4 * ldw + j % 4 * 16);
             }
             V_UNROLL for (int g = 0; g < V_PARTS; g++) {
-                const real *rows = w + ROWS * g * ldw + p;
+                const real *rows = w + V_PART * g * ldw + p;
                 V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
                     vpart v[V_COLUMNS];
                     if (GEMM_FEW_APART) {

@@ -35,7 +35,7 @@ def at_kl(run, kl):
 
 
 def at_equal_kl(ours, theirs):
-    """Ours less theirs at equal KL and half of its 95 % interval, from all iterations: score = a[run] + b sqrt(KL) + c KL by least squares. Runs differ by their a; how much, our
+    """Ours less theirs at equal KL and half of its 95 % interval, from all lines of the runs: score = a[run] + b sqrt(KL) + c KL by least squares. Runs differ by their a; how much, our
     seeds say, and theirs are taken to differ as much (iterations of one run are no independent samples of it)."""
     runs, n, m = [*ours, *theirs], len(ours), len(theirs)
     kl = np.maximum(0, [line["kl"] for run in runs for line in run])
@@ -63,15 +63,15 @@ def ppo(ours, theirs):
 
 
 def measured(ours, theirs):
-    """Policies that were kept, all by the same prompts: ours less theirs at the KL of each of theirs, ours between its two nearest."""
+    """Policies that were kept, all by the same prompts: ours less theirs at the KL of each of theirs, ours between its two nearest, from the runs that reach it; and from all of them."""
     ours, theirs = ([read(path) for path in side] for side in (ours, theirs))
     for run in [*ours, *theirs]:
         print(f"{run[0]['who']:7} seed {run[0]['seed']}: " + ", ".join(f"{x['score']:.3f} at {x['kl']:.2f}" for x in run) + f" (+- {1.96 * run[-1]['score_error']:.3f}, {1.96 * run[-1]['kl_error']:.2f})")
-    for run in theirs:
-        at = np.array([[np.interp(x["kl"], *np.array(sorted((y["kl"], y["score"]) for y in mine)).T) - x["score"] for x in run[1:]] for mine in ours])
-        for x, gains in zip(run[1:], at.T):
-            print("at KL %.2f: llama2 - trl %+.3f +- %.3f" % (x["kl"], *t_interval(gains)))
-        print("over all of them: %+.3f +- %.3f" % t_interval(at.mean(1)))
+    for x in [x for run in theirs for x in run[1:]]:
+        points = [np.array(sorted((y["kl"], y["score"]) for y in run)).T for run in ours]
+        gains = [np.interp(x["kl"], *p) - x["score"] for p in points if p[0, -1] >= x["kl"]]
+        print("at KL %.2f: llama2 - trl %+.3f +- %.3f, %d seeds" % (x["kl"], *t_interval(gains), len(gains)))
+    print("llama2 - trl at equal KL: %+.3f +- %.3f" % at_equal_kl(*([run[1:] for run in side] for side in (ours, theirs))))
 
 
 def accuracy(right):
