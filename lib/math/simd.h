@@ -337,6 +337,7 @@ V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[4])
     out[2] = _mm256_shuffle_ps(t[1], t[3], 0x44);
     out[3] = _mm256_shuffle_ps(t[1], t[3], 0xee);
 }
+
 /* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */
 
 typedef struct vint {

@@ -25,8 +25,8 @@ enum { GEMM_PANEL = 16 * GEMM_VECTORS };
 V_INLINE int64_t gemm_block_end(int64_t p, int64_t k) { return k - p < L2_GEMM_BLOCK ? k : p + L2_GEMM_BLOCK; }
 
 /* Where to fetch from: further on in the row, of which `left` is to come, or at the beginning of the one that is next, `stride` on. */
-enum { GEMM_SOME_AHEAD = 128 };
-V_INLINE int64_t gemm_ahead(int64_t left, int64_t k, int64_t stride) { return left > GEMM_SOME_AHEAD ? GEMM_SOME_AHEAD : stride + GEMM_SOME_AHEAD - k; }
+enum { GEMM_AHEAD = 128 };
+V_INLINE int64_t gemm_ahead(int64_t left, int64_t k, int64_t stride) { return left > GEMM_AHEAD ? GEMM_AHEAD : stride + GEMM_AHEAD - k; }
 
 /* Columns beside one or two vectors of 16 rows in gemm_some. */
 enum { GEMM_SOME_COLUMNS = 12 };
@@ -328,7 +328,7 @@ GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *
                 V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
                     vpart v[V_COLUMNS];
                     if (GEMM_FEW_APART) {
-                        V_UNROLL for (int j = s / 2; j < s / 2 + 2; j++) V_PREFETCH_FAR(rows + j * ldw + GEMM_FEW_AHEAD);
+                        V_UNROLL for (int j = V_PART * s / 16; j < V_PART * (s + V_COLUMNS) / 16; j++) V_PREFETCH_FAR(rows + j * ldw + GEMM_FEW_AHEAD);
                     }
                     vp_load_columns(rows + s, ldw, v);
                     V_UNROLL for (int q = 0; q < V_COLUMNS; q++) {
