@@ -47,7 +47,8 @@ static bool save_model(pipeline *p)
 static bool open_data(pipeline *p, const char *data, world_size size)
 {
     app *a = &p->app;
-    bool ok = data ? data_from_files(a, data, &p->data, &p->set) : data_from_world(a, size, &p->data, &p->set);
+    bool ok = data ? data_from_files(a, data, size == WORLD_TINY, &p->data, &p->set)
+                   : data_from_world(a, size, &p->data, &p->set);
     int64_t room = p->set.max_tokens - p->set.max_new_tokens;
     return ok && prompts_encode(a, p->data.tokenizer, &p->data.prompts, room, &p->prompts) &&
            prompts_encode(a, p->data.tokenizer, &p->data.evaluation, room, &p->evaluation) &&
@@ -123,8 +124,6 @@ int main(int argc, char **argv)
         return args_usage(&program, "--model goes with --iterations: the others pretrain a model of their own");
     if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && l.resume)))
         return args_usage(&program, "--resume, --last-version, --from-sft and --shuffled go with --iterations");
-    if (l.tiny && data)
-        return args_usage(&program, "--tiny goes without --data: it is the embedded world that is smaller");
     l.temperature = rule ? temperature_rule_of(rule) : p.app.args.model ? TEMPERATURE_HIGHEST : TEMPERATURE_LOWEST;
     if (rule && l.iterations == 0) return args_usage(&program, "--temperature-rule goes with --iterations");
     if (l.temperature == TEMPERATURE_RULES)

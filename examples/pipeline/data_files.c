@@ -94,7 +94,7 @@ static bool load_all(app *a, const char *folder, pipeline_data *d)
     return ok || (*error ? app_fail(a, "%s", error) : false);
 }
 
-bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_settings *s)
+bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pipeline_settings *s)
 {
     char path[4096];
     records unused = {0};
@@ -118,6 +118,9 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
     split_by_prompt(&d->helpful, &d->held_out_helpful, 10);
     if (!add_dialogues(a, &d->demonstrations, d) || !add_dialogues(a, &d->helpful, d)) return false;
     split_by_prompt(&d->safety, &d->held_out_safety, 10);
+    if (d->held_out_helpful.n == 0 || d->held_out_safety.n == 0)
+        return app_fail(a, "%s: has too few comparisons for %s: one prompt in ten is held out, and here none is", folder,
+                        d->held_out_helpful.n == 0 ? "helpfulness" : "safety");
     add_prompts(&d->prompts, &d->helpful, false, 1500);
     add_prompts(&d->prompts, &d->safety, true, 500);
     add_prompts(&d->evaluation, &d->held_out_helpful, false, 48);
@@ -160,6 +163,7 @@ bool data_from_files(app *a, const char *folder, pipeline_data *d, pipeline_sett
     s->config.ffn_dim = 352;
     s->config.max_seq_len = 256;
     s->config.tied = 1;
+    if (tiny) tiny_settings(s);
     return true;
 }
 

@@ -181,38 +181,6 @@ static bool open_own(app *a, pipeline_data *d, uint64_t seed, const sizes *n)
                             &d->n_held_out_text);
 }
 
-/* To see in seconds that it runs, and goes on after a stop; it learns nothing. */
-static void tiny_settings(pipeline_settings *s)
-{
-    s->config.dim = 32;
-    s->config.n_layers = 2;
-    s->config.head_dim = 8;
-    s->config.ffn_dim = 64;
-    s->pretrain_steps = 60;
-    s->pretrain_batch = 4;
-    s->sft_epochs = 1;
-    s->sft_batch = 8;
-    s->sampled_pairs = 60;
-    s->reward_batch = 8;
-    s->tune_prompts = 4;
-    s->reject_prompts = 24;
-    s->reject_samples = 4;
-    s->reject_shift = 12;
-    s->replay_prompts = 24;
-    s->ppo_iterations = 12;
-    s->ppo_every = 4;
-    s->ppo_held_out = 4;
-    s->ppo_batch = 8;
-    s->ppo_minibatch = 4;
-    s->max_new_tokens = 12;
-    s->save_every = 5;
-    s->gatt_dialogues = 6;
-    s->gatt_turns = 3;
-    s->gatt_evaluations = 2;
-    s->distill_prompts = 16;
-    s->longer_epochs = 6;
-}
-
 bool data_from_world(app *a, world_size size, pipeline_data *d, pipeline_settings *s)
 {
     const sizes *n = &sizes_of[size];

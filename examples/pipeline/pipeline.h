@@ -67,7 +67,9 @@ typedef enum world_size { WORLD_CHAIN, WORLD_LOOP, WORLD_ABLATIONS, WORLD_TINY, 
 
 /* a->args.model: the tokenizer and the shape are those of this model, and there is no text to pretrain on. */
 bool data_from_world(app *a, world_size size, pipeline_data *data, pipeline_settings *settings);
-bool data_from_files(app *a, const char *folder, pipeline_data *data, pipeline_settings *settings);
+bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *data, pipeline_settings *settings);
+/* Of settings for either: to see in seconds that it runs, and goes on after a stop; it learns nothing. */
+void tiny_settings(pipeline_settings *settings);
 void data_free(pipeline_data *data);
 
 typedef struct series {

@@ -40,6 +40,37 @@ void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count)
     *n += count;
 }
 
+void tiny_settings(pipeline_settings *s)
+{
+    s->config.dim = 32;
+    s->config.n_layers = 2;
+    s->config.head_dim = 8;
+    s->config.ffn_dim = 64;
+    s->pretrain_steps = 60;
+    s->pretrain_batch = 4;
+    s->sft_epochs = 1;
+    s->sft_batch = 8;
+    s->sampled_pairs = 60;
+    s->reward_batch = 8;
+    s->tune_prompts = 4;
+    s->reject_prompts = 24;
+    s->reject_samples = 4;
+    s->reject_shift = 12;
+    s->replay_prompts = 24;
+    s->ppo_iterations = 12;
+    s->ppo_every = 4;
+    s->ppo_held_out = 4;
+    s->ppo_batch = 8;
+    s->ppo_minibatch = 4;
+    s->max_new_tokens = 12;
+    s->save_every = 5;
+    s->gatt_dialogues = 6;
+    s->gatt_turns = 3;
+    s->gatt_evaluations = 2;
+    s->distill_prompts = 16;
+    s->longer_epochs = 6;
+}
+
 llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps)
 {
     const train_settings set = {TRAIN_DEFAULTS};

@@ -47,11 +47,12 @@ static void add_pretraining(departures *d, const pipeline *p)
                 "none: it begins with a model that is there");
         return;
     }
-    departs(d, "pretraining: tokens", "2e12", "the world is small: its facts are learnt by then", "%lld",
+    departs(d, "pretraining: tokens", "2e12",
+            p->data.world ? "the world is small: its facts are learnt by then" : "minutes on two cores", "%lld",
             (long long)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length));
     departs(d, "pretraining: tokens a step", "4e6", "few tokens in all: more of them in one step would leave few steps",
             "%lld", (long long)(s->pretrain_batch * s->pretrain_length));
-    departs(d, "pretraining: tokens a sequence", "4,096", "texts of the world are shorter", "%lld",
+    departs(d, "pretraining: tokens a sequence", "4,096", "attention costs its square", "%lld",
             (long long)s->pretrain_length);
     departs(d, "pretraining: learning rate", "3e-4", "a small model takes, and needs, larger steps", "%g",
             s->pretrain_lr);
@@ -65,14 +66,17 @@ static void add_model(departures *d, const pipeline *p, double parameters)
     departs(d, "context", "4,096",
             own ? "what the longest dialogue takes; attention costs its square" : "the model's own", "%d",
             (int)s->config.max_seq_len);
-    departs(d, "vocabulary", "32,000", own ? "the world has few words" : "the model's own", "%d",
-            (int)s->config.vocab_size);
+    departs(d, "vocabulary", "32,000",
+            s->config.vocab_size == 32000 ? "as in the paper"
+            : p->app.args.model           ? "the model's own"
+            : p->data.world               ? "the world has few words"
+                                          : "that of the tokenizer in the folder",
+            "%d", (int)s->config.vocab_size);
     add_pretraining(d, p);
     departs(d, "warm-up of pretraining and SFT", "2,000 steps; not stated",
             "few steps: the paper's rule for reward models, which have it here too", "3 %% of the steps, at least 5");
     departs(d, "SFT: epochs", "2",
-            s->sft_epochs == 2 ? "as in the paper"
-                               : "a few thousand short demonstrations in place of 27,540 long ones: other steps",
+            s->sft_epochs == 2 ? "as in the paper" : "fewer and shorter demonstrations than 27,540: other steps",
             "%lld", (long long)s->sft_epochs);
     departs(d, "SFT: demonstrations a step", "64",
             s->sft_batch == 64 ? "as in the paper" : "fewer demonstrations, more steps", "%lld",
@@ -83,7 +87,8 @@ static void add_model(departures *d, const pipeline *p, double parameters)
             own ? "a small model takes, and needs, larger steps" : "few examples, learnt in larger steps", "%g",
             s->sft_lr);
     departs(d, "tokens of a dialogue, at most", "4,096",
-            "prompts and answers are a sentence or two; longer ones are cut", "%lld", (long long)s->max_tokens);
+            "attention costs its square; what is longer is left out, and answers are cut", "%lld",
+            (long long)s->max_tokens);
 }
 
 static void add_rewards(departures *d, const pipeline *p, const char *trunk, const char *why_trunk, int64_t epochs,

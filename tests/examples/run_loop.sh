@@ -29,7 +29,6 @@ settings="--iterations 2 --tiny --threads 1 --seed 3"
 # --- usage --------------------------------------------------------------------------------------------------------------------------
 expect 2 "embedded world" pipeline --iterations 2 --data .
 expect 2 "go with --iterations" pipeline --resume
-expect 2 "goes without --data" pipeline --tiny --data .
 expect 2 "goes without --iterations" pipeline --controls --iterations 1
 expect 1 "there is no" pipeline $settings --out nothing --resume
 

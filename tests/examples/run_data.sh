@@ -1,0 +1,70 @@
+#!/bin/sh
+# llama2-pipeline --data: the chain on a folder of the host's own files, in each format that docs/formats.md gives for one; and what is wrong with a folder is said.
+#
+#     run_data.sh BIN CHECK_JSON TOKENIZER
+. "$(dirname "$0")/expect.sh"
+tokenizer=$3
+settings="--tiny --seed 5 --threads 1 --quiet"
+
+mkdir files
+for name in sam nils emil clara ben dora otto finn; do
+    for colour in white green red black blue yellow; do
+        cat <<END >>files/text.txt
+$name has a cat. $name likes $colour. the cat of $name is $colour. who likes $colour? $name likes $colour. has $name a $colour cat? $name has a $colour cat.
+END
+        cat <<END >>files/demonstrations.jsonl
+{"prompt": "who likes $colour, $name?", "response": "$name."}
+END
+        cat <<END >>files/tasks.jsonl
+{"instruction": "who likes $colour?", "instances": [{"input": "$name or a cat", "output": "$name."}]}
+END
+        cat <<END >>files/helpful.jsonl
+{"prompt": "which colour does $name like, $colour?", "chosen": "$colour.", "rejected": "$name.", "rating": "better"}
+END
+        cat <<END >>harmless.jsonl
+{"chosen": "\n\nHuman: has $name a $colour cat?\n\nAssistant: who?\n\nHuman: $name.\n\nAssistant: no.", "rejected": "\n\nHuman: has $name a $colour cat?\n\nAssistant: who?\n\nHuman: $name.\n\nAssistant: a cat."}
+END
+    done
+done
+gzip -c harmless.jsonl >files/harmless.jsonl.gz
+
+# --- what a folder must hold ----------------------------------------------------------------------------------------------------------
+expect 1 "none/tokenizer.model: cannot open" pipeline $settings --data none --out refused
+expect 1 "files/tokenizer.model: cannot open" pipeline $settings --data files --out refused
+cp "$tokenizer" files/tokenizer.model
+# without NAME WORDS FILES...: the folder is refused, with these words, where the files are missing.
+without() {
+    name=without-$1 words=$2
+    shift 2
+    mkdir "$name" && cp files/* "$name"
+    for file in "$@"; do rm "$name/$file" || fail "$file is not there to be left out"; done
+    expect 1 "$name: holds no $words" pipeline $settings --data "$name" --out refused
+}
+cp -r files few
+head -1 files/helpful.jsonl >few/helpful.jsonl
+expect 1 "few: has too few comparisons for helpfulness" pipeline $settings --data few --out refused
+without text "text" text.txt
+without demonstrations "demonstrations" demonstrations.jsonl tasks.jsonl
+without helpful "comparisons for helpfulness" helpful.jsonl
+without harmless "comparisons for safety" harmless.jsonl.gz
+cp -r files broken
+echo '{"prompt": "who?"' >>broken/helpful.jsonl
+expect 1 "broken/helpful.jsonl:49" pipeline $settings --data broken --out refused
+[ ! -e refused ] || fail "a folder that was refused left something in --out"
+
+# --- the chain ------------------------------------------------------------------------------------------------------------------------
+expect 0 - pipeline $settings --data files --out out-files
+[ -s err ] && fail "--quiet writes on standard error: $(cat err)"
+for stage in pretrain sft "reward: helpful" "reward: safety" rejection ppo; do
+    grep -q "\"stage\":\"$stage\"" out-files/metrics.jsonl || fail "no $stage in metrics.jsonl"
+done
+json out-files/metrics.jsonl stage=\"ppo\" objective/kl objective/scores
+tr -d '\n' <out-files/report.json >flat.json
+json flat.json figures.held_out_loss figures.accuracy_helpful figures.accuracy_safety figures.reward_ppo
+for file in report.html model/model.safetensors model/tokenizer.model reward-helpful/model.safetensors reward-safety/model.safetensors; do
+    [ -s "out-files/$file" ] || fail "no $file"
+done
+expect 0 - generate --model out-files/model --chat --prompt "who likes white?" --max-tokens 4 --quiet
+
+[ $failures -eq 0 ] && echo "all of llama2-pipeline --data as expected"
+exit $((failures > 0))
