@@ -53,13 +53,14 @@ fi
 export LLAMA2_TEST_DATA=${LLAMA2_TEST_DATA:-$PWD/../shared/data}
 [ -d "$LLAMA2_TEST_DATA" ] || echo "no real data in $LLAMA2_TEST_DATA: tests that need it are skipped"
 
-# build NAME OPTION...: configures and builds build-NAME
+# build NAME OPTION...: configures and builds build-NAME, all of it or $targets
 build() {
     local name=$1
     shift
     say "build $name"
     cmake -S . -B "build-$name" -G Ninja -DLLAMA2_WERROR=ON -DLLAMA2_TEST_DATA="$LLAMA2_TEST_DATA" "$@" >/dev/null
-    cmake --build "build-$name" -j "$jobs" -- --quiet
+    # shellcheck disable=SC2086
+    cmake --build "build-$name" -j "$jobs" --target ${targets:-all} -- --quiet
 }
 
 # run NAME CTEST-OPTION...: its tests
@@ -90,8 +91,10 @@ if [ $tier = ci ]; then
     # Sanitizers run the tests that are about memory, threads and input; those that compare numbers at length run without.
     build asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLAMA2_SANITIZE=address,undefined -DLLAMA2_BUILD_BENCH=OFF
     ASAN_OPTIONS=detect_leaks=1 run asan -L quick -LE slow --timeout 900
-    build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
-    run tsan -R '^(base/threads|base/alloc|api/model|infer/session|infer/feed|infer/generate|model/gradients)$' --timeout 900
+    threaded="base/threads base/alloc base/files api/context api/model api/tokenizer infer/session infer/feed infer/generate model/gradients"
+    targets=$(printf 'test_%s ' $threaded | tr / _) build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread \
+        -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
+    run tsan -R "^(${threaded// /|})$" --timeout 900
 
     say "valgrind"
     tests/valgrind.sh "$PWD/build-test" "$PWD/examples/world/tokenizer.model"
