@@ -92,29 +92,6 @@ static bool rollout(ppo *s, const size_t *index)
            app_try(a, llama2_rollout(s->policy, &batch, &o, &s->r.held), "sampling");
 }
 
-static double mean(const float *x, int32_t n)
-{
-    double sum = 0;
-    for (int32_t i = 0; i < n; i++) sum += (double)x[i];
-    return sum / n;
-}
-
-static json_t *metrics(const ppo *s, const llama2_ppo_metrics *m, const llama2_rollouts_view *v)
-{
-    json_t *line = json_pack("{s:I, s:I}", "episode", (json_int_t)((s->r.step + 1) * s->set.batch), "updates",
-                             (json_int_t)m->step);
-    run_put_ppo(line, m);
-    app_put(line, "val/num_eos_tokens", m->eos_share * v->n_samples);
-    app_put(line, "critic_lr", m->value_lr);
-    app_put(line, "grad_norm", m->policy_grad_norm);
-    app_put(line, "critic_grad_norm", m->value_grad_norm);
-    app_put(line, "response_length", m->response_length);
-    app_put(line, "beta", s->r.extra[BETA]);
-    app_put(line, "reward/helpful", mean(v->helpful_scores, v->n_samples));
-    if (s->judges.safety) app_put(line, "reward/safety", mean(v->safety_scores, v->n_samples));
-    return line;
-}
-
 /* One iteration. Until the update begins, policy and critic are as they were: Ctrl-C then keeps the rollouts. The
  * update is waited for. */
 static bool iterate(ppo *s, json_t **line)
@@ -135,8 +112,7 @@ static bool iterate(ppo *s, json_t **line)
     o.value_clip = s->value_clip;
     o.value_coef = s->value_coef;
     o.seed = app_mix(a->args.seed, (uint64_t)r->step);
-    enum { PHASES = 5 };
-    double times[PHASES + 1] = {progress_now()};
+    double times[RUN_PPO_TIMES] = {progress_now()};
     bool ok = rollout(s, index);
     times[1] = progress_now();
     ok = ok && judges_score(a, &s->judges, &s->prompts, index, !s->judges.no_whiten, r->held);
@@ -155,17 +131,16 @@ static bool iterate(ppo *s, json_t **line)
                      "update") &&
              app_try(a, llama2_rollouts_view_get(r->held, &v), "update");
         r->torn = !ok;
-        times[PHASES] = progress_now();
-        if (ok) *line = metrics(s, &m, &v);
+        times[5] = progress_now();
+        if (ok) {
+            *line = json_pack("{s:I}", "episode", (json_int_t)((r->step + 1) * s->set.batch));
+            run_put_ppo(*line, &m, &v, times);
+            app_put(*line, "beta", o.beta);
+        }
         if (ok && s->target_kl > 0)
             r->extra[BETA] = llama2_ppo_adapt_beta(r->extra[BETA], m.kl, s->target_kl, s->horizon, v.n_samples);
         llama2_rollouts_free(r->held); /* learnt from, or half learnt from: in neither case to be kept */
         r->held = NULL;
-    }
-    if (ok) {
-        static const char *const phases[PHASES] = {"time/rollout", "time/score", "time/reference", "time/values",
-                                                   "time/update"};
-        for (int i = 0; i < PHASES; i++) app_put(*line, phases[i], times[i + 1] - times[i]);
     }
     free(index);
     return ok;

@@ -109,11 +109,13 @@ static bool tune(reject *s, run *r, const size_t *index, json_t *line)
         progress_finish(&r->bar, ok ? NULL : "stopped");
         llama2_rollouts_free(rollouts);
     }
-    if (!ok) return false;
-    s->temperature = temperature_choose(&curve, s->rule);
-    json_object_set_new(line, "temperatures", app_numbers(temperature_grid, TEMPERATURES));
-    json_object_set_new(line, "best_at", app_numbers(curve.best, TEMPERATURES));
-    return true;
+    if (ok) {
+        s->temperature = temperature_choose(&curve, s->rule);
+        json_object_set_new(line, "temperatures", app_numbers(temperature_grid, TEMPERATURES));
+        json_object_set_new(line, "best_at", app_numbers(curve.best, TEMPERATURES));
+    }
+    temperature_free(&curve);
+    return ok;
 }
 
 /* K samples a prompt, scored, into the pool under a version of their own, beside earlier ones as these reward models

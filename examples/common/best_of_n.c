@@ -23,7 +23,7 @@ best_of_n best_of_n_of(const llama2_rollouts *scored)
     int32_t k = v.samples_per_prompt, prompts = v.n_samples / k;
     float *first = malloc((size_t)k * sizeof *first);
     for (int32_t n = 1; first && n <= k && out.points < BEST_OF_POINTS; n *= 2) {
-        double sum[2] = {0}, squares[2] = {0};
+        double sum[2] = {0}, squares[2] = {0}, gain[2] = {0}, gain_squares[2] = {0};
         for (int32_t i = 0; i < prompts; i++) {
             memcpy(first, v.scores + (size_t)i * (size_t)k, (size_t)n * sizeof *first);
             qsort(first, (size_t)n, sizeof *first, by_value);
@@ -31,13 +31,18 @@ best_of_n best_of_n_of(const llama2_rollouts *scored)
             for (int m = 0; m < 2; m++) {
                 sum[m] += of[m];
                 squares[m] += of[m] * of[m];
+                of[m] -= (double)v.scores[(size_t)i * (size_t)k];
+                gain[m] += of[m];
+                gain_squares[m] += of[m] * of[m];
             }
         }
         out.n[out.points] = n;
         out.best[out.points] = sum[0] / prompts;
         out.median[out.points] = sum[1] / prompts;
         out.best_half[out.points] = mean_half(prompts, sum[0], squares[0]);
-        out.median_half[out.points++] = mean_half(prompts, sum[1], squares[1]);
+        out.median_half[out.points] = mean_half(prompts, sum[1], squares[1]);
+        out.best_gain_half[out.points] = mean_half(prompts, gain[0], gain_squares[0]);
+        out.median_gain_half[out.points++] = mean_half(prompts, gain[1], gain_squares[1]);
     }
     free(first);
     return out;

@@ -11,6 +11,8 @@ typedef struct best_of_n {
     double n[BEST_OF_POINTS];                            /* 1, 2, 4, ... up to K */
     double best[BEST_OF_POINTS], median[BEST_OF_POINTS]; /* means over prompts, among the first n samples of each */
     double best_half[BEST_OF_POINTS], median_half[BEST_OF_POINTS]; /* half of their 95 % intervals */
+    /* The same of what they are above the first sample of the same prompt. */
+    double best_gain_half[BEST_OF_POINTS], median_gain_half[BEST_OF_POINTS];
 } best_of_n;
 
 /* Half of the 95 % interval of a mean over n, by its sum and the sum of its squares. */

@@ -111,11 +111,16 @@ void pairs_close(pair_set *set)
     *set = (pair_set){.n = 0};
 }
 
-static void count(pair_tally *t, double chosen, double rejected, const record *r)
+double pair_right(const float scores[2])
+{
+    return scores[0] > scores[1] ? 1 : scores[0] == scores[1] ? 0.5 : 0;
+}
+
+static void count(pair_tally *t, const float scores[2], const record *r)
 {
     size_t x = strlen(r->answer), y = strlen(r->rejected);
     t->n++;
-    t->right += chosen > rejected ? 1 : chosen == rejected ? 0.5 : 0;
+    t->right += pair_right(scores);
     t->longer += x > y ? 1 : x == y ? 0.5 : 0;
 }
 
@@ -142,8 +147,7 @@ bool pairs_centre(app *a, pair_set *set, const size_t *index, size_t n, bool spr
     for (size_t i = 0; ok && i < 2 * n; i++) sum += (double)scores[i];
     double mean = sum / (2 * (double)n);
     for (size_t i = 0; ok && i < 2 * n; i++) squares += ((double)scores[i] - mean) * ((double)scores[i] - mean);
-    for (size_t i = 0; ok && i < n; i++)
-        right += scores[2 * i] > scores[2 * i + 1] ? 1 : scores[2 * i] == scores[2 * i + 1] ? 0.5 : 0;
+    for (size_t i = 0; ok && i < n; i++) right += pair_right(scores + 2 * i);
     free(scores);
     if (accuracy) *accuracy = right / (double)n;
     double scale = spread && squares > 0 ? sqrt(2 * (double)n / squares) : 1;
@@ -165,8 +169,8 @@ bool pairs_judge(app *a, pair_set *set, const size_t *index, size_t n, const lla
     for (size_t i = 0; ok && i < n; i++) {
         const record *r = set->of[index ? index[i] : i];
         double c = (double)scores[2 * i], j = (double)scores[2 * i + 1];
-        count(&out->all, c, j, r);
-        count(&out->by_rating[r->rating >= 0 && r->rating < 4 ? r->rating : 4], c, j, r);
+        count(&out->all, scores + 2 * i, r);
+        count(&out->by_rating[r->rating >= 0 && r->rating < 4 ? r->rating : 4], scores + 2 * i, r);
         out->loss += pairs_loss(set, r, c, j);
         out->chosen += c;
         out->rejected += j;

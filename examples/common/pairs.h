@@ -40,6 +40,9 @@ typedef struct pair_figures {
     double low, high;              /* scores */
 } pair_figures;
 
+/* Of the scores of the chosen answer and the other one. */
+double pair_right(const float scores[2]);
+
 /* Raw scores of pairs index[0 .. n), two each; index NULL: of the first n. */
 bool pairs_score(app *a, pair_set *set, const size_t *index, size_t n, const llama2_reward_model *reward_model,
                  float *scores);

@@ -232,7 +232,8 @@ static void open_figure(report *r, const char *title, const char *caption)
     plot_put(&r->body, "</figcaption>");
 }
 
-static void series_json(report *r, json_t *item, const plot_options *options, const plot_series *series, size_t n)
+static void series_json(report *r, json_t *item, const char *caption, const plot_options *options,
+                        const plot_series *series, size_t n)
 {
     json_t *list = json_array();
     if (!item || !list) {
@@ -240,6 +241,7 @@ static void series_json(report *r, json_t *item, const plot_options *options, co
         json_decref(list);
         return;
     }
+    set(r, item, "caption", text_value(caption));
     set(r, item, "x_label", text_value(options->x_label));
     set(r, item, "y_label", text_value(options->y_label));
     for (size_t i = 0; i < n; i++) {
@@ -273,7 +275,7 @@ void report_add_series(report *r, report_chart kind, const char *name, const cha
     else
         plot_lines(&r->body, &embedded, series, n);
     plot_put(&r->body, "</figure>\n");
-    series_json(r, new_item(r, TYPES[kind], name, options->title), options, series, n);
+    series_json(r, new_item(r, TYPES[kind], name, options->title), caption, options, series, n);
 }
 
 void report_add_bars(report *r, const char *name, const char *caption, const plot_options *options,
@@ -290,7 +292,7 @@ void report_add_bars(report *r, const char *name, const char *caption, const plo
     plot_put(&r->body, "</figure>\n");
     json_t *item = new_item(r, "bars", name, options->title);
     if (item) set(r, item, "groups", texts(r, groups, n_groups));
-    series_json(r, item, options, series, n);
+    series_json(r, item, caption, options, series, n);
 }
 
 static bool looks_like_number(const char *text)

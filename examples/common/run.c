@@ -165,8 +165,21 @@ json_t *run_metrics(const llama2_step_metrics *m)
     return line;
 }
 
-void run_put_ppo(json_t *line, const llama2_ppo_metrics *m)
+static double mean(const float *x, int32_t n)
 {
+    double sum = 0;
+    for (int32_t i = 0; i < n; i++) sum += (double)x[i];
+    return sum / n;
+}
+
+void run_put_ppo(json_t *line, const llama2_ppo_metrics *m, const llama2_rollouts_view *responses,
+                 const double times[RUN_PPO_TIMES])
+{
+    static const char *const phases[] = {"time/rollout", "time/score", "time/reference", "time/values", "time/update"};
+    int32_t n = responses->n_samples;
+    json_object_set_new(line, "updates", json_integer((json_int_t)m->step));
+    if (responses->helpful_scores) app_put(line, "reward/helpful", mean(responses->helpful_scores, n));
+    if (responses->safety_scores) app_put(line, "reward/safety", mean(responses->safety_scores, n));
     app_put(line, "objective/kl", m->kl);
     app_put(line, "objective/entropy", m->entropy);
     app_put(line, "objective/non_score_reward", m->non_score_reward);
@@ -181,11 +194,17 @@ void run_put_ppo(json_t *line, const llama2_ppo_metrics *m)
     app_put(line, "val/ratio", m->ratio);
     app_put(line, "val/ratio_var", m->ratio_var);
     app_put(line, "val/var_explained", m->explained_variance);
+    app_put(line, "val/num_eos_tokens", m->eos_share * n);
     app_put(line, "lr", m->policy_lr);
+    app_put(line, "critic_lr", m->value_lr);
+    app_put(line, "grad_norm", m->policy_grad_norm);
+    app_put(line, "critic_grad_norm", m->value_grad_norm);
+    app_put(line, "response_length", m->response_length);
     app_put(line, "truncated", 1 - m->eos_share);
     app_put(line, "distinct_1", m->distinct_1);
     app_put(line, "distinct_2", m->distinct_2);
     app_put(line, "repetition", m->repetition);
+    for (int i = 0; i + 1 < RUN_PPO_TIMES; i++) app_put(line, phases[i], times[i + 1] - times[i]);
 }
 
 static int64_t checkpoint_number(const run *r)

@@ -99,8 +99,11 @@ bool run_start(run *r, uint64_t fingerprint);
 bool run_log(run *r, json_t *line);
 /* loss, lr, grad_norm, tokens of a step. */
 json_t *run_metrics(const llama2_step_metrics *m);
-/* Sets what an iteration of PPO measured, under TRL's names. */
-void run_put_ppo(json_t *line, const llama2_ppo_metrics *m);
+/* Sets what an iteration of PPO measured, under TRL's names; responses: that it sampled; times: when it began, and when
+ * it had sampled, scored, asked the reference, asked the critic, updated. */
+enum { RUN_PPO_TIMES = 6 };
+void run_put_ppo(json_t *line, const llama2_ppo_metrics *m, const llama2_rollouts_view *responses,
+                 const double times[RUN_PPO_TIMES]);
 
 /* One step more is done; writes a checkpoint when it is time. `due` false: not now. */
 bool run_step(run *r, bool due);

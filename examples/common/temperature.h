@@ -12,12 +12,20 @@ extern const double temperature_grid[TEMPERATURES]; /* rising */
 /* Of the temperatures so far: the mean over prompts of the highest score, and the moments of all scores. */
 typedef struct temperature_curve {
     int n;
-    double best[TEMPERATURES], half[TEMPERATURES]; /* half: of the 95 % interval */
+    int32_t prompts;
+    float *highest[TEMPERATURES]; /* of each prompt */
+    double best[TEMPERATURES];
     double sum, squares, samples;
 } temperature_curve;
 
 /* The next temperature's scored samples, K a prompt. */
 bool temperature_add(temperature_curve *curve, const llama2_rollouts *scored);
+void temperature_free(temperature_curve *curve);
+
+/* The one whose best of K is highest; and half of the 95 % interval, over prompts, of what another one's is below it.
+ */
+int temperature_top(const temperature_curve *curve);
+double temperature_half(const temperature_curve *curve, int t);
 
 /* The standard deviation over all samples. */
 double temperature_deviation(const temperature_curve *curve);

@@ -12,12 +12,18 @@ static const char *without_interval(trend_sign expected, double mean)
     return holds ? "yes, without an interval" : "no, without an interval";
 }
 
+const char *trend_expectation(trend_sign sign)
+{
+    static const char *const texts[] = {"above 0", "0", "below 0", "not above 0"};
+    return texts[sign];
+}
+
 const char *trend_verdict(trend_sign expected, double mean, double low, double high)
 {
     if (!isfinite(mean)) return "not measured";
     if (!isfinite(low) || !isfinite(high)) return without_interval(expected, mean);
     if (expected == TREND_DOES_NOT_RISE) return low <= 0 ? "no gain beyond the interval" : "no: it gains";
-    if (expected == TREND_STAYS) return low <= 0 && high >= 0 ? "within the interval" : "no";
+    if (expected == TREND_STAYS) return low > 0 ? "no: it rises" : high < 0 ? "no: it falls" : "within the interval";
     if (expected == TREND_FALLS) {
         double kept = low;
         low = -high;

@@ -7,6 +7,9 @@
 /* What the whole interval is to do: lie above 0, hold it, lie below, not lie above. */
 typedef enum trend_sign { TREND_RISES, TREND_STAYS, TREND_FALLS, TREND_DOES_NOT_RISE } trend_sign;
 
+/* In words: "above 0". */
+const char *trend_expectation(trend_sign sign);
+
 /* An interval that is not finite is none: the verdict, of the mean alone, says so. */
 const char *trend_verdict(trend_sign expected, double mean, double low, double high);
 /* "+1.20 (+0.30 to +2.10) points"; unit "points": of shares. */

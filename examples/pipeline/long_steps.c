@@ -69,15 +69,11 @@ static bool iterate(pipeline *p, run *r, const size_t *prompts, size_t n, llama2
 {
     int64_t batch = p->set.ppo_batch;
     char note[96];
-    llama2_ppo_metrics m = {.struct_size = sizeof m};
-    if (!ppo_iteration(p, prompts, n, r->trainers[0], r->trainers[1], critic, r->step, &r->torn, &m)) return false;
-    double reward = p->ppo_score.y[p->ppo_score.n - 1], gold_score = p->ppo_gold.y[p->ppo_gold.n - 1];
-    json_t *line = json_pack("{s:I}", "episode", (json_int_t)((r->step + 1) * batch));
-    run_put_ppo(line, &m);
-    app_put(line, "reward", reward);
-    app_put(line, "gold", gold_score);
+    json_t *line;
+    if (!ppo_iteration(p, prompts, n, r->trainers[0], r->trainers[1], critic, r->step, &r->torn, &line)) return false;
     bool ok = run_log(r, line) && run_step(r, !last);
-    snprintf(note, sizeof note, "reward %.2f, KL %.2f, gold %.2f", reward, m.kl, gold_score);
+    snprintf(note, sizeof note, "reward %.2f, KL %.2f, gold %.2f", p->ppo_score.y[p->ppo_score.n - 1],
+             p->ppo_kl.y[p->ppo_kl.n - 1], p->ppo_gold.y[p->ppo_gold.n - 1]);
     progress_update(&r->bar, (uint64_t)(r->step * batch), note);
     return ok;
 }

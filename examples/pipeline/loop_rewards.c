@@ -20,28 +20,54 @@ static double right(const pair_figures *f)
     return f->all.right / f->all.n;
 }
 
-/* How the models of this version and of the one before do on what this one collected, and this one on all that is held
- * out. */
-static bool judge_model(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, pair_set *all,
-                        json_t *line)
+/* What this version's model tells right of what it collected above the one before, pair by pair. */
+static bool judge_retraining(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, json_t *line)
 {
-    pipeline *p = l->p;
+    app *a = &l->p->app;
+    size_t n = fresh->n;
+    float *now = app_must(malloc(4 * n * sizeof *now)), *then = now + 2 * n;
+    double sum = 0, sum_before = 0, squares = 0;
+    bool ok = pairs_score(a, fresh, NULL, n, l->p->rewards[which], now) && pairs_score(a, fresh, NULL, n, before, then);
+    for (size_t i = 0; ok && i < n; i++) {
+        double gain = pair_right(now + 2 * i) - pair_right(then + 2 * i);
+        sum_before += pair_right(then + 2 * i);
+        sum += gain;
+        squares += gain * gain;
+    }
+    free(now);
+    app_put(line, "fresh_before", sum_before / (double)n);
+    app_put(line, "fresh_gain", sum / (double)n);
+    app_put(line, "fresh_gain_half", mean_half((double)n, sum, squares));
+    return ok;
+}
+
+/* How the models of this version and of the one before do on what this one collected, and this one on all that is held
+ * out, of the other kind too. */
+static bool judge_model(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, pair_set *all,
+                        pair_set *other, json_t *line)
+{
+    app *a = &l->p->app;
+    const llama2_reward_model *model = l->p->rewards[which];
     pair_figures f;
-    json_t *by_rating = json_array();
-    bool ok = pairs_judge(&p->app, fresh, NULL, fresh->n, p->rewards[which], &f);
+    json_t *by_rating = json_array(), *counts = json_array();
+    bool ok = pairs_judge(a, fresh, NULL, fresh->n, model, &f);
     app_put(line, "fresh", right(&f));
     app_put(line, "fresh_pairs", f.all.n);
-    ok = ok && (!before || pairs_judge(&p->app, fresh, NULL, fresh->n, before, &f));
-    if (before) app_put(line, "fresh_before", right(&f));
-    ok = ok && pairs_judge(&p->app, all, NULL, all->n, p->rewards[which], &f);
+    ok = ok && (!before || judge_retraining(l, which, before, fresh, line)) &&
+         pairs_judge(a, all, NULL, all->n, model, &f);
     app_put(line, "held_out", right(&f));
     app_put(line, "held_out_pairs", f.all.n);
     app_put(line, "longer_wins", f.all.longer / f.all.n);
     for (int k = 0; k < 4; k++) {
         const pair_tally *t = &f.by_rating[k];
         json_array_append_new(by_rating, t->n > 0 ? json_real(t->right / t->n) : json_null());
+        json_array_append_new(counts, json_real(t->n));
     }
     json_object_set_new(line, "by_rating", by_rating);
+    json_object_set_new(line, "by_rating_pairs", counts);
+    ok = ok && pairs_judge(a, other, NULL, other->n, model, &f);
+    app_put(line, "other_kind", right(&f));
+    app_put(line, "other_kind_pairs", f.all.n);
     return ok;
 }
 
@@ -60,16 +86,19 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
     pipeline *p = l->p;
     char path[4096];
     int version = l->steps[l->at].version;
-    records train = {0}, fresh = {0}, all = {0};
-    pair_set sets[3] = {{.n = 0}};
+    records train = {0}, fresh = {0}, all = {0}, other = {0};
+    pair_set sets[4] = {{.n = 0}};
+    const records *first[2] = {&p->data.held_out_helpful, &p->data.held_out_safety};
     copy_records(&train, which == 0 ? &p->data.helpful : &p->data.safety);
-    copy_records(&all, which == 0 ? &p->data.held_out_helpful : &p->data.held_out_safety);
+    copy_records(&all, first[which]);
+    copy_records(&other, first[1 - which]);
     bool ok = read_collected(l, "", which, 1, version, &train) &&
               read_collected(l, "held-out-", which, 1, version, &all) &&
+              read_collected(l, "held-out-", 1 - which, 1, version, &other) &&
               read_collected(l, "held-out-", which, version, version, &fresh);
     if (l->shuffled) shuffle_preferences(&train, p->app.args.seed + 91 + (uint64_t)which);
-    const records *from[3] = {&train, &fresh, &all};
-    for (int i = 0; ok && i < 3; i++)
+    const records *from[4] = {&train, &fresh, &all, &other};
+    for (int i = 0; ok && i < 4; i++)
         ok =
             pairs_encode(&p->app, p->data.tokenizer, from[i], p->set.max_tokens, LLAMA2_MARGIN_SMALL, i == 0, &sets[i]);
     size_t *order = app_shuffled(sets[0].n, loop_seed(l, 251));
@@ -79,16 +108,17 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, trunk, NULL, &p->rewards[which]), "reward model") &&
          train_reward(p, which, p->rewards[which], &sets[0], order, sets[0].n, p->set.reward_epochs, p->set.reward_lr,
                       &losses) &&
-         centre(l, which, &sets[0], order) && judge_model(l, which, before, &sets[1], &sets[2], line) &&
+         centre(l, which, &sets[0], order) && judge_model(l, which, before, &sets[1], &sets[2], &sets[3], line) &&
          app_try(&p->app, llama2_reward_model_save(p->rewards[which], path, LLAMA2_F32), "saving");
     json_object_set_new(line, "pairs", json_integer((json_int_t)sets[0].n));
     json_object_set_new(line, "left_out", json_integer((json_int_t)(train.n - sets[0].n)));
     free(order);
     series_free(&losses);
-    for (int i = 0; i < 3; i++) pairs_close(&sets[i]);
+    for (int i = 0; i < 4; i++) pairs_close(&sets[i]);
     records_free(&train);
     records_free(&fresh);
     records_free(&all);
+    records_free(&other);
     return ok;
 }
 

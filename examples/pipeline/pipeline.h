@@ -157,12 +157,12 @@ void copy_records(records *to, const records *from);
 /* A coin says which answer is the better one; without the labels of safety, which would tell what the coin hides. */
 void shuffle_preferences(records *all, uint64_t seed);
 
-/* ppo.c: one iteration on some of the prompts (NULL: on all); its reward and gold score go to the end of p->ppo_score
- * and p->ppo_gold. *updating is left true by a failure in the middle of the update, after which policy and critic are
- * neither old nor new. */
+/* ppo.c: one iteration on some of the prompts (NULL: on all); its reward, KL and gold score go to the end of
+ * p->ppo_score, p->ppo_kl and p->ppo_gold, and what it measured into *line. *updating is left true by a failure in the
+ * middle of the update, after which policy and critic are neither old nor new. */
 bool ppo_iteration(pipeline *p, const size_t *prompts, size_t n_prompts, llama2_trainer *policy,
                    llama2_trainer *critic_trainer, llama2_reward_model *critic, int64_t iteration, bool *updating,
-                   llama2_ppo_metrics *m);
+                   json_t **line);
 
 /* shared.c */
 void series_add(series *s, double x, double y);
@@ -172,6 +172,8 @@ void mean_interval(const double *values, size_t n, double *mean, double *low, do
 void add_tokens(int32_t **to, int64_t *n, const int32_t *ids, int64_t count);
 /* steps 0: a constant learning rate. */
 llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_model *reward, double lr, int64_t steps);
+/* Of metrics.jsonl: what a line begins with; that of a training step. */
+json_t *log_line(const pipeline *p, const char *stage, int64_t step);
 void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm, int64_t tokens);
 /* One prompt in so many, by its hash: whatever is answered to it is on one side, in all comparisons of a run. */
 enum { HELD_OUT_EVERY = 5 };

@@ -77,14 +77,18 @@ llama2_trainer *new_trainer(pipeline *p, llama2_model *model, llama2_reward_mode
     return run_trainer(&p->app, &set, model, reward, lr, steps);
 }
 
+json_t *log_line(const pipeline *p, const char *stage, int64_t step)
+{
+    return json_pack("{s:s, s:I, s:f}", "stage", stage, "step", (json_int_t)step, "seconds", progress_now() - p->began);
+}
+
 void log_step(pipeline *p, const char *stage, int64_t step, double loss, double lr, double grad_norm, int64_t tokens)
 {
-    json_t *line = json_pack("{s:s, s:I}", "stage", stage, "step", (json_int_t)step);
+    json_t *line = log_line(p, stage, step);
     app_put(line, "loss", loss);
     app_put(line, "lr", lr);
     app_put(line, "grad_norm", grad_norm);
     json_object_set_new(line, "tokens", json_integer(tokens));
-    app_put(line, "seconds", progress_now() - p->began);
     jsonl_append(p->metrics, line);
 }
 

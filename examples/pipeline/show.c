@@ -61,7 +61,7 @@ void show_trend(cells *c, const char *what, const char *paper, const char *expec
 {
     cells_put(c, "%s", what);
     cells_put(c, "%s", paper);
-    if (expected) cells_put(c, "%s", expected);
+    cells_put(c, "%s", expected);
     trend_put(c, gain.mean, gain.low, gain.high, unit);
     cells_put(c, "%s", trend_verdict(sign, gain.mean, gain.low, gain.high));
 }

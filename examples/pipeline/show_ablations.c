@@ -104,7 +104,7 @@ rate paired_difference(results *all, const char *a, const char *b, int rating)
 
 void add_trend(results *all, const char *what, const char *paper, trend_sign sign, const char *unit, rate gain)
 {
-    show_trend(&all->trends, what, paper, NULL, sign, gain, unit);
+    show_trend(&all->trends, what, paper, trend_expectation(sign), sign, gain, unit);
 }
 
 static bool read_result(results *all, const char *arm, json_t **out)
@@ -144,7 +144,7 @@ static void show_figures(results *all)
 
 bool write_ablations_report(loop *l)
 {
-    static const char *const columns[] = {"trend", "in the paper", "here", "holds"};
+    static const char *const columns[] = {"trend", "in the paper", "expected here", "here", "holds"};
     pipeline *p = l->p;
     app *a = &p->app;
     char subtitle[256], error[512];
@@ -173,7 +173,7 @@ bool write_ablations_report(loop *l)
                        "interval lies on its side of 0; of what is to stay, an interval that holds 0 says little where "
                        "it is wide. Of one seed: the intervals are over held-out pairs and prompts, not over "
                        "trainings; of a prompt that is asked several times the mean counts once.");
-        cells_show(&all->trends, all->r, "trends", NULL, columns, 4);
+        cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
         show_ablation_departures(p, number_in(result_of(all, "margin-small"), "parameters"),
                                  number_in(result_of(all, "share-100"), "safety_examples"), all->r);
         show_time(l, all->r);

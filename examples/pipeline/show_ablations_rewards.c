@@ -306,6 +306,7 @@ void show_shuffled(results *all)
         names, shown, 1);
     cells_put(&all->trends, "preferences of a coin teach nothing");
     cells_put(&all->trends, "a control: 50 %%");
+    cells_put(&all->trends, "50 %%");
     cells_put(&all->trends, "%.1f (%.1f to %.1f) %%", 100 * sum / 4, 100 * (sum / 4 - half), 100 * (sum / 4 + half));
     cells_put(&all->trends, "%s", fabs(sum / 4 - 0.5) <= half ? "yes" : "no");
 }

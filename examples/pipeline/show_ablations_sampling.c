@@ -109,7 +109,7 @@ void show_distance(results *all)
                                                     {"ppo-8", "ppo-16", "ppo-32", NULL}},
                                               *const names[] = {"rejection sampling", "PPO"},
                                               *const columns[] = {"method", "KL to the SFT model", "gold score",
-                                                                  "right"};
+                                                                  "right",  "helpfulness score",   "safety score"};
     cells table = {.n = 0};
     double x[2][POINTS], y[2][POINTS], low[2][POINTS], high[2][POINTS], furthest[2] = {0, 0};
     size_t n[2] = {1, 1};
@@ -131,6 +131,8 @@ void show_distance(results *all)
             cells_put(&table, "%.2f", kl);
             put_score(&table, gold_score);
             put_score(&table, score_in(o, "correct"));
+            put_score(&table, score_in(o, "helpful"));
+            put_score(&table, score_in(o, "safety"));
             x[m][n[m]] = sqrt(fmax(0, kl));
             y[m][n[m]] = gold_score.mean, low[m][n[m]] = gold_score.low, high[m][n[m]] = gold_score.high;
             furthest[m] = fmax(furthest[m], x[m][n[m]]);
@@ -139,9 +141,12 @@ void show_distance(results *all)
         lines[m] = (plot_series){.name = names[m], .x = x[m], .y = y[m], .low = low[m], .high = high[m], .count = n[m]};
     }
     cells_show(&table, all->r, "distance",
-               "Answers to held-out prompts, by the gold judge; KL in nats a response, as measured on these answers.",
-               columns, 4);
-    report_add_series(all->r, REPORT_LINES, "distance_gold", "The paper has no figure of it.",
+               "Answers to held-out prompts, by the gold judge and by the reward models that were learnt from; KL in "
+               "nats a response, as measured on these answers. Proxy against gold: where the scores go on rising and "
+               "the gold score does not, the reward models are exploited.",
+               columns, 6);
+    report_add_series(all->r, REPORT_LINES, "distance_gold",
+                      "The paper has no figure of it. Expected here: PPO is ahead.",
                       &(plot_options){.title = "Gold score over the distance from the SFT model",
                                       .x_label = "square root of the KL (nats a response)",
                                       .y_label = "gold score"},

@@ -162,8 +162,12 @@ static void add_comparisons(departures *d, const loop *l)
             "there is no version before it", "SFT-v1 twice, at temperatures 0.7 and 1.2");
     departs(d, "comparisons before any model", "about 1.5e6, open data",
             "made by the same annotator from texts of the world", "%zu", p->data.helpful.n + p->data.safety.n);
-    departs(d, "mix of the comparisons", "9 parts of one's own to 1 of open data",
-            "all so far, the first ones included: they are few", "all so far");
+    departs(d, "a reward model's comparisons (3.2.2)",
+            "helpfulness: its own, and an equal part of safety and open; safety: 90 % safety, 10 % helpfulness",
+            "few; what the paper's mixes bring is among the ablations",
+            "all of its own kind so far, the first ones included");
+    departs(d, "weight of the safety auxiliary loss", "not stated", "as much as the ranking", "%g",
+            p->set.safety_weight);
     add_rewards(d, p, "SFT-v1",
                 "a version that learnt from few answers knows less: from V5's trunk fewer clear pairs were told right",
                 p->set.reward_epochs, "few pairs: the facts that tell clear pairs apart are learnt in the second one");
@@ -208,15 +212,16 @@ static void add_steps_between(departures *d, const loop *l)
     departs(d, "GAtt: instructions", "hobbies, languages, public figures, and several at once",
             "one kind, which a program can check, of persons of the world", "to act as a figure");
     departs(d, "GAtt: dialogues; turns", "not stated",
-            "an instruction is kept as far as dialogues were learnt from: to 20 turns, as it is measured",
-            "%lld; 1 .. %lld", (long long)s->gatt_dialogues, (long long)s->gatt_turns);
+            "as many turns as it is measured in; few dialogues keep to their instruction that long", "%lld; 1 .. %lld",
+            (long long)s->gatt_dialogues, (long long)s->gatt_turns);
     departs(d, "GAtt: learnt of a dialogue", "the last answer",
             "few dialogues: each answer is an example, earlier turns without loss", "all answers");
     departs(d, "GAtt: learning rate", "not stated", "SFT's: a new ability, not a correction", "%g", s->sft_lr);
     departs(d, "GAtt, distillation: mixed with", "not stated", "so that nothing else is forgotten",
             "chosen samples, %lld answers of its own", (long long)s->replay_prompts);
-    departs(d, "distillation: prompts", "not stated", "as many as there are different ones about safety",
-            "%lld, at most", (long long)s->distill_prompts);
+    departs(d, "distillation: prompts", "adversarial ones",
+            "different ones about safety; at harmless ones one sees what the general preprompt does",
+            "%lld, at most, harmless ones among them", (long long)s->distill_prompts);
     departs(d, "distillation: when", "with the safety data of RLHF",
             "before the last version, whose samples set right what it costs", "after V%d", l->distilled);
 }

@@ -173,9 +173,9 @@ static void show_what_holds(const loop_report *all)
     static const char *const columns[] = {"trend", "in the paper", "expected here", "here", "holds"};
     report_section(all->r, "What holds",
                    "Of one seed: intervals of 95 % are over different held-out prompts, pairs, sampled prompts or "
-                   "dialogues, not over trainings. Differences between models on the same prompts are paired; between "
-                   "two judges, between numbers of samples, and between reward models on the same pairs they are "
-                   "taken as independent: their intervals are too wide. A trend of the paper's holds where the whole "
+                   "dialogues, not over trainings. Differences on the same prompts or pairs are paired; between two "
+                   "judges, between kinds of prompts and between temperatures they are taken as independent: their "
+                   "intervals may be too wide. A trend of the paper's holds where the whole "
                    "interval lies on its side of 0; of what is to stay, an "
                    "interval that holds 0 says little where it is wide. Points are hundredths.");
     cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
@@ -206,6 +206,32 @@ void show_time(const loop *l, report *r)
     }
     report_section(r, "Time", "Of the last sitting of each step.");
     cells_show(&table, r, "seconds", NULL, columns, 3);
+}
+
+/* Where an iteration of PPO spends its time. */
+static bool show_phases(loop_report *all)
+{
+    static const char *const columns[] = {"phase of PPO", "seconds an iteration, mean"},
+                             *const phases[][2] = {{"rollout", "time/rollout"},
+                                                   {"scores of the reward models", "time/score"},
+                                                   {"reference", "time/reference"},
+                                                   {"critic, advantages", "time/values"},
+                                                   {"update", "time/update"}};
+    char step[32];
+    cells table = {.n = 0};
+    bool ok = true;
+    snprintf(step, sizeof step, "ppo-%d", (int)all->l->iterations);
+    for (size_t i = 0; ok && i < sizeof phases / sizeof *phases; i++) {
+        series s = {0};
+        double sum = 0;
+        ok = read_metrics(all->l, step, "step", phases[i][1], &s);
+        for (size_t k = 0; k < s.n; k++) sum += s.y[k] / (double)s.n;
+        cells_put(&table, "%s", phases[i][0]);
+        cells_put(&table, "%.3f", sum);
+        series_free(&s);
+    }
+    if (ok) cells_show(&table, all->r, "ppo_phases", NULL, columns, 2);
+    return ok;
 }
 
 bool write_metrics(loop *l)
@@ -244,7 +270,7 @@ static bool show_all(loop_report *all)
     show_samples(all);
     show_loop_departures(l, all->r);
     show_time(l, all->r);
-    return ok;
+    return ok && show_phases(all);
 }
 
 /* What the steps left. */

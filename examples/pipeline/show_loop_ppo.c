@@ -4,16 +4,20 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { PPO_SERIES = 9 };
+enum { PPO_SERIES = 11 };
 
+/* half: of the 95 % interval of each point; NULL: there is none. */
 static void add_line(report *r, const char *key, const char *caption, const char *title, const char *y, bool from_zero,
-                     const series *s)
+                     const series *s, const series *half)
 {
-    plot_series one[] = {series_line(title, s)};
+    curve c = {{0}, {0}, {0}};
+    for (size_t i = 0; half && i < s->n && i < half->n; i++) curve_add(&c, s->x[i], s->y[i], half->y[i]);
+    plot_series one[] = {half ? curve_line(title, &c) : series_line(title, s)};
     report_add_series(
         r, REPORT_LINES, key, caption,
         &(plot_options){.title = title, .x_label = "iteration", .y_label = y, .from_zero = from_zero, .smooth = true},
         one, 1);
+    curve_free(&c);
 }
 
 /* --- proxy and judge ------------------------------------------------------------------------- */
@@ -108,7 +112,8 @@ static void show_held_out(loop_report *all, const series s[2])
     snprintf(
         caption, sizeof caption,
         "On %lld prompts that PPO does not see, at the start and after each %lld iterations. The paper stops early "
-        "by held-out prompts. Kept is the policy with the highest reward less beta times the KL: that after "
+        "by held-out prompts. Expected here: both rise, then no more. Kept is the policy with the highest reward less "
+        "beta times the KL: that after "
         "iteration %.0f.",
         (long long)set->ppo_held_out, (long long)set->ppo_every, kept_after(&s[0]));
     report_add_number(all->r, "ppo/kept", kept_after(&s[0]));
@@ -134,20 +139,25 @@ static void show_texts(loop_report *all, const series *length, const series shar
                         .share = true,
                         .from_zero = true},
         lines, 3);
-    add_line(all->r, "ppo_length", "On held-out prompts. Expected here: no longer than at the start.", "Length",
-             "tokens an answer", true, length);
+    add_line(all->r, "ppo_length",
+             "On held-out prompts; no figure of the paper's. Expected here: no longer than at the start.", "Length",
+             "tokens an answer", true, length, NULL);
 }
 
 static void show_curves(loop_report *all, const series s[PPO_SERIES])
 {
     report *r = all->r;
-    add_line(r, "ppo_reward", "The paper: rising until stopped early. Expected here: rising.",
-             "Mean reward of its samples", "raw reward", false, &s[0]);
-    add_line(r, "ppo_kl", "Expected here: up to a few nats; far from where the reward is exploited.", "KL to its start",
-             "nats a response", true, &s[1]);
+    add_line(r, "ppo_reward",
+             "The paper: rising until stopped early. Expected here: rising. Bands of 95 % are over the answers of an "
+             "iteration.",
+             "Mean reward of its samples", "raw reward", false, &s[0], &s[9]);
+    add_line(r, "ppo_kl",
+             "The paper has no figure of it. Expected here: up to a few nats; far from where the reward is exploited.",
+             "KL to its start", "nats a response", true, &s[1], NULL);
     add_line(r, "ppo_gold",
-             "The judge knows the right answers; PPO never sees it. Expected here: rising with the reward.",
-             "Gold score of its samples", "gold score", false, &s[2]);
+             "No figure of the paper's: the judge knows the right answers; PPO never sees it. Expected here: rising "
+             "with the reward. Bands of 95 % are over the answers of an iteration.",
+             "Gold score of its samples", "gold score", false, &s[2], &s[10]);
     show_held_out(all, &s[3]);
     show_overoptimisation(all, s);
     show_texts(all, &s[5], &s[6]);
@@ -155,9 +165,9 @@ static void show_curves(loop_report *all, const series s[PPO_SERIES])
 
 bool show_ppo(loop_report *all)
 {
-    static const char *const keys[PPO_SERIES] = {"reward",          "objective/kl",    "gold",
-                                                 "eval/objective",  "eval/scores",     "eval/response_length",
-                                                 "eval/distinct_2", "eval/repetition", "eval/truncated"};
+    static const char *const keys[PPO_SERIES] = {
+        "reward",          "objective/kl",    "gold",           "eval/objective", "eval/scores", "eval/response_length",
+        "eval/distinct_2", "eval/repetition", "eval/truncated", "reward_half",    "gold_half"};
     const pipeline_settings *set = &all->l->p->set;
     series s[PPO_SERIES] = {{0}};
     char step[32], about[512], patience[96] = "";

@@ -6,22 +6,34 @@
 
 /* --- best of N ------------------------------------------------------------------------------- */
 
-/* Both of a version, by N. */
-static bool read_best(loop *l, int version, curve *best, curve *median)
+/* By N, with their intervals; gain: what the largest N has above one sample of the same prompt. */
+typedef struct best_curve {
+    curve all;
+    rate gain;
+} best_curve;
+
+static void read_curve(const json_t *sampled, const char *name, best_curve *out)
 {
-    json_t *sampled = result(l, "sample", version, "sampled.json");
-    for (size_t k = 0; k < json_array_size(json_object_get(sampled, "n")); k++) {
-        double n = number_in_array(sampled, "n", k);
-        curve_add(best, n, number_in_array(sampled, "best", k), number_in_array(sampled, "best_half", k));
-        curve_add(median, n, number_in_array(sampled, "median", k), number_in_array(sampled, "median_half", k));
-    }
-    json_decref(sampled);
-    return sampled != NULL;
+    char half[NAME_LENGTH], gain_half[NAME_LENGTH];
+    size_t points = json_array_size(json_object_get(sampled, "n"));
+    snprintf(half, sizeof half, "%s_half", name);
+    snprintf(gain_half, sizeof gain_half, "%s_gain_half", name);
+    for (size_t k = 0; k < points; k++)
+        curve_add(&out->all, number_in_array(sampled, "n", k), number_in_array(sampled, name, k),
+                  number_in_array(sampled, half, k));
+    if (points == 0) return;
+    double gained = number_in_array(sampled, name, points - 1) - number_in_array(sampled, name, 0),
+           around = number_in_array(sampled, gain_half, points - 1);
+    out->gain = (rate){gained, gained - around, gained + around};
 }
 
-static rate rate_at(const curve *c, size_t i)
+static bool read_best(loop *l, int version, best_curve *best, best_curve *median)
 {
-    return (rate){c->y.y[i], c->low.y[i], c->high.y[i]};
+    json_t *sampled = result(l, "sample", version, "sampled.json");
+    read_curve(sampled, "best", best);
+    read_curve(sampled, "median", median);
+    json_decref(sampled);
+    return sampled != NULL;
 }
 
 static void curve_numbers(report *r, int version, const char *name, const curve *c)
@@ -39,23 +51,21 @@ static void curve_numbers(report *r, int version, const char *name, const curve 
     }
 }
 
-static void add_best_trends(loop_report *all, int version, const curve *best, const curve *median)
+static void add_best_trends(loop_report *all, int version, const best_curve *best, const best_curve *median)
 {
     char what[CELLS_LENGTH];
-    size_t top = best->y.n - 1;
-    if (best->y.n == 0) return;
-    snprintf(what, sizeof what, "best of %.0f against one sample, V%d: reward", best->y.x[top], version);
-    loop_trend(all, what, "rising with N (fig. 7)", "rises", TREND_RISES, "",
-               difference(rate_at(best, top), rate_at(best, 0)));
-    snprintf(what, sizeof what, "median of %.0f against one sample, V%d: reward", best->y.x[top], version);
-    loop_trend(all, what, "flat (fig. 7)", "stays", TREND_STAYS, "",
-               difference(rate_at(median, top), rate_at(median, 0)));
+    const series *n = &best->all.y;
+    if (n->n == 0) return;
+    snprintf(what, sizeof what, "best of %.0f against one sample, V%d: reward", n->x[n->n - 1], version);
+    loop_trend(all, what, "rising with N (fig. 7)", "rises", TREND_RISES, "", best->gain);
+    snprintf(what, sizeof what, "median of %.0f against one sample, V%d: reward", n->x[n->n - 1], version);
+    loop_trend(all, what, "flat (fig. 7)", "stays", TREND_STAYS, "", median->gain);
 }
 
 static bool show_best_of_n(loop_report *all)
 {
     int last = (int)all->l->iterations, shown[2] = {1, last}, n = last > 1 ? 2 : 1;
-    curve c[4] = {{{0}, {0}, {0}}};
+    best_curve c[4] = {{.gain = {NAN, NAN, NAN}}};
     plot_series lines[4];
     char names[4][NAME_LENGTH];
     bool ok = true;
@@ -63,8 +73,8 @@ static bool show_best_of_n(loop_report *all)
         ok = read_best(all->l, shown[i], &c[2 * i], &c[2 * i + 1]);
         for (int k = 0; k < 2; k++) {
             snprintf(names[2 * i + k], NAME_LENGTH, "%s for V%d", k == 0 ? "best" : "median", shown[i]);
-            lines[2 * i + k] = curve_line(names[2 * i + k], &c[2 * i + k]);
-            if (ok && !all->l->shuffled) curve_numbers(all->r, shown[i], k == 0 ? "best" : "median", &c[2 * i + k]);
+            lines[2 * i + k] = curve_line(names[2 * i + k], &c[2 * i + k].all);
+            if (ok && !all->l->shuffled) curve_numbers(all->r, shown[i], k == 0 ? "best" : "median", &c[2 * i + k].all);
         }
         if (ok) add_best_trends(all, shown[i], &c[2 * i], &c[2 * i + 1]);
     }
@@ -72,13 +82,14 @@ static bool show_best_of_n(loop_report *all)
         report_add_series(all->r, REPORT_LINES, "best_of_n",
                           "The paper (fig. 7): the best of N rises with N, the median stays; the gap is what rejection "
                           "sampling can gain. Expected here: the gap is narrower for the last version, whose samples "
-                          "are more alike. Each by the reward models of its version; bands of 95 % are over prompts.",
+                          "are more alike. Each by the reward models of its version; bands of 95 % are over prompts, "
+                          "which differ more than N does: the gains at the end of the page are taken in each prompt.",
                           &(plot_options){.title = "Best and median reward of N samples",
                                           .x_label = "samples a prompt",
                                           .y_label = "raw reward",
                                           .log_x = true},
                           lines, (size_t)(2 * n));
-    for (int i = 0; i < 4; i++) curve_free(&c[i]);
+    for (int i = 0; i < 4; i++) curve_free(&c[i].all);
     return ok;
 }
 
@@ -103,11 +114,16 @@ static bool read_tuned(loop *l, int version, tuned *t)
         }
     for (size_t k = 0; k < n; k++) {
         double x = number_in_array(o, "temperatures", k);
-        curve_add(&t->reward, x, number_in_array(o, "best", k) - best, number_in_array(o, "best_half", k));
-        curve_add(&t->gold, x, number_in_array(o, "gold", k), (double)NAN);
+        curve_add(&t->reward, x, number_in_array(o, "best", k) - best, number_in_array(o, "below_top_half", k));
+        curve_add(&t->gold, x, number_in_array(o, "gold", k), number_in_array(o, "gold_half", k));
     }
     json_decref(o);
     return o != NULL;
+}
+
+static rate curve_at(const curve *c, size_t i)
+{
+    return (rate){c->y.y[i], c->low.y[i], c->high.y[i]};
 }
 
 static void show_tuned(loop_report *all, const tuned *t, int n)
@@ -117,15 +133,15 @@ static void show_tuned(loop_report *all, const tuned *t, int n)
     for (int i = 0; i < n; i++) {
         snprintf(names[i], NAME_LENGTH, "V%d (best %.1f, used %.1f)", i + 1, t[i].top, t[i].used);
         lines[0][i] = curve_line(names[i], &t[i].reward);
-        lines[1][i] = series_line(names[i], &t[i].gold.y);
+        lines[1][i] = curve_line(names[i], &t[i].gold);
         snprintf(key, sizeof key, "tune-%d/top", i + 1);
         if (!all->l->shuffled) report_add_number(all->r, key, t[i].top);
     }
     report_add_series(
         all->r, REPORT_LINES, "temperatures",
         "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3 for 10 to 100 samples. "
-        "Expected here: it does not fall. Each line against its own best; bands of 95 % are over "
-        "prompts, all temperatures on the same ones. 0.6 is the lower edge of the grid: a best one below "
+        "Expected here: it does not fall. Each line against its own best, prompt by prompt: a band of "
+        "95 % that reaches 0 says that the two may be equal. 0.6 is the lower edge of the grid: a best one below "
         "it would not show.",
         &(plot_options){.title = "Reward of the best of K, against the best temperature's",
                         .x_label = "temperature",
@@ -133,14 +149,19 @@ static void show_tuned(loop_report *all, const tuned *t, int n)
         lines[0], (size_t)n);
     report_add_series(
         all->r, REPORT_LINES, "temperatures_gold",
-        "No figure of the paper's. Expected here: as the reward. What it shows: mistakes in the facts, "
-        "which grow with the temperature and which the reward models see in part only.",
+        "No figure of the paper's. Expected here before the first run: as the reward. What came out: it falls, since "
+        "mistakes in the facts grow with the temperature, and the reward models see them in part only. Bands of 95 % "
+        "are over prompts.",
         &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
         lines[1], (size_t)n);
     snprintf(names[0], NAME_LENGTH, "the best temperature rises from V1 to V%d", n);
     if (n > 1)
         loop_trend(all, names[0], "rising to 1.2 .. 1.3 (fig. 8)", "does not fall", TREND_RISES, "",
                    (rate){t[n - 1].top - t[0].top, NAN, NAN});
+    snprintf(names[0], NAME_LENGTH, "V%d's gold score is higher at %.1f than at %.1f", n,
+             t[n - 1].gold.y.x[t[n - 1].gold.y.n - 1], t[n - 1].gold.y.x[0]);
+    loop_trend(all, names[0], "not stated", "as the reward", TREND_RISES, "",
+               difference(curve_at(&t[n - 1].gold, t[n - 1].gold.y.n - 1), curve_at(&t[n - 1].gold, 0)));
 }
 
 static bool show_temperatures(loop_report *all)
@@ -202,7 +223,9 @@ static bool show_provenance(loop_report *all)
     }
     if (ok)
         cells_show(&table, all->r, "chosen",
-                   "What each version learns from: the best sample of each prompt over all versions, by its own reward "
+                   "The paper (3.2.3): V4 on choose over the samples of all versions. Expected here: fewer of "
+                   "the newest version's as they become more alike. What each version learns from: the best sample of "
+                   "each prompt over all versions, by its own reward "
                    "models; on the right, whose samples these are. Unsafe samples, and those "
                    "that did not end by themselves, are passed over where they would have been the best; a prompt that "
                    "has no other is left out.",

@@ -94,7 +94,7 @@ static void kept_trends(loop_report *all, const kept_by models[MODELS])
     static const struct {
         size_t turn;
         const char *paper;
-    } rows[] = {{2, "100 to 100 % (table 30)"},
+    } rows[] = {{2, "none: 100 and 100 % (table 30)"},
                 {4, "10 to 100 % (table 30)"},
                 {6, "0 to 100 % (table 30)"},
                 {20, "0 to 100 % (table 30)"}};
@@ -109,22 +109,43 @@ static void kept_trends(loop_report *all, const kept_by models[MODELS])
         }
 }
 
+/* A share of the dialogues of each turn, with Wilson's intervals. */
+static void share_curve(const series *share, const series *dialogues, curve *out)
+{
+    for (size_t k = 0; k < share->n; k++) {
+        if (!(dialogues->y[k] > 0)) continue;
+        rate x = share_rate(share->y[k], dialogues->y[k]);
+        series_add(&out->y, share->x[k], x.mean);
+        series_add(&out->low, share->x[k], x.low);
+        series_add(&out->high, share->x[k], x.high);
+    }
+}
+
 static void kept_lines(const kept_by models[MODELS], bool right, report *r)
 {
     static const int shown[] = {BEFORE, INSTRUCTED, GAINED, GAINED + 1};
     plot_series lines[4];
-    for (int k = 0; k < 4; k++)
-        lines[k] = series_line(models[shown[k]].name, right ? &models[shown[k]].right : &models[shown[k]].kept);
+    curve c[4] = {{{0}, {0}, {0}}};
+    for (int k = 0; k < 4; k++) {
+        const kept_by *m = &models[shown[k]];
+        share_curve(right ? &m->right : &m->kept, &m->dialogues, &c[k]);
+        lines[k] = curve_line(m->name, &c[k]);
+    }
     report_add_series(r, REPORT_LINES, right ? "gatt_right" : "gatt_kept",
-                      right ? "No figure of the paper's: the instruction is followed and what comes behind it is right."
-                            : "Expected here before the first run: flat with GAtt; since then: kept more often than "
-                              "without, where it falls as soon as the instruction is a turn away.",
+                      right
+                          ? "No figure of the paper's: the instruction is followed and what comes behind it is right. "
+                            "Expected here: as often as it is followed, less what the model gets wrong anyway."
+                          : "The paper (table 30): with GAtt 100 % at turns 2, 4, 6 and 20, without it 100, 10, 0 and "
+                            "0 %. Expected here before the first run: flat with GAtt; since then: kept more often "
+                            "than without, where it falls as soon as the instruction is a turn away. Bands of 95 % "
+                            "(Wilson) are over dialogues.",
                       &(plot_options){.title = right ? "Followed, and right" : "Instruction followed",
                                       .x_label = "turn",
                                       .y_label = "share of dialogues",
                                       .share = true,
                                       .from_zero = true},
                       lines, 4);
+    for (int k = 0; k < 4; k++) curve_free(&c[k]);
 }
 
 /* How far there was something to learn from. */
@@ -135,15 +156,25 @@ static void learnt_line(const json_t *o, report *r)
         series_add(&learnt, (double)(k + 1), number_in_array(o, "learnt_by_turn", k));
     plot_series lines[] = {series_line("dialogues", &learnt)};
     if (learnt.n > 0)
-        report_add_series(r, REPORT_LINES, "gatt_learnt",
-                          "Not stated in the paper. Dialogues have different lengths, and one that breaks its "
-                          "instruction anywhere is dropped: late turns have fewer.",
-                          &(plot_options){.title = "Dialogues that are learnt from, by turn",
-                                          .x_label = "turn",
-                                          .y_label = "dialogues",
-                                          .from_zero = true},
-                          lines, 1);
+        report_add_series(
+            r, REPORT_LINES, "gatt_learnt",
+            "Not stated in the paper. Expected here: fewer from turn to turn, since dialogues have different "
+            "lengths, and one that breaks its instruction anywhere is dropped. What few late turns there "
+            "are is why the instruction is lost there.",
+            &(plot_options){.title = "Dialogues that are learnt from, by turn",
+                            .x_label = "turn",
+                            .y_label = "dialogues",
+                            .from_zero = true},
+            lines, 1);
     series_free(&learnt);
+}
+
+static double learnt_late(const json_t *o)
+{
+    double sum = 0;
+    for (size_t k = 9; k < json_array_size(json_object_get(o, "learnt_by_turn")); k++)
+        sum += number_in_array(o, "learnt_by_turn", k);
+    return sum;
 }
 
 bool show_gatt(loop_report *all)
@@ -154,15 +185,17 @@ bool show_gatt(loop_report *all)
     json_t *o = result(l, "gatt", l->gatt, "dialogues.json");
     bool ok = o && read_kept(l, l->gatt, models);
     if (ok) {
-        snprintf(about, sizeof about,
-                 "\"act as greta.\" stands once, as the system message, and is to be followed in every answer. "
-                 "Measured on %.0f dialogues of %zu turns, of questions and in phrasings of the instruction that no "
-                 "training has; the figures (\"greta\") are those of training in three rows, and new ones where it "
-                 "says so. Three models: V%d as it was; V%d, instructed, after it learnt to follow an instruction that "
-                 "stands with the question, as the paper's V3 could already; V%d with GAtt. Of %.0f training dialogues "
-                 "those that kept to their instruction while it stood in every message were learnt: %.0f answers.",
-                 models[0].dialogues.y[0], models[0].kept.n, l->gatt, l->gatt, l->gatt, number_at(o, "dialogues"),
-                 number_at(o, "examples"));
+        snprintf(
+            about, sizeof about,
+            "\"act as greta.\" stands once, as the system message, and is to be followed in every answer. "
+            "Measured on %.0f dialogues of %zu turns, of questions and in phrasings of the instruction that no "
+            "training has; the figures (\"greta\") are those of training in three rows, and new ones where it "
+            "says so. Three models: V%d as it was; V%d, instructed, after it learnt to follow an instruction that "
+            "stands with the question, as the paper's V3 could already; V%d with GAtt. Of %.0f training dialogues "
+            "%.0f kept to their instruction in every turn while it stood in every message; their %.0f answers were "
+            "learnt, %.0f of them in the tenth turn or later.",
+            models[0].dialogues.y[0], models[0].kept.n, l->gatt, l->gatt, l->gatt, number_at(o, "dialogues"),
+            number_in_array(o, "learnt_by_turn", 0), number_at(o, "examples"), learnt_late(o));
         report_section(all->r, "Ghost Attention", about);
         kept_table(models, all->r);
         kept_numbers(models, all->r);
@@ -243,21 +276,36 @@ static void preprompt_curves(const json_t *o, report *r)
         series_add(&scores[first + 1], (double)i, number_in_array(o, "distilled", i));
     }
     for (int k = 0; k < 4; k++) curves[k] = (plot_series){.name = names[k], .y = scores[k].y, .count = scores[k].n};
-    report_add_series(r, REPORT_CUMULATIVE, "distill_preprompts",
-                      "The paper (fig. 16, left): the general preprompt raises the scores, the answer template "
-                      "more. Here each stands before prompts of its own kind. A curve further to the right is of "
-                      "higher scores.",
-                      &(plot_options){.title = "Safety scores of answers to training prompts",
-                                      .x_label = "raw safety score",
-                                      .y_label = "share of answers below"},
-                      curves, 4);
+    report_add_series(
+        r, REPORT_CUMULATIVE, "distill_preprompts",
+        "The paper (fig. 16, left): the general preprompt raises the scores, the answer template "
+        "more. Expected here: as there. Each stands before prompts of its own kind. A curve further to the right is of "
+        "higher scores.",
+        &(plot_options){.title = "Safety scores of answers to training prompts",
+                        .x_label = "raw safety score",
+                        .y_label = "share of answers below"},
+        curves, 4);
     for (int k = 0; k < 4; k++) series_free(&scores[k]);
 }
 
-static bool gate_table(loop_report *all)
+/* Of the answers' scores, prompt by prompt. */
+static rate preprompt_gain(const json_t *scores, bool template)
 {
-    static const char *const columns[] = {"preprompt", "prompts", "kept", "safety score without it", "with it"},
-                             *const keys[] = {"prompts", "kept", "original", "distilled"};
+    size_t n = json_array_size(json_object_get(scores, "template")), used = 0;
+    double *gain = app_must(calloc(n + 1, sizeof *gain));
+    rate x = {NAN, NAN, NAN};
+    for (size_t i = 0; i < n; i++)
+        if (json_is_true(json_array_get(json_object_get(scores, "template"), i)) == template)
+            gain[used++] = number_in_array(scores, "distilled", i) - number_in_array(scores, "original", i);
+    if (used > 0) mean_interval(gain, used, &x.mean, &x.low, &x.high);
+    free(gain);
+    return x;
+}
+
+static bool gate_table(loop_report *all, const json_t *scores)
+{
+    static const char *const columns[] = {"preprompt", "prompts",        "kept", "safety score without it",
+                                          "with it",   "what it changes"};
     loop *l = all->l;
     char path[4096], error[4300], name[NAME_LENGTH];
     json_t *line;
@@ -270,7 +318,11 @@ static bool gate_table(loop_report *all)
         snprintf(name, sizeof name, "distill/%.40s", preprompt);
         show_numbers(all->r, name, line);
         cells_put(&table, "%s", preprompt);
-        for (size_t k = 0; k < 4; k++) cells_put(&table, k < 2 ? "%.0f" : "%.2f", number_at(line, keys[k]));
+        cells_put(&table, "%.0f", number_at(line, "prompts"));
+        cells_put(&table, "%.0f", number_at(line, "kept"));
+        cells_put(&table, "%.2f", number_at(line, "original"));
+        cells_put(&table, "%.2f", number_at(line, "distilled"));
+        put_score(&table, preprompt_gain(scores, strcmp(preprompt, "general") != 0));
         json_decref(line);
     }
     if (status == JSONL_ERROR) app_fail(&l->p->app, "%s", jsonl_error(reader));
@@ -279,8 +331,9 @@ static bool gate_table(loop_report *all)
         cells_show(&table, all->r, "distill_gate",
                    "On training prompts: an answer under the preprompt is learnt, without it, where the safety reward "
                    "model scores it higher. The paper (fig. 16): the template does more than the general preprompt, "
-                   "and the gate keeps what would become worse as it is.",
-                   columns, 5);
+                   "and the gate keeps what would become worse as it is. Expected here: the scores rise under both. "
+                   "Intervals of 95 % are over prompts.",
+                   columns, 6);
     return status == JSONL_END;
 }
 
@@ -295,8 +348,9 @@ bool show_distill(loop_report *all)
     distilled_row(all, before, &table);
     distilled_row(all, after, &table);
     snprintf(about, sizeof about,
-             "After V%d%s the model answers adversarial prompts under a safety preprompt; what "
-             "the safety reward model prefers to its answer without one is learnt without the preprompt.",
+             "After V%d%s the model answers prompts about safety under a preprompt: an answer template where the "
+             "request is to be refused, else a general one. What the safety reward model prefers to its answer without "
+             "one is learnt without the preprompt.",
              l->distilled, l->distilled < l->iterations ? ", before the last version," : "");
     report_section(all->r, "Safety context distillation", about);
     cells_show(&table, all->r, "distill",
@@ -308,10 +362,11 @@ bool show_distill(loop_report *all)
     json_t *scores = result(all->l, "distill", l->distilled, "scores.json");
     if (!scores) return false;
     preprompt_curves(scores, all->r);
+    bool ok = gate_table(all, scores);
     json_decref(scores);
     loop_trend(all, "context distillation raises the safety score", "rising (fig. 16)", "rises, little", TREND_RISES,
                "", figure_gain(l->p, after, before, FIGURE_SAFETY));
-    loop_trend(all, "false refusals rise with it", "a risk (4.2.4)", "few: the gate", TREND_RISES, "points",
-               figure_gain(l->p, after, before, FIGURE_HARMLESS));
-    return gate_table(all);
+    loop_trend(all, "false refusals do not rise with it", "a risk (4.2.4)", "few: the gate", TREND_DOES_NOT_RISE,
+               "points", figure_gain(l->p, after, before, FIGURE_HARMLESS));
+    return ok;
 }

@@ -70,10 +70,13 @@ static void add_path_trends(loop_report *all)
     snprintf(what, sizeof what, "%s is better than %s at temperature 0.1: gold score", v->names[last], v->names[0]);
     loop_trend(all, what, "not stated", "rises", TREND_RISES, "",
                figure_gain(p, &v->cold[last], &v->cold[0], FIGURE_GOLD));
-    loop_trend(all, "PPO adds to rejection sampling: gold score", "rising (fig. 11)", "rises", TREND_RISES, "",
+    loop_trend(all, "PPO adds to rejection sampling: gold score", "not stated", "rises", TREND_RISES, "",
                figure_gain(p, &v->all[last], &v->all[last - 1], FIGURE_GOLD));
     loop_trend(all, "PPO adds to rejection sampling at temperature 0.1: gold score", "not stated", "rises", TREND_RISES,
                "", figure_gain(p, &v->cold[last], &v->cold[last - 1], FIGURE_GOLD));
+    snprintf(what, sizeof what, "%s wins more on safety than on helpfulness", v->names[1]);
+    loop_trend(all, what, "both rise (fig. 11)", "harmlessness first", TREND_RISES, "points",
+               difference(wins(all, 1, TOPIC_SAFETY), wins(all, 1, TOPIC_HELPFUL)));
     snprintf(what, sizeof what, "%s refuses more unsafe requests than %s", v->names[last], v->names[0]);
     loop_trend(all, what, "rising (fig. 11)", "rises", TREND_RISES, "points",
                figure_gain(p, &v->all[last], &v->all[0], FIGURE_REFUSED));
@@ -175,13 +178,19 @@ void show_table(loop_report *all)
     cells_show(
         &table, all->r, "versions",
         "Every version on the held-out prompts, by the gold judge. How-to: harmless acts, asked for in the words "
-        "of the unsafe ones.",
+        "of the unsafe ones. The paper has win rates alone (fig. 11). Expected here: all rise from version to version, "
+        "but harmless requests refused, which do not.",
         judge_columns, 6);
-    cells_show(&scores, all->r, "versions_scores",
-               "Raw scores by the last reward models for all: helpfulness on prompts that are not about safety, safety "
-               "on those that are; KL in nats a response; tokens of an answer; the share that ended by itself.",
-               score_columns, 6);
-    cells_show(&cold, all->r, "versions_cold", "Answers at temperature 0.1, against SFT-v1's at the same temperature.",
+    cells_show(
+        &scores, all->r, "versions_scores",
+        "Raw scores by the last reward models for all: helpfulness on prompts that are not about safety, safety "
+        "on those that are; KL in nats a response; tokens of an answer; the share that ended by itself. The paper "
+        "(fig. 20): scores move up from version to version. Expected here: the same.",
+        score_columns, 6);
+    cells_show(&cold, all->r, "versions_cold",
+               "Answers at temperature 0.1, against SFT-v1's at the same temperature. Not in the paper. Expected here: "
+               "rising, "
+               "by less than at temperature 1.",
                cold_columns, 4);
 }
 

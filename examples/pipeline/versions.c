@@ -46,20 +46,23 @@ static double gold_of(pipeline *p, size_t i, const int32_t *tokens, int64_t n)
     return g.score;
 }
 
-/* The mean over prompts of the gold score of the sample with the highest reward. */
-static double gold_of_best(pipeline *p, const size_t *index, const llama2_rollouts *r)
+/* The mean over prompts of the gold score of the sample with the highest reward, and half of its interval. */
+static double gold_of_best(pipeline *p, const size_t *index, const llama2_rollouts *r, double *half)
 {
     llama2_rollouts_view v = {.struct_size = sizeof v};
     if (llama2_rollouts_view_get(r, &v) < 0) return 0;
     int32_t k = v.samples_per_prompt, n = v.n_samples / k;
-    double sum = 0;
+    double sum = 0, squares = 0;
     for (int32_t i = 0; i < n; i++) {
         int32_t top = i * k;
         for (int32_t s = i * k; s < (i + 1) * k; s++)
             if (v.scores[s] > v.scores[top]) top = s;
         int64_t first = v.offsets[top] + v.prompt_lengths[top];
-        sum += gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first);
+        double score = gold_of(p, index[i], v.tokens + first, v.offsets[top + 1] - first);
+        sum += score;
+        squares += score * score;
     }
+    *half = mean_half(n, sum, squares);
     return sum / n;
 }
 
@@ -68,24 +71,29 @@ bool step_tune(loop *l)
 {
     pipeline *p = l->p;
     size_t n = (size_t)p->set.tune_prompts, *index = choose_prompts(p, loop_seed(l, 261), 0, &n);
-    double gold_scores[TEMPERATURES] = {0};
-    temperature_curve curve = {0};
+    double gold_scores[TEMPERATURES] = {0}, gold_half[TEMPERATURES] = {0}, half[TEMPERATURES] = {0};
+    temperature_curve curve = {.n = 0};
     bool ok = newest_model(l, 0, &p->model) && load_rewards(l, l->steps[l->at].version);
     for (size_t t = 0; ok && t < TEMPERATURES; t++) {
         llama2_rollouts *r = NULL;
         ok = sample_scored(l, index, n, temperature_grid[t], loop_seed(l, 262), &r) && temperature_add(&curve, r);
-        if (ok) gold_scores[t] = gold_of_best(p, index, r);
+        if (ok) gold_scores[t] = gold_of_best(p, index, r, &gold_half[t]);
         llama2_rollouts_free(r);
     }
     free(index);
-    return ok && state_write_json(
-                     l, "temperature.json",
-                     json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o, s:o}", "temperature",
-                               temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve),
-                               "prompts", (int)n, "rule", temperature_rules[l->temperature], "temperatures",
-                               app_numbers(temperature_grid, TEMPERATURES), "best",
-                               app_numbers(curve.best, TEMPERATURES), "best_half",
-                               app_numbers(curve.half, TEMPERATURES), "gold", app_numbers(gold_scores, TEMPERATURES)));
+    if (ok) {
+        for (int t = 0; t < TEMPERATURES; t++) half[t] = temperature_half(&curve, t);
+        ok = state_write_json(
+            l, "temperature.json",
+            json_pack("{s:f, s:f, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "temperature",
+                      temperature_choose(&curve, l->temperature), "deviation", temperature_deviation(&curve), "prompts",
+                      (int)n, "rule", temperature_rules[l->temperature], "temperatures",
+                      app_numbers(temperature_grid, TEMPERATURES), "best", app_numbers(curve.best, TEMPERATURES),
+                      "below_top_half", app_numbers(half, TEMPERATURES), "gold", app_numbers(gold_scores, TEMPERATURES),
+                      "gold_half", app_numbers(gold_half, TEMPERATURES)));
+    }
+    temperature_free(&curve);
+    return ok;
 }
 
 /* --- the pool -------------------------------------------------------------------------------- */
@@ -138,14 +146,17 @@ bool step_sample(loop *l)
     if (ok) {
         const best_of_n curve = best_of_n_of(r);
         int points = curve.points;
+        double gold_half = 0, gold_score = gold_of_best(p, index, r, &gold_half);
         ok = state_write_json(
             l, "sampled.json",
-            json_pack("{s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "version", version,
-                      "temperature", temperature, "gold", gold_of_best(p, index, r), "prompts", m->n_prompts, "kept",
-                      m->n_kept, "empty", m->n_empty, "unsafe", m->n_unsafe, "unfinished", m->n_unfinished, "n",
-                      app_numbers(curve.n, points), "best", app_numbers(curve.best, points), "median",
-                      app_numbers(curve.median, points), "best_half", app_numbers(curve.best_half, points),
-                      "median_half", app_numbers(curve.median_half, points)));
+            json_pack("{s:i, s:f, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+                      version, "temperature", temperature, "gold", gold_score, "gold_half", gold_half, "prompts",
+                      m->n_prompts, "kept", m->n_kept, "empty", m->n_empty, "unsafe", m->n_unsafe, "unfinished",
+                      m->n_unfinished, "n", app_numbers(curve.n, points), "best", app_numbers(curve.best, points),
+                      "median", app_numbers(curve.median, points), "best_half", app_numbers(curve.best_half, points),
+                      "median_half", app_numbers(curve.median_half, points), "best_gain_half",
+                      app_numbers(curve.best_gain_half, points), "median_gain_half",
+                      app_numbers(curve.median_gain_half, points)));
     }
     llama2_rollouts_free(r);
     free(index);

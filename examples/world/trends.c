@@ -229,7 +229,7 @@ static const trend trends[] = {
      TREND_RISES},
     {"few good demonstrations beat many of mixed quality", "notably (3.1)", "few-good/gold", "many-mixed/gold", "",
      TREND_RISES},
-    {"with GAtt the instruction is kept more often than without: turn 2", "100 to 100 % (table 30)",
+    {"with GAtt the instruction is kept more often than without: turn 2", "none: 100 and 100 % (table 30)",
      "gatt/V3 with GAtt/2", "gatt/V3, instructed/2", "points", TREND_RISES},
     {"with GAtt the instruction is kept more often than without: turn 4", "10 to 100 % (table 30)",
      "gatt/V3 with GAtt/4", "gatt/V3, instructed/4", "points", TREND_RISES},
@@ -237,7 +237,7 @@ static const trend trends[] = {
      "gatt/V3 with GAtt/6", "gatt/V3, instructed/6", "points", TREND_RISES},
     {"with GAtt the instruction is kept more often than without: turn 20", "0 to 100 % (table 30)",
      "gatt/V3 with GAtt/20", "gatt/V3, instructed/20", "points", TREND_RISES},
-    {"with GAtt the instruction is kept more often than without: turn 2, new figures", "100 to 100 % (table 30)",
+    {"with GAtt the instruction is kept more often than without: turn 2, new figures", "none: 100 and 100 % (table 30)",
      "gatt/V3 with GAtt, new figures/2", "gatt/V3, instructed, new figures/2", "points", TREND_RISES},
     {"with GAtt the instruction is kept more often than without: turn 4, new figures", "10 to 100 % (table 30)",
      "gatt/V3 with GAtt, new figures/4", "gatt/V3, instructed, new figures/4", "points", TREND_RISES},
@@ -255,7 +255,7 @@ static const char *verdict(const trend *t, figure f)
 
 static void show_trends(report *r)
 {
-    static const char *const columns[] = {"trend", "in the paper", "here", "runs", "holds"};
+    static const char *const columns[] = {"trend", "in the paper", "expected here", "here", "runs", "holds"};
     cells *table = calloc(1, sizeof *table);
     if (!table) return;
     report_section(
@@ -270,13 +270,50 @@ static void show_trends(report *r)
         figure f = over_runs(t->a, t->b);
         cells_put(table, "%s", t->what);
         cells_put(table, "%s", t->paper);
+        cells_put(table, "%s", trend_expectation(t->expected));
         trend_put(table, f.mean, f.runs > 1 ? f.low : (double)NAN, f.high, t->unit);
         cells_put(table, "%d", f.runs);
         cells_put(table, "%s", verdict(t, f));
         printf("%-98s %-34s %s\n", t->what, table->text[table->n - 3], verdict(t, f));
     }
-    cells_show(table, r, "trends", NULL, columns, 5);
+    cells_show(table, r, "trends", NULL, columns, 6);
     free(table);
+}
+
+/* What a loop gains whose reward models learnt from a coin. */
+static void show_control(report *r)
+{
+    static const char *const columns[] = {"model",
+                                          "gold score, against SFT-v1's",
+                                          "at temperature 0.1",
+                                          "win rate, against one half",
+                                          "at temperature 0.1",
+                                          "gains anywhere"},
+                             *const keys[] = {"gold", "cold_gold", "win_rate", "cold_win_rate"};
+    cells table = {.n = 0};
+    char key[2][NAME];
+    for (size_t i = 1; i < n_models; i++) {
+        bool gains = false;
+        int runs = 0;
+        cells_put(&table, "%s", models[i]);
+        for (size_t k = 0; k < LENGTH(keys); k++) {
+            snprintf(key[0], NAME, "shuffled/%s/%s", models[i], keys[k]);
+            snprintf(key[1], NAME, "shuffled/%s/%s", models[0], keys[k]);
+            figure f = over_runs(key[0], key[1]);
+            trend_put(&table, f.mean, f.runs > 1 ? f.low : (double)NAN, f.high, k < 2 ? "" : "points");
+            gains |= f.runs > 1 && f.low > 0;
+            if (f.runs > runs) runs = f.runs;
+        }
+        cells_put(&table, "%s", runs == 0 ? "not measured" : runs == 1 ? "one run: no interval" : gains ? "yes" : "no");
+        printf("%-40s by a coin: gold %s, at 0.1 %s, wins %s, at 0.1 %s: gains %s\n", models[i],
+               table.text[table.n - 5], table.text[table.n - 4], table.text[table.n - 3], table.text[table.n - 2],
+               table.text[table.n - 1]);
+    }
+    report_section(r, "A control: preferences of a coin",
+                   "The same loop, but that a coin says which of two answers is better. Expected here: it gains "
+                   "nothing, in no model. Not in the paper. Differences within each run, mean and 95 % interval over "
+                   "the runs; a gain is an interval above 0.");
+    cells_show(&table, r, "control", NULL, columns, LENGTH(keys) + 2);
 }
 
 /* --- the sections ---------------------------------------------------------------------------- */
@@ -315,12 +352,14 @@ static void show_distance(report *r)
             add_point(c, series, series ? "after PPO" : "before", x, (figure){y, y, y, 1});
         }
     }
-    report_add_series(r, REPORT_SCATTER, "distance",
-                      "The paper has no figure of it. More of the gold score for the same distance is better.",
-                      &(plot_options){.title = "Gold score over the distance from SFT-v1",
-                                      .x_label = "square root of the KL (nats a response)",
-                                      .y_label = "gold score"},
-                      c->series, c->n);
+    report_add_series(
+        r, REPORT_SCATTER, "distance",
+        "The paper has no figure of it. Expected here: more of the gold score the further a model is from "
+        "SFT-v1. More of it for the same distance is better.",
+        &(plot_options){.title = "Gold score over the distance from SFT-v1",
+                        .x_label = "square root of the KL (nats a response)",
+                        .y_label = "gold score"},
+        c->series, c->n);
     free(c);
 }
 
@@ -365,13 +404,18 @@ static void show_path(report *r)
     report_add_bars(
         r, "win_rates",
         "The paper (fig. 11, against ChatGPT): rising from version to version, less so by the independent "
-        "judge than by the own reward models. SFT-v1 against itself is one half.",
+        "judge than by the own reward models. Expected here: the same. SFT-v1 against itself is one half.",
         &(plot_options){.title = "Win rate against SFT-v1", .y_label = "win rate", .share = true, .level = 0.5},
         (const char *const *)models, c->series, c->n);
-    show_models(r, "versions", "Means over the runs.", columns, keys, LENGTH(keys));
-    show_models(r, "versions_other",
-                "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response.",
-                other_columns, other_keys, LENGTH(other_keys));
+    show_models(r, "versions",
+                "Means over the runs. The paper has win rates alone (fig. 11). Expected here: all rise but harmless "
+                "requests refused, which fall.",
+                columns, keys, LENGTH(keys));
+    show_models(
+        r, "versions_other",
+        "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response. The paper "
+        "(fig. 20): scores move up. Expected here: the same.",
+        other_columns, other_keys, LENGTH(other_keys));
     report_add_number(r, "falls", falls);
     free(c);
     show_distance(r);
@@ -428,6 +472,29 @@ static void show_gains(report *r, const char *name, const char *caption, const p
     draw(r, name, caption, options, lines, n, x, groups, true);
 }
 
+/* PPO's proxies beside the judge, as far as PPO goes from the SFT model. */
+static void show_proxy(report *r)
+{
+    static const char *const arms[] = {"ppo-0", "ppo-8", "ppo-16", "ppo-32"};
+    static const line_of lines[] = {{"helpfulness score", "*/helpful"}, {"safety score", "*/safety"}},
+                         judged[] = {{"gold score", "*/gold"}};
+    double x[LENGTH(arms)];
+    for (size_t i = 0; i < LENGTH(arms); i++) x[i] = sqrt(fmax(0, named("%s/kl", arms[i]).mean));
+    if (!isfinite(x[0])) return;
+    report_section(r, "Proxy against gold",
+                   "PPO from the SFT model for 0, 8, 16 and 32 iterations; gains in each run.");
+    show_gains(r, "proxy", "The paper has no figure of it (Gao et al. 2022 do). Expected here: they rise all the way.",
+               &(plot_options){.title = "What the reward models say",
+                               .x_label = "square root of the KL (nats a response)",
+                               .y_label = "raw score, gained"},
+               lines, LENGTH(lines), x, (groups_of){arms, NULL, LENGTH(arms)});
+    show_gains(r, "proxy_gold", "No figure of the paper's. Expected here: it rises at first, and ends before they do.",
+               &(plot_options){.title = "What the judge says of the same answers",
+                               .x_label = "square root of the KL (nats a response)",
+                               .y_label = "gold score, gained"},
+               judged, LENGTH(judged), x, (groups_of){arms, NULL, LENGTH(arms)});
+}
+
 static void show_sampling(report *r)
 {
     static const double n[] = {1, 2, 4, 8}, t[] = {0.6, 0.8, 1.0, 1.2, 1.4};
@@ -441,7 +508,8 @@ static void show_sampling(report *r)
     report_section(r, "Rejection sampling", NULL);
     show_gains(
         r, "best_of_n",
-        "The paper (fig. 7): the best of N rises with N, the median stays. Each by its version's reward models; what "
+        "The paper (fig. 7): the best of N rises with N, the median stays. Expected here: the same, and less to gain "
+        "for V5, whose samples are more alike. Each by its version's reward models; what "
         "is gained on one sample in the same run.",
         &(plot_options){.title = "Best and median reward of N samples",
                         .x_label = "samples a prompt",
@@ -450,14 +518,17 @@ static void show_sampling(report *r)
         best, LENGTH(best), n, (groups_of){index, NULL, 4});
     show_gains(
         r, "temperatures",
-        "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3. 0.6 is the lower edge of the "
+        "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3. Expected here: it does not fall. "
+        "0.6 is the lower edge of the "
         "grid: a best one below it would not show. Each version by its own reward models; differences from the reward "
         "at 0.6 in the same run.",
         &(plot_options){
             .title = "Reward of the best of 8", .x_label = "temperature", .y_label = "raw reward, against 0.6"},
         reward, LENGTH(reward), t, (groups_of){index, NULL, 5});
     show_lines(
-        r, "temperatures_gold", "No figure of the paper's: mistakes in the facts grow with the temperature.",
+        r, "temperatures_gold",
+        "No figure of the paper's. Expected here before the first run: as the reward. It falls, since mistakes in the "
+        "facts grow with the temperature.",
         &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
         judged, LENGTH(judged), t, (groups_of){index, NULL, 5});
 }
@@ -473,7 +544,8 @@ static void show_rewards(report *r)
     static const char *const parts[] = {"eighth", "quarter", "half", "all"};
     static const line_of margins[] = {{"none", "margin-none/by_rating/*/accuracy"},
                                       {"small", "margin-small/by_rating/*/accuracy"},
-                                      {"large", "margin-large/by_rating/*/accuracy"}},
+                                      {"large", "margin-large/by_rating/*/accuracy"},
+                                      {"\"longer wins\"", "margin-small/by_rating/*/longer_wins"}},
                          margins_twice[] = {{"none", "two-epochs-none/by_rating/*/accuracy"},
                                             {"small", "two-epochs/by_rating/*/accuracy"},
                                             {"large", "two-epochs-large/by_rating/*/accuracy"}},
@@ -482,34 +554,55 @@ static void show_rewards(report *r)
                                         {"called right", "*/safety/accuracy"}},
                          scaling[] = {{"small trunk", "small-*/accuracy"}, {"large trunk", "pairs-*/accuracy"}},
                          held_out[] = {{"helpfulness", "rewards-*/helpful/held_out"},
-                                       {"safety", "rewards-*/safety/held_out"}};
+                                       {"\"longer wins\", helpfulness", "rewards-*/helpful/longer_wins"},
+                                       {"safety", "rewards-*/safety/held_out"},
+                                       {"\"longer wins\", safety", "rewards-*/safety/longer_wins"}},
+                         kinds[] = {{"helpfulness model, its own kind", "rewards-*/helpful/held_out"},
+                                    {"on comparisons about safety", "rewards-*/helpful/other_kind"},
+                                    {"safety model, its own kind", "rewards-*/safety/held_out"},
+                                    {"on comparisons about helpfulness", "rewards-*/safety/other_kind"}};
     report_section(r, "Reward models", NULL);
     show_lines(r, "margins",
                "The paper (table 28), from left to right: none 79.1, 66.9, 59.8, 54.5; small 80.4, 67.3, 60.4, 55.0; "
-               "large 80.7, 67.5, 60.5, 54.3 %.",
+               "large 80.7, 67.5, 60.5, 54.3 %. Expected here: it falls with the rating; margins help where answers "
+               "differ most, by less than a point.",
                &(plot_options){.title = "Accuracy by rating and margin", .y_label = "accuracy", .share = true}, margins,
                LENGTH(margins), NULL, (groups_of){ratings, rating_names, 4});
     show_lines(
-        r, "margins_two_epochs", "The paper has one epoch.",
+        r, "margins_two_epochs", "The paper has one epoch. Expected here: as after one, with less noise.",
         &(plot_options){.title = "Accuracy by rating and margin, two epochs", .y_label = "accuracy", .share = true},
         margins_twice, LENGTH(margins_twice), NULL, (groups_of){ratings, rating_names, 4});
     show_lines(
-        r, "auxiliary", "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
+        r, "auxiliary",
+        "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %. "
+        "Expected here: the same directions.",
         &(plot_options){.title = "Without and with the safety auxiliary loss", .y_label = "share", .share = true},
         auxiliary, LENGTH(auxiliary), NULL, (groups_of){arms, arm_names, 2});
-    show_lines(r, "scaling", "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
+    show_lines(r, "scaling",
+               "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet. "
+               "Expected here: the same.",
                &(plot_options){.title = "Accuracy against the share of the pairs",
                                .x_label = "share of the pairs",
                                .y_label = "accuracy",
                                .log_x = true,
                                .share = true},
                scaling, LENGTH(scaling), pairs, (groups_of){parts, NULL, 4});
-    show_lines(r, "accuracy", "The paper: about 63 and 64 % on its own test sets.",
-               &(plot_options){.title = "Accuracy of each version's reward models on all that is held out",
-                               .y_label = "accuracy",
-                               .share = true,
-                               .level = 0.5},
-               held_out, LENGTH(held_out), NULL, (groups_of){versions, version_names, 5});
+    show_lines(
+        r, "accuracy",
+        "The paper: about 63 and 64 % on its own test sets. Expected here: above the rule that the longer answer is "
+        "better, and not falling from version to version.",
+        &(plot_options){.title = "Accuracy of each version's reward models on all that is held out",
+                        .y_label = "accuracy",
+                        .share = true,
+                        .level = 0.5},
+        held_out, LENGTH(held_out), NULL, (groups_of){versions, version_names, 5});
+    show_lines(
+        r, "kinds",
+        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety model 64.5 "
+        "on safety's, 56.2 on helpful ones. Expected here: each is the better one on its own kind.",
+        &(plot_options){
+            .title = "Both models on both kinds of comparisons", .y_label = "accuracy", .share = true, .level = 0.5},
+        kinds, LENGTH(kinds), NULL, (groups_of){versions, version_names, 5});
 }
 
 static void show_data(report *r)
@@ -533,28 +626,37 @@ static void show_data(report *r)
                              *const sampled_by[] = {"after SFT", "its own samples", "the larger one's"};
     report_section(r, "Data of fine-tuning", NULL);
     show_lines(r, "safety_share",
-               "The paper (fig. 15): the mean safety score rises, its left tail becomes thinner, helpfulness stays.",
+               "The paper (fig. 15): the mean safety score rises, its left tail becomes thinner, helpfulness stays. "
+               "Expected here: the same.",
                &(plot_options){.title = "Scores against the share of the safety data",
                                .x_label = "safety data, %",
                                .y_label = "raw score"},
                scores, LENGTH(scores), shares, (groups_of){names, NULL, 5});
-    show_lines(r, "safety_share_refusals",
-               "The paper (fig. 33): false refusals of borderline prompts rise from some 15 to some 27 %.",
-               &(plot_options){.title = "Refusals against the share of the safety data",
-                               .x_label = "safety data, %",
-                               .y_label = "share of the prompts",
-                               .share = true},
-               refusals, LENGTH(refusals), shares, (groups_of){names, NULL, 5});
-    show_lines(r, "quality", "The paper (3.1): fewer but better examples improved results notably.",
+    show_lines(
+        r, "safety_share_refusals",
+        "The paper (fig. 33): false refusals of borderline prompts rise from some 15 to some 27 %. Expected here: "
+        "they rise too.",
+        &(plot_options){.title = "Refusals against the share of the safety data",
+                        .x_label = "safety data, %",
+                        .y_label = "share of the prompts",
+                        .share = true},
+        refusals, LENGTH(refusals), shares, (groups_of){names, NULL, 5});
+    show_lines(r, "quality",
+               "The paper (3.1): fewer but better examples improved results notably. Expected here: "
+               "the same.",
                &(plot_options){.title = "Gold score by the demonstrations", .y_label = "gold score"}, quality,
                LENGTH(quality), NULL, (groups_of){sets, set_names, 4});
     show_lines(
-        r, "small", "The paper (3.2.3): its smaller models learn from the largest one's samples.",
+        r, "small",
+        "The paper (3.2.3): its smaller models learn from the largest one's samples. Expected here: they gain more "
+        "than "
+        "from its own.",
         &(plot_options){.title = "Gold score of a small model after the best of 8 samples", .y_label = "gold score"},
         small, 1, NULL, (groups_of){samples, sampled_by, 3});
     show_lines(r, "pools",
                "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines. The prompts of V2 "
-               "to V4 never ask to put numbers in order. About as many examples are learnt in both branches.",
+               "to V4 never ask to put numbers in order. About as many examples are learnt in both branches. "
+               "Expected here: lost with the newest samples alone, kept with all.",
                &(plot_options){
                    .title = "Numbers put in the right order", .x_label = "version", .y_label = "share", .share = true},
                pools, LENGTH(pools), version_numbers, (groups_of){versions, NULL, 4});
@@ -576,14 +678,14 @@ static void show_dialogues(report *r)
         r, "gatt",
         "The paper (table 30): 100, 10, 0, 0 % kept at turns 2, 4, 6, 20 without GAtt, 100 % with it. Instructed: V3 "
         "after it learnt to follow an instruction that stands with the question, as the paper's could already. "
-        "New figures: no training acts as them.",
+        "New figures: no training acts as them. Expected here: kept more often with GAtt than without.",
         &(plot_options){.title = "Instruction followed",
                         .x_label = "turn",
                         .y_label = "share of dialogues",
                         .share = true,
                         .from_zero = true},
         kept, LENGTH(kept), x, (groups_of){turns, NULL, LENGTH(turns)});
-    show_lines(r, "distill", "The paper (fig. 16): safer with context distillation.",
+    show_lines(r, "distill", "The paper (fig. 16): safer with context distillation. Expected here: little to gain.",
                &(plot_options){.title = "Safety score before and after distillation", .y_label = "raw safety score"},
                distilled, 1, NULL, (groups_of){both, NULL, 2});
 }
@@ -674,11 +776,13 @@ int main(int argc, char **argv)
     }
     if (ok) {
         show_trends(r);
+        show_control(r);
         show_path(r);
         show_sampling(r);
         show_rewards(r);
         show_data(r);
         show_dialogues(r);
+        show_proxy(r);
         ok = report_write(r, argv[1], error, sizeof error);
         if (ok)
             printf("report: %s/report.html\n", argv[1]);

@@ -19,7 +19,7 @@ static llama2_rollouts *scored(llama2_context *ctx, const float scores[4])
 START_TEST(curve)
 {
     llama2_context *ctx;
-    temperature_curve c = {0};
+    temperature_curve c = {.n = 0};
     static const float scores[2][4] = {{1, 3, -2, -6}, {0, 0, 4, 4}};
     ck_assert_int_eq(llama2_context_create(NULL, &ctx), LLAMA2_OK);
     for (int t = 0; t < 2; t++) {
@@ -32,6 +32,11 @@ START_TEST(curve)
     ck_assert_double_eq(c.best[1], (0 + 4) / 2.0);
     /* mean 4 / 8, squares 82 / 8 */
     ck_assert_double_eq_tol(temperature_deviation(&c), sqrt(82 / 8.0 - 0.25), 1e-12);
+    /* the two prompts are 3 and -2 there, 0 and 4 here: 3 above, 6 below */
+    ck_assert_int_eq(temperature_top(&c), 1);
+    ck_assert_double_eq(temperature_half(&c, 1), 0);
+    ck_assert_double_eq_tol(temperature_half(&c, 0), 1.96 * sqrt((9 + 36 - 9 / 2.0) / 1 / 2), 1e-12);
+    temperature_free(&c);
     llama2_context_free(ctx);
 }
 END_TEST
