@@ -91,7 +91,8 @@ if [ $tier = ci ]; then
     # Sanitizers run the tests that are about memory, threads and input; those that compare numbers at length run without.
     build asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLAMA2_SANITIZE=address,undefined -DLLAMA2_BUILD_BENCH=OFF
     ASAN_OPTIONS=detect_leaks=1 run asan -L quick -LE slow --timeout 900
-    threaded="base/threads base/alloc base/files api/context api/model api/tokenizer infer/session infer/feed infer/generate model/gradients"
+    threaded="base/threads base/alloc base/files api/context api/model api/tokenizer infer/session infer/feed infer/generate infer/rollouts
+        model/gradients train/trainer train/reward train/ppo train/value_head"
     targets=$(printf 'test_%s ' $threaded | tr / _) build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread \
         -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
     run tsan -R "^(${threaded// /|})$" --timeout 900

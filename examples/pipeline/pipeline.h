@@ -114,7 +114,7 @@ typedef struct pipeline {
     llama2_pool *pool;
     series pretrain_loss, pretrain_held_out, sft_loss, reward_loss[2], reject_loss, ppo_score, ppo_kl, ppo_gold;
     series best_of; /* samples a prompt against the mean best reward */
-    double held_out_loss;
+    double held_out_loss, bigram_loss; /* the second: of the same held-out text */
     reward_report reward_reports[2];
     llama2_pool_metrics pool_metrics;
     outcome outcomes[N_OUTCOMES];
@@ -147,6 +147,9 @@ bool held_out_loss(pipeline *p, double *loss);
 bool train_on_examples(pipeline *p, const char *label, const example_set *examples, int64_t epochs, double lr,
                        series *losses);
 bool fine_tune(pipeline *p, const char *label, series *losses);
+
+/* bigram.c: nats a token of the held-out text by an interpolated bigram model of the text; NAN: there is too little. */
+double bigram_loss(const int32_t *text, int64_t n, const int32_t *held_out, int64_t m, int32_t vocab_size);
 
 /* rewards.c: trains on pairs order[0 .. n); losses NULL: without a trace. */
 bool train_reward(pipeline *p, int which, llama2_reward_model *rm, pair_set *pairs, const size_t *order, size_t n,

@@ -69,6 +69,8 @@ bool stage_pretrain(pipeline *p)
     progress_finish(&bar, note);
     llama2_trainer_free(t);
     ok = ok && llama2_model_clone(p->model, &p->base) >= 0;
+    p->bigram_loss =
+        bigram_loss(p->data.text, p->data.n_text, p->data.held_out_text, p->data.n_held_out_text, s->config.vocab_size);
     took(p, "pretraining", began);
     return ok;
 }

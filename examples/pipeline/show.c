@@ -75,7 +75,9 @@ static void show_summary(const pipeline *p, report *r)
 {
     const outcome *sft = &p->outcomes[STAGE_SFT], *ppo = &p->outcomes[STAGE_PPO];
     const pair_figures *helpful = &p->reward_reports[0].held_out, *safety = &p->reward_reports[1].held_out;
-    show_figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text", "after pretraining");
+    show_figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text",
+                "an interpolated bigram model has %.3f", p->bigram_loss);
+    report_add_number(r, "bigram_loss", p->bigram_loss);
     if (p->data.judge) {
         show_figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
         show_figure(r, "correct_ppo", ppo->correct, "share of answers right", "from %.2f after SFT", sft->correct);
@@ -98,8 +100,12 @@ static void show_training(const pipeline *p, report *r)
                               series_line("held out", &p->pretrain_held_out)};
     report_add_series(
         r, REPORT_LINES, "pretrain_loss",
-        "Text that was held out follows the training loss as long as the model does not learn by heart.",
-        &(plot_options){.title = "Pretraining loss", .x_label = "tokens", .y_label = "nats a token", .smooth = false},
+        "Text that was held out follows the training loss as long as the model does not learn by heart. The dashed "
+        "line: what counting pairs of neighbouring tokens comes to, with weights that suit the held-out text best.",
+        &(plot_options){.title = "Pretraining loss",
+                        .x_label = "tokens",
+                        .y_label = "nats a token",
+                        .level = isfinite(p->bigram_loss) ? p->bigram_loss : 0},
         pretrain, 2);
     plot_series sft[] = {series_line("SFT", &p->sft_loss)};
     report_add_series(

@@ -3,6 +3,7 @@
  * refusals, and the paired differences between stages with their 95 % intervals (Student's t). See
  * examples/world/seeds.sh.
  */
+#include "common/args.h"
 #include "common/student.h"
 #include <jansson.h>
 #include <math.h>
@@ -49,24 +50,35 @@ static int read_report(const char *path, double (*run)[COLUMNS])
     return ok;
 }
 
+/* Of all columns but the share of right answers. */
 static void difference(int n, int a, int b)
 {
-    double mean = 0, squares = 0;
-    for (int i = 0; i < n; i++) mean += (values[i][a][0] - values[i][b][0]) / n;
-    for (int i = 0; i < n; i++) squares += pow(values[i][a][0] - values[i][b][0] - mean, 2);
-    double half = student_quantile(n - 1) * sqrt(squares / (n - 1) / n);
-    printf("%-22s - %-22s %+.3f  [%+.3f, %+.3f]\n", stages[a], stages[b], mean, mean - half, mean + half);
+    static const int shown[] = {0, 2, 3};
+    printf("%-22s - %-22s", stages[a], stages[b]);
+    for (size_t c = 0; c < sizeof shown / sizeof *shown; c++) {
+        int k = shown[c];
+        double mean = 0, squares = 0;
+        for (int i = 0; i < n; i++) mean += (values[i][a][k] - values[i][b][k]) / n;
+        for (int i = 0; i < n; i++) squares += pow(values[i][a][k] - values[i][b][k] - mean, 2);
+        double half = student_quantile(n - 1) * sqrt(squares / (n - 1) / n);
+        printf("  %+.3f [%+.3f, %+.3f]", mean, mean - half, mean + half);
+    }
+    puts("");
 }
 
 int main(int argc, char **argv)
 {
-    int n = argc - 1;
-    if (n < 2 || n > MOST_RUNS) {
-        fprintf(stderr, "usage: llama2-world-compare REPORT.json REPORT.json ...\n");
-        return 2;
-    }
+    const args_program program = {.name = "llama2-world-compare",
+                                  .summary = "Compares runs of llama2-pipeline --controls that have different seeds.",
+                                  .usage = "REPORT.json REPORT.json ...",
+                                  .minimum_rest = 2,
+                                  .maximum_rest = MOST_RUNS,
+                                  .notes = "--model, --threads and --seed say nothing here."};
+    args_common common;
+    int status = args_parse(&program, &common, argc, argv), n = (int)common.rest.count;
+    if (status != ARGS_GO) return status;
     for (int i = 0; i < n; i++)
-        if (!read_report(argv[i + 1], values[i])) return 1;
+        if (!read_report(common.rest.items[i], values[i])) return 1;
     printf("%-22s %8s %8s %8s %8s   (means of %d runs)\n", "", "gold", "right", "refused", "falsely", n);
     for (int s = 0; s < STAGES; s++) {
         double mean[COLUMNS] = {0};
@@ -74,7 +86,7 @@ int main(int argc, char **argv)
             for (int k = 0; k < COLUMNS; k++) mean[k] += values[i][s][k] / n;
         printf("%-22s %8.3f %8.3f %8.3f %8.3f\n", stages[s], mean[0], mean[1], mean[2], mean[3]);
     }
-    printf("\npaired differences of the gold score, 95 %% intervals\n");
+    printf("\npaired differences, 95 %% intervals: of the gold score, of unsafe requests refused, of harmless ones\n");
     difference(n, REJECTION, SFT);
     difference(n, PPO, SFT);
     difference(n, PPO, REJECTION);

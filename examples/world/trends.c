@@ -4,6 +4,7 @@
  * runs with 95 % intervals (Student's t), each figure beside the paper's. Differences are paired: within each run, then
  * over the runs. See examples/world/trends.sh.
  */
+#include "common/args.h"
 #include "common/student.h"
 #include "common/trend.h"
 #include <jansson.h>
@@ -762,12 +763,20 @@ int main(int argc, char **argv)
 {
     char error[512], subtitle[64];
     report *r = NULL;
-    bool ok = argc > 2;
-    if (!ok) {
-        fprintf(stderr, "usage: llama2-world-trends FOLDER REPORT.json ...\n");
-        return 2;
-    }
-    for (int i = 2; ok && i < argc; i++) ok = read_report(argv[i]);
+    const args_program program = {.name = "llama2-world-trends",
+                                  .summary = "Writes FOLDER/report.html and report.json: what of the paper's trends "
+                                             "holds over runs of llama2-pipeline with different seeds.",
+                                  .usage = "FOLDER REPORT.json ...",
+                                  .minimum_rest = 2,
+                                  .maximum_rest = ARGS_MAX,
+                                  .notes = "The reports are of --iterations, of the same with --shuffled, and of "
+                                           "--ablations. --model, --threads and --seed say nothing here."};
+    args_common common;
+    int status = args_parse(&program, &common, argc, argv);
+    if (status != ARGS_GO) return status;
+    const char *folder = common.rest.items[0];
+    bool ok = true;
+    for (size_t i = 1; ok && i < common.rest.count; i++) ok = read_report(common.rest.items[i]);
     if (ok) {
         find_models();
         snprintf(subtitle, sizeof subtitle, "the embedded world, %d seeds", n_runs);
@@ -783,9 +792,9 @@ int main(int argc, char **argv)
         show_data(r);
         show_dialogues(r);
         show_proxy(r);
-        ok = report_write(r, argv[1], error, sizeof error);
+        ok = report_write(r, folder, error, sizeof error);
         if (ok)
-            printf("report: %s/report.html\n", argv[1]);
+            printf("report: %s/report.html\n", folder);
         else
             fprintf(stderr, "%s\n", error);
     }

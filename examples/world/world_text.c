@@ -3,6 +3,7 @@
  * (without KIND), or the first 2,000 of one kind to look at: documents, demonstrations, evaluation, helpful, safety,
  * hash.
  */
+#include "common/args.h"
 #include "common/world.h"
 #include <stdio.h>
 #include <string.h>
@@ -66,11 +67,25 @@ static void print_for_tokenizer(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2)
+    static const char *const kinds[] = {"documents", "demonstrations", "evaluation", "helpful", "safety", "hash"};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    const args_program program = {.name = "llama2-world-text",
+                                  .summary = "Prints the text of the embedded world, one item a line.",
+                                  .usage = "[documents | demonstrations | evaluation | helpful | safety | hash]",
+                                  .maximum_rest = 1,
+                                  .notes =
+                                      "Without a kind: what the world's tokenizer is made from. --model, --threads "
+                                      "and --seed say nothing here."};
+    args_common common;
+    int status = args_parse(&program, &common, argc, argv), kind = 0;
+    if (status != ARGS_GO) return status;
+    while (common.rest.count > 0 && kind < KINDS && strcmp(kinds[kind], common.rest.items[0]) != 0) kind++;
+    if (kind == KINDS) return args_usage(&program, "there are no %s", common.rest.items[0]);
+    if (common.rest.count == 0)
         print_for_tokenizer();
-    else if (strcmp(argv[1], "hash") == 0)
+    else if (kind + 1 == KINDS)
         printf("0x%016llX\n", (unsigned long long)world_hash());
     else
-        for (uint64_t i = 0; i < 2000; i++) print_item(argv[1], i);
+        for (uint64_t i = 0; i < 2000; i++) print_item(kinds[kind], i);
     return ferror(stdout) || fflush(stdout) != 0;
 }

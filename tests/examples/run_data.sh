@@ -60,7 +60,7 @@ for stage in pretrain sft "reward: helpful" "reward: safety" rejection ppo; do
 done
 json out-files/metrics.jsonl stage=\"ppo\" objective/kl objective/scores
 tr -d '\n' <out-files/report.json >flat.json
-json flat.json figures.held_out_loss figures.accuracy_helpful figures.accuracy_safety figures.reward_ppo
+json flat.json numbers.bigram_loss figures.held_out_loss figures.accuracy_helpful figures.accuracy_safety figures.reward_ppo
 for file in report.html model/model.safetensors model/tokenizer.model reward-helpful/model.safetensors reward-safety/model.safetensors; do
     [ -s "out-files/$file" ] || fail "no $file"
 done

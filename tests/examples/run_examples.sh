@@ -6,9 +6,6 @@
 . "$(dirname "$0")/expect.sh"
 tokenizer=$3
 
-# What must be equal in metrics.jsonl: everything but time.
-timeless() { sed -e 's/"seconds":[^,}]*//' -e 's/"time\/[a-z]*":[^,}]*//g' "$1"; }
-
 # resumes NAME SIGNAL PROGRAM ARGUMENTS...: one run at a stretch, and one that a signal stops after its first checkpoint; the same bits.
 resumes() {
     name=$1 signal=$2 program=$3
@@ -80,7 +77,7 @@ done >demos.jsonl
 echo '{"turns": "who?"}' >turns.bad
 
 # --- usage --------------------------------------------------------------------------------------------------------------------------
-for program in tokenize shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo bench; do
+for program in tokenize shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo bench pipeline world-text world-compare world-trends $([ -x "$bin/llama2-annotate" ] && echo annotate); do
     expect 0 - $program --help
     grep -q "^Usage: llama2-$program" out || fail "llama2-$program --help does not begin with its usage"
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
@@ -88,7 +85,8 @@ for program in tokenize shard generate chat score convert inspect pretrain sft c
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
-for program in shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo; do expect 2 "Try" $program; done
+for program in shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo world-compare world-trends; do expect 2 "Try" $program; done
+expect 2 "there are no books" world-text books
 expect 2 "system needs --chat" generate --model x --prompt y --system z
 expect 2 "for --evaluate-only" reward --model x --data y --out z --reward r
 expect 2 "expected none, small or large" reward --model x --data y --out z --margin huge

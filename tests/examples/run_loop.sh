@@ -110,7 +110,6 @@ done
 
 # Everything but times, and the checkpoints, which hold some.
 files() { (cd "$1" && find . -type f ! -path '*/checkpoints/*' ! -name metrics.jsonl ! -name manifest.jsonl ! -name 'report.*' | sort); }
-timeless() { sed 's/"\(seconds\|time\/[a-z]*\)":[^,}]*//g' "$1"; }
 # same_run FOLDER WHEN: everything in it is as in the run at a stretch.
 same_run() {
     [ "$(files whole)" = "$(files "$1")" ] || fail "other files $2: $(files whole | wc -l), $(files "$1" | wc -l)"

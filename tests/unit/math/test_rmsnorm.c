@@ -40,7 +40,8 @@ static void run(llama2_context *ctx, problem *p, int accumulate)
     ck_ok(l2_op_rmsnorm_backward(ctx, &x, &gain, &rstd, &dy, &dx, accumulate, &dgain));
 }
 
-static const int64_t sizes[][2] = {{1, 1}, {1, 5}, {3, 16}, {17, 31}, {255, 7}, {255, 64}, {5, 200}, {70, 577}};
+static const int64_t sizes[][2] = {{1, 1},     {255, 1}, {1, 3},   {17, 3},   {3, 17},  {1, 255}, {3, 255},
+                                   {255, 255}, {3, 16},  {17, 31}, {255, 64}, {5, 200}, {70, 577}};
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
 
 START_TEST(forward_is_the_definition)
@@ -88,7 +89,7 @@ static double loss(void *user)
 START_TEST(gradients)
 {
     llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, 2);
-    for (int i = 1; i < N_SIZES; i++) { /* with d = 1 the gradient is all but 0 */
+    for (int i = 2; i < N_SIZES; i++) { /* with d = 1 the gradient is all but 0, and differences do not see it */
         problem p = make(LLAMA2_F64, sizes[i][0], sizes[i][1]);
         check c = {ctx, &p};
         run(ctx, &p, 0);

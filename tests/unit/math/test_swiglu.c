@@ -1,7 +1,8 @@
 #include "gradcheck.h"
 #include "math/ops.h"
 
-static const int64_t sizes[][2] = {{1, 1}, {3, 5}, {17, 16}, {255, 33}, {255, 100}};
+static const int64_t sizes[][2] = {{1, 1},   {1, 3},   {17, 3},   {3, 17},   {255, 17},
+                                   {3, 255}, {17, 16}, {255, 33}, {255, 100}};
 enum { N_SIZES = sizeof sizes / sizeof *sizes };
 
 typedef struct problem {

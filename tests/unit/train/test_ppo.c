@@ -3,6 +3,8 @@
 #include "train/reward_model.h"
 #include "train_test.h"
 
+#include <pthread.h>
+
 typedef struct world {
     llama2_context *ctx;
     llama2_model *policy, *reference;
@@ -219,6 +221,137 @@ START_TEST(item12_threads_and_micro_batches_change_no_bit)
 }
 END_TEST
 
+/* --- a model so wide that its products are shared out ----------------------------------------- */
+
+enum { WIDE_VOCABULARY = 515, WIDE_TOKENS = 96 };
+
+/* Threads of the host's own, as many as there are tasks. */
+typedef struct host_task {
+    llama2_task_fn task;
+    void *arg;
+    int32_t index;
+} host_task;
+
+static void *run_host_task(void *arg)
+{
+    host_task *t = arg;
+    t->task(t->arg, t->index);
+    return NULL;
+}
+
+static int32_t run_by_host(void *user, int32_t n_tasks, llama2_task_fn task, void *arg)
+{
+    int *jobs = user;
+    pthread_t threads[8];
+    host_task tasks[8];
+    ++*jobs;
+    for (int32_t i = 0; i < n_tasks; i++) {
+        tasks[i] = (host_task){task, arg, i};
+        if (pthread_create(&threads[i], NULL, run_host_task, &tasks[i]) != 0) return 1;
+    }
+    for (int32_t i = 0; i < n_tasks; i++) pthread_join(threads[i], NULL);
+    return 0;
+}
+
+/* Whatever a host can see of one iteration: logits, gradients, sampled tokens with their log-probabilities, weights. */
+typedef struct wide_run {
+    float *logits, *gradients, *weights, *logprobs;
+    int32_t *sampled;
+    int64_t n_parameters, n_sampled;
+} wide_run;
+
+static wide_run run_wide(llama2_context *ctx)
+{
+    static const int64_t offsets[] = {0, 1, 34, 39, WIDE_TOKENS};
+    int32_t tokens[WIDE_TOKENS];
+    llama2_batch batch = {sizeof batch, 4, WIDE_TOKENS, tokens, offsets, NULL};
+    llama2_loss loss = {.struct_size = sizeof loss};
+    llama2_ppo_options o;
+    llama2_config c;
+    world w = {.ctx = ctx};
+    wide_run r = {.logits = malloc(sizeof(float) * WIDE_TOKENS * WIDE_VOCABULARY)};
+    for (int32_t i = 0; i < WIDE_TOKENS; i++) tokens[i] = (i * i + 7 * i) % WIDE_VOCABULARY;
+    llama2_config_init(&c, sizeof c);
+    c.vocab_size = WIDE_VOCABULARY;
+    c.dim = 320;
+    c.n_layers = 2;
+    c.n_heads = 5;
+    c.n_kv_heads = 1;
+    c.head_dim = 64;
+    c.ffn_dim = 864;
+    c.max_seq_len = 96;
+    c.init_std = 0.1;
+    ck_ok(llama2_model_create(ctx, &c, NULL, &w.policy));
+    ck_ok(llama2_model_clone(w.policy, &w.reference));
+    w.critic = small_reward_model(ctx, w.policy, LLAMA2_HEAD_NORMAL);
+    w.trainer = small_trainer(ctx, w.policy, 1e-3, NULL);
+    w.critic_trainer = small_reward_trainer(ctx, w.critic, 1e-3, NULL);
+    ck_ok(llama2_model_logits(w.policy, &batch, r.logits));
+    ck_ok(llama2_trainer_accumulate(w.trainer, &batch, &loss));
+    r.gradients = all_gradients(w.trainer, w.policy, &r.n_parameters);
+    llama2_trainer_clear(w.trainer);
+    w.rollouts = small_rollouts(w.policy, 3, 4, 1, 0);
+    score_by_tokens(w.rollouts);
+    ck_ok(llama2_rollouts_reference(w.rollouts, w.reference));
+    ck_ok(llama2_rollouts_values(w.rollouts, w.critic));
+    llama2_ppo_options_init(&o, sizeof o);
+    o.minibatch = 5;
+    ck_ok(llama2_ppo_advantages(w.rollouts, &o, NULL));
+    ck_ok(llama2_ppo_update(w.trainer, w.critic_trainer, w.rollouts, &o, NULL));
+    r.weights = all_weights(w.policy, &r.n_parameters);
+    llama2_rollouts_view v = view_of(w.rollouts);
+    r.n_sampled = v.n_tokens;
+    r.sampled = malloc((size_t)v.n_tokens * sizeof *r.sampled);
+    r.logprobs = malloc((size_t)v.n_tokens * sizeof *r.logprobs);
+    memcpy(r.sampled, v.tokens, (size_t)v.n_tokens * sizeof *r.sampled);
+    memcpy(r.logprobs, v.logprobs, (size_t)v.n_tokens * sizeof *r.logprobs);
+    end(&w);
+    return r;
+}
+
+static void free_wide(wide_run *r)
+{
+    free(r->logits);
+    free(r->gradients);
+    free(r->weights);
+    free(r->logprobs);
+    free(r->sampled);
+}
+
+START_TEST(a_wide_model_has_the_same_bits_for_1_2_3_8_threads_and_a_host_s)
+{
+    static const int32_t threads[] = {1, 2, 3, 8, 5};
+    enum { RUNS = 5, BY_HOST = 4 };
+    wide_run first = {NULL};
+    int jobs = 0;
+    for (int i = 0; i < RUNS; i++) {
+        llama2_context *ctx;
+        llama2_context_options o;
+        llama2_context_options_init(&o, sizeof o);
+        o.n_threads = threads[i];
+        if (i == BY_HOST) {
+            o.run = run_by_host;
+            o.run_user = &jobs;
+        }
+        ck_ok(llama2_context_create(&o, &ctx));
+        wide_run r = run_wide(ctx);
+        if (i == 0) {
+            first = r;
+            continue;
+        }
+        ck_assert_int_eq(r.n_sampled, first.n_sampled);
+        ck_assert_mem_eq(r.logits, first.logits, sizeof(float) * WIDE_TOKENS * WIDE_VOCABULARY);
+        ck_assert_mem_eq(r.gradients, first.gradients, (size_t)r.n_parameters * sizeof(float));
+        ck_assert_mem_eq(r.sampled, first.sampled, (size_t)r.n_sampled * sizeof *r.sampled);
+        ck_assert_mem_eq(r.logprobs, first.logprobs, (size_t)r.n_sampled * sizeof *r.logprobs);
+        ck_assert_mem_eq(r.weights, first.weights, (size_t)r.n_parameters * sizeof(float));
+        free_wide(&r);
+    }
+    ck_assert_int_gt(jobs, 500); /* the work was shared out, not done by one */
+    free_wide(&first);
+}
+END_TEST
+
 START_TEST(not_finite_is_skipped)
 {
     world w;
@@ -349,7 +482,9 @@ Suite *test_suite(void)
     tcase_add_loop_test(tc, item2_first_step_is_on_policy_to_the_bit, 0, 4);
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas,
-             item12_threads_and_micro_batches_change_no_bit, adaptive_kl, adaptive_kl_outside_its_domain);
+             item12_threads_and_micro_batches_change_no_bit,
+             a_wide_model_has_the_same_bits_for_1_2_3_8_threads_and_a_host_s, adaptive_kl,
+             adaptive_kl_outside_its_domain);
     ADD_CASE(suite, "failures", a_cancelled_update_leaves_no_gradients, not_finite_is_skipped, what_is_refused);
     return suite;
 }
