@@ -4,7 +4,7 @@
 #   tests/run.sh            build with gcc, quick and full tests
 #   tests/run.sh --quick    the quick tier alone
 #   tests/run.sh --ci       also: clang, -Werror, address, undefined-behaviour and thread sanitizer, valgrind, the quickstart
-#   tests/run.sh --long     also the long tier
+#   tests/run.sh --long     also the long tier: the pipeline on real data, and what tests leave out of long texts otherwise
 #   tests/run.sh --interop  beside its peers from PyPI (tests/interop/run.sh), no other tests; with --long a full epoch of both reward models too
 #
 # Real data for tests is looked for in LLAMA2_TEST_DATA (default: ../shared/data beside the checkout); what needs it is skipped without.
@@ -89,13 +89,12 @@ if [ $tier = ci ]; then
     run clang -L quick
 
     # Sanitizers run the tests that are about memory, threads and input; those that compare numbers at length run without.
-    build asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLLAMA2_SANITIZE=address,undefined -DLLAMA2_BUILD_BENCH=OFF
+    build asan --preset asan -DLLAMA2_BUILD_BENCH=OFF
     ASAN_OPTIONS=detect_leaks=1 run asan -L quick -LE slow --timeout 900
-    threaded="base/threads base/alloc base/files api/context api/model api/tokenizer infer/session infer/feed infer/generate infer/rollouts
-        model/gradients train/trainer train/reward train/ppo train/value_head"
-    targets=$(printf 'test_%s ' $threaded | tr / _) build tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DLLAMA2_SANITIZE=thread \
-        -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
-    run tsan -R "^(${threaded// /|})$" --timeout 900
+    threaded=(base/threads base/alloc base/files api/context api/model api/tokenizer infer/session infer/feed infer/generate infer/rollouts
+        model/gradients train/trainer train/reward train/ppo train/value_head)
+    targets=$(printf 'test_%s ' "${threaded[@]/\//_}") build tsan --preset tsan -DCMAKE_C_COMPILER=clang -DLLAMA2_BUILD_BENCH=OFF -DLLAMA2_BUILD_EXAMPLES=OFF
+    run tsan -R "^($(IFS='|' && echo "${threaded[*]}"))$" --timeout 900
 
     say "valgrind"
     tests/valgrind.sh "$PWD/build-test" "$PWD/examples/world/tokenizer.model"

@@ -78,6 +78,10 @@ static void show_summary(const pipeline *p, report *r)
     show_figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text",
                 "an interpolated bigram model has %.3f", p->bigram_loss);
     report_add_number(r, "bigram_loss", p->bigram_loss);
+    report_add_number(r, "fits_64_helpful", p->reward_reports[0].fit64);
+    report_add_number(r, "fits_64_safety", p->reward_reports[1].fit64);
+    report_add_number(r, "longer_wins_helpful", share(&helpful->all, true));
+    report_add_number(r, "longer_wins_safety", share(&safety->all, true));
     if (p->data.judge) {
         show_figure(r, "gold_ppo", ppo->gold, "gold score after PPO", "from %.2f after SFT, in -1 .. 1", sft->gold);
         show_figure(r, "correct_ppo", ppo->correct, "share of answers right", "from %.2f after SFT", sft->correct);

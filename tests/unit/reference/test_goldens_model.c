@@ -136,6 +136,24 @@ static void check_gradients(llama2_context *ctx, const char *name, int32_t dtype
     golden_close(&g);
 }
 
+/* With the host's BLAS in place of the library's products. */
+START_TEST(gradients_by_cblas)
+{
+    llama2_context *ctx;
+    llama2_context_options o;
+    llama2_context_options_init(&o, sizeof o);
+    o.gemm = LLAMA2_GEMM_CBLAS;
+    llama2_status status = llama2_context_create(&o, &ctx);
+    if (status == LLAMA2_E_UNSUPPORTED) {
+        puts("skipped: gradients by CBLAS: the library was built without one");
+        return;
+    }
+    ck_ok(status);
+    EACH_CASE(name) check_gradients(ctx, name, LLAMA2_F32, 0);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* With the kernels of every instruction set that this processor has. */
 START_TEST(gradients_f32)
 {
@@ -167,6 +185,6 @@ Suite *test_suite(void)
 {
     Suite *s = suite_create("reference/goldens_model");
     ADD_CASE(s, "forward", forward, scaled_rope, evaluate);
-    ADD_CASE(s, "gradients", gradients_f32, gradients_f64);
+    ADD_CASE(s, "gradients", gradients_f32, gradients_f64, gradients_by_cblas);
     return s;
 }

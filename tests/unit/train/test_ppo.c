@@ -322,7 +322,7 @@ START_TEST(a_wide_model_has_the_same_bits_for_1_2_3_8_threads_and_a_host_s)
 {
     static const int32_t threads[] = {1, 2, 3, 8, 5};
     enum { RUNS = 5, BY_HOST = 4 };
-    wide_run first = {NULL};
+    wide_run first = {.logits = NULL};
     int jobs = 0;
     for (int i = 0; i < RUNS; i++) {
         llama2_context *ctx;
