@@ -164,7 +164,7 @@ static void add_comparisons(departures *d, const loop *l)
             "made by the same annotator from texts of the world", "%zu", p->data.helpful.n + p->data.safety.n);
     departs(d, "a reward model's comparisons (3.2.2)",
             "helpfulness: its own, and an equal part of safety and open; safety: 90 % safety, 10 % helpfulness",
-            "few; what the paper's mixes bring is among the ablations",
+            "few pairs, and each model is asked about its own kind alone; not compared with the paper's mixes",
             "all of its own kind so far, the first ones included");
     departs(d, "weight of the safety auxiliary loss", "not stated", "as much as the ranking", "%g",
             p->set.safety_weight);
