@@ -71,7 +71,10 @@ def measured(ours, theirs):
         points = [np.array(sorted((y["kl"], y["score"]) for y in run)).T for run in ours]
         gains = [np.interp(x["kl"], *p) - x["score"] for p in points if p[0, -1] >= x["kl"]]
         print("at KL %.2f: llama2 - trl %+.3f +- %.3f, %d seeds" % (x["kl"], *t_interval(gains), len(gains)))
-    print("llama2 - trl at equal KL: %+.3f +- %.3f" % at_equal_kl(*([run[1:] for run in side] for side in (ours, theirs))))
+    gain, half = at_equal_kl(*([run[1:] for run in side] for side in (ours, theirs)))
+    print("llama2 - trl at equal KL: %+.3f +- %.3f" % (gain, half))
+    if gain + half < 0:
+        sys.exit("the library's reward is lower at equal KL")
 
 
 def accuracy(right):
@@ -95,7 +98,10 @@ def reward(kind, ours, theirs):
     for name, chosen in groups.items():
         print(f"{kind}, {name}, {chosen.sum()} pairs: " + "; ".join(f"{who} {accuracy(r[chosen])}" for who, r in right.items()))
     d = right["llama2"] - right["trl"]
-    print("llama2 - trl: %.1f +- %.1f points" % (100 * d.mean(), 196 * d.std() / np.sqrt(len(d))))
+    low = 100 * d.mean() - 196 * d.std() / np.sqrt(len(d))
+    print("llama2 - trl: %.1f points, %.1f at the lower end of the interval" % (100 * d.mean(), low))
+    if low <= -2:
+        sys.exit("the interval reaches 2 points below TRL")
 
 
 if __name__ == "__main__":
