@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the texts that the tokenizer is compared with sentencepiece on: lines.txt (2,000 lines, valid UTF-8), invalid.txt (lines that are
-not) and binary.bin (NUL bytes among others). The same bytes each time.
+"""Writes the texts that the tokenizer is compared with sentencepiece on: lines.txt (2,000 different lines, valid UTF-8), invalid.txt (lines
+that are not) and binary.bin (NUL bytes among others). The same bytes each time.
 
 usage: make_tokenizer_texts.py FOLDER
 """
@@ -65,7 +65,7 @@ def line_of(rng, kind):
     if kind == 2:
         return "".join(rng.choice(EMOJI) + rng.choice(["", " ", "!"]) for _ in range(rng.randint(1, 6))) + rng.choice(["", english(rng)])
     if kind == 3:
-        return rng.choice(["", "    ", "\t"]) + rng.choice(CODE)
+        return rng.choice(["", "    ", "\t"]) + rng.choice(CODE) + rng.choice(["", " " + rng.choice(CODE)])
     if kind == 4:
         return "".join(rng.choice(SPACES) + rng.choice(["", "a", "word", "中"]) for _ in range(rng.randint(1, 8)))
     if kind == 5:
@@ -86,8 +86,14 @@ def invalid_of(rng):
 def main():
     folder = Path(sys.argv[1])
     rng = random.Random(2307)
-    lines = ["", " ", "  ", "▁", "a", " a", "a "] + [line_of(rng, i % 9) for i in range(1993)]
-    lines = [line.replace("\n", "") for line in lines][:2000]
+    lines = ["", " ", "  ", "▁", "a", " a", "a "]
+    seen = set(lines)
+    for i in range(1993):
+        line = line_of(rng, i % 9)
+        while line in seen:
+            line = line_of(rng, i % 9)
+        seen.add(line)
+        lines.append(line)
     (folder / "lines.txt").write_bytes("".join(line + "\n" for line in lines).encode())
     (folder / "invalid.txt").write_bytes(b"".join(invalid_of(rng) + b"\n" for _ in range(300)))
     binary = b"\0a\0\0 b \0" + bytes(range(256)) + bytes(rng.randrange(256) for _ in range(3000)) + b"\0"
