@@ -121,37 +121,41 @@ static void put_accuracy(cells *c, double share, double pairs)
         cells_put(c, "-");
 }
 
-/* Tables 7 and 8 of the paper: by degree, and on the other model's comparisons. */
+/* Tables 7 and 8 of the paper: on both kinds of comparisons, and by degree. */
 static bool show_kinds_and_degrees(loop_report *all)
 {
-    enum { COLUMNS = 10 };
-    static const char *const columns[COLUMNS] = {
-        "version",          "model",         "pairs trained on", "all held out", "\"longer wins\"",
-        "the other kind's", "significantly", "better",           "slightly",     "negligibly"};
-    cells table = {.n = 0};
+    static const char *const kind_columns[] = {"version",        "model",           "pairs trained on",
+                                               "its own kind's", "\"longer wins\"", "the other kind's"},
+                             *const degree_columns[] = {"version", "model",    "significantly",
+                                                        "better",  "slightly", "negligibly"};
+    cells by_kind = {.n = 0}, by_degree = {.n = 0};
     for (int i = 0; i < (int)all->l->iterations; i++) {
         json_t *both = result(all->l, "rewards", i + 1, "accuracy.json");
         if (!both) return false;
         for (int which = 0; which < 2; which++) {
             const json_t *o = json_object_get(both, models[which]);
-            cells_put(&table, "V%d", i + 1);
-            cells_put(&table, "%s", kinds[which]);
-            cells_put(&table, "%.0f", number_at(o, "pairs"));
-            put_accuracy(&table, number_at(o, "held_out"), number_at(o, "held_out_pairs"));
-            cells_put(&table, "%.1f", 100 * number_at(o, "longer_wins"));
-            put_accuracy(&table, number_at(o, "other_kind"), number_at(o, "other_kind_pairs"));
+            cells_put(&by_kind, "V%d", i + 1);
+            cells_put(&by_kind, "%s", kinds[which]);
+            cells_put(&by_kind, "%.0f", number_at(o, "pairs"));
+            put_accuracy(&by_kind, number_at(o, "held_out"), number_at(o, "held_out_pairs"));
+            cells_put(&by_kind, "%.1f", 100 * number_at(o, "longer_wins"));
+            put_accuracy(&by_kind, number_at(o, "other_kind"), number_at(o, "other_kind_pairs"));
+            cells_put(&by_degree, "V%d", i + 1);
+            cells_put(&by_degree, "%s", kinds[which]);
             for (size_t k = 0; k < 4; k++)
-                put_accuracy(&table, number_in_array(o, "by_rating", k), number_in_array(o, "by_rating_pairs", k));
+                put_accuracy(&by_degree, number_in_array(o, "by_rating", k), number_in_array(o, "by_rating_pairs", k));
         }
         json_decref(both);
     }
-    cells_show(&table, all->r, "reward_models",
-               "Accuracy in % on held-out comparisons, with 95 % intervals (Wilson) over pairs; by degree of those of "
-               "its own kind. The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; "
-               "safety model 56.2 and 64.5; (table 8) helpfulness 80.7, 67.5, 60.9, 54.7 by degree, safety 94.3, 76.3, "
-               "65.7, 55.3. Expected here: each model is the better one on its own kind, and accuracy falls with the "
-               "degree.",
-               columns, COLUMNS);
+    cells_show(&by_kind, all->r, "reward_models",
+               "Accuracy in % on all held-out comparisons, with 95 % intervals (Wilson) over pairs. The paper (table "
+               "7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety model 64.5 and 56.2. "
+               "Expected here: each model is the better one on its own kind.",
+               kind_columns, 6);
+    cells_show(&by_degree, all->r, "reward_models_by_degree",
+               "The same by degree, of its own kind's. The paper (table 8): helpfulness 80.7, 67.5, 60.9, 54.7; safety "
+               "94.3, 76.3, 65.7, 55.3. Expected here: accuracy falls with the degree.",
+               degree_columns, 6);
     return true;
 }
 

@@ -6,10 +6,9 @@
 
 /* --- best of N ------------------------------------------------------------------------------- */
 
-/* By N, with their intervals; gain: what the largest N has above one sample of the same prompt. */
+/* By N, with their intervals; and what they have above one sample of the same prompt. */
 typedef struct best_curve {
-    curve all;
-    rate gain;
+    curve all, gain;
 } best_curve;
 
 static void read_curve(const json_t *sampled, const char *name, best_curve *out)
@@ -18,13 +17,11 @@ static void read_curve(const json_t *sampled, const char *name, best_curve *out)
     size_t points = json_array_size(json_object_get(sampled, "n"));
     snprintf(half, sizeof half, "%s_half", name);
     snprintf(gain_half, sizeof gain_half, "%s_gain_half", name);
-    for (size_t k = 0; k < points; k++)
-        curve_add(&out->all, number_in_array(sampled, "n", k), number_in_array(sampled, name, k),
-                  number_in_array(sampled, half, k));
-    if (points == 0) return;
-    double gained = number_in_array(sampled, name, points - 1) - number_in_array(sampled, name, 0),
-           around = number_in_array(sampled, gain_half, points - 1);
-    out->gain = (rate){gained, gained - around, gained + around};
+    for (size_t k = 0; k < points; k++) {
+        double n = number_in_array(sampled, "n", k), y = number_in_array(sampled, name, k);
+        curve_add(&out->all, n, y, number_in_array(sampled, half, k));
+        curve_add(&out->gain, n, y - number_in_array(sampled, name, 0), number_in_array(sampled, gain_half, k));
+    }
 }
 
 static bool read_best(loop *l, int version, best_curve *best, best_curve *median)
@@ -51,21 +48,26 @@ static void curve_numbers(report *r, int version, const char *name, const curve 
     }
 }
 
+static rate curve_at(const curve *c, size_t i)
+{
+    return (rate){c->y.y[i], c->low.y[i], c->high.y[i]};
+}
+
 static void add_best_trends(loop_report *all, int version, const best_curve *best, const best_curve *median)
 {
     char what[CELLS_LENGTH];
     const series *n = &best->all.y;
     if (n->n == 0) return;
     snprintf(what, sizeof what, "best of %.0f against one sample, V%d: reward", n->x[n->n - 1], version);
-    loop_trend(all, what, "rising with N (fig. 7)", "rises", TREND_RISES, "", best->gain);
+    loop_trend(all, what, "rising with N (fig. 7)", "rises", TREND_RISES, "", curve_at(&best->gain, n->n - 1));
     snprintf(what, sizeof what, "median of %.0f against one sample, V%d: reward", n->x[n->n - 1], version);
-    loop_trend(all, what, "flat (fig. 7)", "stays", TREND_STAYS, "", median->gain);
+    loop_trend(all, what, "flat (fig. 7)", "stays", TREND_STAYS, "", curve_at(&median->gain, n->n - 1));
 }
 
 static bool show_best_of_n(loop_report *all)
 {
     int last = (int)all->l->iterations, shown[2] = {1, last}, n = last > 1 ? 2 : 1;
-    best_curve c[4] = {{.gain = {NAN, NAN, NAN}}};
+    best_curve c[4] = {{.all = {{0}, {0}, {0}}}};
     plot_series lines[4];
     char names[4][NAME_LENGTH];
     bool ok = true;
@@ -73,7 +75,7 @@ static bool show_best_of_n(loop_report *all)
         ok = read_best(all->l, shown[i], &c[2 * i], &c[2 * i + 1]);
         for (int k = 0; k < 2; k++) {
             snprintf(names[2 * i + k], NAME_LENGTH, "%s for V%d", k == 0 ? "best" : "median", shown[i]);
-            lines[2 * i + k] = curve_line(names[2 * i + k], &c[2 * i + k].all);
+            lines[2 * i + k] = curve_line(names[2 * i + k], &c[2 * i + k].gain);
             if (ok && !all->l->shuffled) curve_numbers(all->r, shown[i], k == 0 ? "best" : "median", &c[2 * i + k].all);
         }
         if (ok) add_best_trends(all, shown[i], &c[2 * i], &c[2 * i + 1]);
@@ -82,14 +84,17 @@ static bool show_best_of_n(loop_report *all)
         report_add_series(all->r, REPORT_LINES, "best_of_n",
                           "The paper (fig. 7): the best of N rises with N, the median stays; the gap is what rejection "
                           "sampling can gain. Expected here: the gap is narrower for the last version, whose samples "
-                          "are more alike. Each by the reward models of its version; bands of 95 % are over prompts, "
-                          "which differ more than N does: the gains at the end of the page are taken in each prompt.",
+                          "are more alike. Each by the reward models of its version, above one sample of the same "
+                          "prompt; bands of 95 % are over prompts.",
                           &(plot_options){.title = "Best and median reward of N samples",
                                           .x_label = "samples a prompt",
-                                          .y_label = "raw reward",
+                                          .y_label = "raw reward, gained",
                                           .log_x = true},
                           lines, (size_t)(2 * n));
-    for (int i = 0; i < 4; i++) curve_free(&c[i].all);
+    for (int i = 0; i < 4; i++) {
+        curve_free(&c[i].all);
+        curve_free(&c[i].gain);
+    }
     return ok;
 }
 
@@ -119,11 +124,6 @@ static bool read_tuned(loop *l, int version, tuned *t)
     }
     json_decref(o);
     return o != NULL;
-}
-
-static rate curve_at(const curve *c, size_t i)
-{
-    return (rate){c->y.y[i], c->low.y[i], c->high.y[i]};
 }
 
 static void show_tuned(loop_report *all, const tuned *t, int n)

@@ -363,6 +363,10 @@ bool show_distill(loop_report *all)
     if (!scores) return false;
     preprompt_curves(scores, all->r);
     bool ok = gate_table(all, scores);
+    loop_trend(all, "answers under the general safety preprompt score higher", "rising (fig. 16)", "rises", TREND_RISES,
+               "", preprompt_gain(scores, false));
+    loop_trend(all, "answers under an answer template score higher", "rising more (fig. 16)", "rises", TREND_RISES, "",
+               preprompt_gain(scores, true));
     json_decref(scores);
     loop_trend(all, "context distillation raises the safety score", "rising (fig. 16)", "rises, little", TREND_RISES,
                "", figure_gain(l->p, after, before, FIGURE_SAFETY));
