@@ -80,6 +80,34 @@ static void same_bits(const void *a, const void *b, size_t n, const char *what)
     ck_assert_msg(memcmp(a, b, n) == 0, "%s: the bits differ", what);
 }
 
+/* Item 3: nothing is padded, so a model whose padding token is its EOS, as many files have it, learns the EOS as any
+ * other does. */
+START_TEST(item3_a_padding_token_that_is_the_eos_changes_no_bit)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_config c = small_config(0);
+    llama2_model *models[2];
+    float *grads[3];
+    small_batch b;
+    small_batch_init(&b);
+    for (int i = 0; i < 2; i++) {
+        c.pad_id = i == 0 ? -1 : c.eos_id;
+        ck_ok(llama2_model_create(ctx, &c, NULL, &models[i]));
+    }
+    int64_t last = b.offsets[3] - 1; /* the third sequence ends with an EOS that has a weight */
+    b.tokens[last] = c.eos_id;
+    b.weights[last] = 1;
+    for (int i = 0; i < 2; i++) grads[i] = gradients(models[i], &b.batch, 0);
+    same_bits(grads[0], grads[1], (size_t)models[0]->n_elements * sizeof(float), "the padding token");
+    b.weights[last] = 0;
+    grads[2] = gradients(models[1], &b.batch, 0);
+    ck_assert(memcmp(grads[1], grads[2], (size_t)models[1]->n_elements * sizeof(float)) != 0);
+    for (int i = 0; i < 3; i++) free(grads[i]);
+    for (int i = 0; i < 2; i++) llama2_model_free(models[i]);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(bits_do_not_depend_on_threads_isa_recompute_or_parts)
 {
     static const int32_t isas[] = {LLAMA2_ISA_AUTO, LLAMA2_ISA_AVX2, LLAMA2_ISA_SCALAR};
@@ -175,7 +203,8 @@ Suite *test_suite(void)
 {
     Suite *s = suite_create("model/gradients");
     ADD_CASE(s, "gradients", numeric_gradient_untied, numeric_gradient_tied);
-    ADD_CASE(s, "bits", bits_do_not_depend_on_threads_isa_recompute_or_parts, neighbours_without_weight_change_no_bit);
+    ADD_CASE(s, "bits", item3_a_padding_token_that_is_the_eos_changes_no_bit,
+             bits_do_not_depend_on_threads_isa_recompute_or_parts, neighbours_without_weight_change_no_bit);
     ADD_CASE(s, "errors", batches_are_checked);
     return s;
 }
