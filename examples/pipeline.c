@@ -21,27 +21,33 @@ static void close_run(pipeline *p)
     data_free(&p->data);
 }
 
-static bool run_stages(pipeline *p)
-{
-    return llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) &&
-           stage_rewards(p) && evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") &&
-           evaluate(p, p->reference, STAGE_SFT, "SFT") && stage_rejection(p) &&
-           evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") && stage_ppo(p) &&
-           evaluate(p, p->model, STAGE_PPO, "PPO") && (!p->controls || stage_controls(p));
-}
-
-static bool save_model(pipeline *p)
+/* The policy as it is; so a run that ends early leaves what it had come to. */
+static bool save_policy(pipeline *p)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/model", p->out);
-    if (llama2_model_save(p->model, path, LLAMA2_F32) < 0 || llama2_tokenizer_save(p->data.tokenizer, path) < 0)
-        return false;
+    return llama2_model_save(p->model, path, LLAMA2_F32) >= 0 && llama2_tokenizer_save(p->data.tokenizer, path) >= 0;
+}
+
+static bool save_rewards(pipeline *p)
+{
     static const char *const names[] = {"reward-helpful", "reward-safety"};
+    char path[4096];
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", p->out, names[i]);
         if (llama2_reward_model_save(p->rewards[i], path, LLAMA2_F32) < 0) return false;
     }
     return true;
+}
+
+static bool run_stages(pipeline *p)
+{
+    return llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) &&
+           save_policy(p) && stage_rewards(p) && save_rewards(p) &&
+           evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") && evaluate(p, p->reference, STAGE_SFT, "SFT") &&
+           stage_rejection(p) && save_policy(p) && evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") &&
+           stage_ppo(p) && save_policy(p) && evaluate(p, p->model, STAGE_PPO, "PPO") &&
+           (!p->controls || stage_controls(p));
 }
 
 static bool open_data(pipeline *p, const char *data, world_size size)
@@ -63,7 +69,7 @@ static bool run_chain(pipeline *p)
     p->metrics = jsonl_create(path, false, error, sizeof error);
     if (!p->metrics) return app_fail(a, "%s", error);
     a->doing = "stopped";
-    bool ok = run_stages(p) && save_model(p);
+    bool ok = run_stages(p);
     if (!jsonl_finish(p->metrics)) return app_fail(a, "%s could not be written", path);
     return ok && write_report(p);
 }

@@ -87,7 +87,7 @@ static void add_model(departures *d, const pipeline *p, double parameters)
             own ? "a small model takes, and needs, larger steps" : "few examples, learnt in larger steps", "%g",
             s->sft_lr);
     departs(d, "tokens of a dialogue, at most", "4,096",
-            "attention costs its square; what is longer is left out, and answers are cut", "%lld",
+            "attention costs its square; longer ones lose their earliest turns, or are left out", "%lld",
             (long long)s->max_tokens);
 }
 

@@ -66,5 +66,20 @@ for file in report.html model/model.safetensors model/tokenizer.model reward-hel
 done
 expect 0 - generate --model out-files/model --chat --prompt "who likes white?" --max-tokens 4 --quiet
 
+# What ends early leaves the model that it had come to.
+"$bin/llama2-pipeline" $settings --controls --data files --out cut >cut.out 2>cut.err </dev/null &
+pid=$!
+waited=0
+until [ -e cut/model/tokenizer_config.json ]; do
+    kill -0 $pid 2>/dev/null && [ $waited -lt 6000 ] || break
+    sleep 0.005
+    waited=$((waited + 1))
+done
+kill -TERM $pid 2>/dev/null || fail "the run was over before it could be stopped"
+wait $pid
+[ $? -eq 1 ] || fail "exit status after SIGTERM"
+[ ! -e cut/report.json ] || fail "a report of a run that was stopped"
+expect 0 - generate --model cut/model --chat --prompt "who likes white?" --max-tokens 4 --quiet
+
 [ $failures -eq 0 ] && echo "all of llama2-pipeline --data as expected"
 exit $((failures > 0))
