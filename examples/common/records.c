@@ -210,7 +210,6 @@ static const char *read_transcript(const char *text, dialogue *d)
     if (strncmp(at, marks[role], strlen(marks[role])) != 0) return "a transcript begins with \"\\n\\nHuman:\"";
     while (at) {
         at += strlen(marks[role]);
-        if (*at == ' ') at++;
         if (!push(d, role, at)) return "more than 256 messages";
         /* A speaker who goes on under a mark of his own keeps it as text: turns alternate. */
         role = role == LLAMA2_ROLE_USER ? LLAMA2_ROLE_ASSISTANT : LLAMA2_ROLE_USER;

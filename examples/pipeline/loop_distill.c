@@ -1,5 +1,5 @@
 /*
- * Safety context distillation (section 4.2.4), before the last version: the model answers adversarial prompts with and
+ * Safety context distillation (section 4.2.4), before the last version: the model answers prompts about safety with and
  * without a safety preprompt, an answer template where the prompt's category of risk is known; where the safety reward
  * model scores the answer under the preprompt higher, it is learnt without it.
  */

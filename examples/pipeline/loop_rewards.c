@@ -15,60 +15,54 @@ bool read_collected(loop *l, const char *prefix, int which, int first, int last,
     return true;
 }
 
-static double right(const pair_figures *f)
-{
-    return f->all.right / f->all.n;
-}
-
-/* What this version's model tells right of what it collected above the one before, pair by pair. */
-static bool judge_retraining(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, json_t *line)
+/* How the models of this version and of the one before do on what this one collected, and what is gained, pair by pair.
+ */
+static bool judge_fresh(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, json_t *line)
 {
     app *a = &l->p->app;
     size_t n = fresh->n;
     float *now = app_must(malloc(4 * n * sizeof *now)), *then = now + 2 * n;
     double sum = 0, sum_before = 0, squares = 0;
-    bool ok = pairs_score(a, fresh, NULL, n, l->p->rewards[which], now) && pairs_score(a, fresh, NULL, n, before, then);
+    bool ok = pairs_score(a, fresh, NULL, n, l->p->rewards[which], now) &&
+              (!before || pairs_score(a, fresh, NULL, n, before, then));
     for (size_t i = 0; ok && i < n; i++) {
-        double gain = pair_right(now + 2 * i) - pair_right(then + 2 * i);
-        sum_before += pair_right(then + 2 * i);
-        sum += gain;
-        squares += gain * gain;
+        double right = pair_right(now + 2 * i), right_before = before ? pair_right(then + 2 * i) : 0;
+        sum += right;
+        sum_before += right_before;
+        squares += (right - right_before) * (right - right_before);
     }
     free(now);
+    app_put(line, "fresh", sum / (double)n);
+    app_put(line, "fresh_pairs", (double)n);
+    if (!before) return ok;
     app_put(line, "fresh_before", sum_before / (double)n);
-    app_put(line, "fresh_gain", sum / (double)n);
-    app_put(line, "fresh_gain_half", mean_half((double)n, sum, squares));
+    app_put(line, "fresh_gain", (sum - sum_before) / (double)n);
+    app_put(line, "fresh_gain_half", mean_half((double)n, sum - sum_before, squares));
     return ok;
 }
 
-/* How the models of this version and of the one before do on what this one collected, and this one on all that is held
- * out, of the other kind too. */
-static bool judge_model(loop *l, int which, const llama2_reward_model *before, pair_set *fresh, pair_set *all,
-                        pair_set *other, json_t *line)
+/* How this version's model does on all that is held out, of its own kind and of the other one. */
+static bool judge_model(loop *l, int which, pair_set *own, pair_set *other, json_t *line)
 {
     app *a = &l->p->app;
-    const llama2_reward_model *model = l->p->rewards[which];
-    pair_figures f;
+    pair_figures f, g;
     json_t *by_rating = json_array(), *counts = json_array();
-    bool ok = pairs_judge(a, fresh, NULL, fresh->n, model, &f);
-    app_put(line, "fresh", right(&f));
-    app_put(line, "fresh_pairs", f.all.n);
-    ok = ok && (!before || judge_retraining(l, which, before, fresh, line)) &&
-         pairs_judge(a, all, NULL, all->n, model, &f);
-    app_put(line, "held_out", right(&f));
-    app_put(line, "held_out_pairs", f.all.n);
-    app_put(line, "longer_wins", f.all.longer / f.all.n);
-    for (int k = 0; k < 4; k++) {
+    bool ok = pairs_judge(a, own, NULL, own->n, l->p->rewards[which], &f) &&
+              pairs_judge(a, other, NULL, other->n, l->p->rewards[which], &g);
+    for (int k = 0; ok && k < 4; k++) {
         const pair_tally *t = &f.by_rating[k];
         json_array_append_new(by_rating, t->n > 0 ? json_real(t->right / t->n) : json_null());
         json_array_append_new(counts, json_real(t->n));
     }
     json_object_set_new(line, "by_rating", by_rating);
     json_object_set_new(line, "by_rating_pairs", counts);
-    ok = ok && pairs_judge(a, other, NULL, other->n, model, &f);
-    app_put(line, "other_kind", right(&f));
-    app_put(line, "other_kind_pairs", f.all.n);
-    return ok;
+    if (!ok) return false;
+    app_put(line, "held_out", f.all.right / f.all.n);
+    app_put(line, "held_out_pairs", f.all.n);
+    app_put(line, "longer_wins", f.all.longer / f.all.n);
+    app_put(line, "other_kind", g.all.right / g.all.n);
+    app_put(line, "other_kind_pairs", g.all.n);
+    return true;
 }
 
 /* Comparisons leave open where 0 lies, by which the combination goes: it is put at the mean answer. Not where the
@@ -108,7 +102,8 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, trunk, NULL, &p->rewards[which]), "reward model") &&
          train_reward(p, which, p->rewards[which], &sets[0], order, sets[0].n, p->set.reward_epochs, p->set.reward_lr,
                       &losses) &&
-         centre(l, which, &sets[0], order) && judge_model(l, which, before, &sets[1], &sets[2], &sets[3], line) &&
+         centre(l, which, &sets[0], order) && judge_fresh(l, which, before, &sets[1], line) &&
+         judge_model(l, which, &sets[2], &sets[3], line) &&
          app_try(&p->app, llama2_reward_model_save(p->rewards[which], path, LLAMA2_F32), "saving");
     json_object_set_new(line, "pairs", json_integer((json_int_t)sets[0].n));
     json_object_set_new(line, "left_out", json_integer((json_int_t)(train.n - sets[0].n)));

@@ -76,7 +76,7 @@ static void show_summary(const pipeline *p, report *r)
     const outcome *sft = &p->outcomes[STAGE_SFT], *ppo = &p->outcomes[STAGE_PPO];
     const pair_figures *helpful = &p->reward_reports[0].held_out, *safety = &p->reward_reports[1].held_out;
     show_figure(r, "held_out_loss", p->held_out_loss, "nats a token on held-out text",
-                "an interpolated bigram model has %.3f", p->bigram_loss);
+                "an interpolated bigram model has %.2f", p->bigram_loss);
     report_add_number(r, "bigram_loss", p->bigram_loss);
     report_add_number(r, "fits_64_helpful", p->reward_reports[0].fit64);
     report_add_number(r, "fits_64_safety", p->reward_reports[1].fit64);

@@ -16,7 +16,7 @@ void show_numbers(report *r, const char *name, const json_t *value);
 rate difference(rate a, rate b);
 /* "0.50 (0.45 to 0.55)"; NAN: none. */
 void put_score(cells *c, rate x);
-/* A row of what holds: what, the paper, what was expected (NULL: no cell of it), the difference, whether it is so. */
+/* A row of what holds: what, the paper, what was expected, the difference, whether it is so. */
 void show_trend(cells *c, const char *what, const char *paper, const char *expected, trend_sign sign, rate gain,
                 const char *unit);
 

@@ -12,7 +12,7 @@ typedef struct results {
     report *r;
     json_t *reward[N_REWARD_ARMS], *sft[N_SFT_ARMS], *small[N_SMALL_ARMS], *pool[N_POOL_ARMS],
         *ppo[N_PPO_ARMS]; /* result.json */
-    cells trends;         /* rows of four: what, the paper, here, does it hold */
+    cells trends;         /* rows of five: what, the paper, what was expected, here, does it hold */
     bool failed;
 } results;
 

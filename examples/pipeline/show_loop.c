@@ -171,13 +171,14 @@ static void show_samples(const loop_report *all)
 static void show_what_holds(const loop_report *all)
 {
     static const char *const columns[] = {"trend", "in the paper", "expected here", "here", "holds"};
-    report_section(all->r, "What holds",
-                   "Of one seed: intervals of 95 % are over different held-out prompts, pairs, sampled prompts or "
-                   "dialogues, not over trainings. Differences on the same prompts or pairs are paired; between two "
-                   "judges, between kinds of prompts and between temperatures they are taken as independent: their "
-                   "intervals may be too wide. A trend of the paper's holds where the whole "
-                   "interval lies on its side of 0; of what is to stay, an "
-                   "interval that holds 0 says little where it is wide. Points are hundredths.");
+    report_section(
+        all->r, "What holds",
+        "Of one seed: intervals of 95 % are over different held-out prompts, pairs, sampled prompts or "
+        "dialogues, not over trainings. Differences on the same prompts or pairs are paired; between two "
+        "judges, between temperatures, and between models on the same dialogues they are taken as "
+        "independent: their intervals may be too wide. A trend of the paper's holds where the whole interval "
+        "lies on its side of 0; of what is to stay, an interval that holds 0 says little where it is wide. "
+        "Points are hundredths.");
     cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
 }
 
@@ -230,7 +231,7 @@ static bool show_phases(loop_report *all)
         cells_put(&table, "%.3f", sum);
         series_free(&s);
     }
-    if (ok) cells_show(&table, all->r, "ppo_phases", NULL, columns, 2);
+    if (ok) cells_show(&table, all->r, "ppo_phases", "Of all its iterations.", columns, 2);
     return ok;
 }
 

@@ -34,7 +34,7 @@ static bool show_comparisons(loop_report *all)
 
 /* Of the model before and of this one on the new batch, of this one on all that is held out, of the rule that the
  * longer answer is better there; of what this one tells right in the new batch above the one before. */
-enum { BEFORE, FRESH, HELD_OUT, LONGER, ACCURACIES };
+enum { ACCURACIES = 4 };
 typedef struct accuracies {
     double mean[ACCURACIES][LOOP_VERSIONS], low[ACCURACIES][LOOP_VERSIONS], high[ACCURACIES][LOOP_VERSIONS];
     rate gain[LOOP_VERSIONS];
@@ -44,22 +44,23 @@ static const char *const models[] = {"helpful", "safety"}, *const kinds[] = {"he
 
 static bool read_accuracies(loop_report *all, int which, accuracies *a)
 {
-    static const char *const keys[] = {"fresh_before", "fresh", "held_out", "longer_wins"}, *const counts[] = {
-                                                                                                "fresh_pairs",
-                                                                                                "fresh_pairs",
-                                                                                                "held_out_pairs",
-                                                                                                "held_out_pairs"};
+    static const struct {
+        const char *share, *pairs;
+    } keys[ACCURACIES] = {{"fresh_before", "fresh_pairs"},
+                          {"fresh", "fresh_pairs"},
+                          {"held_out", "held_out_pairs"},
+                          {"longer_wins", "held_out_pairs"}};
     for (int i = 0; i < all->l->iterations; i++) {
         char name[NAME_LENGTH];
         json_t *both = result(all->l, "rewards", i + 1, "accuracy.json"), *line = json_object();
         const json_t *o = json_object_get(both, models[which]);
         for (int k = 0; k < ACCURACIES; k++) {
-            rate x = share_rate(number_at(o, keys[k]), number_at(o, counts[k]));
+            rate x = share_rate(number_at(o, keys[k].share), number_at(o, keys[k].pairs));
             a->mean[k][i] = x.mean, a->low[k][i] = x.low, a->high[k][i] = x.high;
             if (!isfinite(x.low)) continue;
-            snprintf(name, sizeof name, "%s/low", keys[k]);
+            snprintf(name, sizeof name, "%s/low", keys[k].share);
             app_put(line, name, x.low);
-            snprintf(name, sizeof name, "%s/high", keys[k]);
+            snprintf(name, sizeof name, "%s/high", keys[k].share);
             app_put(line, name, x.high);
         }
         double gain = number_at(o, "fresh_gain"), half = number_at(o, "fresh_gain_half");

@@ -140,7 +140,8 @@ static void show_tuned(loop_report *all, const tuned *t, int n)
     report_add_series(
         all->r, REPORT_LINES, "temperatures",
         "The paper (fig. 8): after RLHF the best temperature is higher, 1.2 to 1.3 for 10 to 100 samples. "
-        "Expected here: it does not fall. Each line against its own best, prompt by prompt: a band of "
+        "Expected here: it does not fall. Each line against its own best, found on the same prompts, and prompt by "
+        "prompt: a band of "
         "95 % that reaches 0 says that the two may be equal. 0.6 is the lower edge of the grid: a best one below "
         "it would not show.",
         &(plot_options){.title = "Reward of the best of K, against the best temperature's",
@@ -149,8 +150,8 @@ static void show_tuned(loop_report *all, const tuned *t, int n)
         lines[0], (size_t)n);
     report_add_series(
         all->r, REPORT_LINES, "temperatures_gold",
-        "No figure of the paper's. Expected here before the first run: as the reward. What came out: it falls, since "
-        "mistakes in the facts grow with the temperature, and the reward models see them in part only. Bands of 95 % "
+        "No figure of the paper's. Expected here before the first run: as the reward. Mistakes in the facts grow with "
+        "the temperature, and the reward models see them in part only. Bands of 95 % "
         "are over prompts.",
         &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
         lines[1], (size_t)n);
@@ -223,10 +224,10 @@ static bool show_provenance(loop_report *all)
     }
     if (ok)
         cells_show(&table, all->r, "chosen",
-                   "The paper (3.2.3): V4 on choose over the samples of all versions. Expected here: fewer of "
-                   "the newest version's as they become more alike. What each version learns from: the best sample of "
-                   "each prompt over all versions, by its own reward "
-                   "models; on the right, whose samples these are. Unsafe samples, and those "
+                   "What each version learns from: the best sample of each prompt over all versions, by its own reward "
+                   "models; on the right, whose samples these are. The paper (3.2.3): from V4 on the samples of all "
+                   "versions compete. Expected here: fewer of the newest version's as they become more alike. Unsafe "
+                   "samples, and those "
                    "that did not end by themselves, are passed over where they would have been the best; a prompt that "
                    "has no other is left out.",
                    columns, (size_t)(FIXED + n));

@@ -159,8 +159,7 @@ static void learnt_line(const json_t *o, report *r)
         report_add_series(
             r, REPORT_LINES, "gatt_learnt",
             "Not stated in the paper. Expected here: fewer from turn to turn, since dialogues have different "
-            "lengths, and one that breaks its instruction anywhere is dropped. What few late turns there "
-            "are is why the instruction is lost there.",
+            "lengths, and one that breaks its instruction anywhere is dropped.",
             &(plot_options){.title = "Dialogues that are learnt from, by turn",
                             .x_label = "turn",
                             .y_label = "dialogues",

@@ -310,14 +310,14 @@ static void show_control(report *r)
             if (f.runs > runs) runs = f.runs;
         }
         cells_put(&table, "%s", runs == 0 ? "not measured" : runs == 1 ? "one run: no interval" : gains ? "yes" : "no");
-        printf("%-40s by a coin: gold %s, at 0.1 %s, wins %s, at 0.1 %s: gains %s\n", models[i],
+        printf("%-40s by a coin: gold %s, at 0.1 %s, wins %s, at 0.1 %s: gains anywhere: %s\n", models[i],
                table.text[table.n - 5], table.text[table.n - 4], table.text[table.n - 3], table.text[table.n - 2],
                table.text[table.n - 1]);
     }
     report_section(r, "A control: preferences of a coin",
                    "The same loop, but that a coin says which of two answers is better. Expected here: it gains "
                    "nothing, in no model. Not in the paper. Differences within each run, mean and 95 % interval over "
-                   "the runs; a gain is an interval above 0.");
+                   "the runs; a gain is an interval above 0, as one in forty is by chance.");
     cells_show(&table, r, "control", NULL, columns, LENGTH(keys) + 2);
 }
 
@@ -414,7 +414,7 @@ static void show_path(report *r)
         (const char *const *)models, c->series, c->n);
     show_models(r, "versions",
                 "Means over the runs. The paper has win rates alone (fig. 11). Expected here: all rise but harmless "
-                "requests refused, which fall.",
+                "requests refused, which do not.",
                 columns, keys, LENGTH(keys));
     show_models(
         r, "versions_other",
@@ -484,8 +484,8 @@ static void show_proxy(report *r)
     static const line_of lines[] = {{"helpfulness score", "*/helpful"}, {"safety score", "*/safety"}},
                          judged[] = {{"gold score", "*/gold"}};
     double x[LENGTH(arms)];
+    if (named("%s/kl", arms[0]).runs == 0) return; /* there are no ablations among the runs */
     for (size_t i = 0; i < LENGTH(arms); i++) x[i] = sqrt(fmax(0, named("%s/kl", arms[i]).mean));
-    if (!isfinite(x[0])) return;
     report_section(r, "Proxy against gold",
                    "PPO from the SFT model for 0, 8, 16 and 32 iterations; gains in each run.");
     show_gains(r, "proxy", "The paper has no figure of it (Gao et al. 2022 do). Expected here: they rise all the way.",
@@ -531,9 +531,7 @@ static void show_sampling(report *r)
             .title = "Reward of the best of 8", .x_label = "temperature", .y_label = "raw reward, against 0.6"},
         reward, LENGTH(reward), t, (groups_of){index, NULL, 5});
     show_lines(
-        r, "temperatures_gold",
-        "No figure of the paper's. Expected here before the first run: as the reward. It falls, since mistakes in the "
-        "facts grow with the temperature.",
+        r, "temperatures_gold", "No figure of the paper's. Expected here before the first run: as the reward.",
         &(plot_options){.title = "Gold score of the same samples", .x_label = "temperature", .y_label = "gold score"},
         judged, LENGTH(judged), t, (groups_of){index, NULL, 5});
 }

@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 n=${1:-4}
+[ "$n" -le 21 ] || { echo "at most 21 seeds: a report of theirs takes 63 of the runs'" >&2; exit 2; }
 export folder=${2:-out/trends} bin=build/bin
 run() { # loop|shuffled|ablations SEED
     local out=$folder/$1-$2 kind=--ablations

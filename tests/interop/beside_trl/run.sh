@@ -27,6 +27,7 @@ once() {
     local result=${*: -1}
     [ -e "$result" ] || { "$python" "$here/$1" "${@:2:$#-2}" "$result.part" && mv "$result.part" "$result"; }
 }
+status=0 # what compares unfavourably is said in the end
 if [ "$what" != reward ]; then
     for seed in 1 2 3 4; do
         once ours.py ppo $seed ppo-ours-$seed.jsonl
@@ -35,12 +36,13 @@ if [ "$what" != reward ]; then
     once theirs.py ppo 1 ppo-trl-1.jsonl
     once ours.py measure trl 1 measured-trl-1.jsonl
     "$python" "$here/compare.py" ppo ppo-ours-?.jsonl -- ppo-trl-?.jsonl
-    "$python" "$here/compare.py" measured measured-ours-?.jsonl -- measured-trl-?.jsonl
+    "$python" "$here/compare.py" measured measured-ours-?.jsonl -- measured-trl-?.jsonl || status=1
 fi
 if [ "$what" != ppo ]; then
     for kind in helpful harmless; do
         once ours.py reward $kind reward-ours-$kind.jsonl
         once theirs.py reward $kind reward-trl-$kind.jsonl
-        "$python" "$here/compare.py" reward $kind reward-ours-$kind.jsonl reward-trl-$kind.jsonl
+        "$python" "$here/compare.py" reward $kind reward-ours-$kind.jsonl reward-trl-$kind.jsonl || status=1
     done
 fi
+exit $status
