@@ -9,15 +9,12 @@
 static void put_mean(series *to, int64_t iteration, json_t *line, const char *name, const double *x, int32_t n)
 {
     char key[32];
-    double sum = 0, squares = 0;
-    for (int32_t i = 0; i < n; i++) {
-        sum += x[i];
-        squares += x[i] * x[i];
-    }
-    series_add(to, (double)iteration, sum / n);
-    app_put(line, name, sum / n);
+    double mean, low, high;
+    mean_interval(x, (size_t)n, &mean, &low, &high);
+    series_add(to, (double)iteration, mean);
+    app_put(line, name, mean);
     snprintf(key, sizeof key, "%s_half", name);
-    app_put(line, key, mean_half(n, sum, squares));
+    app_put(line, key, high - mean);
 }
 
 /* The combined raw score, which can be compared from iteration to iteration; what the judge says. */
