@@ -59,3 +59,13 @@ differ() {
 
 # What must be equal in metrics.jsonl: everything but time.
 timeless() { sed 's/"\(seconds\|time\/[a-z]*\)":[^,}]*//g' "$1"; }
+
+# await PATTERN PID: until there is such a file, a minute at most, or the process has ended.
+await() {
+    waited=0
+    until ls $1 >/dev/null 2>&1; do
+        kill -0 "$2" 2>/dev/null && [ $waited -lt 6000 ] || break
+        sleep 0.01
+        waited=$((waited + 1))
+    done
+}

@@ -10,12 +10,7 @@ kill_at() {
     shift
     "$bin/llama2-pipeline" $settings --out cut --quiet "$@" >cut.out 2>cut.err </dev/null &
     pid=$!
-    waited=0
-    until ls $file >/dev/null 2>&1; do
-        kill -0 $pid 2>/dev/null && [ $waited -lt 6000 ] || break
-        sleep 0.01
-        waited=$((waited + 1))
-    done
+    await "$file" $pid
     kill -KILL $pid 2>/dev/null || fail "the run was over before $file was there: $(cat cut.err)"
     wait $pid
     got=$?

@@ -69,12 +69,7 @@ expect 0 - generate --model out-files/model --chat --prompt "who likes white?" -
 # What ends early leaves the model that it had come to.
 "$bin/llama2-pipeline" $settings --controls --data files --out cut >cut.out 2>cut.err </dev/null &
 pid=$!
-waited=0
-until [ -e cut/model/tokenizer_config.json ]; do
-    kill -0 $pid 2>/dev/null && [ $waited -lt 6000 ] || break
-    sleep 0.005
-    waited=$((waited + 1))
-done
+await cut/model/tokenizer_config.json $pid
 kill -TERM $pid 2>/dev/null || fail "the run was over before it could be stopped"
 wait $pid
 [ $? -eq 1 ] || fail "exit status after SIGTERM"

@@ -15,12 +15,7 @@ resumes() {
     json out model
     "$bin/llama2-$program" "$@" --out "$name.cut" --quiet >cut.out 2>cut.err </dev/null &
     pid=$!
-    waited=0
-    until ls "$name.cut"/checkpoints/*/MANIFEST >/dev/null 2>&1; do
-        kill -0 $pid 2>/dev/null && [ $waited -lt 3000 ] || break
-        sleep 0.02
-        waited=$((waited + 1))
-    done
+    await "$name.cut/checkpoints/*/MANIFEST" $pid
     kill -"$signal" $pid 2>/dev/null || fail "$name: it was over before it could be stopped"
     wait $pid
     got=$?
@@ -226,8 +221,8 @@ for name in early late; do
     at=sampled
     [ $name = early ] || at="checkpoints/*/MANIFEST"
     "$bin/llama2-reject" $learn --pool $name.pool --out $name >cut.out 2>cut.err </dev/null &
-    pid=$! waited=0
-    until ls $name/$at >/dev/null 2>&1 || [ $waited -ge 6000 ]; do sleep 0.01 && waited=$((waited + 1)); done
+    pid=$!
+    await "$name/$at" $pid
     kill -KILL $pid 2>/dev/null || fail "reject was over before $name/$at was there: $(cat cut.err)"
     wait $pid
     resume=

@@ -4,21 +4,13 @@
 #     run_loop.sh BIN CHECK_JSON
 . "$(dirname "$0")/expect.sh"
 
-# There is a file that the glob names.
-appeared() { ls $1 >/dev/null 2>&1; }
-
 # stop SIGNAL OUT FILE ARGUMENTS...: runs until OUT/state/FILE is there, which may be a pattern, and sends the signal.
 stop() {
     signal=$1 out=$2 file=$2/state/$3
     shift 3
     "$bin/llama2-pipeline" $settings --out "$out" --quiet "$@" >cut.out 2>cut.err </dev/null &
     pid=$!
-    waited=0
-    until appeared "$file"; do
-        kill -0 $pid 2>/dev/null && [ $waited -lt 6000 ] || break
-        sleep 0.01
-        waited=$((waited + 1))
-    done
+    await "$file" $pid
     kill -"$signal" $pid 2>/dev/null || { fail "the run was over before $file was there: $(cat cut.err)"; }
     wait $pid
     got=$?
