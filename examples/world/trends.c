@@ -305,7 +305,7 @@ static void show_control(report *r)
             snprintf(key[0], NAME, "shuffled/%s/%s", models[i], keys[k]);
             snprintf(key[1], NAME, "shuffled/%s/%s", models[0], keys[k]);
             figure f = over_runs(key[0], key[1]);
-            trend_put(&table, f.mean, f.runs > 1 ? f.low : (double)NAN, f.high, k < 2 ? "" : "points");
+            trend_put(&table, f.mean, f.runs > 1 ? f.low : (double)NAN, f.high, "");
             gains |= f.runs > 1 && f.low > 0;
             if (f.runs > runs) runs = f.runs;
         }
