@@ -324,6 +324,10 @@ START_TEST(a_wide_model_has_the_same_bits_for_1_2_3_8_threads_and_a_host_s)
     enum { RUNS = 5, BY_HOST = 4 };
     wide_run first = {.logits = NULL};
     int jobs = 0;
+    if (getenv("LLAMA2_TEST_FEW")) {
+        puts("skipped: a wide model for each number of threads: it computes at length, for valgrind far too long");
+        return;
+    }
     for (int i = 0; i < RUNS; i++) {
         llama2_context *ctx;
         llama2_context_options o;
