@@ -178,7 +178,8 @@ static void show_what_holds(const loop_report *all)
         "judges, between temperatures, and between models on the same dialogues they are taken as "
         "independent: their intervals may be too wide. A trend of the paper's holds where the whole interval "
         "lies on its side of 0; of what is to stay, an interval that holds 0 says little where it is wide. "
-        "Points are hundredths.");
+        "Points are hundredths. What was expected was written before the first run, but for tables, PPO on held-out "
+        "prompts, the preprompts of distillation and the dialogues of GAtt: there when runs had been seen.");
     cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
 }
 

@@ -268,7 +268,8 @@ static void show_trends(report *r)
         "Differences within each run, their mean over the runs, and its 95 % interval (Student's t). They are "
         "over trainings: all runs answer the same held-out prompts. They have the sign of the paper's figures: what "
         "falls is below 0. A trend holds where the whole interval lies on its side of 0; of what is to stay, an "
-        "interval that holds 0 says little where it is wide. Points are hundredths. Where the runs depart from the "
+        "interval that holds 0 says little where it is wide. Points are hundredths. What is expected here is what a "
+        "row's name says; the column was added when runs had been seen. Where the runs depart from the "
         "paper's settings, and why, stands at the end of each run's own report, of the loop and of the ablations.");
     for (size_t i = 0; i < LENGTH(trends); i++) {
         const trend *t = &trends[i];

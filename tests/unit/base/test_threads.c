@@ -1,4 +1,5 @@
 #include "fixture.h"
+#include "task_threads.h"
 
 #include "base/alloc.h"
 #include "base/threads.h"
@@ -223,20 +224,6 @@ typedef struct runner {
     int32_t mode, calls, n_tasks;
 } runner;
 
-typedef struct runner_thread {
-    pthread_t thread;
-    llama2_task_fn task;
-    void *arg;
-    int32_t index;
-} runner_thread;
-
-static void *runner_main(void *arg)
-{
-    runner_thread *t = arg;
-    t->task(t->arg, t->index);
-    return NULL;
-}
-
 enum { RUN_THREADS, RUN_IN_TURN, RUN_NOTHING };
 
 static int32_t run(void *user, int32_t n_tasks, llama2_task_fn task, void *arg)
@@ -245,15 +232,8 @@ static int32_t run(void *user, int32_t n_tasks, llama2_task_fn task, void *arg)
     r->calls++;
     r->n_tasks = n_tasks;
     if (r->mode == RUN_NOTHING) return 1;
-    runner_thread threads[8];
-    for (int32_t i = 0; i < n_tasks; i++) {
-        threads[i] = (runner_thread){.task = task, .arg = arg, .index = i};
-        if (r->mode == RUN_IN_TURN)
-            task(arg, i);
-        else if (pthread_create(&threads[i].thread, NULL, runner_main, &threads[i]) != 0)
-            return 1;
-    }
-    for (int32_t i = 0; i < n_tasks && r->mode == RUN_THREADS; i++) pthread_join(threads[i].thread, NULL);
+    if (r->mode == RUN_THREADS) return run_on_threads(n_tasks, task, arg);
+    for (int32_t i = 0; i < n_tasks; i++) task(arg, i);
     return 0;
 }
 

@@ -1,9 +1,8 @@
 /* The update: what step 0 must be (items 1, 2), the losses (item 10) against the host's own derivatives, minibatches,
  * failures. */
 #include "train/reward_model.h"
+#include "task_threads.h"
 #include "train_test.h"
-
-#include <pthread.h>
 
 typedef struct world {
     llama2_context *ctx;
@@ -225,32 +224,10 @@ END_TEST
 
 enum { WIDE_VOCABULARY = 515, WIDE_TOKENS = 96 };
 
-/* Threads of the host's own, as many as there are tasks. */
-typedef struct host_task {
-    llama2_task_fn task;
-    void *arg;
-    int32_t index;
-} host_task;
-
-static void *run_host_task(void *arg)
-{
-    host_task *t = arg;
-    t->task(t->arg, t->index);
-    return NULL;
-}
-
 static int32_t run_by_host(void *user, int32_t n_tasks, llama2_task_fn task, void *arg)
 {
-    int *jobs = user;
-    pthread_t threads[8];
-    host_task tasks[8];
-    ++*jobs;
-    for (int32_t i = 0; i < n_tasks; i++) {
-        tasks[i] = (host_task){task, arg, i};
-        if (pthread_create(&threads[i], NULL, run_host_task, &tasks[i]) != 0) return 1;
-    }
-    for (int32_t i = 0; i < n_tasks; i++) pthread_join(threads[i], NULL);
-    return 0;
+    ++*(int *)user;
+    return run_on_threads(n_tasks, task, arg);
 }
 
 /* Whatever a host can see of one iteration: logits, gradients, sampled tokens with their log-probabilities, weights. */
