@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs `llama2-pipeline --controls` on the embedded world with seeds 1 .. N (default 8), one thread each and as many at once as there are processors, and compares
-# the stages over the seeds. About four minutes a seed and processor. Run examples/quickstart.sh first: it builds the programs.
+# the stages over the seeds. Four to seven minutes a seed and processor. Run examples/quickstart.sh first: it builds the programs.
 #
 #   examples/world/seeds.sh [N [FOLDER]]
 set -euo pipefail
