@@ -105,7 +105,7 @@ typedef struct llama2_reward_metrics {
     double mean_chosen, mean_rejected, min_score, max_score;
     double grad_norm, lr; /* of the update; 0 in an evaluation */
     int64_t step;
-    int32_t skipped;  /* of llama2_reward_step: 1: the loss or gradient was not finite, nothing changed */
+    int32_t skipped;  /* of llama2_reward_step: as in llama2_step_metrics */
     int32_t reserved; /* 0 */
 } llama2_reward_metrics;
 
@@ -118,8 +118,8 @@ LLAMA2_API llama2_status llama2_reward_accumulate(llama2_trainer *trainer, const
                                                   llama2_reward_metrics *metrics);
 LLAMA2_API llama2_status llama2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs,
                                             llama2_reward_metrics *metrics);
-/* Metrics of pairs without training; `scores` (2 * n_pairs raw scores) may be NULL. Errors: NUMERIC where the loss is
- * not finite, since scores are not; those of llama2_reward_model_score. Since 0.1. */
+/* Metrics of pairs without training; `scores` (2 * n_pairs raw scores) may be NULL. Errors: NUMERIC where the loss or a
+ * score is not finite; those of llama2_reward_model_score. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_evaluate(const llama2_reward_model *reward_model, const llama2_pairs *pairs,
                                                 llama2_reward_metrics *metrics, float *scores);
 

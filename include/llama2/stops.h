@@ -29,7 +29,7 @@ LLAMA2_API llama2_status llama2_stops_create(llama2_context *ctx, const char *co
 LLAMA2_API void llama2_stops_free(llama2_stops *stops);
 
 /*
- * Takes the next text, of any length. *shown and *n_shown are what is certain now, NUL-terminated, valid until the next
+ * Takes the next text, of any length, but not what the handle has shown. *shown and *n_shown are what is certain now, NUL-terminated, valid until the next
  * call on the handle; whole characters where text and stop strings are UTF-8. *which: -1, or the number of the stop
  * string that the text has come to first (of those that end at one place, the longest): *shown then ends before it,
  * what follows it is dropped, and the next call must be llama2_stops_finish. Errors: STATE after a stop string; NOMEM,

@@ -54,8 +54,7 @@ llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int6
 
 int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint)
 {
-    if (!checkpoint) return -1;
-    return checkpoint->writing ? checkpoint->folder.step : checkpoint->from.step;
+    return checkpoint ? checkpoint->step : -1;
 }
 
 llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name, llama2_trainer *trainer)

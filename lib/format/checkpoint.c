@@ -33,8 +33,9 @@ static int parse_name(const char *name, entry *out)
     int64_t step = 0;
     const char *at = name + 5;
     for (; *at >= '0' && *at <= '9'; at++) {
-        if (step > (INT64_MAX - 9) / 10) return 0;
-        step = 10 * step + (*at - '0');
+        int digit = *at - '0';
+        if (step > (INT64_MAX - digit) / 10) return 0;
+        step = 10 * step + digit;
     }
     *out = (entry){step, *at != 0};
     entry_name(*out, exact);

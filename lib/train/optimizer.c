@@ -1,5 +1,6 @@
 #include "train/optimizer.h"
 #include "base/alloc.h"
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -11,8 +12,10 @@ static llama2_status check_options(const llama2_optimizer_options *o)
         return l2_fail(LLAMA2_E_INVALID, "optimizer: beta1 is %g, not in [0, 1)", o->beta1);
     if (!(o->beta2 >= 0 && o->beta2 < 1))
         return l2_fail(LLAMA2_E_INVALID, "optimizer: beta2 is %g, not in [0, 1)", o->beta2);
-    if (!(o->eps > 0) || isinf(o->eps))
-        return l2_fail(LLAMA2_E_INVALID, "optimizer: eps is %g, not finite and > 0", o->eps);
+    if (!(o->eps >= FLT_MIN && o->eps <= FLT_MAX)) {
+        return l2_fail(LLAMA2_E_INVALID, "optimizer: eps is %g, not one that a weight can hold (%g to %g)", o->eps,
+                       (double)FLT_MIN, (double)FLT_MAX);
+    }
     if (!(o->weight_decay >= 0) || isinf(o->weight_decay)) {
         return l2_fail(LLAMA2_E_INVALID, "optimizer: weight_decay is %g, not finite and >= 0", o->weight_decay);
     }
@@ -98,6 +101,21 @@ static llama2_status apply_range(llama2_optimizer *optimizer, llama2_model *mode
     return l2_op_adamw(model->ctx, hyper, &p, &g, &m, &v);
 }
 
+/* 1 - beta^t of an update: what its mean of gradients or of their squares is divided by. */
+static double bias(double beta, int64_t t)
+{
+    return 1 - pow(beta, (double)t);
+}
+
+int l2_optimizer_holds(const llama2_optimizer *optimizer, double lr, double grad_scale)
+{
+    const llama2_optimizer_options *o = &optimizer->options;
+    int single = optimizer->dtype == LLAMA2_F32;
+    double most = single ? (double)FLT_MAX : DBL_MAX, least = single ? (double)FLT_TRUE_MIN : DBL_TRUE_MIN;
+    return grad_scale >= least && grad_scale <= most && lr / bias(o->beta1, optimizer->updates + 1) <= most &&
+           lr * o->weight_decay <= most;
+}
+
 llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,
                                  double head_lr, double grad_scale)
 {
@@ -109,8 +127,8 @@ llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *mode
         .beta2 = o->beta2,
         .eps = o->eps,
         .grad_scale = grad_scale,
-        .bias1 = 1 - pow(o->beta1, (double)t),
-        .bias2 = 1 - pow(o->beta2, (double)t),
+        .bias1 = bias(o->beta1, t),
+        .bias2 = bias(o->beta2, t),
     };
     /* Runs of parameters with the same decay: [matrices | gains | head]. */
     for (int32_t i = 0; i < model->n_params;) {

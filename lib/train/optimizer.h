@@ -25,6 +25,10 @@ llama2_status l2_optimizer_set_lr(llama2_optimizer *optimizer, double lr);
 llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model *model, int64_t value_head);
 void l2_optimizer_unbind(llama2_optimizer *optimizer);
 
+/* Is an update by these one that the weights' type can hold? An infinite factor would make NaN of every weight that has
+ * no gradient, and a scale of 0 would leave the gradients out. */
+int l2_optimizer_holds(const llama2_optimizer *optimizer, double lr, double grad_scale);
+
 /* One update of all weights from `gradients` (the arena's layout) times grad_scale; head_lr: of the value head. */
 llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,
                                  double head_lr, double grad_scale);

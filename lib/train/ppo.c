@@ -278,8 +278,8 @@ llama2_status l2_ppo_update(llama2_trainer *policy, llama2_trainer *critic, cons
     L2_CHECK(allocate(ctx, rollouts, &b));
     for (int32_t epoch = 0; epoch < o->epochs; epoch++) {
         order_samples(order, n, o, epoch);
-        for (int32_t first = 0; first < n; first += o->minibatch) {
-            gather(rollouts, order + first, n - first < o->minibatch ? n - first : o->minibatch, &b);
+        for (int64_t first = 0; first < n; first += o->minibatch) {
+            gather(rollouts, order + first, n - first < o->minibatch ? n - (int32_t)first : o->minibatch, &b);
             L2_CHECK(step_policy(policy, &b, l2_rollouts_temperature(rollouts), &sums));
             if (critic) L2_CHECK(step_critic(critic, &b, &sums));
         }

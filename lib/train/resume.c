@@ -44,6 +44,7 @@ llama2_status l2_resume_begin(llama2_context *ctx, const char *root, int64_t ste
     L2_TRY(l2_calloc(ctx, 1, sizeof *checkpoint, &checkpoint));
     checkpoint->ctx = l2_context_retain(ctx);
     checkpoint->writing = 1;
+    checkpoint->step = step;
     L2_CHECK(l2_checkpoint_begin(ctx, root, step, &checkpoint->folder));
     L2_CHECK(l2_path_join(ctx, checkpoint->folder.path, state_name, &path));
     L2_CHECK(l2_state_create(ctx, path, &checkpoint->state));
@@ -193,6 +194,7 @@ llama2_status l2_resume_open(llama2_context *ctx, const char *root, int64_t step
     L2_TRY(l2_calloc(ctx, 1, sizeof *checkpoint, &checkpoint));
     checkpoint->ctx = l2_context_retain(ctx);
     L2_CHECK(l2_checkpoint_open(ctx, root, step, &checkpoint->from));
+    checkpoint->step = checkpoint->from.step;
     L2_CHECK(l2_path_join(ctx, checkpoint->from.path, state_name, &path));
     L2_CHECK(l2_state_open(ctx, path, known, sizeof known / sizeof *known, &checkpoint->reader));
     *out = checkpoint;
@@ -267,12 +269,7 @@ static llama2_status read_arena(l2_cursor *c, int32_t dtype, void *arena, int64_
 
 static llama2_status same_shape(const llama2_model *a, const llama2_model *b, const char *name)
 {
-    int same = a->head_kind == b->head_kind && a->n_params == b->n_params;
-    for (int32_t i = 0; same && i < a->n_params; i++) {
-        same = a->params[i].rows == b->params[i].rows && a->params[i].columns == b->params[i].columns &&
-               strcmp(a->params[i].name, b->params[i].name) == 0;
-    }
-    if (same) return LLAMA2_OK;
+    if (a->head_kind == b->head_kind && l2_config_same_shape(&a->config, &b->config)) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_MISMATCH, "checkpoint: the model of trainer \"%s\" has another shape than the given one",
                    name);
 }

@@ -10,6 +10,7 @@
 struct llama2_checkpoint {
     llama2_context *ctx;
     int writing, failed, committed;
+    int64_t step;
     l2_checkpoint_writer folder; /* writing */
     l2_state_writer state;
     l2_checkpoint_reader from; /* reading */

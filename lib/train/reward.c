@@ -93,7 +93,7 @@ static void measure(const llama2_pairs *pairs, const double *scores, llama2_rewa
     for (int32_t i = 0; i < pairs->n_pairs; i++) {
         if (left_out(pairs, i)) continue;
         double c = scores[2 * i], r = scores[2 * i + 1], margin = pairs->margins ? (double)pairs->margins[i] : 0;
-        ranking_sum += l2_softplus(-(c - r - margin));
+        ranking_sum += isfinite(c - r) ? l2_softplus(-(c - r - margin)) : NAN; /* no loss of 0 by an infinite score */
         right += c > r ? 1 : c == r ? 0.5 : 0;
         chosen += c;
         rejected += r;
@@ -175,8 +175,9 @@ llama2_status l2_reward_step(llama2_trainer *trainer, const llama2_pairs *pairs,
     llama2_step_metrics step;
     L2_TRY(check_pairs(trainer->model, pairs));
     L2_TRY(l2_trainer_begin(trainer, pairs->batch, L2_HEAD_SCORE));
+    int alone = !trainer->accumulated;
     llama2_status status = accumulate(trainer, pairs, metrics);
-    if (status >= 0 && trainer->weight == 0) {
+    if (status >= 0 && alone && metrics->n_pairs == 0) {
         l2_trainer_forget(trainer);
         return l2_trainer_end(trainer, status);
     }
@@ -201,7 +202,11 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     L2_CHECK(run(model, pairs, L2_PART_TOKENS, NULL, raw, metrics));
     if (!isfinite(metrics->loss))
         L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the loss of %" PRId32 " is %g", metrics->n_pairs, metrics->loss));
-    for (int64_t i = 0; scores && i < 2 * (int64_t)pairs->n_pairs; i++) scores[i] = (float)raw[i];
+    for (int64_t i = 0; i < 2 * (int64_t)pairs->n_pairs; i++) {
+        if (!isfinite(raw[i])) /* of a pair that is left out, too */
+            L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the score of response %" PRId64 " is %g", i, raw[i]));
+        if (scores) scores[i] = (float)raw[i];
+    }
 done:
     l2_scratch_put(model->ctx, raw);
     l2_model_leave(model, L2_READS);

@@ -158,17 +158,16 @@ llama2_status l2_trainer_clear(llama2_trainer *trainer)
 }
 
 /* The gradient is left out, and counted. */
-static llama2_status skip(llama2_trainer *trainer, double norm)
+static llama2_status skip(llama2_trainer *trainer, const llama2_step_metrics *m)
 {
-    double loss = trainer->loss / trainer->weight;
     drop(trainer);
     trainer->bad_total++;
     trainer->bad_in_a_row++;
     if (trainer->bad_in_a_row < trainer->options.max_bad_steps) return LLAMA2_OK;
     return l2_fail(LLAMA2_E_NUMERIC,
-                   "update %" PRId64 ": loss %g, gradient norm %g; %" PRId32
-                   " in a row were not finite and have been left out",
-                   trainer->step + 1, loss, norm, trainer->bad_in_a_row);
+                   "update %" PRId64 ": loss %g, gradient norm %g, weight %g, learning rate %g; %" PRId32
+                   " in a row were beyond what the weights can hold and have been left out",
+                   trainer->step + 1, m->loss, m->grad_norm, m->weight, m->lr, trainer->bad_in_a_row);
 }
 
 static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
@@ -194,15 +193,16 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
         .total_tokens = trainer->total_tokens,
         .skipped_total = trainer->bad_total,
     };
-    if (!isfinite(norm) || !isfinite(m->loss)) {
-        m->skipped = 1;
-        m->skipped_total++;
-        return skip(trainer, norm);
-    }
     /* As torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */
     double clip = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
-    L2_TRY(l2_optimizer_apply(trainer->optimizer, trainer->model, trainer->gradients, m->lr,
-                              m->lr * o->value_head_lr_ratio, clip / trainer->weight));
+    double scale = clip / trainer->weight, head_lr = m->lr * o->value_head_lr_ratio;
+    if (!isfinite(norm) || !isfinite(m->loss) ||
+        !l2_optimizer_holds(trainer->optimizer, fmax(m->lr, head_lr), scale)) {
+        m->skipped = 1;
+        m->skipped_total++;
+        return skip(trainer, m);
+    }
+    L2_TRY(l2_optimizer_apply(trainer->optimizer, trainer->model, trainer->gradients, m->lr, head_lr, scale));
     drop(trainer);
     trainer->bad_in_a_row = 0;
     m->step = ++trainer->step;

@@ -342,6 +342,7 @@ START_TEST(what_is_refused)
     ck_fails(llama2_checkpoint_get_rollouts(c, "rollouts", &rollouts), LLAMA2_E_STATE);
     ck_fails(llama2_checkpoint_commit(c, 1), LLAMA2_E_INVALID);
     ck_ok(llama2_checkpoint_commit(c, 2));
+    ck_assert_int_eq(llama2_checkpoint_step(c), 3);
     ck_fails(llama2_checkpoint_add_bytes(c, "late", "x", 1), LLAMA2_E_STATE);
     llama2_checkpoint_free(c);
 
@@ -489,6 +490,15 @@ START_TEST(a_failed_restore_changes_nothing)
     ck_ok(llama2_model_create(b.ctx, &config, NULL, &other));
     llama2_trainer *trainer = small_trainer(b.ctx, other, 1e-2, NULL);
     ck_ok(llama2_checkpoint_open(b.ctx, folder, 1, &c));
+    ck_fails(llama2_checkpoint_get_trainer(c, "policy", trainer), LLAMA2_E_MISMATCH);
+    llama2_trainer_free(trainer);
+    llama2_model_free(other);
+    config = small_config(1); /* matrices of the same sizes, other heads in them */
+    config.n_heads /= 2;
+    config.n_kv_heads /= 2;
+    config.head_dim *= 2;
+    ck_ok(llama2_model_create(b.ctx, &config, NULL, &other));
+    trainer = small_trainer(b.ctx, other, 1e-2, NULL);
     ck_fails(llama2_checkpoint_get_trainer(c, "policy", trainer), LLAMA2_E_MISMATCH);
     /* the folder of weights is damaged behind the back of the open checkpoint */
     char path[160];

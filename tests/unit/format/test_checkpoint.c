@@ -238,6 +238,11 @@ START_TEST(test_steps_come_and_go)
     step = 50;
     ck_assert_double_eq(load_step(&step, NULL), 55);
     ck_assert_int_ne(access(at("root/step-000000000050.old"), F_OK), 0);
+    /* The last step that there can be. */
+    ck_ok(save_step(INT64_MAX, 8, 2));
+    step = -1;
+    ck_assert_double_eq(load_step(&step, NULL), 8);
+    ck_assert_int_eq(step, INT64_MAX);
 }
 END_TEST
 

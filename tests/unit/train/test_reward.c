@@ -214,6 +214,7 @@ START_TEST(only_left_out_pairs_make_no_step)
     llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
     llama2_trainer *trainer = small_reward_trainer(ctx, reward, 1e-3, NULL);
     llama2_reward_metrics m = {.struct_size = sizeof m};
+    float slopes[64] = {0, 1};
     comparisons c;
     comparisons_init(&c);
     c.pairs.safe = c.safe;
@@ -221,6 +222,9 @@ START_TEST(only_left_out_pairs_make_no_step)
     ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
     ck_assert_int_eq(m.n_left_out, PAIRS);
     ck_assert_int_eq(llama2_trainer_step(trainer), 0);
+    /* after a term that brings no divisor: nothing can use it, which is told */
+    ck_ok(llama2_trainer_backward_values(trainer, &c.batch, slopes, 1, 0));
+    ck_fails(llama2_reward_step(trainer, &c.pairs, &m), LLAMA2_E_STATE);
     c.safe[0] = 1;
     ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
     ck_assert_int_eq(m.n_pairs, 1);
@@ -279,14 +283,20 @@ START_TEST(scores_that_are_not_finite_are_told)
     comparisons_init(&c);
     ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
     ck_assert_int_eq(m.skipped, 0);
-    for (int i = 0; i < 24; i++) head[i] = NAN;
-    ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
-    ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
-    ck_assert_int_eq(m.skipped, 1);
-    ck_assert_int_eq(m.step, 1);
-    m.loss = 7;
-    ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
-    ck_assert(m.loss == 7 && scores[0] == 7);
+    for (int bad = 0; bad < 2; bad++) { /* no score; scores of which each is infinite, most pairs of them with a loss of 0 or infinity */
+        for (int i = 0; i < 24; i++) head[i] = bad ? (i % 2 ? 3e38f : -3e38f) : NAN;
+        ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
+        ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
+        ck_assert_int_eq(m.skipped, 1);
+        ck_assert_int_eq(m.step, 1);
+        m.loss = 7;
+        ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
+        ck_assert(m.loss == 7 && scores[0] == 7);
+        c.pairs.safe = c.safe; /* nor is it said of pairs that are left out */
+        for (int s = 0; s < 2 * PAIRS; s++) c.safe[s] = s % 2;
+        ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
+        c.pairs.safe = NULL;
+    }
     llama2_trainer_free(trainer);
     llama2_reward_model_free(reward);
     llama2_model_free(model);

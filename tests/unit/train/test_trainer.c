@@ -301,6 +301,46 @@ START_TEST(not_finite_leaves_the_weights_untouched)
 }
 END_TEST
 
+/* What is finite as a double and no number, or 0, as a weight. */
+START_TEST(what_weights_cannot_hold_leaves_them_untouched)
+{
+    static const struct {
+        double weight, lr;
+        int32_t dtype, skipped;
+    } updates[] = {
+        {1e-43, 1e-2, LLAMA2_F32, 1}, /* 1 / weight is infinite, and 0 times that is NaN */
+        {1e300, 1e-2, LLAMA2_F32, 1}, /* 1 / weight is 0: weight decay alone */
+        {1, 1e300, LLAMA2_F32, 1},    {1, 1e38, LLAMA2_F32, 1}, /* over 1 - beta1 */
+        {1e-30, 1e-2, LLAMA2_F32, 0}, {1e-43, 1e-2, LLAMA2_F64, 0}, {1e300, 1e-2, LLAMA2_F64, 0},
+    };
+    for (size_t i = 0; i < sizeof updates / sizeof *updates; i++) {
+        llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+        llama2_model *model = small_model(ctx, 0, updates[i].dtype), *twin = small_model(ctx, 0, updates[i].dtype);
+        llama2_optimizer *optimizer = small_optimizer(ctx, updates[i].lr);
+        llama2_trainer *trainer;
+        llama2_step_metrics m = {.struct_size = sizeof m};
+        float grad[64] = {0};
+        int64_t n;
+        small_batch b;
+        small_batch_init(&b);
+        ck_ok(llama2_trainer_create(ctx, model, optimizer, NULL, &trainer));
+        ck_ok(llama2_trainer_backward_logprobs(trainer, &b.batch, 1, grad, 0, updates[i].weight));
+        ck_ok(llama2_trainer_update(trainer, &m));
+        ck_assert_int_eq(m.skipped, updates[i].skipped);
+        ck_assert_int_eq(m.step, !updates[i].skipped);
+        ck_assert_int_eq(same_weights(model, twin), updates[i].skipped); /* else weight decay has changed them */
+        float *weights = all_weights(model, &n);
+        for (int64_t k = 0; k < n; k++) ck_assert(isfinite(weights[k]));
+        free(weights);
+        llama2_trainer_free(trainer);
+        llama2_optimizer_free(optimizer);
+        llama2_model_free(model);
+        llama2_model_free(twin);
+        llama2_context_free(ctx);
+    }
+}
+END_TEST
+
 /* The host's derivatives of the language-model loss give the library's own gradients. */
 START_TEST(host_gradients_are_the_loss_gradients)
 {
@@ -401,6 +441,13 @@ START_TEST(what_is_refused)
     ck_ok(llama2_trainer_update(trainer, NULL));
     ck_assert_int_eq(llama2_trainer_step(trainer), 1);
 
+    /* an eps that fp32 has as 0 */
+    llama2_optimizer_options tiny;
+    llama2_optimizer *none;
+    llama2_optimizer_options_init(&tiny, sizeof tiny);
+    tiny.eps = 1e-50;
+    ck_fails(llama2_optimizer_create(ctx, &tiny, &none), LLAMA2_E_INVALID);
+
     /* weights that are all zero make no step */
     memset(b.weights, 0, sizeof b.weights);
     ck_fails(llama2_sft_step(trainer, &b.batch, NULL), LLAMA2_E_STATE);
@@ -455,7 +502,8 @@ Suite *test_suite(void)
              item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
              batches_without_a_weight_leave_nothing, item13_update_is_adamw_with_eps_outside_the_root,
              training_lowers_the_loss);
-    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_is_refused, a_forked_child_is_told);
+    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched,
+             what_weights_cannot_hold_leaves_them_untouched, what_is_refused, a_forked_child_is_told);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;
 }
