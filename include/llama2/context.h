@@ -1,6 +1,9 @@
 /*
  * Context: where memory, threads, log messages and the seed come from. Every other handle is made from one and keeps it
  * alive.
+ *
+ * Results do not depend on what the calling thread has set for subnormal numbers. A thread that rounds otherwise than
+ * to nearest sets that back for the calls: small sums, and numbers read from files, are made on it.
  */
 #ifndef LLAMA2_CONTEXT_H
 #define LLAMA2_CONTEXT_H

@@ -75,7 +75,8 @@ LLAMA2_API llama2_status llama2_session_feed_batch(llama2_session *const *sessio
  * Makes the session hold exactly these n > 0 tokens, with logits after the last: what it holds already of their
  * beginning is kept, the rest forgotten, the missing tokens read; all of them where the model's weights have changed.
  * *reused (may be NULL): how many were not read again. Errors: CONTEXT where n is more than the context, INVALID, BUSY:
- * nothing has changed; where reading fails, the session holds the common beginning. Since 0.1.
+ * nothing has changed; where reading fails, the session holds the common beginning, without its last token where the
+ * session had no logits after it. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_session_sync(llama2_session *session, const int32_t *tokens, int64_t n,
                                              int64_t *reused);

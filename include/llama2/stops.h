@@ -29,17 +29,17 @@ LLAMA2_API llama2_status llama2_stops_create(llama2_context *ctx, const char *co
 LLAMA2_API void llama2_stops_free(llama2_stops *stops);
 
 /*
- * Takes the next text, of any length, but not what the handle has shown. *shown and *n_shown are what is certain now, NUL-terminated, valid until the next
- * call on the handle; whole characters where text and stop strings are UTF-8. *which: -1, or the number of the stop
- * string that the text has come to first (of those that end at one place, the longest): *shown then ends before it,
- * what follows it is dropped, and the next call must be llama2_stops_finish. Errors: STATE after a stop string; NOMEM,
- * with the handle as it was. Since 0.1.
+ * Takes the next text, of any length, but not what the handle has shown. *shown and *n_shown are what is certain now,
+ * NUL-terminated, valid until the next call on the handle; whole characters where text and stop strings are UTF-8.
+ * *which: -1, or the number of the stop string that the text has come to first (of those that end at one place, the
+ * longest): *shown then ends before it, what follows it is dropped, and the next call must be llama2_stops_finish.
+ * Errors: STATE after a stop string; NOMEM, with the handle as it was. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_stops_push(llama2_stops *stops, const char *text, size_t length, const char **shown,
                                            size_t *n_shown, int32_t *which);
 
 /* The end of the text: gives what was held back, which is nothing after a stop string, and makes the handle ready for
- * another text. Since 0.1. */
+ * another text. Errors: NOMEM, with the handle as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_stops_finish(llama2_stops *stops, const char **shown, size_t *n_shown);
 
 #ifdef __cplusplus

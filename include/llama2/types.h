@@ -97,7 +97,7 @@ typedef int32_t (*llama2_read_fn)(void *user, uint64_t offset, uint64_t length, 
 
 /* A file that is the host's: in its memory (a model linked into the program, say), or read by its callback (from an
  * archive, over a network, decrypted). Set struct_size, the rest to zero, then these; both of data and read, or
- * neither, is INVALID. */
+ * neither, is INVALID where there are bytes. */
 typedef struct llama2_host_file {
     uint32_t struct_size;
     int32_t reserved; /* 0 */

@@ -159,7 +159,7 @@ static llama2_status read_head(const llama2_model *m, l2_cursor *c, head *h)
                        "the session is of a model of this shape with other weights, settings or data type "
                        "(%016" PRIx64 ", this one is %016" PRIx64 ")",
                        h->fingerprint, own.fingerprint);
-    if (h->has_logits > 1 || h->n > c->size || body_size(h) != c->size - c->at)
+    if (h->has_logits > (h->n > 0) || h->n > c->size || body_size(h) != c->size - c->at)
         return l2_fail(LLAMA2_E_FORMAT, "session: %" PRIu64 " tokens do not make the %zu bytes that follow", h->n,
                        c->size - c->at);
     if (h->n > (uint64_t)m->config.max_seq_len)

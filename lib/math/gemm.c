@@ -422,7 +422,7 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
     for (int32_t i = 0; i < n_parts; i++) {
         n += parts[i].n;
         stored += parts[i].stored != NULL;
-        weight_rows = weight_rows && parts[i].b.column_stride != 1;
+        weight_rows = weight_rows && (parts[i].stored || parts[i].b.column_stride != 1);
     }
     if (m == 0 || n == 0 || (k == 0 && mode != L2_GEMM_ZERO)) return LLAMA2_OK;
     if (stored > 0 && stored < n_parts) {

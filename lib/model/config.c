@@ -131,6 +131,13 @@ llama2_status l2_config_read(const llama2_config *config, llama2_config *full)
                            full->n_heads);
         full->head_dim = full->dim / full->n_heads;
     }
+    /* What says the same is the same: the config is a part of a session's fingerprint. */
+    full->tied = full->tied != 0;
+    if (full->rope_scaling == LLAMA2_ROPE_SCALING_NONE) full->rope_factor = 0;
+    if (full->rope_scaling != LLAMA2_ROPE_SCALING_LLAMA3) {
+        full->rope_low_freq_factor = full->rope_high_freq_factor = 0;
+        full->rope_original_len = 0;
+    }
     return LLAMA2_OK;
 }
 

@@ -158,6 +158,7 @@ llama2_status l2_byte_level_finish(llama2_tokenizer *tok)
     }
     tok->chat_format = tok->chat_template ? tok->chat_format : L2_CHAT_UNKNOWN;
     tok->has_unused = 0; /* merges alone say what becomes of text */
+    L2_TRY(l2_user_defined_finish(tok));
     if (!tok->unk_surface) L2_TRY(l2_strndup(tok->ctx, "", 0, &tok->unk_surface));
     return build_shown(tok);
 }

@@ -60,25 +60,34 @@ llama2_status l2_chat_check_roles(const llama2_chat *chat, uint32_t flags)
     return LLAMA2_OK;
 }
 
-static const char *find(l2_span s, const char *marker)
+/* Is the marker at the start of the text, as the model would read it: without the bytes that the vocabulary lacks? */
+static int begins_with(const llama2_tokenizer *tok, const char *text, const char *end, const char *marker)
 {
-    size_t n = strlen(marker);
-    while (s.length >= n) {
-        const char *at = memchr(s.text, marker[0], s.length - n + 1);
-        if (!at) return NULL;
-        if (memcmp(at, marker, n) == 0) return at;
-        s.length -= (size_t)(at + 1 - s.text);
-        s.text = at + 1;
+    for (; *marker && text < end; ++text) {
+        if (*text == *marker)
+            ++marker;
+        else if (!tok->lacks_bytes || tok->byte_ids[(unsigned char)*text] >= 0)
+            return 0;
     }
+    return !*marker;
+}
+
+static const char *find(const llama2_tokenizer *tok, l2_span s, const char *marker)
+{
+    if (s.length == 0) return NULL;
+    const char *end = s.text + s.length;
+    for (const char *at = s.text; at < end && (at = memchr(at, marker[0], (size_t)(end - at))); ++at)
+        if (begins_with(tok, at, end, marker)) return at;
     return NULL;
 }
 
 /* Control pieces by their texts are among the markers: they can't become pieces here, but would where text is encoded
  * otherwise. */
-static llama2_status check_markers(l2_span s, const char *const *markers, const char *what, int32_t index)
+static llama2_status check_markers(const llama2_tokenizer *tok, l2_span s, const char *const *markers, const char *what,
+                                   int32_t index)
 {
     for (size_t k = 0; markers[k]; ++k) {
-        const char *at = find(s, markers[k]);
+        const char *at = find(tok, s, markers[k]);
         if (at)
             return l2_fail(LLAMA2_E_INJECTION,
                            "chat: message %d (%s) has the marker %s at byte %zu; texts may not hold markers of the "
@@ -88,10 +97,11 @@ static llama2_status check_markers(l2_span s, const char *const *markers, const 
     return LLAMA2_OK;
 }
 
-static llama2_status check_texts(const llama2_chat *chat, const char *const *markers, const char *end)
+static llama2_status check_texts(const llama2_tokenizer *tok, const llama2_chat *chat, const char *const *markers,
+                                 const char *end)
 {
     const char *const ends[] = {end, NULL};
-    if (chat->date) L2_TRY(check_markers(l2_span_of(chat->date), markers, "the date", -1));
+    if (chat->date) L2_TRY(check_markers(tok, l2_span_of(chat->date), markers, "the date", -1));
     for (int32_t i = 0; i < chat->n_messages; ++i) {
         if (!chat->texts[i] && !(chat->lengths && chat->lengths[i] == 0))
             return l2_fail(LLAMA2_E_INVALID, "chat: text of message %d is NULL", (int)i);
@@ -99,8 +109,8 @@ static llama2_status check_texts(const llama2_chat *chat, const char *const *mar
             return l2_fail(LLAMA2_E_INVALID, "chat: loss weight of message %d is %g, expected a finite number >= 0",
                            (int)i, (double)chat->loss_weights[i]);
         l2_span s = l2_chat_message(chat, i);
-        L2_TRY(check_markers(s, markers, l2_chat_role_name(chat->roles[i]), i));
-        L2_TRY(check_markers(s, ends, l2_chat_role_name(chat->roles[i]), i));
+        L2_TRY(check_markers(tok, s, markers, l2_chat_role_name(chat->roles[i]), i));
+        L2_TRY(check_markers(tok, s, ends, l2_chat_role_name(chat->roles[i]), i));
     }
     return LLAMA2_OK;
 }
@@ -174,11 +184,11 @@ llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *cha
                        120, tok->chat_template);
     L2_TRY(l2_chat_check_roles(chat, flags));
     if (tok->chat_format == L2_CHAT_LLAMA2) {
-        L2_TRY(check_texts(chat, llama2_markers, NULL));
+        L2_TRY(check_texts(tok, chat, llama2_markers, NULL));
         return encode_llama2(tok, chat, out, weights);
     }
     /* Zephyr's turns end with EOS. */
     const char *end = tok->chat_format == L2_CHAT_ZEPHYR && tok->eos >= 0 ? tok->bytes + tok->offsets[tok->eos] : NULL;
-    L2_TRY(check_texts(chat, l2_chat_turn_markers(tok), end));
+    L2_TRY(check_texts(tok, chat, l2_chat_turn_markers(tok), end));
     return l2_chat_encode_turns(tok, chat, out, weights);
 }

@@ -211,7 +211,7 @@ static llama2_status put_normal(encoder *e, const char *text, size_t n, origin f
 static size_t next_part(const llama2_tokenizer *tok, const char *text, size_t length, const char **part,
                         size_t *part_length)
 {
-    size_t n = l2_vocabulary_user_defined(tok, text, length);
+    size_t n = l2_user_defined_at(tok, text, length);
     if (!n) n = (size_t)l2_utf8_decode(text, length, NULL);
     *part = n ? text : "\xEF\xBF\xBD";
     *part_length = n ? n : 3;
@@ -284,7 +284,7 @@ static llama2_status encode_all(encoder *e, const char *text, size_t length, siz
     e->in_segment = 1;
     int after_space = tok->remove_extra_whitespaces;
     if (tok->remove_extra_whitespaces)
-        while (at < length && text[at] == ' ' && l2_vocabulary_user_defined(tok, text + at, length - at) <= 1) ++at;
+        while (at < length && text[at] == ' ' && l2_user_defined_at(tok, text + at, length - at) <= 1) ++at;
     if (at == length) return LLAMA2_OK;
     if (has_dummy_prefix(tok, text, length))
         L2_TRY(
@@ -329,7 +329,7 @@ static size_t find_added(const llama2_tokenizer *tok, const char *text, size_t l
     *n = 0;
     if (!tok->n_user_defined) return length;
     for (; at < length; ++at)
-        if ((*n = l2_vocabulary_user_defined(tok, text + at, length - at)) > 0) return at;
+        if ((*n = l2_user_defined_at(tok, text + at, length - at)) > 0) return at;
     return length;
 }
 

@@ -32,6 +32,12 @@ static inline int32_t join(const llama2_tokenizer *tok, const char *text, size_t
     return id;
 }
 
+/* Is the piece given as its parts? Not in byte-level BPE, whatever types its file declares. */
+static inline int is_taken_apart(const llama2_tokenizer *tok, int32_t id)
+{
+    return tok->has_unused && tok->types[id] == LLAMA2_PIECE_UNUSED;
+}
+
 static int32_t find_char(const llama2_tokenizer *tok, const char *text, size_t length)
 {
     return length == 1 ? tok->ascii_ids[(unsigned char)text[0]] : l2_vocabulary_find_text(tok, text, length);
@@ -44,7 +50,7 @@ static size_t first_symbol(const llama2_tokenizer *tok, const char *text, size_t
         *id = tok->byte_ids[(unsigned char)text[0]];
         return 1;
     }
-    size_t n = l2_vocabulary_user_defined(tok, text, length);
+    size_t n = l2_user_defined_at(tok, text, length);
     if (n) {
         *id = FROZEN(l2_vocabulary_find(tok, text, n));
         return n;
@@ -192,7 +198,7 @@ static void add_candidate(const llama2_tokenizer *tok, l2_merge_space *space, co
     int32_t id = join(tok, text + left, size, space->ids[left], space->ids[right], &score);
     if (id < 0) return;
     heap_push(space, (l2_candidate){score, left, size});
-    if (tok->types[id] == LLAMA2_PIECE_UNUSED) space->unused_left[id] = right - left;
+    if (is_taken_apart(tok, id)) space->unused_left[id] = right - left;
 }
 
 static llama2_status split_long(const llama2_tokenizer *tok, l2_merge_space *space, const char *text, uint32_t length)
@@ -240,7 +246,7 @@ static void emit_parts(const llama2_tokenizer *tok, l2_merge_space *space, const
     while (depth) {
         uint32_t size = stack[--depth], at = stack[--depth];
         int32_t id = l2_vocabulary_find_text(tok, text + at, size);
-        uint32_t left = id >= 0 && tok->types[id] == LLAMA2_PIECE_UNUSED ? space->unused_left[id] : 0;
+        uint32_t left = id >= 0 && is_taken_apart(tok, id) ? space->unused_left[id] : 0;
         if (!left) {
             emit(user, id, text + at, size);
             continue;
@@ -268,7 +274,7 @@ llama2_status l2_merge(const llama2_tokenizer *tok, l2_merge_space *space, const
     for (uint32_t at = 0; at < length; at = space->next[at]) {
         int32_t id = space->ids[at];
         uint32_t size = space->next[at] - at;
-        if (id >= 0 && tok->types[id] == LLAMA2_PIECE_UNUSED) {
+        if (id >= 0 && is_taken_apart(tok, id)) {
             emit_parts(tok, space, text + at, size, emit, user);
         } else {
             emit(user, id < -1 ? FROZEN(id) : id, text + at, size);

@@ -31,6 +31,13 @@ typedef struct l2_pair {
     float score; /* -rank: exact, ranks are below 2^24. Of pairs with one score the leftmost in the text goes first */
 } l2_pair;
 
+/* A piece that text becomes wherever it holds it. */
+typedef struct l2_user_defined {
+    const char *text;
+    uint32_t length;
+    int32_t prefix; /* index of the longest other one that it begins with, -1: none */
+} l2_user_defined;
+
 struct llama2_tokenizer {
     atomic_int references;
     llama2_context *ctx;
@@ -53,9 +60,8 @@ struct llama2_tokenizer {
     int prefix_unless_space; /* a text that begins with a space gets no dummy prefix: a tokenizer.json's Metaspace */
     int has_unused;
     int32_t n_user_defined;
-    size_t longest_user_defined;
+    l2_user_defined *user_defined;                         /* n_user_defined, in the order of their bytes */
     uint8_t user_defined_first[256];                       /* first bytes of user-defined pieces */
-    uint8_t user_defined_lengths[L2_MAX_PIECE / 8 + 1];    /* bit set of their lengths */
     char *bos_piece, *eos_piece, *pad_piece, *unk_surface; /* NUL-terminated */
     /* Bit b of row a: some piece has a character of class a before one of class b. Where the bit is 0 no piece spans,
      * so text can be cut there. */
@@ -124,8 +130,13 @@ int32_t l2_vocabulary_find(const llama2_tokenizer *tok, const char *text, size_t
 /* The same for control pieces, and for those that text can become. */
 int32_t l2_vocabulary_find_control(const llama2_tokenizer *tok, const char *text);
 int32_t l2_vocabulary_find_text(const llama2_tokenizer *tok, const char *text, size_t length);
+
+/* --- user_defined.c -------------------------------------------------------------------------- */
+
+/* After the last piece: makes the index. */
+llama2_status l2_user_defined_finish(llama2_tokenizer *tok);
 /* Bytes of the longest user-defined piece at the start of `text`, 0: none. */
-size_t l2_vocabulary_user_defined(const llama2_tokenizer *tok, const char *text, size_t length);
+size_t l2_user_defined_at(const llama2_tokenizer *tok, const char *text, size_t length);
 
 /* --- byte_level_bpe.c ------------------------------------------------------------------------ */
 

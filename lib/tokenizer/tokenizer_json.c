@@ -93,8 +93,10 @@ static llama2_status fill(llama2_tokenizer *tok, const l2_listing *list, l2_memb
 {
     L2_TRY(l2_listing_add(tok, list));
     L2_TRY(l2_read_merges(m[MERGES].at, tok));
+    L2_TRY(l2_member_flag(m[IGNORE_MERGES], 0, &tok->ignore_merges));
+    if (tok->ignore_merges && !tok->pretokenizer)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "\"ignore_merges\" is not supported with \"byte_fallback\"");
     if (tok->pretokenizer) {
-        L2_TRY(l2_member_flag(m[IGNORE_MERGES], 0, &tok->ignore_merges));
         L2_TRY(l2_byte_level_finish(tok));
         L2_TRY(read_unknown(tok, &m[UNK_TOKEN], m[FUSE_UNK]));
     }

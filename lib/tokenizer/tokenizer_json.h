@@ -41,6 +41,7 @@ typedef struct l2_listing {
     size_t *at; /* offset of the text's opening quote + 1; 0: no such id yet */
     uint8_t *types;
     size_t n, room, bytes;
+    int kinds_added; /* of pieces looked for in text: 1 not normalised, 2 normalised */
 } l2_listing;
 
 llama2_status l2_listing_string(const l2_listing *list, int64_t id, l2_json_string *out);

@@ -51,6 +51,20 @@ static llama2_status read_vocab(l2_json json, l2_listing *list)
     }
 }
 
+/* Of the pieces that are looked for in text, those that are not normalised come first, wherever they lie: pieces of
+ * both kinds would have to be looked for one kind after the other. */
+static llama2_status check_normalized(l2_listing *list, l2_member flag, int special)
+{
+    int normalized;
+    L2_TRY(l2_member_flag(flag, !special, &normalized));
+    if (special) return LLAMA2_OK;
+    if (list->kinds_added & (normalized ? 1 : 2))
+        return l2_fail(LLAMA2_E_UNSUPPORTED,
+                       "byte %zu: \"normalized\" differs among the added pieces, which is not supported", flag.at.at);
+    list->kinds_added |= normalized ? 2 : 1;
+    return LLAMA2_OK;
+}
+
 static llama2_status read_added_piece(l2_json *json, l2_listing *list)
 {
     l2_member m[] = {{.name = "id"},     {.name = "content"}, {.name = "special"},   {.name = "single_word"},
@@ -70,6 +84,7 @@ static llama2_status read_added_piece(l2_json *json, l2_listing *list)
             return l2_fail(LLAMA2_E_UNSUPPORTED, "byte %zu: \"%s\" of an added piece is not supported", m[i].at.at,
                            m[i].name);
     }
+    L2_TRY(check_normalized(list, m[6], special));
     return place(list, &content, id, special ? LLAMA2_PIECE_CONTROL : LLAMA2_PIECE_USER_DEFINED);
 }
 

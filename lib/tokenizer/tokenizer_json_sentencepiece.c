@@ -22,8 +22,48 @@ static llama2_status has_texts(l2_json json, const char *const *pairs, int *yes)
     return LLAMA2_OK;
 }
 
-/* A Sequence whose steps have these texts. */
-static llama2_status expect_steps(l2_member *section, const char *list, const char *const expected[][5], int n)
+/* One of the steps around the pieces: its texts; what it looks for where it replaces; what it strips of a text. */
+typedef struct step {
+    const char *texts[5], *pattern;
+    int strips_one; /* at the start, none at the end */
+} step;
+
+/* Is "pattern" {"String": text}? */
+static llama2_status has_pattern(l2_json json, const char *text, int *yes)
+{
+    const char *const string[] = {"String", text, NULL};
+    l2_member m = {.name = "pattern"};
+    int type;
+    *yes = 0;
+    L2_TRY(l2_find_members(&json, NULL, &m, 1));
+    if (!m.found) return LLAMA2_OK;
+    L2_TRY(l2_json_peek(&m.at, &type));
+    return type == L2_JSON_OBJECT ? has_texts(m.at, string, yes) : LLAMA2_OK;
+}
+
+static llama2_status strips_one(l2_json json, int *yes)
+{
+    l2_member m[] = {{.name = "start"}, {.name = "stop"}};
+    int64_t start, stop;
+    L2_TRY(l2_find_members(&json, NULL, m, 2));
+    *yes = m[0].found && m[1].found;
+    if (!*yes) return LLAMA2_OK;
+    L2_TRY(l2_json_read_int(&m[0].at, &start));
+    L2_TRY(l2_json_read_int(&m[1].at, &stop));
+    *yes = start == 1 && stop == 0;
+    return LLAMA2_OK;
+}
+
+static llama2_status is_step(l2_json json, const step *expected, int *yes)
+{
+    L2_TRY(has_texts(json, expected->texts, yes));
+    if (*yes && expected->pattern) L2_TRY(has_pattern(json, expected->pattern, yes));
+    if (*yes && expected->strips_one) L2_TRY(strips_one(json, yes));
+    return LLAMA2_OK;
+}
+
+/* A Sequence of these steps. */
+static llama2_status expect_steps(l2_member *section, const char *list, const step *expected, int n)
 {
     l2_member m = {.name = list};
     int more, yes = 0;
@@ -36,7 +76,7 @@ static llama2_status expect_steps(l2_member *section, const char *list, const ch
         L2_TRY(l2_json_next_element(&m.at, &more));
         yes = more == (i < n);
         if (!yes || !more) break;
-        L2_TRY(has_texts(m.at, expected[i], &yes));
+        L2_TRY(is_step(m.at, &expected[i], &yes));
         if (!yes) break;
         L2_TRY(l2_json_skip(&m.at));
     }
@@ -68,10 +108,12 @@ static llama2_status read_metaspace(l2_member *pre)
 /* What stands around Llama 2's pieces: spaces become U+2581, one more goes before a text; decoding undoes it. */
 llama2_status l2_expect_sentencepiece(l2_member *normaliser, l2_member *pre, l2_member *decoder, int *metaspace)
 {
-    static const char *const normalisers[][5] = {{"type", "Prepend", "prepend", L2_SPACE, NULL},
-                                                 {"type", "Replace", "content", L2_SPACE, NULL}};
-    static const char *const decoders[][5] = {
-        {"type", "Replace", "content", " ", NULL}, {"type", "ByteFallback"}, {"type", "Fuse"}, {"type", "Strip"}};
+    static const step normalisers[] = {{{"type", "Prepend", "prepend", L2_SPACE}, NULL, 0},
+                                       {{"type", "Replace", "content", L2_SPACE}, " ", 0}};
+    static const step decoders[] = {{{"type", "Replace", "content", " "}, L2_SPACE, 0},
+                                    {{"type", "ByteFallback"}, NULL, 0},
+                                    {{"type", "Fuse"}, NULL, 0},
+                                    {{"type", "Strip", "content", " "}, NULL, 1}};
     *metaspace = l2_member_is_null(normaliser) && !l2_member_is_null(pre);
     if (*metaspace) {
         L2_TRY(read_metaspace(pre));

@@ -43,18 +43,6 @@ int32_t l2_vocabulary_find_text(const llama2_tokenizer *tok, const char *text, s
     return id >= 0 && l2_piece_is_text(tok, id) ? id : -1;
 }
 
-size_t l2_vocabulary_user_defined(const llama2_tokenizer *tok, const char *text, size_t length)
-{
-    if (!tok->n_user_defined || !length || !tok->user_defined_first[(unsigned char)text[0]]) return 0;
-    size_t n = length < tok->longest_user_defined ? length : tok->longest_user_defined;
-    for (; n > 0; --n) {
-        if (!(tok->user_defined_lengths[n / 8] >> (n % 8) & 1)) continue;
-        int32_t id = l2_vocabulary_find(tok, text, n);
-        if (id >= 0 && tok->types[id] == LLAMA2_PIECE_USER_DEFINED) return n;
-    }
-    return 0;
-}
-
 unsigned l2_char_class(const char *text, size_t length)
 {
     if (length == 1) return (unsigned char)text[0];
@@ -95,10 +83,10 @@ void l2_vocabulary_free(llama2_tokenizer *tok)
 {
     if (!tok) return;
     llama2_context *ctx = tok->ctx;
-    void *const owned[] = {tok->bytes,     tok->offsets,       tok->scores,      tok->types,
-                           tok->shown,     tok->shown_at,      tok->slots,       tok->bos_piece,
-                           tok->eos_piece, tok->pad_piece,     tok->unk_surface, tok->original,
-                           tok->pairs,     tok->chat_template, tok->chat_system, tok->chat_date};
+    void *const owned[] = {tok->bytes,       tok->offsets,     tok->scores,    tok->types,         tok->shown,
+                           tok->shown_at,    tok->slots,       tok->bos_piece, tok->eos_piece,     tok->pad_piece,
+                           tok->unk_surface, tok->original,    tok->pairs,     tok->chat_template, tok->chat_system,
+                           tok->chat_date,   tok->user_defined};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; ++i) l2_free(ctx, owned[i]);
     l2_free(ctx, tok);
     l2_context_release(ctx);
@@ -148,8 +136,6 @@ static llama2_status add_special(llama2_tokenizer *tok, int32_t id, const char *
     } else if (type == LLAMA2_PIECE_USER_DEFINED) {
         ++tok->n_user_defined;
         tok->user_defined_first[(unsigned char)text[0]] = 1;
-        tok->user_defined_lengths[length / 8] |= (uint8_t)(1u << (length % 8));
-        if (length > tok->longest_user_defined) tok->longest_user_defined = length;
     } else if (type == LLAMA2_PIECE_UNUSED) {
         tok->has_unused = 1;
     }
@@ -262,5 +248,6 @@ llama2_status l2_vocabulary_finish(llama2_tokenizer *tok)
         tok->ascii_ids[i] = l2_vocabulary_find_text(tok, &c, 1);
     }
     build_joins(tok);
+    L2_TRY(l2_user_defined_finish(tok));
     return build_shown(tok);
 }

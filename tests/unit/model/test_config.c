@@ -45,6 +45,30 @@ START_TEST(presets_are_the_models_of_the_paper)
 }
 END_TEST
 
+/* What is not used is not kept: two models that compute the same have the same config. */
+START_TEST(what_says_the_same_is_the_same)
+{
+    static const int32_t scalings[] = {LLAMA2_ROPE_SCALING_NONE, LLAMA2_ROPE_SCALING_LINEAR};
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    for (int i = 0; i < 2; i++) {
+        llama2_config c = small_config(2), got = {.struct_size = sizeof got};
+        llama2_model *model;
+        c.rope_scaling = scalings[i];
+        c.rope_factor = i ? 2 : NAN;
+        c.rope_low_freq_factor = 1;
+        c.rope_high_freq_factor = 4;
+        c.rope_original_len = 8192;
+        ck_ok(llama2_model_create(ctx, &c, NULL, &model));
+        ck_ok(llama2_model_config(model, &got));
+        ck_assert_int_eq(got.tied, 1);
+        ck_assert(got.rope_factor == (i ? 2 : 0));
+        ck_assert(got.rope_low_freq_factor == 0 && got.rope_high_freq_factor == 0 && got.rope_original_len == 0);
+        llama2_model_free(model);
+    }
+    llama2_context_free(ctx);
+}
+END_TEST
+
 #define REFUSED(field, value, code)                                                                                    \
     do {                                                                                                               \
         llama2_model *none = (llama2_model *)ctx;                                                                      \
@@ -145,6 +169,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *s = suite_create("model/config");
-    ADD_CASE(s, "config", presets_are_the_models_of_the_paper, what_is_no_llama_is_refused);
+    ADD_CASE(s, "config", presets_are_the_models_of_the_paper, what_says_the_same_is_the_same,
+             what_is_no_llama_is_refused);
     return s;
 }

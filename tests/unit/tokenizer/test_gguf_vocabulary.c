@@ -121,12 +121,41 @@ START_TEST(llama3_template)
     ck_ok(llama2_chat_encode(tok, &chat, 0, ids, NULL, 16, &n));
     ck_assert_int_eq(n, 13);
     ck_assert_mem_eq(ids, expected, sizeof expected);
+    const char *const hidden[] = {"<|eot\xFF_id|>"}; /* which is a marker to a model that does not get the byte */
+    chat.texts = hidden;
+    ck_fails(llama2_chat_encode(tok, &chat, 0, ids, NULL, 16, &n), LLAMA2_E_INJECTION);
+    chat.texts = texts;
     llama2_tokenizer_free(tok);
     v.tokens[4] = "<|eot|>"; /* a piece of the format is missing */
     ck_ok(load(context, &v, &tok));
     ck_fails(llama2_chat_encode(tok, &chat, 0, ids, NULL, 16, &n), LLAMA2_E_STATE);
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "<|eot_id|>"));
     llama2_tokenizer_free(tok);
+    llama2_context_free(context);
+}
+END_TEST
+
+/* Merges alone say what becomes of text, in short stretches and in long ones. */
+START_TEST(unused_pieces_are_pieces)
+{
+    enum { TIMES = 40 };
+    char text[2 * TIMES];
+    int32_t ids[2 * TIMES];
+    int64_t n;
+    llama2_context *context = make_context();
+    llama2_tokenizer *tok;
+    for (int i = 0; i < TIMES; ++i) memcpy(text + 2 * i, "ab", 2);
+    for (int unused = 0; unused < 3; ++unused) {
+        vocabulary v = gpt2;
+        v.types[unused] = LLAMA2_PIECE_UNUSED;
+        ck_ok(load(context, &v, &tok));
+        for (int times = 4; times <= TIMES; times += TIMES - 4) {
+            ck_ok(llama2_tokenizer_encode(tok, text, 2 * (size_t)times, 0, ids, 2 * TIMES, &n));
+            ck_assert_int_eq(n, times);
+            for (int i = 0; i < times; ++i) ck_assert_int_eq(ids[i], 2);
+        }
+        llama2_tokenizer_free(tok);
+    }
     llama2_context_free(context);
 }
 END_TEST
@@ -270,7 +299,7 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/gguf_vocabulary");
-    ADD_CASE(suite, "read", small_ones, templates, llama3_template);
+    ADD_CASE(suite, "read", small_ones, unused_pieces_are_pieces, templates, llama3_template);
     ADD_CASE(suite, "refused", refused, no_memory);
     return suite;
 }

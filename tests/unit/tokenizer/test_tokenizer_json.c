@@ -264,6 +264,50 @@ START_TEST(other_metaspace)
 }
 END_TEST
 
+/* The file with a text in place of another. */
+static llama2_status load_changed(llama2_context *ctx, const llama2_tokenizer *tok, const char *from, const char *to,
+                                  llama2_tokenizer **out)
+{
+    json_text j = make_json(tok, -1, NORMALIZERS, "null");
+    j.data[j.size] = 0;
+    char *at = strstr(j.data, from);
+    ck_assert_ptr_nonnull(at);
+    memmove(at + strlen(to), at + strlen(from), j.size - (size_t)(at - j.data) - strlen(from));
+    memcpy(at, to, strlen(to));
+    llama2_status status = llama2_tokenizer_load_memory(ctx, j.data, j.size + strlen(to) - strlen(from), NULL, out);
+    free(j.data);
+    return status;
+}
+
+/* Settings that would give other ids, or other texts. */
+START_TEST(what_would_change_ids_is_refused)
+{
+    static const char *const changes[][2] = {
+        {"{\"String\":\" \"}", "{\"String\":\"\\n\"}"},
+        {"{\"String\":\" \"}", "{\"Regex\":\"\\\\s+\"}"},
+        {"{\"String\":\" \"}", "\" \""},
+        {"{\"String\":\"" SPACE "\"}", "{\"String\":\"_\"}"},
+        {"\"start\":1", "\"start\":0"},
+        {"\"stop\":0", "\"stop\":1"},
+        {"\"Strip\",\"content\":\" \"", "\"Strip\",\"content\":\"a\""},
+        {"\"byte_fallback\":true", "\"byte_fallback\":true,\"ignore_merges\":true"},
+        {"\"<s>\",\"special\":true},{\"id\":2,\"content\":\"</s>\",\"special\":true",
+         "\"<s>\",\"special\":false,\"normalized\":true},{\"id\":2,\"content\":\"</s>\",\"special\":false,"
+         "\"normalized\":false"},
+    };
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *tok = make_tiny(ctx), *json;
+    ck_ok(load_changed(ctx, tok, "\"stop\":0", "\"stop\": 0", &json));
+    llama2_tokenizer_free(json);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; ++i) {
+        llama2_status status = load_changed(ctx, tok, changes[i][0], changes[i][1], &json);
+        ck_assert_msg(status == LLAMA2_E_UNSUPPORTED, "%s: %s", changes[i][1], llama2_status_name(status));
+    }
+    llama2_tokenizer_free(tok);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 static int is_in(const char *folder, const char *name)
 {
     char path[1024];
@@ -405,7 +449,8 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/tokenizer_json");
-    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing, long_pieces, metaspace, other_metaspace);
+    ADD_CASE(suite, "sentencepiece", llama2_as_json, a_merge_is_missing, long_pieces, metaspace, other_metaspace,
+             what_would_change_ids_is_refused);
     ADD_CASE(suite, "folders", saved_beside_the_model, not_beside_the_model, no_memory_while_saving);
     return suite;
 }

@@ -48,9 +48,49 @@ START_TEST(places_are_secret)
 }
 END_TEST
 
+static size_t longest_of(char (*pieces)[24], int n, const char *text, size_t length)
+{
+    size_t longest = 0;
+    for (int i = 0; i < n; ++i) {
+        size_t m = strlen(pieces[i]);
+        if (m > longest && m <= length && memcmp(pieces[i], text, m) == 0) longest = m;
+    }
+    return longest;
+}
+
+/* Pieces of two letters, many of which others begin with, and at each place of a text what a plain search finds. */
+START_TEST(user_defined_pieces_are_found)
+{
+    enum { N = 60, LENGTH = 400 };
+    uint64_t state = 3;
+    for (int round = 0; round < 40; ++round) {
+        llama2_context *ctx = make_context();
+        llama2_tokenizer *tok;
+        char pieces[N][24], text[LENGTH];
+        int n = 0, most = 2 + round % 20;
+        ck_ok(l2_vocabulary_begin(ctx, N, N * 24, &tok));
+        for (int i = 0; i < N; ++i) {
+            size_t length = 1 + next_random(&state) % (size_t)most;
+            for (size_t k = 0; k < length; ++k) pieces[n][k] = next_random(&state) % 4 ? 'a' : 'b';
+            pieces[n][length] = 0;
+            if (l2_vocabulary_find(tok, pieces[n], length) >= 0) continue;
+            ck_ok(l2_vocabulary_add(tok, pieces[n], length, 0, LLAMA2_PIECE_USER_DEFINED));
+            ++n;
+        }
+        ck_ok(l2_user_defined_finish(tok));
+        for (int i = 0; i < LENGTH; ++i) text[i] = "aaaaaabbbc"[next_random(&state) % 10];
+        for (size_t at = 0; at <= LENGTH; ++at)
+            ck_assert_uint_eq(l2_user_defined_at(tok, text + at, LENGTH - at),
+                              longest_of(pieces, n, text + at, LENGTH - at));
+        l2_vocabulary_free(tok);
+        llama2_context_free(ctx);
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/vocabulary");
-    ADD_CASE(suite, "index", places_are_secret);
+    ADD_CASE(suite, "index", places_are_secret, user_defined_pieces_are_found);
     return suite;
 }

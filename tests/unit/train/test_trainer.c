@@ -308,8 +308,8 @@ START_TEST(what_weights_cannot_hold_leaves_them_untouched)
         double weight, lr;
         int32_t dtype, skipped;
     } updates[] = {
-        {1e-43, 1e-2, LLAMA2_F32, 1}, /* 1 / weight is infinite, and 0 times that is NaN */
-        {1e300, 1e-2, LLAMA2_F32, 1}, /* 1 / weight is 0: weight decay alone */
+        {1e-43, 1e-2, LLAMA2_F32, 1},                           /* 1 / weight is infinite, and 0 times that is NaN */
+        {1e300, 1e-2, LLAMA2_F32, 1},                           /* 1 / weight is 0: weight decay alone */
         {1, 1e300, LLAMA2_F32, 1},    {1, 1e38, LLAMA2_F32, 1}, /* over 1 - beta1 */
         {1e-30, 1e-2, LLAMA2_F32, 0}, {1e-43, 1e-2, LLAMA2_F64, 0}, {1e300, 1e-2, LLAMA2_F64, 0},
     };
@@ -443,10 +443,10 @@ START_TEST(what_is_refused)
 
     /* an eps that fp32 has as 0 */
     llama2_optimizer_options tiny;
-    llama2_optimizer *none;
+    llama2_optimizer *no_optimizer;
     llama2_optimizer_options_init(&tiny, sizeof tiny);
     tiny.eps = 1e-50;
-    ck_fails(llama2_optimizer_create(ctx, &tiny, &none), LLAMA2_E_INVALID);
+    ck_fails(llama2_optimizer_create(ctx, &tiny, &no_optimizer), LLAMA2_E_INVALID);
 
     /* weights that are all zero make no step */
     memset(b.weights, 0, sizeof b.weights);
@@ -502,8 +502,8 @@ Suite *test_suite(void)
              item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
              batches_without_a_weight_leave_nothing, item13_update_is_adamw_with_eps_outside_the_root,
              training_lowers_the_loss);
-    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched,
-             what_weights_cannot_hold_leaves_them_untouched, what_is_refused, a_forked_child_is_told);
+    ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_weights_cannot_hold_leaves_them_untouched,
+             what_is_refused, a_forked_child_is_told);
     ADD_CASE(suite, "host", host_gradients_are_the_loss_gradients);
     return suite;
 }
