@@ -18,6 +18,7 @@ typedef struct pretrain {
     llama2_tokenizer *tokenizer;
     llama2_config config;
     corpus text, held_out;
+    run run;
 } pretrain;
 
 static bool preset(pretrain *p, llama2_config *c)
@@ -62,7 +63,9 @@ static bool load(pretrain *p)
     args_list eval = {{p->eval}, p->eval != NULL}, none = {{0}, 0};
     p->config.struct_size = sizeof p->config;
     if (!(a->args.model ? app_load(a, a->args.model, &p->model, &p->tokenizer) : new_model(p))) return false;
-    if (!app_try(a, llama2_model_config(p->model, &p->config), "model") || !app_make_folder(a, p->set.out))
+    /* A folder of another run is refused before a shard in it is made anew. */
+    if (!app_try(a, llama2_model_config(p->model, &p->config), "model") ||
+        !run_open(&p->run, a, "pretrain", &p->set))
         return false;
     if (p->length == 0 || p->length > p->config.max_seq_len) p->length = p->config.max_seq_len;
     return corpus_open(a, p->tokenizer, &p->data, &p->weights, p->length, p->set.out, "text", &p->text) &&
@@ -117,14 +120,13 @@ static bool steps(pretrain *p, run *r, llama2_trainer *trainer, double *loss, do
 
 static bool train(pretrain *p)
 {
-    run r;
+    run *r = &p->run;
     double loss = NAN, held_out = NAN;
     int64_t key[] = {(int64_t)p->a.args.seed, p->set.batch, p->length};
-    bool ok = run_open(&r, &p->a, "pretrain", &p->set);
-    llama2_trainer *trainer = ok ? run_add(&r, "model", p->model, NULL, p->set.lr, p->steps) : NULL;
-    ok = trainer && run_start(&r, run_hash(p->text.fingerprint, key, sizeof key)) &&
-         steps(p, &r, trainer, &loss, &held_out);
-    ok = run_stop(&r, ok) && app_try(&p->a, llama2_model_save(p->model, p->set.out, LLAMA2_F32), "saving") &&
+    llama2_trainer *trainer = run_add(r, "model", p->model, NULL, p->set.lr, p->steps);
+    bool ok = trainer && run_start(r, run_hash(p->text.fingerprint, key, sizeof key)) &&
+              steps(p, r, trainer, &loss, &held_out);
+    ok = run_stop(r, ok) && app_try(&p->a, llama2_model_save(p->model, p->set.out, LLAMA2_F32), "saving") &&
          app_try(&p->a, llama2_tokenizer_save(p->tokenizer, p->set.out), "saving");
     if (!ok) return false;
     json_t *line = json_pack("{s:s, s:I, s:I, s:I}", "model", p->set.out, "steps", (json_int_t)p->steps, "tokens",
@@ -176,6 +178,7 @@ int main(int argc, char **argv)
     if (p.weights.count && p.weights.count != p.data.count)
         return args_usage(&program, "--weight once for each --data, or never");
     bool ok = app_begin(&p.a) && load(&p) && train(&p);
+    llama2_checkpoint_free(p.run.from);
     corpus_close(&p.text);
     corpus_close(&p.held_out);
     llama2_model_free(p.model);

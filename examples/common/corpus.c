@@ -1,5 +1,6 @@
 #include "common/corpus.h"
 
+#include "common/replace.h"
 #include "common/run.h"
 
 #include <errno.h>
@@ -36,12 +37,64 @@ static bool is_shard(const char *path)
     return n == sizeof head && memcmp(head, "L2SHARD\n", sizeof head) == 0;
 }
 
-static bool newer(const char *path, const struct stat *than)
+enum { ORIGIN = 4400 };
+
+static uint64_t hash_pieces(const llama2_tokenizer *tokenizer)
 {
-    struct stat s;
-    return stat(path, &s) == 0 &&
-           (s.st_mtim.tv_sec > than->st_mtim.tv_sec ||
-            (s.st_mtim.tv_sec == than->st_mtim.tv_sec && s.st_mtim.tv_nsec >= than->st_mtim.tv_nsec));
+    uint64_t hash = 0;
+    for (int32_t i = 0; i < llama2_tokenizer_vocab_size(tokenizer); i++) {
+        const char *text;
+        size_t length;
+        float score;
+        int32_t type;
+        if (llama2_tokenizer_piece(tokenizer, i, &text, &length, &score, &type) < 0) continue;
+        hash = run_hash(run_hash(hash, &score, sizeof score), &type, sizeof type);
+        hash = run_hash(hash, text, length + 1); /* with its NUL */
+    }
+    return hash;
+}
+
+/* What a shard is made from, as it is written down beside it. */
+static void describe_origin(const llama2_tokenizer *tokenizer, const char *path, const struct stat *s,
+                            char origin[ORIGIN])
+{
+    snprintf(origin, ORIGIN, "%s: %lld bytes, changed at %lld.%09ld, tokenizer %016llx\n", path,
+             (long long)s->st_size, (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec,
+             (unsigned long long)hash_pieces(tokenizer));
+}
+
+static bool holds(const char *path, const char *text)
+{
+    char there[ORIGIN] = "";
+    FILE *f = fopen(path, "rbe");
+    if (!f) return false;
+    there[fread(there, 1, sizeof there - 1, f)] = 0;
+    fclose(f);
+    return strcmp(there, text) == 0;
+}
+
+/* Unless the shard is there, of this text as it is and of this tokenizer. */
+static bool make_shard(app *a, const llama2_tokenizer *tokenizer, const char *path, const struct stat *s,
+                       const char *made)
+{
+    char origin[ORIGIN], beside[4200], error[4300];
+    describe_origin(tokenizer, path, s, origin);
+    snprintf(beside, sizeof beside, "%s.from", made);
+    if (holds(beside, origin) && is_shard(made)) return true;
+    remove(beside); /* a shard that is replaced is no longer of what this says */
+    return corpus_tokenise(a, tokenizer, path, made) &&
+           (replace_file(beside, origin, strlen(origin), error, sizeof error) || app_fail(a, "%s", error));
+}
+
+/* The end of a shard has its number of tokens, and a checksum over those of all its tokens. */
+static bool hash_shard(app *a, const char *path, uint64_t *hash)
+{
+    unsigned char end[24];
+    FILE *f = fopen(path, "rbe");
+    bool ok = f && fseek(f, -(long)sizeof end, SEEK_END) == 0 && fread(end, 1, sizeof end, f) == sizeof end;
+    if (f) fclose(f);
+    if (ok) *hash = run_hash(*hash, end, sizeof end);
+    return ok || app_fail(a, "%s: cannot be read", path);
 }
 
 static bool add(app *a, const llama2_tokenizer *tokenizer, const char *path, double weight, const char *made, corpus *c)
@@ -50,16 +103,16 @@ static bool add(app *a, const llama2_tokenizer *tokenizer, const char *path, dou
     llama2_shards_source info = {.struct_size = sizeof info};
     if (stat(path, &s) != 0) return app_fail(a, "%s: %s", path, strerror(errno));
     if (!is_shard(path)) {
-        if (!newer(made, &s) && !corpus_tokenise(a, tokenizer, path, made)) return false;
+        if (!make_shard(a, tokenizer, path, &s, made)) return false;
         path = made;
         stat(path, &s);
     }
     if (weight == 0) weight = (double)s.st_size;
     if (!app_try(a, llama2_shards_add_source(c->shards, &path, 1, weight), "data") ||
-        !app_try(a, llama2_shards_source_info(c->shards, llama2_shards_sources(c->shards) - 1, &info), "data"))
+        !app_try(a, llama2_shards_source_info(c->shards, llama2_shards_sources(c->shards) - 1, &info), "data") ||
+        !hash_shard(a, path, &c->fingerprint))
         return false;
     if (c->windows == 0) c->windows = info.tokens / (uint64_t)c->length;
-    c->fingerprint = run_hash(c->fingerprint, &info.tokens, sizeof info.tokens);
     c->fingerprint = run_hash(c->fingerprint, &weight, sizeof weight);
     return true;
 }

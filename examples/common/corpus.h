@@ -8,14 +8,15 @@ typedef struct corpus {
     llama2_shards *shards;
     int64_t length;
     uint64_t windows;     /* sequences of one pass over the first source */
-    uint64_t fingerprint; /* of the sources' sizes and weights */
+    uint64_t fingerprint; /* of the sources' tokens and weights */
     int32_t *tokens;      /* of the batch that was read last */
     int64_t *offsets;
     int64_t room;
     llama2_batch batch;
 } corpus;
 
-/* weights: as many as files, or none: by size. Texts become folder/<name>-<i>.shard, unless that is there and newer. */
+/* weights: as many as files, or none: by size. Texts become folder/<name>-<i>.shard, unless that is there, made
+ * from the same file as it is now by the same tokenizer: folder/<name>-<i>.shard.from says so. */
 bool corpus_open(app *a, const llama2_tokenizer *tokenizer, const args_list *files, const args_list *weights,
                  int64_t length, const char *folder, const char *name, corpus *out);
 /* Sequences first .. first + n - 1 into out->batch. */

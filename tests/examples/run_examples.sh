@@ -111,6 +111,25 @@ expect 1 "none.txt" shard --model "$tokenizer" --out none.shard none.txt --quiet
 shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"
 resumes base KILL pretrain --tokenizer "$tokenizer" $shape --data text.txt --steps 400 --batch 8 --length 64 --lr 3e-3 --save-every 20 --eval text.txt
 json base/metrics.jsonl stage step=400 seconds tokens loss lr grad_norm held_out_loss
+# The shard is of the text as it is: neither a text of the same size that is older, nor another tokenizer, finds that of the first; other text does not go on, nor overwrites anything.
+tac text.txt >older.txt
+touch -d 2001-01-01 older.txt
+cp -r base letters # the same pieces, but without the commonest letters: these become bytes
+rm -r letters/tokenizer.model letters/checkpoints
+sed '/^"vocab"/,$ { /<\|merges\|vocab/!{s/a/α/g;s/e/ε/g;s/i/ι/g;s/o/ο/g;s/t/τ/g;s/h/η/g} }' base/tokenizer.json >letters/tokenizer.json
+expect 0 - shard --model base --out older.shard older.txt --quiet
+expect 0 - shard --model letters --out letters.shard older.txt --quiet
+for run in base:text:whole base:older:older letters:older:letters; do
+    file=${run#*:}
+    expect 0 - pretrain --model "${run%%:*}" --data "${file%:*}.txt" --steps 1 --batch 2 --save-every 0 --out reused --quiet
+    cmp reused/text-0.shard "${file#*:}.shard" || fail "pretrain: the shard of ${file%:*}.txt is another one"
+done
+ls -i reused/text-0.shard >inode
+expect 0 - pretrain --model letters --data older.txt --steps 1 --batch 2 --save-every 0 --out reused --quiet
+ls -i reused/text-0.shard | cmp - inode || fail "pretrain: a text that has not changed is tokenised again"
+expect 1 "--resume goes on with it" pretrain --model base --data older.txt --steps 1 --out base.cut --quiet
+cmp base.cut/text-0.shard whole.shard || fail "pretrain: a run that is refused leaves another shard"
+expect 1 "begun with other data" pretrain --tokenizer "$tokenizer" $shape --data older.txt --steps 400 --batch 8 --length 64 --lr 3e-3 --save-every 20 --out base.cut --resume --quiet
 expect 0 - pretrain --model base --data text.txt --data base/text-0.shard --weight 1 --weight 3 --steps 2 --batch 2 --out further --quiet
 resumes chat TERM sft --model base --data demos.jsonl --epochs 300 --batch 4 --lr 3e-3 --save-every 10 --eval demos.jsonl
 json out model steps=1200 loss held_out_loss
