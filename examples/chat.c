@@ -6,6 +6,25 @@
 #include <string.h>
 #include <unistd.h>
 
+static void refuse(const stream *g, const char *why)
+{
+    fprintf(stderr, "%s: %s\n", g->a->program->name, why);
+}
+
+/* A message that cannot be said, or is too long, ends nothing, and nothing is forgotten for it. */
+static bool fits(stream *g, const conversation *c, const char *message)
+{
+    const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER};
+    const char *texts[] = {c->texts[0], message};
+    int32_t first = conversation_first(c);
+    int64_t n = 0;
+    int32_t *ids = stream_encode_chat(g, roles + 1 - first, texts + 1 - first, 1 + first, &n);
+    bool ok = ids && n <= g->context;
+    if (!ok) refuse(g, ids ? "the message is longer than the context of the model" : llama2_last_error());
+    free(ids);
+    return ok;
+}
+
 /* The dialogue as ids with room for an answer: the earliest turns are forgotten first. */
 static int32_t *encode(stream *g, conversation *c, int64_t *n)
 {
@@ -23,13 +42,12 @@ static bool turn(stream *g, conversation *c, const char *message)
 {
     int64_t n;
     char *answer = NULL;
+    if (!fits(g, c, message)) return true;
     if (c->n + 2 > RECORD_MESSAGES) conversation_drop(c, conversation_first(c), 2);
     conversation_add(c, LLAMA2_ROLE_USER, message);
     int32_t *ids = encode(g, c, &n);
-    if (!ids || n > g->context) { /* a message that cannot be said, or is too long, ends nothing */
-        fprintf(stderr, "%s: %s\n", g->a->program->name,
-                ids ? "the message is longer than the context of the model" : llama2_last_error());
-        free(ids);
+    if (!ids) { /* something before it cannot be said */
+        refuse(g, llama2_last_error());
         conversation_drop(c, c->n - 1, 1);
         return true;
     }

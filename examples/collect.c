@@ -16,6 +16,7 @@ typedef struct collect {
     llama2_model *models[2];
     llama2_tokenizer *tokenizers[2];
     prompt_set prompts;
+    size_t n; /* prompts that both models have room for: the first ones of prompts.of */
     progress bar;
     uint64_t before; /* responses of earlier chunks */
     int64_t equal;   /* comparisons of two equal responses */
@@ -35,6 +36,28 @@ static char *last_part(const char *path)
     return name;
 }
 
+/* The other model's tokenizer may make more tokens of a prompt. */
+static bool leave_out_long(collect *s, int64_t room)
+{
+    app *a = &s->a;
+    size_t all = s->prompts.tokens.n;
+    int32_t *tokens = app_must(malloc((size_t)room * sizeof *tokens));
+    bool ok = true;
+    s->n = 0;
+    for (size_t i = 0; ok && i < all; i++) {
+        int64_t n = record_encode(s->tokenizers[1], s->prompts.of[i], NULL, tokens, NULL, room);
+        ok = n >= 0 || app_fail(a, "prompt %zu: %s", i + 1, llama2_last_error());
+        if (n > 0) s->prompts.of[s->n++] = s->prompts.of[i];
+    }
+    free(tokens);
+    if (ok && s->n == 0)
+        return app_fail(a, "there is no prompt of at most %lld tokens of the other model", (long long)room);
+    if (ok && s->n < all && !a->args.quiet)
+        fprintf(stderr, "%s: %zu of %zu prompts are too long for the other model and left out\n", a->program->name,
+                all - s->n, all);
+    return ok;
+}
+
 static bool load(collect *s)
 {
     app *a = &s->a;
@@ -48,7 +71,10 @@ static bool load(collect *s)
         if (!app_try(a, llama2_model_config(s->models[k], &c), "model")) return false;
         if (c.max_seq_len < context) context = c.max_seq_len;
     }
-    return prompts_open(a, s->tokenizers[0], &s->data, context - s->max_new_tokens, &s->prompts);
+    context -= s->max_new_tokens;
+    if (!prompts_open(a, s->tokenizers[0], &s->data, context, &s->prompts)) return false;
+    s->n = s->prompts.tokens.n;
+    return !s->other || leave_out_long(s, context);
 }
 
 static int32_t show_progress(void *user, const llama2_rollout_event *event)
@@ -123,7 +149,7 @@ static bool sample(collect *s)
     char *own[2] = {last_part(s->a.args.model), last_part(s->other ? s->other : s->a.args.model)};
     for (int k = 0; k < 2; k++)
         if (!s->names[k]) s->names[k] = own[k];
-    size_t n = s->prompts.tokens.n;
+    size_t n = s->n;
     bool ok = true;
     progress_start(&s->bar, "collect", "responses", 2 * n, 0, s->a.args.quiet);
     for (size_t i = 0; ok && i < n; i += CHUNK) ok = sample_chunk(s, i, n - i < CHUNK ? n - i : CHUNK);

@@ -278,7 +278,9 @@ static bool work(reward *s)
     bool ok = run_open(&r, a, "reward", &s->set) && fingerprint(s, &hash);
     llama2_trainer *trainer =
         ok ? run_add(&r, "reward", NULL, s->model, s->set.lr, steps_of_epoch(s) * s->epochs) : NULL;
-    ok = trainer && run_start(&r, hash) && steps(s, &r, trainer) && (!s->centre || centre(s, &accuracy));
+    ok = trainer && run_start(&r, hash) && steps(s, &r, trainer);
+    run_close_steps(&r);
+    ok = ok && (!s->centre || centre(s, &accuracy));
     if (ok && s->centre) {
         json_t *centred = json_pack("{s:I}", "step", (json_int_t)r.step);
         app_put(centred, "train_accuracy", accuracy);

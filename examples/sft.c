@@ -104,7 +104,9 @@ static bool train(sft *s)
     bool ok = run_open(&r, &s->a, "sft", &s->set);
     llama2_trainer *trainer = ok ? run_add(&r, "model", s->model, NULL, s->set.lr, steps) : NULL;
     ok = trainer && run_start(&r, examples_hash(&s->examples, hash)) && (r.from || evaluate(s, &r, 0, &held_out)) &&
-         examples_train(&r, trainer, &s->examples, &s->steps, &loss) && evaluate(s, &r, steps, &held_out);
+         examples_train(&r, trainer, &s->examples, &s->steps, &loss);
+    run_close_steps(&r);
+    ok = ok && evaluate(s, &r, steps, &held_out);
     ok = run_stop(&r, ok) && app_try(&s->a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
          app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
     if (!ok) return false;

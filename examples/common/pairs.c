@@ -92,7 +92,10 @@ bool pairs_hash(app *a, pair_set *set, uint64_t *hash)
     *hash = 0;
     for (size_t i = 0; ok && i < set->n; i++) {
         ok = pairs_batch(a, set, NULL, i, 1, 0);
-        const llama2_batch *b = set->pairs.batch;
+        const llama2_pairs *p = &set->pairs;
+        const llama2_batch *b = p->batch;
+        if (ok && p->margins) *hash = run_hash(*hash, p->margins, sizeof *p->margins);
+        if (ok && p->safe) *hash = run_hash(*hash, p->safe, 2 * sizeof *p->safe);
         for (int32_t s = 0; ok && s < 2; s++) {
             size_t size = (size_t)(b->offsets[s + 1] - b->offsets[s]) * sizeof *b->tokens;
             *hash = run_hash(*hash, b->tokens + b->offsets[s], size);

@@ -26,7 +26,7 @@ bool pairs_encode(app *a, const llama2_tokenizer *tokenizer, const records *all,
 bool pairs_batch(app *a, pair_set *set, const size_t *index, size_t first, size_t n, double safety_weight);
 void pairs_close(pair_set *set);
 
-/* A hash of all tokens and their weights. */
+/* A hash of what is learnt from: all tokens and their weights, margins, labels of safety. */
 bool pairs_hash(app *a, pair_set *set, uint64_t *hash);
 
 /* Sums over pairs; a tie counts half. longer: of the rule that the longer answer wins. */

@@ -48,7 +48,7 @@ static bool read_state(run *r, run_state *s)
 bool run_open(run *r, app *a, const char *stage, const train_settings *set)
 {
     char path[4096];
-    *r = (run){.a = a, .stage = stage, .set = set, .saved = -1, .began = progress_now()};
+    *r = (run){.a = a, .stage = stage, .set = set, .saved = -1, .metrics_size = -1, .began = progress_now()};
     if (!app_make_folder(a, set->out)) return false;
     run_path(r, "checkpoints", path, sizeof path);
     llama2_status status = llama2_checkpoint_open(a->ctx, path, -1, &r->from);
@@ -207,6 +207,19 @@ void run_put_ppo(json_t *line, const llama2_ppo_metrics *m, const llama2_rollout
     for (int i = 0; i + 1 < RUN_PPO_TIMES; i++) app_put(line, phases[i], times[i + 1] - times[i]);
 }
 
+static int64_t size_of_metrics(const run *r)
+{
+    char path[4096];
+    struct stat there = {0};
+    stat(run_path(r, "metrics.jsonl", path, sizeof path), &there);
+    return there.st_size;
+}
+
+void run_close_steps(run *r)
+{
+    r->metrics_size = size_of_metrics(r);
+}
+
 static int64_t checkpoint_number(const run *r)
 {
     return r->holds ? 2 * r->step + (r->held != NULL) : r->step;
@@ -216,13 +229,11 @@ bool run_save(run *r)
 {
     char path[4096];
     int64_t number = checkpoint_number(r);
-    struct stat there = {0};
     llama2_checkpoint *c = NULL;
     if (number == r->saved) return true;
-    stat(run_path(r, "metrics.jsonl", path, sizeof path), &there);
     run_state s = {.fingerprint = r->fingerprint,
                    .step = r->step,
-                   .metrics_size = there.st_size,
+                   .metrics_size = r->metrics_size < 0 ? size_of_metrics(r) : r->metrics_size,
                    .seconds = progress_now() - r->began};
     memcpy(s.extra, r->extra, sizeof s.extra);
     llama2_status status =

@@ -71,6 +71,7 @@ typedef struct run {
     int64_t step, saved; /* steps done; number of the newest checkpoint, -1: none */
     bool holds; /* can have rollouts in a checkpoint: their numbers are then twice the steps, and one more with rollouts
                  */
+    int64_t metrics_size; /* of metrics.jsonl before the closing lines; -1: there are none yet */
     bool torn;  /* in the middle of an update: not to be saved */
     llama2_rollouts *held;   /* sampled, but not learnt from yet: goes into a checkpoint after Ctrl-C; the program's */
     double extra[RUN_EXTRA]; /* of the program's own, kept over a resume */
@@ -97,6 +98,8 @@ bool run_start(run *r, uint64_t fingerprint);
 
 /* Appends to metrics.jsonl: stage, step and seconds stand first. Takes the reference over. */
 bool run_log(run *r, json_t *line);
+/* All steps are done: what is logged from here on is logged again by a run that goes on from a checkpoint of now. */
+void run_close_steps(run *r);
 /* loss, lr, grad_norm, tokens of a step. */
 json_t *run_metrics(const llama2_step_metrics *m);
 /* Sets what an iteration of PPO measured, under TRL's names; responses: that it sampled; times: when it began, and when

@@ -181,6 +181,29 @@ expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4
 json out pairs=8 steps=6 train_accuracy
 expect 0 - reward --model chat --data pairs.jsonl --pairs 8 --epochs 3 --batch 4 --normalise --out spread --quiet
 grep -q llama2_score_shift spread/config.json && ! cmp -s few/config.json spread/config.json || fail "--normalise saves what --centre saves: $(cat spread/config.json)"
+# Interrupted in the evaluation at the end: what was logged before it is there once.
+i=0
+while [ $i -lt 500 ]; do
+    cat pairs.jsonl
+    i=$((i + 1))
+done >many.jsonl
+closing="--model chat --data pairs.jsonl --mix weights --weight 1 --centre --batch 8 --eval many.jsonl --threads 1 --quiet"
+"$bin/llama2-reward" $closing --out closing >cut.out 2>cut.err </dev/null &
+pid=$!
+until grep -q sources closing/metrics.jsonl 2>/dev/null || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -INT $pid 2>/dev/null || fail "reward was over before its evaluation could be stopped"
+wait $pid
+[ $? -eq 1 ] || fail "reward: exit status after SIGINT in the evaluation"
+expect 0 - reward $closing --out closing --resume
+for words in train_accuracy sources held_out; do
+    [ "$(grep -c "\"$words\"" closing/metrics.jsonl)" -eq 1 ] || fail "reward: $words is not once in metrics.jsonl after a stop in the evaluation"
+done
+# Margins and labels of safety are data too.
+sed '1s/significantly_better/negligibly_better/' pairs.jsonl >rated.jsonl
+sed '1s/"rejected_safe": false/"rejected_safe": true/' pairs.jsonl >labelled.jsonl
+for file in rated labelled; do
+    expect 1 "begun with other data" reward --model chat --data $file.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl --out helpful.cut --resume --quiet
+done
 expect 1 "OWN_SAFETY, OPEN_HELPFUL or OPEN_HARMLESS" reward --model chat --data pairs.jsonl --mix helpfulness --out none
 expect 2 "expected helpfulness" reward --model chat --data pairs.jsonl --mix half --out none
 expect 2 "each of the 2 files" reward --model chat --data pairs.jsonl --open open.jsonl --mix weights --weight 1 --out none
@@ -205,6 +228,11 @@ expect 0 - collect --model chat --other base --data prompts.jsonl --max-new-toke
 cmp out open.jsonl || fail "collect: other lines with another number of threads"
 [ -s err ] && fail "collect --quiet writes on standard error: $(cat err)"
 expect 1 "there is no comparison" reward --model chat --data open.jsonl --out never
+cp chat/model.safetensors chat/config.json letters
+long=$(awk 'BEGIN { for (i = 0; i < 9; i++) printf "who likes white? " }')
+{ cat prompts.jsonl && echo "{\"prompt\": \"$long\"}"; } >longer.jsonl
+expect 0 "1 of 17 prompts are too long for the other model" collect --model chat --other letters --data longer.jsonl --max-new-tokens 16
+[ -s out ] || fail "collect: no line where a prompt is too long for the other model"
 for annotator in ann ben; do # both take the chat model's response; ben not the first time
     awk -v who=$annotator '{
         choice = (($0 ~ /"models":\["chat"/) != (who == "ben" && NR == 1)) ? "first" : "second"
@@ -426,6 +454,9 @@ cp talk.first alone
 echo "$ask_2" | talk --session alone || fail "llama2-chat --session without its state: $(cat err)"
 grep -q "of them known" err && fail "llama2-chat --session: something is known without a state"
 cmp talk alone || fail "llama2-chat --session: another conversation without its state"
+printf '%s\n%s\n%s\n' "$ask_1" "$long" "$ask_2" | talk --system "be kind." --session past || fail "llama2-chat: ends with a message that is too long"
+grep -q "longer than the context" err || fail "llama2-chat: a message longer than the context: $(cat err)"
+cmp talk past || fail "llama2-chat: a message that is too long makes it forget: $(cat past)"
 # refused FILE WORDS ARGUMENTS...: the conversation is not opened, and what is there stays.
 refused() {
     file=$1 words=$2
