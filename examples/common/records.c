@@ -39,6 +39,13 @@ static uint64_t hash_dialogue(const record *r)
     return h;
 }
 
+uint64_t record_first_prompt(const record *r)
+{
+    int32_t first = r->n_messages > 1 && r->roles[0] == LLAMA2_ROLE_SYSTEM;
+    const record alone = {.n_messages = 1, .roles = r->roles + first, .texts = r->texts + first};
+    return hash_dialogue(&alone);
+}
+
 record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n, const char *answer,
                     const char *rejected)
 {
@@ -92,14 +99,13 @@ size_t records_drop_below(records *all, double least)
     return n - kept;
 }
 
-/* False: it is there already. */
-static bool insert_hash(records_seen *s, uint64_t hash)
+bool records_see(records_seen *s, uint64_t hash)
 {
     if (2 * (s->n + 1) > s->places) {
         records_seen larger = {.places = s->places ? 2 * s->places : 1024};
         larger.hashes = must(calloc(larger.places, sizeof *larger.hashes));
         for (size_t i = 0; i < s->places; i++)
-            if (s->hashes[i]) insert_hash(&larger, s->hashes[i]);
+            if (s->hashes[i]) records_see(&larger, s->hashes[i]);
         free(s->hashes);
         *s = larger;
     }
@@ -117,7 +123,7 @@ size_t records_drop_seen(records *all, records_seen *seen)
     size_t kept = 0, n = all->n;
     for (size_t i = 0; i < n; i++) {
         record *r = &all->items[i];
-        if (insert_hash(seen, r->answer ? hash_message(r->id, LLAMA2_ROLE_ASSISTANT, r->answer) : r->id))
+        if (records_see(seen, r->answer ? hash_message(r->id, LLAMA2_ROLE_ASSISTANT, r->answer) : r->id))
             all->items[kept++] = *r;
         else
             free_record(r);

@@ -60,8 +60,13 @@ typedef struct records_seen {
     uint64_t *hashes; /* 0: free; a power of two of places */
     size_t n, places;
 } records_seen;
+/* False: it is there already. */
+bool records_see(records_seen *seen, uint64_t hash);
 /* Removes demonstrations, dialogue and answer, that were seen before; how many. */
 size_t records_drop_seen(records *all, records_seen *seen);
+
+/* The id of a dialogue of the first user message alone: the same for all that begin with this prompt. */
+uint64_t record_first_prompt(const record *r);
 
 /* Adds the prompt of a line. NULL, or what is wrong. */
 const char *records_add_prompt(records *all, const json_t *line);

@@ -57,16 +57,20 @@ static bool add_dialogues(app *a, const records *r, pipeline_data *d)
 }
 
 /* Prompts of the comparisons, each once: to sample from (those in training) or to evaluate on (held out). */
-static void add_prompts(records *to, const records *from, bool is_safety, size_t most)
+static void add_prompts(records *to, records_seen *seen, const records *from, bool is_safety, size_t most)
 {
     for (size_t i = 0, added = 0; i < from->n && added < most; i++) {
         const record *r = &from->items[i];
-        bool known = false;
-        for (size_t k = to->n; k > 0 && k + 32 > to->n && !known; k--) known = to->items[k - 1].id == r->id;
-        if (known) continue;
+        if (!records_see(seen, r->id)) continue;
         records_add(to, r->roles, (const char *const *)r->texts, r->n_messages, NULL, NULL)->is_safety = is_safety;
         added++;
     }
+}
+
+/* By the prompt that a dialogue begins with: a held-out one is not the beginning of a longer one that is trained on. */
+static bool begins_held_out(const record *r, uint64_t every)
+{
+    return record_first_prompt(r) % every == 0;
 }
 
 static bool load_all(app *a, const char *folder, pipeline_data *d)
@@ -98,6 +102,7 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
 {
     char path[4096];
     records unused = {0};
+    records_seen seen = {0}; /* no prompt is on both sides, so that one set does for both */
     d->name = folder;
     snprintf(path, sizeof path, "%s/llama2-tokenizer.model", folder);
     FILE *there = fopen(path, "rb");
@@ -113,18 +118,19 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
                           : d->safety.n == 0         ? "comparisons for safety (*harmless*.jsonl or *safety*.jsonl)"
                                                      : NULL;
     if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
-    split_by_prompt(&d->demonstrations, &unused, 10);
+    split_by_prompt(&d->demonstrations, &unused, begins_held_out, 10);
     records_free(&unused);
-    split_by_prompt(&d->helpful, &d->held_out_helpful, 10);
+    split_by_prompt(&d->helpful, &d->held_out_helpful, begins_held_out, 10);
     if (!add_dialogues(a, &d->demonstrations, d) || !add_dialogues(a, &d->helpful, d)) return false;
-    split_by_prompt(&d->safety, &d->held_out_safety, 10);
+    split_by_prompt(&d->safety, &d->held_out_safety, begins_held_out, 10);
     if (d->held_out_helpful.n == 0 || d->held_out_safety.n == 0)
         return app_fail(a, "%s: has too few comparisons for %s: one prompt in ten is held out, and here none is", folder,
                         d->held_out_helpful.n == 0 ? "helpfulness" : "safety");
-    add_prompts(&d->prompts, &d->helpful, false, 1500);
-    add_prompts(&d->prompts, &d->safety, true, 500);
-    add_prompts(&d->evaluation, &d->held_out_helpful, false, 48);
-    add_prompts(&d->evaluation, &d->held_out_safety, true, 48);
+    add_prompts(&d->prompts, &seen, &d->helpful, false, 1500);
+    add_prompts(&d->prompts, &seen, &d->safety, true, 500);
+    add_prompts(&d->evaluation, &seen, &d->held_out_helpful, false, 48);
+    add_prompts(&d->evaluation, &seen, &d->held_out_safety, true, 48);
+    free(seen.hashes);
 
     *s = (pipeline_settings){
         .pretrain_steps = 1500,

@@ -49,7 +49,7 @@ static void add_first_preferences(uint64_t seed, world_topic topic, uint64_t n, 
         r->chosen_safe = l->safe[l->chosen];
         r->rejected_safe = l->safe[1 - l->chosen];
     }
-    split_by_prompt(train, held_out, HELD_OUT_EVERY);
+    split_by_prompt(train, held_out, is_held_out, HELD_OUT_EVERY);
 }
 
 /* Documents begin with BOS, so that the model learns where texts begin. */

@@ -181,8 +181,8 @@ void log_step(pipeline *p, const char *stage, int64_t step, double loss, double 
 /* One prompt in so many, by its hash: whatever is answered to it is on one side, in all comparisons of a run. */
 enum { HELD_OUT_EVERY = 5 };
 bool is_held_out(const record *r, uint64_t every);
-/* Moves the records of these prompts. */
-void split_by_prompt(records *all, records *held, uint64_t every);
+/* Moves the records of such prompts: is_held_out, or another rule. */
+void split_by_prompt(records *all, records *held, bool (*is_held)(const record *r, uint64_t every), uint64_t every);
 void took(pipeline *p, const char *stage, double began);
 /* The text of sample i; to be freed. */
 char *response_text(pipeline *p, const llama2_rollouts_view *view, int32_t sample);

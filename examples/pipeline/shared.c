@@ -97,12 +97,12 @@ bool is_held_out(const record *r, uint64_t every)
     return r->id % every == 0;
 }
 
-void split_by_prompt(records *all, records *held, uint64_t every)
+void split_by_prompt(records *all, records *held, bool (*is_held)(const record *r, uint64_t every), uint64_t every)
 {
     size_t kept = 0;
     for (size_t i = 0; i < all->n; i++) {
         record *r = &all->items[i];
-        if (!is_held_out(r, every)) {
+        if (!is_held(r, every)) {
             all->items[kept++] = *r;
             continue;
         }

@@ -101,6 +101,24 @@ START_TEST(only_the_last_answer_where_a_line_says_so)
 }
 END_TEST
 
+/* A prompt by itself, and dialogues that begin with it, go to the same side of a split. */
+START_TEST(dialogues_that_begin_with_a_prompt)
+{
+    ck_assert_msg(read_lines("{\"prompt\": \"who has a cat?\"}\n{\"prompt\": \"who likes white?\"}\n"
+                             "{\"messages\": [{\"role\": \"user\", \"content\": \"who has a cat?\"}, {\"role\": "
+                             "\"assistant\", \"content\": \"who?\"}, {\"role\": \"user\", \"content\": \"sam.\"}]}\n",
+                             RECORD_PROMPT),
+                  "%s", error);
+    ck_assert_msg(read_lines(two_turns, RECORD_DEMONSTRATION), "%s", error);
+    uint64_t cat = record_first_prompt(&all.items[0]);
+    ck_assert_uint_eq(cat, all.items[0].id);
+    ck_assert_uint_ne(cat, record_first_prompt(&all.items[1]));
+    ck_assert_uint_eq(cat, record_first_prompt(&all.items[2]));
+    ck_assert_uint_ne(cat, all.items[2].id);
+    ck_assert_uint_eq(cat, record_first_prompt(&all.items[3]));
+}
+END_TEST
+
 START_TEST(dialogues_under_an_instruction)
 {
     ck_assert_msg(
@@ -247,6 +265,7 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, weights_of_answers);
     tcase_add_test(tests, only_the_last_answer_where_a_line_says_so);
+    tcase_add_test(tests, dialogues_that_begin_with_a_prompt);
     tcase_add_test(tests, dialogues_under_an_instruction);
     tcase_add_test(tests, an_instruction_without_instances_is_an_error);
     tcase_add_test(tests, earliest_turn_is_lost_first);
