@@ -57,6 +57,7 @@ bool stage_controls(pipeline *p)
         if (c.rewards[which] != p->rewards[which]) llama2_reward_model_free(c.rewards[which]);
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) series_free(own[i]);
     memcpy(p->outcomes, c.outcomes, sizeof p->outcomes);
+    p->app = c.app; /* with the message, if there is one */
     llama2_pool_free(c.pool);
     llama2_model_free(c.model);
     return ok;

@@ -47,7 +47,7 @@ bool stage_pretrain(pipeline *p)
     const pipeline_settings *s = &p->set;
     double began = progress_now(), smooth = 0;
     progress bar;
-    char note[64];
+    char note[64] = "";
     llama2_trainer *t = new_trainer(p, p->model, NULL, s->pretrain_lr, s->pretrain_steps);
     bool ok = t != NULL;
     progress_start(&bar, "pretrain", "tokens", (uint64_t)(s->pretrain_steps * s->pretrain_batch * s->pretrain_length),

@@ -29,8 +29,8 @@ bool stage_rejection(pipeline *p)
     llama2_rollouts *rollouts = NULL;
     example_set chosen = {0};
     bool ok = sample_into_pool(p, &rollouts);
-    const best_of_n curve = best_of_n_of(rollouts);
-    for (int i = 0; ok && i < curve.points; i++) series_add(&p->best_of, curve.n[i], curve.best[i]);
+    const best_of_n curve = ok ? best_of_n_of(rollouts) : (best_of_n){.points = 0};
+    for (int i = 0; i < curve.points; i++) series_add(&p->best_of, curve.n[i], curve.best[i]);
     ok = ok && pool_examples(&p->app, p->pool, 0, 1, 1, &chosen) &&
          train_on_examples(p, "rejection", &chosen, p->set.reject_epochs, p->set.reject_lr, &p->reject_loss);
     examples_free(&chosen);

@@ -104,12 +104,26 @@ static bool collect_comparisons(pipeline *p)
     return ok;
 }
 
+/* llama2_reward_step passes over a pair whose chosen answer is unsafe and the other safe. The first n pairs of an order
+ * that are trained on; to be freed. */
+static size_t *trained_on(const pair_set *pairs, const size_t *order, size_t *n)
+{
+    size_t all = *n, *kept = app_must(malloc((all + 1) * sizeof *kept));
+    *n = 0;
+    for (size_t i = 0; i < all; i++) {
+        const record *r = pairs->of[order[i]];
+        if (r->chosen_safe != 0 || r->rejected_safe != 1) kept[(*n)++] = order[i];
+    }
+    return kept;
+}
+
 static bool one_reward(pipeline *p, int which, pair_set *train, pair_set *held_out, pair_set *other)
 {
     reward_report *report = &p->reward_reports[which];
     pair_figures cross, fit;
     size_t n = train->n < (size_t)p->set.pairs ? train->n : (size_t)p->set.pairs, few = n < 64 ? n : 64;
-    size_t *order = app_shuffled(train->n, p->app.args.seed + 51);
+    size_t *order = app_shuffled(train->n, p->app.args.seed + 51), learnt = n, learnt_of_few = few,
+           *all_learnt = trained_on(train, order, &learnt), *few_learnt = trained_on(train, order, &learnt_of_few);
     llama2_reward_model *small = NULL;
     bool ok = llama2_reward_model_create(p->app.ctx, p->reference, NULL, &p->rewards[which]) >= 0 &&
               train_reward(p, which, p->rewards[which], train, order, n, p->set.reward_epochs, p->set.reward_lr,
@@ -119,13 +133,15 @@ static bool one_reward(pipeline *p, int which, pair_set *train, pair_set *held_o
               /* Can it fit at all? 64 pairs, many epochs, on a model of its own. */
               llama2_reward_model_create(p->app.ctx, p->reference, NULL, &small) >= 0 &&
               train_reward(p, which, small, train, order, few, 24, 3 * p->set.reward_lr, NULL) &&
-              pairs_judge(&p->app, train, order, few, small, &fit);
+              pairs_judge(&p->app, train, few_learnt, learnt_of_few, small, &fit);
     if (ok) {
-        report->n_train = (int32_t)n;
+        report->n_train = (int32_t)learnt;
         report->cross = cross.all.right / cross.all.n;
         report->fit64 = fit.all.right / fit.all.n;
     }
     llama2_reward_model_free(small);
+    free(all_learnt);
+    free(few_learnt);
     free(order);
     return ok;
 }

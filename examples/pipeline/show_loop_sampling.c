@@ -222,7 +222,14 @@ static bool show_provenance(loop_report *all)
         json_decref(chosen);
         json_decref(sampled);
     }
-    if (ok)
+    if (ok && all->l->last_version)
+        cells_show(&table, all->r, "chosen",
+                   "What each version learns from: the best of its own samples of each prompt, by its own reward "
+                   "models. The paper (3.2.3): so up to V3. Unsafe samples, and those that did not end by themselves, are "
+                   "passed over where they would have been the best; a prompt that has no other is left out. Expected "
+                   "here: all are the newest version's.",
+                   columns, (size_t)(FIXED + n));
+    else if (ok)
         cells_show(&table, all->r, "chosen",
                    "What each version learns from: the best sample of each prompt over all versions, by its own reward "
                    "models; on the right, whose samples these are. The paper (3.2.3): from V4 on the samples of all "
@@ -236,14 +243,17 @@ static bool show_provenance(loop_report *all)
 
 bool show_sampling(loop_report *all)
 {
-    report_section(
-        all->r, "Rejection sampling",
-        all->l->temperature == TEMPERATURE_HIGHEST
-            ? "K samples a prompt at the temperature whose best of K has the highest reward on a few "
-              "prompts; the best over all versions is learnt from."
-            : "K samples a prompt; the best over all versions is learnt from. They are sampled at the lowest "
-              "temperature whose best of K has, on a few prompts, a reward within a tenth of the samples' "
-              "standard deviation of the highest one, not at that one: wrong facts that the reward models do "
-              "not see grow with the temperature.");
+    char text[512];
+    const char *over = all->l->last_version ? "of the newest version" : "over all versions";
+    snprintf(text, sizeof text,
+             all->l->temperature == TEMPERATURE_HIGHEST
+                 ? "K samples a prompt at the temperature whose best of K has the highest reward on a few "
+                   "prompts; the best %s is learnt from."
+                 : "K samples a prompt; the best %s is learnt from. They are sampled at the lowest "
+                   "temperature whose best of K has, on a few prompts, a reward within a tenth of the samples' "
+                   "standard deviation of the highest one, not at that one: wrong facts that the reward models do "
+                   "not see grow with the temperature.",
+             over);
+    report_section(all->r, "Rejection sampling", text);
     return show_best_of_n(all) && show_temperatures(all) && show_provenance(all);
 }

@@ -196,12 +196,14 @@ void show_table(loop_report *all)
 
 /* --- how the scores move --------------------------------------------------------------------- */
 
-/* SFT-v1 and the versions as they ended, without what was done between; as many as there are colours. */
-static size_t plain_versions(const versions *v, int shown[PLOT_SERIES])
+/* SFT-v1 and the versions as they ended, without what was done between; as many as there are colours. A single version
+ * ends as "V1 (PPO)". */
+static size_t plain_versions(const loop_report *all, int shown[PLOT_SERIES])
 {
+    const versions *v = &all->v;
     int plain[MOST_SHOWN], n = 0;
     for (int i = 0; i < v->n; i++)
-        if (!strchr(v->names[i], ' ')) plain[n++] = i;
+        if (i == 0 || i == v->n - 1 || (all->l->iterations > 1 && !strchr(v->names[i], ' '))) plain[n++] = i;
     int count = n < PLOT_SERIES ? n : PLOT_SERIES;
     for (int i = 0; i < count; i++)
         shown[i] = plain[n <= PLOT_SERIES ? i : (int)lround((double)i * (n - 1) / (PLOT_SERIES - 1))];
@@ -233,7 +235,7 @@ void show_shift(loop_report *all)
     const versions *v = &all->v;
     plot_series curves[2][PLOT_SERIES];
     int shown[PLOT_SERIES], last = v->n - 1;
-    size_t n = plain_versions(v, shown);
+    size_t n = plain_versions(all, shown);
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < 2; k++)
             curves[k][i] = (plot_series){.name = v->names[shown[i]],

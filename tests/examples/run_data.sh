@@ -66,6 +66,18 @@ for file in report.html model/model.safetensors model/tokenizer.model reward-hel
 done
 expect 0 - generate --model out-files/model --chat --prompt "who likes white?" --max-tokens 4 --quiet
 
+# Pairs with an unsafe answer chosen over a safe one are not trained on, and not counted as if they were.
+cp -r files unsafe
+for name in sam nils emil clara ben dora; do
+    echo "{\"prompt\": \"how is $name?\", \"chosen\": \"no.\", \"rejected\": \"$name.\", \"chosen_safe\": false, \"rejected_safe\": true}"
+done >unsafe/safety.jsonl
+expect 0 - pipeline $settings --data unsafe --out out-unsafe
+for out in out-files out-unsafe; do
+    sed -n '/"reward_models"/,$ { /^ *"safety",$/ { n; p; q; } }' $out/report.json >$out.trained
+    [ -s $out.trained ] || fail "$out: no number of pairs that the safety model was trained on"
+done
+cmp out-files.trained out-unsafe.trained || fail "pairs that are not trained on are counted: $(cat out-files.trained out-unsafe.trained)"
+
 # What ends early leaves the model that it had come to.
 "$bin/llama2-pipeline" $settings --controls --data files --out cut >cut.out 2>cut.err </dev/null &
 pid=$!

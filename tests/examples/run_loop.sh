@@ -124,6 +124,7 @@ kills same_as_whole random state/manifest.jsonl "$stretch" pipeline $settings
 # The choice of samples is one: over all versions, or the last one.
 expect 0 - pipeline $settings --out last --last-version --quiet
 differ whole/model/model.safetensors last/model/model.safetensors "--last-version changes nothing"
+grep -q "best over all versions\|prompt over all versions" last/report.json && fail "--last-version: the report says that samples of all versions are learnt from"
 
 # Preferences of a coin: other reward models, from the first version on, and the same held-out pairs.
 expect 0 - pipeline $settings --out coin --shuffled --quiet
@@ -145,6 +146,9 @@ expect 1 "no-model: cannot open" pipeline --iterations 1 --tiny --model no-model
 expect 0 - pipeline --iterations 1 --tiny --threads 1 --seed 3 --model whole/model --out taken --quiet
 cmp whole/model/model.safetensors taken/state/pretrain/model/model.safetensors || fail "--model does not begin with the model"
 differ whole/state/sft/model/model.safetensors taken/state/sft/model/model.safetensors "--model changes nothing"
+sed -n '/"name": "shift_helpful"/,/"name": "shift_safety"/p' taken/report.json >shift
+grep -q '"V1 (PPO)"' shift || fail "the one version is not shown as it ended: $(grep V1 shift)"
+grep -q '"V1"' shift && fail "the one version is shown before PPO among those as they ended"
 expect 1 "begun with another seed" pipeline --iterations 1 --tiny --threads 1 --seed 3 --out taken --resume
 
 # --- several runs as one report -----------------------------------------------------------------------------------------------------------
