@@ -64,8 +64,7 @@ static bool load(pretrain *p)
     p->config.struct_size = sizeof p->config;
     if (!(a->args.model ? app_load(a, a->args.model, &p->model, &p->tokenizer) : new_model(p))) return false;
     /* A folder of another run is refused before a shard in it is made anew. */
-    if (!app_try(a, llama2_model_config(p->model, &p->config), "model") ||
-        !run_open(&p->run, a, "pretrain", &p->set))
+    if (!app_try(a, llama2_model_config(p->model, &p->config), "model") || !run_open(&p->run, a, "pretrain", &p->set))
         return false;
     if (p->length == 0 || p->length > p->config.max_seq_len) p->length = p->config.max_seq_len;
     return corpus_open(a, p->tokenizer, &p->data, &p->weights, p->length, p->set.out, "text", &p->text) &&

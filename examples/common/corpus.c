@@ -58,9 +58,8 @@ static uint64_t hash_pieces(const llama2_tokenizer *tokenizer)
 static void describe_origin(const llama2_tokenizer *tokenizer, const char *path, const struct stat *s,
                             char origin[ORIGIN])
 {
-    snprintf(origin, ORIGIN, "%s: %lld bytes, changed at %lld.%09ld, tokenizer %016llx\n", path,
-             (long long)s->st_size, (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec,
-             (unsigned long long)hash_pieces(tokenizer));
+    snprintf(origin, ORIGIN, "%s: %lld bytes, changed at %lld.%09ld, tokenizer %016llx\n", path, (long long)s->st_size,
+             (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec, (unsigned long long)hash_pieces(tokenizer));
 }
 
 static bool holds(const char *path, const char *text)

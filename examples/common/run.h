@@ -71,8 +71,8 @@ typedef struct run {
     int64_t step, saved; /* steps done; number of the newest checkpoint, -1: none */
     bool holds; /* can have rollouts in a checkpoint: their numbers are then twice the steps, and one more with rollouts
                  */
-    int64_t metrics_size; /* of metrics.jsonl before the closing lines; -1: there are none yet */
-    bool torn;  /* in the middle of an update: not to be saved */
+    int64_t metrics_size;    /* of metrics.jsonl before the closing lines; -1: there are none yet */
+    bool torn;               /* in the middle of an update: not to be saved */
     llama2_rollouts *held;   /* sampled, but not learnt from yet: goes into a checkpoint after Ctrl-C; the program's */
     double extra[RUN_EXTRA]; /* of the program's own, kept over a resume */
     uint64_t fingerprint;

@@ -223,12 +223,13 @@ static bool show_provenance(loop_report *all)
         json_decref(sampled);
     }
     if (ok && all->l->last_version)
-        cells_show(&table, all->r, "chosen",
-                   "What each version learns from: the best of its own samples of each prompt, by its own reward "
-                   "models. The paper (3.2.3): so up to V3. Unsafe samples, and those that did not end by themselves, are "
-                   "passed over where they would have been the best; a prompt that has no other is left out. Expected "
-                   "here: all are the newest version's.",
-                   columns, (size_t)(FIXED + n));
+        cells_show(
+            &table, all->r, "chosen",
+            "What each version learns from: the best of its own samples of each prompt, by its own reward "
+            "models. The paper (3.2.3): so up to V3. Unsafe samples, and those that did not end by themselves, are "
+            "passed over where they would have been the best; a prompt that has no other is left out. Expected "
+            "here: all are the newest version's.",
+            columns, (size_t)(FIXED + n));
     else if (ok)
         cells_show(&table, all->r, "chosen",
                    "What each version learns from: the best sample of each prompt over all versions, by its own reward "
