@@ -118,9 +118,9 @@ LLAMA2_API llama2_status llama2_model_load_host(llama2_context *ctx, const llama
                                                 const llama2_model_options *options, llama2_model **out);
 
 /* Writes a Hugging Face folder that transformers loads; `dtype` LLAMA2_F32, BF16 or F16. An older model in the folder
- * stays as it is until the new weights are on the disk; a save that is cut off while files take their places (over one
- * in as many shards, 5 GB each, from the first of them on) leaves a folder that is refused. For GGUF there is
- * llama2_model_save_gguf in convert.h. Since 0.1. */
+ * stays as it is until the new weights are on the disk, and after an error unless files of it have been replaced; a
+ * save that is cut off while files take their places (over one in as many shards, 5 GB each, from the first of them on)
+ * leaves a folder that is refused. For GGUF there is llama2_model_save_gguf in convert.h. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_save(const llama2_model *model, const char *path, int32_t dtype);
 
 /* Another reference to the same model, to be freed in its own time. Since 0.1. */

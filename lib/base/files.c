@@ -32,6 +32,11 @@ static llama2_status fail_io(const char *path, const char *doing)
                    doing, l2_strerror(code));
 }
 
+static llama2_status not_regular(const char *path)
+{
+    return l2_fail(LLAMA2_E_IO, "%s: is not a regular file", path);
+}
+
 static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t mode)
 {
     int fd;
@@ -50,7 +55,7 @@ llama2_status l2_file_open(llama2_context *ctx, const char *path, int *fd, size_
     if (ctx->files->fstat(*fd, &st) != 0)
         status = fail_io(path, "stat");
     else if (!S_ISREG(st.st_mode))
-        status = l2_fail(LLAMA2_E_IO, "%s: is not a regular file", path);
+        status = not_regular(path);
     else if (size)
         *size = (size_t)st.st_size;
     if (status == LLAMA2_OK) return status;
@@ -204,6 +209,42 @@ llama2_status l2_path_join(llama2_context *ctx, const char *folder, const char *
     return LLAMA2_OK;
 }
 
+llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd)
+{
+    *fd = open_retry(ctx->files, path, O_RDONLY | O_DIRECTORY, 0);
+    return *fd < 0 ? fail_io(path, "open the folder") : LLAMA2_OK;
+}
+
+llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
+{
+    int fd;
+    L2_TRY(l2_folder_hold(ctx, path, &fd));
+    llama2_status status = l2_file_sync(ctx, fd, path);
+    ctx->files->close(fd);
+    return status;
+}
+
+/* Holds the folder that `path` lies in. */
+static llama2_status hold_parent(llama2_context *ctx, char *path, int *fd)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash) return l2_folder_hold(ctx, ".", fd);
+    if (slash == path) return l2_folder_hold(ctx, "/", fd);
+    *slash = 0;
+    llama2_status status = l2_folder_hold(ctx, path, fd);
+    *slash = '/';
+    return status;
+}
+
+static llama2_status sync_parent(llama2_context *ctx, char *path)
+{
+    int fd;
+    L2_TRY(hold_parent(ctx, path, &fd));
+    llama2_status status = l2_file_sync(ctx, fd, path);
+    ctx->files->close(fd);
+    return status;
+}
+
 llama2_status l2_make_folder(llama2_context *ctx, const char *path)
 {
     char *copy;
@@ -219,6 +260,9 @@ llama2_status l2_make_folder(llama2_context *ctx, const char *path)
             int code = errno, exists = l2_path_kind(copy) == 2;
             errno = code;
             if (!exists) status = fail_io(copy, "make the folder");
+        } else if (strcmp(copy, "/") != 0) {
+            status = sync_parent(ctx, copy);
+            if (status < 0) ctx->files->rmdir(copy); /* or the next call would find it, and not sync */
         }
         p[1] = after;
     }
@@ -226,25 +270,10 @@ llama2_status l2_make_folder(llama2_context *ctx, const char *path)
     return status;
 }
 
-llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
-{
-    int fd = open_retry(ctx->files, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) return fail_io(path, "open the folder");
-    llama2_status status = l2_file_sync(ctx, fd, path);
-    ctx->files->close(fd);
-    return status;
-}
-
 static int is_at(const struct stat *ours, const char *path)
 {
     struct stat there;
     return lstat(path, &there) == 0 && ours->st_ino == there.st_ino && ours->st_dev == there.st_dev;
-}
-
-llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd)
-{
-    *fd = open_retry(ctx->files, path, O_RDONLY | O_DIRECTORY, 0);
-    return *fd < 0 ? fail_io(path, "open the folder") : LLAMA2_OK;
 }
 
 int l2_is_ours(const llama2_context *ctx, int fd, const char *path)
@@ -291,6 +320,55 @@ llama2_status l2_remove_tree(llama2_context *ctx, const char *path)
     return remove_at(ctx, work);
 }
 
+/* --- what is to be replaced ------------------------------------------------------------------ */
+
+/* path and a suffix, allocated. */
+static llama2_status add_suffix(llama2_context *ctx, const char *path, const char *suffix, char **out)
+{
+    size_t length = strlen(path), more = strlen(suffix) + 1;
+    L2_TRY(l2_alloc(ctx, length + more, 1, out));
+    memcpy(*out, path, length);
+    memcpy(*out + length, suffix, more);
+    return LLAMA2_OK;
+}
+
+llama2_status l2_aside_begin(llama2_context *ctx, const char *path, l2_aside *out)
+{
+    *out = (l2_aside){.ctx = ctx};
+    L2_TRY(l2_strndup(ctx, path, strlen(path), &out->path));
+    llama2_status status = add_suffix(ctx, path, ".replaced", &out->name);
+    if (status < 0) l2_aside_end(out);
+    return status;
+}
+
+llama2_status l2_aside_move(l2_aside *a)
+{
+    L2_TRY(l2_context_check_fork(a->ctx));
+    if (l2_path_kind(a->path) == 2) return l2_fail(LLAMA2_E_IO, "%s: is a folder", a->path);
+    int moved = a->ctx->files->rename(a->path, a->name) == 0;
+    if (!moved && errno != ENOENT) return fail_io(a->path, "move aside");
+    a->used = 1;
+    a->moved |= moved;
+    return LLAMA2_OK;
+}
+
+void l2_aside_put_back(l2_aside *a)
+{
+    if (!a->moved || getpid() != a->ctx->pid) return;
+    a->ctx->files->rename(a->name, a->path);
+    a->used = a->moved = 0; /* what could not be put back stays aside: it is all that there is of it */
+}
+
+/* What a killed run left there goes, too. */
+void l2_aside_end(l2_aside *a)
+{
+    if (!a->ctx) return;
+    if (a->used && getpid() == a->ctx->pid) a->ctx->files->unlink(a->name);
+    l2_free(a->ctx, a->path);
+    l2_free(a->ctx, a->name);
+    memset(a, 0, sizeof *a);
+}
+
 /* --- atomic writer --------------------------------------------------------------------------- */
 
 /*
@@ -304,17 +382,20 @@ static llama2_status open_temporary(l2_writer *w)
     const l2_file_ops *f = w->ctx->files;
     struct stat ours;
     for (int i = 0; i < MOST_TRIES; i++) {
-        w->fd = open_retry(f, w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW, 0666);
-        if (w->fd < 0) return fail_io(w->temporary, "create");
-        if (f->flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        /* O_NONBLOCK, since opening a FIFO would wait for a reader; it is ENXIO then. */
+        w->fd = open_retry(f, w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0666);
+        if (w->fd < 0) return errno == ENXIO ? not_regular(w->temporary) : fail_io(w->temporary, "create");
+        int locked = f->flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (locked)
             i = MOST_TRIES;
         else if (f->fstat(w->fd, &ours) != 0)
             return fail_io(w->temporary, "stat");
         /* Between the two calls another writer may have renamed the file, which is then at `path`, or removed it. */
-        else if (is_at(&ours, w->temporary))
+        else if (S_ISREG(ours.st_mode) && is_at(&ours, w->temporary))
             return f->ftruncate(w->fd, 0) == 0 ? LLAMA2_OK : fail_io(w->temporary, "truncate");
         f->close(w->fd);
         w->fd = -1;
+        if (!locked && !S_ISREG(ours.st_mode)) return not_regular(w->temporary);
     }
     return l2_fail(LLAMA2_E_BUSY, "%s: is being written by another thread or process, which has %s locked", w->path,
                    w->temporary);
@@ -322,16 +403,12 @@ static llama2_status open_temporary(l2_writer *w)
 
 llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w)
 {
-    static const char suffix[] = ".partial";
-    size_t length = strlen(path);
     llama2_status status;
     memset(w, 0, sizeof *w);
     w->ctx = ctx;
     w->fd = -1;
-    L2_CHECK(l2_strndup(ctx, path, length, &w->path));
-    L2_CHECK(l2_alloc(ctx, length + sizeof suffix, 1, &w->temporary));
-    memcpy(w->temporary, path, length);
-    memcpy(w->temporary + length, suffix, sizeof suffix);
+    L2_CHECK(l2_strndup(ctx, path, strlen(path), &w->path));
+    L2_CHECK(add_suffix(ctx, path, ".partial", &w->temporary));
     L2_CHECK(l2_alloc(ctx, BUFFER_SIZE, 1, &w->buffer));
     status = open_temporary(w);
 done:
@@ -386,17 +463,6 @@ llama2_status l2_writer_write(l2_writer *w, const void *data, size_t length)
     return LLAMA2_OK;
 }
 
-static llama2_status sync_parent(llama2_context *ctx, char *path)
-{
-    char *slash = strrchr(path, '/');
-    if (!slash) return l2_sync_folder(ctx, ".");
-    if (slash == path) return l2_sync_folder(ctx, "/");
-    *slash = 0;
-    llama2_status status = l2_sync_folder(ctx, path);
-    *slash = '/';
-    return status;
-}
-
 llama2_status l2_writer_sync(l2_writer *w)
 {
     int failed;
@@ -408,42 +474,65 @@ llama2_status l2_writer_sync(l2_writer *w)
     return failed ? fail_io(w->temporary, "sync") : LLAMA2_OK;
 }
 
-llama2_status l2_writer_commit(l2_writer *w)
+static llama2_status commit_memory(const l2_writer *w)
 {
-    const l2_file_ops *f = w->ctx->files;
-    llama2_status status;
-    if (w->needed) {
-        *w->needed = w->size;
-        status = !w->memory || w->size <= w->room
-                     ? LLAMA2_OK
-                     : l2_fail(LLAMA2_E_BUFFER, "%llu bytes are needed, the buffer has %zu",
-                               (unsigned long long)w->size, w->room);
-        goto done;
-    }
-    L2_CHECK(l2_writer_sync(w));
-    if (!l2_is_ours(w->ctx, w->fd, w->temporary)) {
-        status = l2_fail(LLAMA2_E_IO, "%s: was removed while it was being written", w->temporary);
-        goto done;
-    }
-    if (f->rename(w->temporary, w->path) != 0) {
-        status = fail_io(w->path, "rename the new file to");
-        goto done;
-    }
+    *w->needed = w->size;
+    if (!w->memory || w->size <= w->room) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_BUFFER, "%llu bytes are needed, the buffer has %zu", (unsigned long long)w->size, w->room);
+}
+
+/* *moved: by this call, and not by an earlier one. */
+static llama2_status retract(l2_writer *w, int *moved)
+{
+    if (!w->older.ctx) L2_TRY(l2_aside_begin(w->ctx, w->path, &w->older));
+    int before = w->older.moved;
+    L2_TRY(l2_aside_move(&w->older));
+    *moved = w->older.moved && !before;
+    if (!*moved) return LLAMA2_OK;
+    llama2_status status = sync_parent(w->ctx, w->path);
+    if (status < 0) l2_aside_put_back(&w->older);
+    return status;
+}
+
+/* The file takes its place; then it is closed, not before: the lock ends there. What closing could say, syncing has. */
+static llama2_status put_in_place(l2_writer *w)
+{
+    if (w->ctx->files->rename(w->temporary, w->path) != 0) return fail_io(w->path, "rename the new file to");
     l2_free(w->ctx, w->temporary);
-    w->temporary = NULL;          /* there is nothing to remove any more */
-    int failed = f->close(w->fd); /* not before the rename: the lock ends here */
+    w->temporary = NULL; /* there is nothing to remove any more */
+    w->ctx->files->close(w->fd);
     w->fd = -1;
-    /* Interrupted it is closed all the same, and has been synced. */
-    status = failed && errno != EINTR ? fail_io(w->path, "close") : sync_parent(w->ctx, w->path);
+    return LLAMA2_OK;
+}
+
+/* All that can fail and be undone comes before the file takes its place. */
+static llama2_status commit_file(l2_writer *w, l2_writer *next)
+{
+    llama2_status status;
+    int folder, moved = 0;
+    L2_TRY(l2_writer_sync(w));
+    L2_TRY(hold_parent(w->ctx, w->path, &folder));
+    if (!l2_is_ours(w->ctx, w->fd, w->temporary))
+        L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: was removed while it was being written", w->temporary));
+    if (next) L2_CHECK(retract(next, &moved));
+    status = put_in_place(w);
+    if (status < 0 && moved) l2_aside_put_back(&next->older);
+    if (status >= 0) status = l2_file_sync(w->ctx, folder, w->path);
 done:
+    w->ctx->files->close(folder);
+    return status;
+}
+
+llama2_status l2_writer_commit_before(l2_writer *w, l2_writer *next)
+{
+    llama2_status status = w->needed ? commit_memory(w) : commit_file(w, next);
     l2_writer_abort(w);
     return status;
 }
 
-llama2_status l2_writer_retract(l2_writer *w)
+llama2_status l2_writer_commit(l2_writer *w)
 {
-    if (w->ctx->files->unlink(w->path) == 0) return sync_parent(w->ctx, w->path);
-    return errno == ENOENT ? LLAMA2_OK : fail_io(w->path, "remove");
+    return l2_writer_commit_before(w, NULL);
 }
 
 void l2_writer_abort(l2_writer *w)
@@ -453,6 +542,7 @@ void l2_writer_abort(l2_writer *w)
         if (w->temporary && l2_is_ours(w->ctx, w->fd, w->temporary)) w->ctx->files->unlink(w->temporary);
         w->ctx->files->close(w->fd);
     }
+    l2_aside_end(&w->older);
     l2_free(w->ctx, w->buffer);
     l2_free(w->ctx, w->temporary);
     l2_free(w->ctx, w->path);

@@ -69,7 +69,7 @@ int l2_path_kind(const char *path);
 /* "folder/name", allocated. */
 llama2_status l2_path_join(llama2_context *ctx, const char *folder, const char *name, char **out);
 
-/* Makes the folder and its missing parents. An existing one is fine. */
+/* Makes the folder and its missing parents, which are on the disk then. An existing one is fine. */
 llama2_status l2_make_folder(llama2_context *ctx, const char *path);
 
 /* Removes a file or a folder with all that is in it. One that is not there is fine. */
@@ -82,6 +82,19 @@ llama2_status l2_sync_folder(llama2_context *ctx, const char *path);
 llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd);
 /* Is the open file or folder what is at that path? Nothing is a forked child's. */
 int l2_is_ours(const llama2_context *ctx, int fd, const char *path);
+
+/* An older file that is to go, moved to a name that nothing reads (path.replaced) until that is settled. Only begin
+ * needs memory. Nothing is synced. */
+typedef struct l2_aside {
+    llama2_context *ctx;
+    char *path, *name;
+    int used, moved;
+} l2_aside;
+
+llama2_status l2_aside_begin(llama2_context *ctx, const char *path, l2_aside *out);
+llama2_status l2_aside_move(l2_aside *aside); /* none there is fine */
+void l2_aside_put_back(l2_aside *aside);      /* in place of what stands there now */
+void l2_aside_end(l2_aside *aside);           /* removes it; fine on a zeroed one */
 
 /*
  * Atomic writer. After any failure call l2_writer_abort (fine on a zeroed writer, and after commit). `crc` is the
@@ -98,6 +111,7 @@ typedef struct l2_writer {
     int synced; /* since the last write */
     uint64_t size;
     uint32_t crc;
+    l2_aside older; /* l2_writer_commit_before */
 } l2_writer;
 
 /* BUSY where another writer is at the same path. */
@@ -108,9 +122,12 @@ void l2_writer_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t
 llama2_status l2_writer_write(l2_writer *writer, const void *data, size_t length);
 /* What has been written is on the disk, under its temporary name: commit has but to rename it, and needs no memory. */
 llama2_status l2_writer_sync(l2_writer *writer);
-/* Removes the older file that commit would replace, so that nothing can be read at its path in between. */
-llama2_status l2_writer_retract(l2_writer *writer);
+/* After a failure the older file is as it was; only where the last step fails, syncing the folder, it is the new
+ * one. */
 llama2_status l2_writer_commit(l2_writer *writer);
+/* Commits a file that `next` (or NULL), which is committed later, describes: the older file at next's path is gone
+ * before this one is in place, so that it is never read with this one. It is back where this one is not. */
+llama2_status l2_writer_commit_before(l2_writer *writer, l2_writer *next);
 void l2_writer_abort(l2_writer *writer);
 
 /* A whole file, atomically. */

@@ -95,9 +95,10 @@ int64_t l2_hf_weights_index(const l2_hf_weights *weights, const char *name);    
 /*
  * Writes model.safetensors, or shards and their index where the tensors exceed max_shard_bytes (0: 5 GB), and
  * config.json (NULL: stays as it is). Until the new weights are on the disk an older model in the folder is as it was;
- * then its config.json goes, and is there again, a new one, when the weights are in place: a folder that was cut off in
- * between is refused. An older one in as many shards is replaced file by file, and refused from the first one on. What
- * an earlier save of the other kind left is removed last.
+ * then its config.json goes (it is config.json.replaced), and is there again, a new one, when the weights are in place,
+ * or the old one where they could not be put there: a folder that was cut off in between is refused. An older one in as
+ * many shards is replaced file by file, and refused from the first one on. What an earlier save of the other kind left
+ * is removed last.
  */
 llama2_status l2_hf_write(llama2_context *ctx, const char *folder, const l2_hf_config *config,
                           const l2_st_entry *entries, size_t n_entries, uint64_t max_shard_bytes);

@@ -298,7 +298,7 @@ done:
     return status;
 }
 
-/* The config (or NULL) is retracted before the file is in place. */
+/* The older config (where `config` is not NULL) is gone before the file is in place. */
 static llama2_status write_named(llama2_context *ctx, const char *folder, const char *name, const l2_st_entry *entries,
                                  size_t n, l2_writer *config)
 {
@@ -334,8 +334,7 @@ static llama2_status write_shards(llama2_context *ctx, const char *folder, const
     l2_text_format(&text, "\n  }\n}\n");
     L2_CHECK(l2_text_prepare(&text, folder, index_name, &index));
     L2_CHECK(l2_path_join(ctx, folder, single_name, &single));
-    if (config) L2_CHECK(l2_writer_retract(config)); /* from here on no memory is needed */
-    L2_CHECK(l2_writer_commit(&index));
+    L2_CHECK(l2_writer_commit_before(&index, config)); /* once it is in place no memory is needed */
     status = remove_path(ctx, single);
     if (status >= 0) status = l2_sync_folder(ctx, folder);
 done:

@@ -92,7 +92,7 @@ typedef struct l2_st_entry {
 } l2_st_entry;
 
 /* Writes a file atomically, tensors in the order given, with the metadata {"format": "pt"}. Errors: INVALID (names,
- * shapes), IO, NOMEM, those of `fill`. described_by (or NULL) is retracted when all bytes are on the disk. */
+ * shapes), IO, NOMEM, those of `fill`. It is committed before described_by (or NULL): l2_writer_commit_before. */
 llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const l2_st_entry *entries, size_t n_entries,
                                    l2_writer *described_by);
 

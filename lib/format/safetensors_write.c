@@ -166,9 +166,7 @@ llama2_status l2_safetensors_write(llama2_context *ctx, const char *path, const 
             goto done;
         }
     }
-    L2_CHECK(l2_writer_sync(&writer));
-    if (described_by) L2_CHECK(l2_writer_retract(described_by));
-    L2_CHECK(l2_writer_commit(&writer));
+    status = l2_writer_commit_before(&writer, described_by);
 done:
     l2_writer_abort(&writer);
     l2_free(ctx, pieces);

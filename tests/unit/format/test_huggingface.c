@@ -366,6 +366,19 @@ static int what_is_there(const l2_hf_config *old)
     return is_old ? OLD : NEW;
 }
 
+/* Has what the config describes, the one file or the shards' index, taken its place? */
+static int has_new_file(uint64_t bytes)
+{
+    l2_safetensors file;
+    float first[2];
+    if (bytes) return l2_path_kind(at("model.safetensors.index.json")) == 1;
+    if (l2_path_kind(at("model.safetensors")) == 0) return 0;
+    ck_ok(l2_safetensors_open(ctx, at("model.safetensors"), 0, &file));
+    ck_ok(l2_st_read(ctx, l2_safetensors_find(&file, "d"), 0, 2, LLAMA2_F32, first));
+    l2_safetensors_close(&file);
+    return memcmp(first, values, sizeof first) == 0;
+}
+
 /* Bytes a file at most, before and after: one file over one, shards over as many, one over shards and back. Then what
  * of an earlier save may lie there: a first shard that is not read. */
 static const struct {
@@ -410,6 +423,7 @@ START_TEST(test_each_failure)
             int is = what_is_there(&old);
             ck_assert(is != REFUSED || (status < 0 && (mode / 2 == 0 || in_place)));
             ck_assert(is == NEW || status < 0);
+            if (is == REFUSED && mode == 0 && !in_place) ck_assert(has_new_file(saves[_i].after));
             refused += is == REFUSED;
             kept += is == OLD;
         }
