@@ -118,7 +118,8 @@ LLAMA2_API llama2_status llama2_tokenizer_create(llama2_context *ctx, const llam
  * it and a tokenizer_config.json with the chat template; beside a tokenizer.model also the tokenizer.json that gives
  * the same ids in transformers and tokenizers, where there is one (byte pieces, and no user-defined or unused ones, nor
  * equal scores but those of runs of one character). A file of these that an earlier save of another tokenizer left is
- * removed. Since 0.1. */
+ * removed. In a folder an error leaves the older tokenizer as it was; a save that is cut off, that one, the new one or
+ * none. Since 0.1. */
 LLAMA2_API llama2_status llama2_tokenizer_save(const llama2_tokenizer *tokenizer, const char *path);
 
 /* Another reference to the same tokenizer, to be freed in its own time. Since 0.1. */

@@ -11,20 +11,27 @@ typedef struct progress {
     const llama2_model *model;
     const llama2_convert_options *options;
     int64_t done;
+    l2_tokenizer_files *tokenizer; /* of the folder that is written, or NULL */
 } progress;
+
+/* When all numbers are written, and before the new model can be read, the older tokenizer goes. */
+static llama2_status finish_step(const progress *p)
+{
+    return p->tokenizer && p->done == p->model->n_elements ? l2_tokenizer_files_retract(p->tokenizer) : LLAMA2_OK;
+}
 
 static llama2_status step(void *user, const l2_param *param, int64_t rows)
 {
     progress *p = user;
     p->done += rows * param->columns;
-    if (!p->options->progress) return LLAMA2_OK;
+    if (!p->options->progress) return finish_step(p);
     llama2_convert_event event = {.struct_size = sizeof event,
                                   .tensor = (int32_t)(param - p->model->params),
                                   .n_tensors = p->model->n_params,
                                   .elements_done = p->done,
                                   .elements = p->model->n_elements,
                                   .name = param->name};
-    if (p->options->progress(p->options->progress_user, &event) == 0) return LLAMA2_OK;
+    if (p->options->progress(p->options->progress_user, &event) == 0) return finish_step(p);
     return l2_fail(LLAMA2_E_USER, "the progress callback stopped the conversion");
 }
 
@@ -68,7 +75,7 @@ static llama2_status write_gguf(const llama2_model *m, const char *from, const l
     const llama2_config *c = &m->config;
     const l2_eos *eos = l2_model_eos(m);
     const l2_gguf_ids ids = {c->bos_id, c->pad_id, eos->ids, eos->n};
-    progress p = {m, options, 0};
+    progress p = {m, options, 0, NULL};
     l2_gguf_metadata more;
     l2_gguf_metadata_begin(&more, m->ctx);
     L2_CHECK(put_general(m->ctx, from, &more));
@@ -79,35 +86,75 @@ done:
     return status;
 }
 
+/* Is the folder described by what described it before (fd; -1: nothing)? */
+static int has_old_config(const llama2_model *m, int fd, const char *config)
+{
+    return fd < 0 ? l2_path_kind(config) == 0 : l2_is_ours(m->ctx, fd, config);
+}
+
+/* The older model goes with its tokenizer, and where it stays so does that. */
+static llama2_status replace_folder(const llama2_model *m, double shift, double scale,
+                                    const llama2_tokenizer *tokenizer, const char *path, int32_t type,
+                                    const llama2_convert_options *options)
+{
+    llama2_status status;
+    l2_tokenizer_files files;
+    progress p = {m, options, 0, &files};
+    char *config;
+    int fd = -1;
+    L2_TRY(l2_path_join(m->ctx, path, "config.json", &config));
+    if (l2_path_kind(config) == 1) L2_CHECK(l2_file_open(m->ctx, config, &fd, NULL));
+    L2_CHECK(l2_tokenizer_files_prepare(m->ctx, tokenizer, path, &files));
+    status = l2_model_write(m, path, type, shift, scale, step, &p);
+    if (status < 0 && has_old_config(m, fd, config)) l2_tokenizer_files_put_back(&files);
+    if (status >= 0) status = l2_tokenizer_files_commit(&files);
+    l2_tokenizer_files_end(&files);
+done:
+    if (fd >= 0) m->ctx->files->close(fd);
+    l2_free(m->ctx, config);
+    return status;
+}
+
 static llama2_status write_folder(const llama2_model *m, double shift, double scale, const llama2_tokenizer *tokenizer,
                                   const char *path, int32_t type, const llama2_convert_options *options)
 {
-    progress p = {m, options, 0};
     if (type > LLAMA2_F16)
         return l2_fail(LLAMA2_E_INVALID, "a folder holds F32, BF16 or F16; quantised types need a GGUF file");
     if (tokenizer && tokenizer->n_pieces > m->config.vocab_size)
         return l2_fail(LLAMA2_E_MISMATCH, "the tokenizer has %d pieces, the model's vocabulary %d",
                        (int)tokenizer->n_pieces, (int)m->config.vocab_size);
-    L2_TRY(l2_model_write(m, path, type, shift, scale, step, &p));
-    return tokenizer ? l2_tokenizer_save(tokenizer, path) : LLAMA2_OK;
+    L2_TRY(l2_make_folder(m->ctx, path));
+    return replace_folder(m, shift, scale, tokenizer, path, type, options);
 }
 
-/* The tokenizer beside it; it is made before anything is written, since not every one can be. */
+static llama2_status prepare_beside(llama2_context *ctx, const char *path, const char *data, size_t size,
+                                    l2_writer *out)
+{
+    char *beside;
+    L2_TRY(l2_path_beside(ctx, path, "tokenizer.bin", &beside));
+    llama2_status status = l2_writer_open(ctx, beside, out);
+    if (status >= 0) status = l2_writer_write(out, data, size);
+    if (status >= 0) status = l2_writer_sync(out);
+    l2_free(ctx, beside);
+    return status;
+}
+
+/* The tokenizer beside it; it is on the disk before the model is, but for its name, since not every one can be made. */
 static llama2_status write_llama2c(const llama2_model *m, const llama2_tokenizer *tokenizer, const char *path,
                                    int32_t type, const llama2_convert_options *options)
 {
     llama2_status status = LLAMA2_OK;
-    progress p = {m, options, 0};
-    char *beside = NULL, *data = NULL;
+    progress p = {m, options, 0, NULL};
+    l2_writer beside = {0};
+    char *data = NULL;
     size_t size;
     if (type != LLAMA2_F32) return l2_fail(LLAMA2_E_INVALID, "a .bin of llama2.c holds F32 alone");
     if (tokenizer) L2_CHECK(l2_llama2c_write(tokenizer, m->config.vocab_size, &data, &size));
+    if (tokenizer) L2_CHECK(prepare_beside(m->ctx, path, data, size, &beside));
     L2_CHECK(l2_model_write_llama2c(m, path, step, &p));
-    if (!data) goto done;
-    L2_CHECK(l2_path_beside(m->ctx, path, "tokenizer.bin", &beside));
-    status = l2_write_file(m->ctx, beside, data, size);
+    if (tokenizer) status = l2_writer_commit(&beside);
 done:
-    l2_free(m->ctx, beside);
+    l2_writer_abort(&beside);
     l2_free(m->ctx, data);
     return status;
 }

@@ -1,5 +1,6 @@
 /* Which file a tokenizer is read from and written to; files are told apart by their content. */
 #include "base/alloc.h"
+#include "base/context.h"
 #include "base/files.h"
 #include "format/gguf.h"
 #include "tokenizer/tokenizer.h"
@@ -145,52 +146,130 @@ llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t s
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-static llama2_status write_data(const llama2_tokenizer *tok, const char *path, const char *name, int original,
-                                llama2_status (*make)(const llama2_tokenizer *tok, char **data, size_t *size))
+typedef llama2_status (*make_fn)(const llama2_tokenizer *tok, char **data, size_t *size);
+
+/* Cut off anywhere, a folder has one tokenizer or none: what one is read from comes last. */
+static const char *const file_names[L2_TOKENIZER_FILES] = {"tokenizer_config.json", "chat_template.jinja",
+                                                           "tokenizer.json", "tokenizer.model"};
+enum { CONFIG, TEMPLATE, JSON, MODEL };
+
+/* The bytes as they were read, where they are (original) and are kept, else made; under a temporary name, synced. */
+static llama2_status prepare_file(const llama2_tokenizer *tok, const char *path, int original, make_fn make,
+                                  l2_writer *out)
 {
     llama2_context *ctx = tok->ctx;
-    char *file = NULL, *data = NULL;
-    size_t size;
     llama2_status status;
-    if (l2_path_kind(path) == 2)
-        L2_CHECK(l2_path_join(ctx, path, name, &file));
-    else
-        L2_CHECK(l2_strndup(ctx, path, strlen(path), &file));
-    if (original && tok->original) {
-        status = l2_write_file(ctx, file, tok->original, tok->original_size);
-    } else {
-        L2_CHECK(make(tok, &data, &size));
-        status = l2_write_file(ctx, file, data, size);
-    }
+    char *made = NULL;
+    size_t size = tok->original_size;
+    int as_read = original && tok->original;
+    if (!as_read) L2_TRY(make(tok, &made, &size));
+    L2_CHECK(l2_writer_open(ctx, path, out));
+    L2_CHECK(l2_writer_write(out, as_read ? (const char *)tok->original : made, size));
+    status = l2_writer_sync(out);
 done:
-    l2_free(ctx, data);
-    l2_free(ctx, file);
+    l2_free(ctx, made);
     return status;
 }
 
-/* What an earlier save of another tokenizer left. */
-static llama2_status remove_other(const llama2_tokenizer *tok, const char *folder, const char *name)
+static int is_json_kind(const llama2_tokenizer *tok)
 {
-    char *file;
-    L2_TRY(l2_path_join(tok->ctx, folder, name, &file));
-    llama2_status status = l2_path_kind(file) == 1 ? l2_remove_tree(tok->ctx, file) : LLAMA2_OK;
-    l2_free(tok->ctx, file);
+    return tok->pretokenizer || tok->prefix_unless_space;
+}
+
+/* By CONFIG ... MODEL; NULL: the file is not written. */
+static llama2_status choose_files(const llama2_tokenizer *tok, make_fn make[L2_TOKENIZER_FILES])
+{
+    int both = is_json_kind(tok);
+    make[CONFIG] = l2_tokenizer_config_write;
+    make[MODEL] = both ? NULL : l2_sentencepiece_write;
+    /* transformers 5 takes the order of merges from the pieces' ids where there is a tokenizer.model alone, and so
+     * makes other ids of Llama 2's spaces. */
+    if (!both) L2_TRY(l2_sentencepiece_has_merges(tok, &both));
+    make[JSON] = both ? l2_tokenizer_json_write : NULL;
+    return LLAMA2_OK;
+}
+
+llama2_status l2_tokenizer_files_prepare(llama2_context *ctx, const llama2_tokenizer *tok, const char *folder,
+                                         l2_tokenizer_files *out)
+{
+    llama2_status status;
+    make_fn make[L2_TOKENIZER_FILES] = {NULL};
+    char *path = NULL;
+    *out = (l2_tokenizer_files){.ctx = ctx};
+    if (tok) L2_CHECK(choose_files(tok, make));
+    for (int i = 0; i < L2_TOKENIZER_FILES; ++i) {
+        L2_CHECK(l2_path_join(ctx, folder, file_names[i], &path));
+        L2_CHECK(l2_aside_begin(ctx, path, &out->older[i]));
+        int original = i == MODEL || (i == JSON && !make[MODEL]);
+        if (make[i]) L2_CHECK(prepare_file(tok, path, original, make[i], &out->newer[i]));
+        l2_free(ctx, path);
+        path = NULL;
+    }
+done:
+    l2_free(ctx, path);
+    if (status < 0) l2_tokenizer_files_end(out);
+    return status;
+}
+
+llama2_status l2_tokenizer_files_retract(l2_tokenizer_files *files)
+{
+    for (int i = L2_TOKENIZER_FILES; i-- > 0;) {
+        llama2_status status = l2_aside_move(&files->older[i]);
+        if (status < 0) {
+            l2_tokenizer_files_put_back(files);
+            return status;
+        }
+    }
+    return LLAMA2_OK;
+}
+
+llama2_status l2_tokenizer_files_commit(l2_tokenizer_files *files)
+{
+    for (int i = 0; i < L2_TOKENIZER_FILES; ++i) {
+        if (!files->newer[i].ctx) continue;
+        files->placed[i] = 1; /* a commit that fails may have placed it */
+        L2_TRY(l2_writer_commit(&files->newer[i]));
+    }
+    return LLAMA2_OK;
+}
+
+void l2_tokenizer_files_put_back(l2_tokenizer_files *files)
+{
+    for (int i = 0; i < L2_TOKENIZER_FILES; ++i) {
+        if (files->placed[i]) files->ctx->files->unlink(files->older[i].path);
+        files->placed[i] = 0;
+    }
+    for (int i = 0; i < L2_TOKENIZER_FILES; ++i) l2_aside_put_back(&files->older[i]);
+}
+
+void l2_tokenizer_files_end(l2_tokenizer_files *files)
+{
+    for (int i = 0; i < L2_TOKENIZER_FILES; ++i) {
+        l2_writer_abort(&files->newer[i]);
+        l2_aside_end(&files->older[i]);
+    }
+    *files = (l2_tokenizer_files){.ctx = NULL};
+}
+
+static llama2_status save_folder(const llama2_tokenizer *tok, const char *path)
+{
+    l2_tokenizer_files files;
+    L2_TRY(l2_tokenizer_files_prepare(tok->ctx, tok, path, &files));
+    llama2_status status = l2_tokenizer_files_retract(&files);
+    if (status >= 0) status = l2_sync_folder(tok->ctx, path);
+    if (status >= 0) status = l2_tokenizer_files_commit(&files);
+    if (status < 0) l2_tokenizer_files_put_back(&files);
+    l2_tokenizer_files_end(&files);
     return status;
 }
 
 llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path)
 {
-    int json = tok->pretokenizer || tok->prefix_unless_space, folder = l2_path_kind(path) == 2, both = 0;
-    if (folder) L2_TRY(write_data(tok, path, "tokenizer_config.json", 0, l2_tokenizer_config_write));
-    L2_TRY(write_data(tok, path, json ? "tokenizer.json" : "tokenizer.model", 1,
-                      json ? l2_tokenizer_json_write : l2_sentencepiece_write));
-    if (!folder) return LLAMA2_OK;
-    /* transformers 5 takes the order of merges from the pieces' ids where there is a tokenizer.model alone, and so
-     * makes other ids of Llama 2's spaces. */
-    if (!json) L2_TRY(l2_sentencepiece_has_merges(tok, &both));
-    if (both)
-        L2_TRY(write_data(tok, path, "tokenizer.json", 0, l2_tokenizer_json_write));
-    else
-        L2_TRY(remove_other(tok, path, json ? "tokenizer.model" : "tokenizer.json"));
-    return remove_other(tok, path, "chat_template.jinja");
+    l2_writer file = {0};
+    if (l2_path_kind(path) == 2) return save_folder(tok, path);
+    llama2_status status =
+        prepare_file(tok, path, 1, is_json_kind(tok) ? l2_tokenizer_json_write : l2_sentencepiece_write, &file);
+    if (status >= 0) return l2_writer_commit(&file);
+    l2_writer_abort(&file);
+    return status;
 }

@@ -3,6 +3,7 @@
 #ifndef L2_TOKENIZER_TOKENIZER_H
 #define L2_TOKENIZER_TOKENIZER_H
 
+#include "base/files.h"
 #include "base/status.h"
 #include <llama2/chat.h>
 #include <llama2/context.h>
@@ -240,6 +241,29 @@ llama2_status l2_tokenizer_load(llama2_context *ctx, const char *path, const lla
 llama2_status l2_tokenizer_parse(llama2_context *ctx, const void *data, size_t size,
                                  const llama2_tokenizer_options *options, llama2_tokenizer **out);
 llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path);
+
+/*
+ * A folder's tokenizer, replaced: prepare writes the new files (tok NULL: none) under temporary names, retract moves
+ * the older ones out of the way, commit gives the new ones their names. A folder that is cut off in between has no
+ * tokenizer, never the files of two. After a failure of retract or commit put_back makes all as it was; end, which is
+ * fine after a failed prepare, removes what is left over.
+ */
+enum { L2_TOKENIZER_FILES = 4 };
+
+typedef struct l2_tokenizer_files {
+    llama2_context *ctx;
+    l2_writer newer[L2_TOKENIZER_FILES]; /* zeroed: not written */
+    l2_aside older[L2_TOKENIZER_FILES];
+    int placed[L2_TOKENIZER_FILES];
+} l2_tokenizer_files;
+
+llama2_status l2_tokenizer_files_prepare(llama2_context *ctx, const llama2_tokenizer *tok, const char *folder,
+                                         l2_tokenizer_files *out);
+llama2_status l2_tokenizer_files_retract(l2_tokenizer_files *files); /* not synced; puts back itself */
+llama2_status l2_tokenizer_files_commit(l2_tokenizer_files *files);
+void l2_tokenizer_files_put_back(l2_tokenizer_files *files);
+void l2_tokenizer_files_end(l2_tokenizer_files *files);
+
 /* A file in the folder that `path` is in, allocated. */
 llama2_status l2_path_beside(llama2_context *ctx, const char *path, const char *name, char **out);
 

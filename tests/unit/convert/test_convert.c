@@ -527,6 +527,153 @@ START_TEST(each_failure_leaves_whole_files)
 }
 END_TEST
 
+/* --- a folder that has another model's tokenizer ----------------------------------------------- */
+
+enum { NONE, OLD, NEW };
+
+static int same_file(const char *a, const char *b)
+{
+    bytes x = read_whole(a), y = read_whole(b);
+    int same = x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
+    free(x.data);
+    free(y.data);
+    return same;
+}
+
+/* Are the tokenizer's files in `path` all files of the folder `of`? */
+static int are_of(const char *path, const char *of)
+{
+    static const char *const names[] = {"tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+                                        "chat_template.jinja"};
+    char a[300], b[300];
+    for (int i = 0; i < 4; i++) {
+        snprintf(a, sizeof a, "%s/%s", path, names[i]);
+        snprintf(b, sizeof b, "%s/%s", of, names[i]);
+        if (l2_path_kind(a) == 1 && (l2_path_kind(b) != 1 || !same_file(a, b))) return 0;
+    }
+    return 1;
+}
+
+/* NONE where none can be loaded; files of two are an error. */
+static int tokenizer_in(const char *path, const char *old, const char *new)
+{
+    llama2_tokenizer *tok;
+    llama2_status status = llama2_tokenizer_load(ctx, path, NULL, &tok);
+    if (status == LLAMA2_E_NOT_FOUND) return NONE;
+    ck_ok(status);
+    llama2_tokenizer_free(tok);
+    if (are_of(path, old)) return OLD;
+    ck_assert(are_of(path, new));
+    return NEW;
+}
+
+static int model_in(const char *path, int32_t old_vocab)
+{
+    llama2_model *m;
+    if (llama2_model_load(ctx, path, NULL, &m) < 0) return NONE;
+    llama2_config c = {.struct_size = sizeof c};
+    ck_ok(llama2_model_config(m, &c));
+    llama2_model_free(m);
+    return c.vocab_size == old_vocab ? OLD : NEW;
+}
+
+/* tok-sp and tok-bpe with models sp.gguf and bpe.gguf, and none.gguf without a tokenizer. */
+static void make_two(llama2_tokenizer *toks[2])
+{
+    static const char *const files[] = {"sp.gguf", "bpe.gguf"}, *const folders[] = {"tok-sp", "tok-bpe"};
+    toks[0] = make_tiny(ctx);
+    ck_ok(llama2_tokenizer_load(ctx, LLAMA2_TEST_SOURCE "/reference/tokenizer/bpe-smollm", NULL, &toks[1]));
+    for (int i = 0; i < 2; i++) {
+        llama2_config c;
+        llama2_model *m;
+        llama2_config_init(&c, sizeof c);
+        c.vocab_size = llama2_tokenizer_vocab_size(toks[i]);
+        c.dim = c.ffn_dim = 8;
+        c.n_layers = c.n_heads = c.n_kv_heads = 1;
+        c.head_dim = c.max_seq_len = 8;
+        ck_ok(llama2_model_create(ctx, &c, NULL, &m));
+        ck_ok(llama2_model_save_gguf(m, toks[i], at(files[i]), NULL));
+        if (i) ck_ok(llama2_model_save_gguf(m, NULL, at("none.gguf"), NULL));
+        ck_ok(l2_make_folder(ctx, at(folders[i])));
+        ck_ok(llama2_tokenizer_save(toks[i], at(folders[i])));
+        llama2_model_free(m);
+    }
+}
+
+/* Each operation on files fails once, or from then on, as if the process had ended there. */
+static llama2_status fail_conversion(const char *before, const char *after, long n, int for_ever, int *done)
+{
+    ck_ok(l2_remove_tree(ctx, at("out")));
+    ck_ok(llama2_convert(ctx, at(before), at("out"), NULL));
+    disk.calls = 0;
+    disk.for_ever = for_ever;
+    disk.error = n % 2 ? ENOSPC : EIO;
+    disk.fail_at = n;
+    llama2_status status = llama2_convert(ctx, at(after), at("out"), NULL);
+    *done = disk.calls <= n;
+    disk.fail_at = -1;
+    return status;
+}
+
+START_TEST(no_model_gets_the_tokenizer_of_another)
+{
+    static const struct {
+        const char *before, *after, *old, *new;
+    } cases[] = {{"sp.gguf", "bpe.gguf", "tok-sp", "tok-bpe"},
+                 {"bpe.gguf", "sp.gguf", "tok-bpe", "tok-sp"},
+                 {"sp.gguf", "none.gguf", "tok-sp", "nowhere"}};
+    llama2_tokenizer *toks[2];
+    make_two(toks);
+    int old_vocab = llama2_tokenizer_vocab_size(toks[_i == 1]), kept = 0, replaced = 0;
+    for (int for_ever = 0; for_ever < 2; for_ever++) {
+        for (long n = 0, done = 0; !done; n++) {
+            int last;
+            llama2_status status = fail_conversion(cases[_i].before, cases[_i].after, n, for_ever, &last);
+            done = last;
+            int model = model_in(at("out"), old_vocab);
+            int tokenizer = tokenizer_in(at("out"), at(cases[_i].old), at(cases[_i].new));
+            if (model == OLD) ck_assert(tokenizer == OLD || (for_ever && tokenizer == NONE));
+            if (model == NEW) ck_assert_int_ne(tokenizer, OLD);
+            if (status == LLAMA2_OK) ck_assert(model == NEW && tokenizer == (_i == 2 ? NONE : NEW));
+            if (done) ck_ok(status);
+            kept += model == OLD;
+            replaced += model == NEW;
+        }
+    }
+    ck_assert(kept > 20 && replaced > 2);
+    llama2_tokenizer_free(toks[0]);
+    llama2_tokenizer_free(toks[1]);
+}
+END_TEST
+
+/* A tokenizer over one of the other kind: cut off anywhere there is one or none, and after an error the older one. */
+START_TEST(tokenizers_are_replaced_as_a_whole)
+{
+    static const char *const folders[] = {"tok-sp", "tok-bpe"};
+    llama2_tokenizer *toks[2];
+    make_two(toks);
+    for (int for_ever = 0; for_ever < 2; for_ever++) {
+        for (long n = 0, done = 0; !done; n++) {
+            ck_ok(l2_remove_tree(ctx, at("out")));
+            ck_ok(l2_make_folder(ctx, at("out")));
+            ck_ok(llama2_tokenizer_save(toks[_i], at("out")));
+            disk.calls = 0;
+            disk.for_ever = for_ever;
+            disk.fail_at = n;
+            llama2_status status = llama2_tokenizer_save(toks[!_i], at("out"));
+            done = disk.calls <= n;
+            disk.fail_at = -1;
+            int there = tokenizer_in(at("out"), at(folders[_i]), at(folders[!_i]));
+            if (status == LLAMA2_OK) ck_assert_int_eq(there, NEW);
+            if (status < 0 && !for_ever) ck_assert_int_eq(there, OLD);
+            if (done) ck_ok(status);
+        }
+    }
+    llama2_tokenizer_free(toks[0]);
+    llama2_tokenizer_free(toks[1]);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("convert/convert");
@@ -543,6 +690,8 @@ Suite *test_suite(void)
     tcase_add_test(tests, progress_is_told_and_can_stop);
     tcase_add_test(tests, refused);
     tcase_add_test(tests, each_failure_leaves_whole_files);
+    tcase_add_loop_test(tests, no_model_gets_the_tokenizer_of_another, 0, 3);
+    tcase_add_loop_test(tests, tokenizers_are_replaced_as_a_whole, 0, 2);
     suite_add_tcase(suite, tests);
     return suite;
 }
