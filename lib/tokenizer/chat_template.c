@@ -1,5 +1,6 @@
 /* Which chat format a model's Jinja template is: by comparing with known ones, since no Jinja is run here. */
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "tokenizer/tokenizer.h"
 #include <string.h>
 
@@ -145,9 +146,20 @@ static llama2_status recognise(llama2_tokenizer *tok, char *text, size_t length)
     return status;
 }
 
+/* As pieces: else no JSON file could hold it. */
+static llama2_status check_text(const char *text, size_t length)
+{
+    const char *nul = length ? memchr(text, 0, length) : NULL;
+    if (nul) return l2_fail(LLAMA2_E_FORMAT, "the chat template has a NUL at its byte %td", nul - text);
+    size_t valid = l2_utf8_valid_prefix(text, length);
+    if (valid == length) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_FORMAT, "the chat template is not UTF-8 at its byte %zu", valid);
+}
+
 llama2_status l2_chat_template_set(llama2_tokenizer *tok, const char *text, size_t length)
 {
     char *resolved;
+    L2_TRY(check_text(text, length));
     l2_free(tok->ctx, tok->chat_template);
     l2_free(tok->ctx, tok->chat_system);
     l2_free(tok->ctx, tok->chat_date);

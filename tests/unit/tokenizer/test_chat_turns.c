@@ -247,6 +247,14 @@ START_TEST(beside_a_sentencepiece_model)
     write_text(folder, "tokenizer_config.json", config, (size_t)length - 1);
     ck_fails(llama2_tokenizer_load(ctx, folder, NULL, &again), LLAMA2_E_TRUNCATED);
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "tokenizer_config.json"));
+    /* What no tokenizer_config.json could hold is refused, not saved so that it can't be loaded. */
+    write_text(folder, "tokenizer_config.json", "{}", 2);
+    write_text(folder, "chat_template.jinja", "ab\xFF", 3);
+    ck_fails(llama2_tokenizer_load(ctx, folder, NULL, &again), LLAMA2_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "the chat template is not UTF-8 at its byte 2"));
+    write_text(folder, "chat_template.jinja", "ab\0c", 4);
+    ck_fails(llama2_tokenizer_load(ctx, folder, NULL, &again), LLAMA2_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "the chat template has a NUL at its byte 2"));
     snprintf(command, sizeof command, "rm -r %s", folder);
     ck_assert_int_eq(system(command), 0);
     llama2_tokenizer_free(other);

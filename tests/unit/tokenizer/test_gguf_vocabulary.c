@@ -235,6 +235,8 @@ START_TEST(refused)
     REFUSED(llama, types[1] = 2, LLAMA2_E_FORMAT);
     REFUSED(llama, types[3] = 6, LLAMA2_E_FORMAT);
     REFUSED(llama, eos = 7, LLAMA2_E_FORMAT);
+    REFUSED(llama, template = "{{ '\xC3\xA9\xFF' }}", LLAMA2_E_FORMAT); /* no tokenizer_config.json could hold it */
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "the chat template is not UTF-8 at its byte 6"));
     llama2_context_free(context);
 }
 END_TEST
