@@ -18,18 +18,25 @@ enum { MAX_CONFIG = 16 << 20 };
 
 /* --- texts ----------------------------------------------------------------------------------- */
 
-/* Bytes of a file as UTF-8 without NUL: each byte that is none becomes U+FFFD. */
+/* Where the next NUL from `at` on is; `length`: there is none. */
+static size_t find_nul(const char *bytes, size_t at, size_t length)
+{
+    const char *nul = memchr(bytes + at, 0, length - at);
+    return nul ? (size_t)(nul - bytes) : length;
+}
+
+/* Bytes of a file as UTF-8 without NUL: each byte that is none becomes U+FFFD. No byte is looked at again for each NUL
+ * before it. */
 static void add_clean(l2_text *text, const char *bytes, size_t length)
 {
+    size_t nul = length ? find_nul(bytes, 0, length) : 0;
     for (size_t at = 0; at < length;) {
-        size_t valid = l2_utf8_valid_prefix(bytes + at, length - at);
-        const char *nul = memchr(bytes + at, 0, valid);
-        if (nul) valid = (size_t)(nul - bytes) - at;
+        size_t valid = l2_utf8_valid_prefix(bytes + at, nul - at);
         l2_text_add(text, bytes + at, valid);
         at += valid;
         if (at == length) break;
         l2_text_add(text, "\xEF\xBF\xBD", 3);
-        at++;
+        if (at++ == nul) nul = find_nul(bytes, at, length);
     }
 }
 

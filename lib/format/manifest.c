@@ -206,8 +206,9 @@ static int take_number(lines *l, char after, uint64_t *out)
     const char *first = l->at;
     uint64_t value = 0;
     for (; l->at < l->end && *l->at >= '0' && *l->at <= '9'; l->at++) {
-        if (value > (INT64_MAX - 9) / 10) return 0;
-        value = 10 * value + (uint64_t)(*l->at - '0');
+        uint64_t digit = (uint64_t)(*l->at - '0');
+        if (value > (INT64_MAX - digit) / 10) return 0;
+        value = 10 * value + digit;
     }
     if (l->at == first || (*first == '0' && l->at - first > 1) || l->at == l->end || *l->at != after) return 0;
     l->at++;
@@ -272,18 +273,20 @@ done:
     return status;
 }
 
-/* No name leads out of the folder: the checksum says that the text is what was written, not by whom. */
+/* No name leads out of the folder, and none is another's in other words, by ".", ".." or nothing between slashes: the
+ * checksum says that the text is what was written, not by whom. */
 static int is_inside(const char *name)
 {
-    if (name[0] == 0 || name[0] == '/') return 0;
     for (const char *part = name; part; part = strchr(part, '/')) {
-        part += *part == '/';
-        if (strncmp(part, "..", 2) == 0 && (part[2] == 0 || part[2] == '/')) return 0;
+        part += part != name;
+        size_t n = strcspn(part, "/");
+        if (n == 0 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.')) return 0;
     }
     return 1;
 }
 
-static llama2_status check_entry(llama2_context *ctx, const char *folder, lines *l, unsigned char *buffer)
+/* *last: the name before (NULL: none), and then this one. */
+static llama2_status check_entry(llama2_context *ctx, const char *folder, lines *l, char **last, unsigned char *buffer)
 {
     llama2_status status;
     uint64_t size = 0;
@@ -294,11 +297,16 @@ static llama2_status check_entry(llama2_context *ctx, const char *folder, lines 
     L2_CHECK(l2_strndup(ctx, l->at, (size_t)(end - l->at), &name));
     if (strlen(name) != (size_t)(end - l->at) || !is_inside(name))
         L2_CHECK(bad_line(l, "the name of a file in the folder"));
+    if (*last && strcmp(*last, name) >= 0) /* each file is read once */
+        L2_CHECK(bad_line(l, "a name after the one before it in the order of bytes"));
     l->at = end + 1;
     l->number++;
     L2_CHECK(l2_path_join(ctx, folder, name, &path));
     status = check_file(ctx, path, size, l, buffer);
     if (status == LLAMA2_E_NOT_FOUND) status = l2_fail(LLAMA2_E_CORRUPT, "%s is missing", path);
+    l2_free(ctx, *last);
+    *last = name;
+    name = NULL;
 done:
     l2_free(ctx, name);
     l2_free(ctx, path);
@@ -331,17 +339,18 @@ llama2_status l2_manifest_verify(llama2_context *ctx, const char *folder, int64_
     llama2_status status;
     l2_file_view view = {0};
     unsigned char *buffer = NULL;
-    char *path;
+    char *path, *last = NULL;
     L2_TRY(l2_path_join(ctx, folder, manifest_name, &path));
     L2_CHECK(l2_file_read(ctx, path, MAX_MANIFEST, &view));
     if (deep) L2_CHECK(l2_alloc(ctx, PIECE, 1, &buffer));
     lines l = {(const char *)view.data, (const char *)view.data + view.size, 1};
     status = check_frame(&l, step);
-    while (status == LLAMA2_OK && l.at < l.end) status = check_entry(ctx, folder, &l, buffer);
+    while (status == LLAMA2_OK && l.at < l.end) status = check_entry(ctx, folder, &l, &last, buffer);
     if (status < 0) l2_fail_in(status, "%s", path);
 done:
     if (view.data) l2_file_release(ctx, &view);
     l2_free(ctx, buffer);
+    l2_free(ctx, last);
     l2_free(ctx, path);
     return status;
 }

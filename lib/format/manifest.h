@@ -3,8 +3,9 @@
  *
  *     llama2-checkpoint 1
  *     step 100
- *     file <size> <name>       for each file, in the order of names; a line of 8 hexadecimal digits follows for each 4
- * MiB begun: CRC32C crc32c <8 digits>        of all that stands above
+ *     file <size> <name>       for each file, in the order of names, each once
+ *     <8 hexadecimal digits>   CRC32C, for each 4 MiB begun of the file
+ *     crc32c <8 digits>        of all that stands above
  */
 #ifndef L2_FORMAT_MANIFEST_H
 #define L2_FORMAT_MANIFEST_H

@@ -180,14 +180,18 @@ static llama2_status add_merges(llama2_tokenizer *tok)
     return LLAMA2_OK;
 }
 
+static llama2_status check_count(const llama2_tokenizer *tok)
+{
+    if (tok->n_pieces == LLAMA3_PIECES) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_UNSUPPORTED,
+                   "%d pieces: Llama 3's file has %d; of others it isn't known how they cut text and which special "
+                   "pieces follow",
+                   (int)tok->n_pieces, LLAMA3_PIECES);
+}
+
 static llama2_status add_specials(llama2_tokenizer *tok)
 {
     int32_t first = tok->n_pieces;
-    if (first != LLAMA3_PIECES)
-        return l2_fail(LLAMA2_E_UNSUPPORTED,
-                       "%d pieces: Llama 3's file has %d; of others it isn't known how they cut text and which special "
-                       "pieces follow",
-                       (int)first, LLAMA3_PIECES);
     for (int i = 0; i < N_SPECIAL; ++i) {
         char text[SPECIAL_BYTES];
         int n = i < N_NAMED ? snprintf(text, sizeof text, "%s", named[i])
@@ -206,6 +210,7 @@ static llama2_status fill(llama2_tokenizer *tok, const char *data, size_t size)
     tok->pretokenizer = L2_PRETOKENIZER_LLAMA3;
     tok->ignore_merges = 1;
     L2_TRY(add_pieces(tok, data, size));
+    L2_TRY(check_count(tok)); /* before merges, which take longest */
     L2_TRY(add_merges(tok));
     L2_TRY(add_specials(tok));
     L2_TRY(l2_chat_template_llama3(tok));

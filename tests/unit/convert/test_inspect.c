@@ -180,6 +180,29 @@ START_TEST(what_does_not_load_is_shown)
 }
 END_TEST
 
+/* As long for a text of NULs as for another: a time that grows with its square would not end here. */
+START_TEST(text_of_nuls)
+{
+    enum { N = 4 << 20 };
+    llama2_inspection *in;
+    gguf_file f = {0};
+    char *nuls = calloc(N, 1);
+    memcpy(nuls, "a\0\xC3\0\xFF", 5);
+    put_header(&f, 0, 2);
+    put_key_string(&f, "general.architecture", "gemma");
+    put_key(&f, "nuls", L2_GGUF_STRING), put_u64(&f, N), put(&f, nuls, N);
+    spill(at("b.gguf"), f.bytes, f.size);
+    ck_ok(llama2_inspect(ctx, at("b.gguf"), &in));
+    const char *value = value_of(in, "nuls");
+    ck_assert_uint_eq(strlen(value), 1 + 3 * (N - 1));
+    ck_assert_int_eq(value[0], 'a');
+    for (size_t i = 1; value[i]; i += 3) ck_assert(memcmp(value + i, "\xEF\xBF\xBD", 3) == 0);
+    llama2_inspection_free(in);
+    free(f.bytes);
+    free(nuls);
+}
+END_TEST
+
 START_TEST(each_failure_frees_all)
 {
     static const char *const names[] = {"a.gguf", "a"};
@@ -214,6 +237,7 @@ Suite *test_suite(void)
     tcase_add_test(tests, folder_of_hugging_face);
     tcase_add_test(tests, empty_tensor);
     tcase_add_test(tests, what_does_not_load_is_shown);
+    tcase_add_test(tests, text_of_nuls);
     tcase_add_test(tests, each_failure_frees_all);
     suite_add_tcase(suite, tests);
     return suite;

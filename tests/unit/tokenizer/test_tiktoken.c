@@ -329,6 +329,32 @@ START_TEST(files_that_are_refused)
 }
 END_TEST
 
+/* Another model's file is refused before the merges of its pieces are looked for: of runs of one letter there are as
+ * many as letters in them all. */
+START_TEST(refused_before_its_merges)
+{
+    enum { LONGEST = 500 };
+    ranks *r = calloc(1, sizeof *r);
+    counting c = {0};
+    llama2_context *ctx;
+    char run[LONGEST];
+    memset(run, 'a', LONGEST);
+    r->file = malloc(256 * 16 + LONGEST * LONGEST);
+    for (int i = 0; i < 256; ++i) put_rank(r, &(char){(char)(i ^ 'a')}, 1);
+    for (size_t n = 2; n <= LONGEST; ++n) {
+        put_base64(r, run, n);
+        r->size += (size_t)sprintf(r->file + r->size, " %d\n", r->n++);
+    }
+    ck_ok(counting_context(&c, &ctx));
+    size_t before = c.now;
+    c.peak = before;
+    refused(ctx, r->file, r->size, LLAMA2_E_UNSUPPORTED, "755 pieces");
+    ck_assert_uint_lt(c.peak - before, 1 << 20);
+    llama2_context_free(ctx);
+    free_ranks(r);
+}
+END_TEST
+
 /* Every allocation fails once. */
 START_TEST(no_memory)
 {
@@ -353,6 +379,6 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/tiktoken");
     ADD_CASE(suite, "ids", equals_the_plain_rule, special_pieces, folders);
-    ADD_CASE(suite, "refused", files_that_are_refused, no_memory);
+    ADD_CASE(suite, "refused", files_that_are_refused, refused_before_its_merges, no_memory);
     return suite;
 }
