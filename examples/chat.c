@@ -15,8 +15,8 @@ static void refuse(const stream *g, const char *why)
 static bool fits(stream *g, const conversation *c, const char *message)
 {
     const int32_t roles[] = {LLAMA2_ROLE_SYSTEM, LLAMA2_ROLE_USER};
-    const char *texts[] = {c->texts[0], message};
     int32_t first = conversation_first(c);
+    const char *texts[] = {first ? c->texts[0] : NULL, message};
     int64_t n = 0;
     int32_t *ids = stream_encode_chat(g, roles + 1 - first, texts + 1 - first, 1 + first, &n);
     bool ok = ids && n <= g->context;

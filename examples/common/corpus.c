@@ -39,9 +39,17 @@ static bool is_shard(const char *path)
 
 enum { ORIGIN = 4400 };
 
-static uint64_t hash_pieces(const llama2_tokenizer *tokenizer)
+/* By its pieces, and by what it makes of a text: merges, places to cut, what is put before and behind. */
+static uint64_t hash_tokenizer(const llama2_tokenizer *tokenizer)
 {
+    static const char probe[] =
+        " The 1234 quick\n\nbrown foxes' jumps...  over\tthe LAZY dog\xE2\x80\x99s d\xC3\xA9j\xC3\xA0 vu";
+    int32_t ids[2 * sizeof probe];
+    int64_t n = 0;
     uint64_t hash = 0;
+    if (llama2_tokenizer_encode(tokenizer, probe, sizeof probe - 1, app_document_flags(tokenizer) | LLAMA2_ENCODE_EOS,
+                                ids, 2 * sizeof probe, &n) >= 0)
+        hash = run_hash(hash, ids, (size_t)n * sizeof *ids);
     for (int32_t i = 0; i < llama2_tokenizer_vocab_size(tokenizer); i++) {
         const char *text;
         size_t length;
@@ -59,7 +67,7 @@ static void describe_origin(const llama2_tokenizer *tokenizer, const char *path,
                             char origin[ORIGIN])
 {
     snprintf(origin, ORIGIN, "%s: %lld bytes, changed at %lld.%09ld, tokenizer %016llx\n", path, (long long)s->st_size,
-             (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec, (unsigned long long)hash_pieces(tokenizer));
+             (long long)s->st_mtim.tv_sec, s->st_mtim.tv_nsec, (unsigned long long)hash_tokenizer(tokenizer));
 }
 
 static bool holds(const char *path, const char *text)

@@ -102,7 +102,7 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
 {
     char path[4096];
     records unused = {0};
-    records_seen seen = {0}; /* no prompt is on both sides, so that one set does for both */
+    records_seen helpful = {0}, safety = {0}; /* no prompt is on both sides, so that one set does for both */
     d->name = folder;
     snprintf(path, sizeof path, "%s/llama2-tokenizer.model", folder);
     FILE *there = fopen(path, "rb");
@@ -124,13 +124,14 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
     if (!add_dialogues(a, &d->demonstrations, d) || !add_dialogues(a, &d->helpful, d)) return false;
     split_by_prompt(&d->safety, &d->held_out_safety, begins_held_out, 10);
     if (d->held_out_helpful.n == 0 || d->held_out_safety.n == 0)
-        return app_fail(a, "%s: has too few comparisons for %s: one prompt in ten is held out, and here none is", folder,
-                        d->held_out_helpful.n == 0 ? "helpfulness" : "safety");
-    add_prompts(&d->prompts, &seen, &d->helpful, false, 1500);
-    add_prompts(&d->prompts, &seen, &d->safety, true, 500);
-    add_prompts(&d->evaluation, &seen, &d->held_out_helpful, false, 48);
-    add_prompts(&d->evaluation, &seen, &d->held_out_safety, true, 48);
-    free(seen.hashes);
+        return app_fail(a, "%s: has too few comparisons for %s: one prompt in ten is held out, and here none is",
+                        folder, d->held_out_helpful.n == 0 ? "helpfulness" : "safety");
+    add_prompts(&d->prompts, &helpful, &d->helpful, false, 1500);
+    add_prompts(&d->prompts, &safety, &d->safety, true, 500);
+    add_prompts(&d->evaluation, &helpful, &d->held_out_helpful, false, 48);
+    add_prompts(&d->evaluation, &safety, &d->held_out_safety, true, 48);
+    free(helpful.hashes);
+    free(safety.hashes);
 
     *s = (pipeline_settings){
         .pretrain_steps = 1500,

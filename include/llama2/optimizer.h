@@ -17,7 +17,7 @@ typedef struct llama2_optimizer_options {
     int32_t reserved;
     double lr;           /* peak learning rate, >= 0; default 3e-4 */
     double beta1, beta2; /* in [0, 1); 0.9, 0.95 */
-    double eps;          /* > 0, in fp32 too; 1e-5, outside the square root, as in PyTorch */
+    double eps;          /* FLT_MIN to FLT_MAX; 1e-5, outside the square root, as in PyTorch */
     double weight_decay; /* >= 0; 0.1 */
 } llama2_optimizer_options;
 

@@ -24,12 +24,14 @@ static int posix_open(const char *path, int flags, mode_t mode)
 const l2_file_ops l2_posix_files = {posix_open, close,  read,   write, fsync, fstat, flock,
                                     ftruncate,  rename, unlink, mkdir, rmdir, mmap,  munmap};
 
-/* The message of a failed system call on a file. */
+/* The message of a failed system call on a file, whose errno stays. */
 static llama2_status fail_io(const char *path, const char *doing)
 {
     int code = errno;
-    return l2_fail(code == ENOENT || code == ENOTDIR ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO, "%s: cannot %s: %s", path,
-                   doing, l2_strerror(code));
+    llama2_status status = l2_fail(code == ENOENT || code == ENOTDIR ? LLAMA2_E_NOT_FOUND : LLAMA2_E_IO,
+                                   "%s: cannot %s: %s", path, doing, l2_strerror(code));
+    errno = code;
+    return status;
 }
 
 static llama2_status not_regular(const char *path)
@@ -215,13 +217,20 @@ llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd)
     return *fd < 0 ? fail_io(path, "open the folder") : LLAMA2_OK;
 }
 
+/* Syncs a folder that is held, and lets it go. There are file systems that sync no folders. */
+static llama2_status sync_held(llama2_context *ctx, int fd, const char *path)
+{
+    llama2_status status = l2_file_sync(ctx, fd, path);
+    if (status < 0 && errno == EINVAL) status = LLAMA2_OK;
+    ctx->files->close(fd);
+    return status;
+}
+
 llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
 {
     int fd;
     L2_TRY(l2_folder_hold(ctx, path, &fd));
-    llama2_status status = l2_file_sync(ctx, fd, path);
-    ctx->files->close(fd);
-    return status;
+    return sync_held(ctx, fd, path);
 }
 
 /* Holds the folder that `path` lies in. */
@@ -240,8 +249,23 @@ static llama2_status sync_parent(llama2_context *ctx, char *path)
 {
     int fd;
     L2_TRY(hold_parent(ctx, path, &fd));
-    llama2_status status = l2_file_sync(ctx, fd, path);
-    ctx->files->close(fd);
+    return sync_held(ctx, fd, path);
+}
+
+/* mkdir, and the entry in its parent is on the disk; but for a parent that may be written into and not read. */
+static llama2_status make_one(llama2_context *ctx, char *path)
+{
+    int fd;
+    if (ctx->files->mkdir(path, 0777) != 0) {
+        /* On a read-only file system an existing one gives an errno of its own. */
+        int code = errno, exists = l2_path_kind(path) == 2;
+        errno = code;
+        return exists ? LLAMA2_OK : fail_io(path, "make the folder");
+    }
+    llama2_status status = hold_parent(ctx, path, &fd);
+    if (status < 0 && errno == EACCES) return LLAMA2_OK;
+    if (status >= 0) status = sync_held(ctx, fd, path);
+    if (status < 0) ctx->files->rmdir(path); /* or the next call would find it, and not sync */
     return status;
 }
 
@@ -255,15 +279,7 @@ llama2_status l2_make_folder(llama2_context *ctx, const char *path)
         if (p[1] != '/' && p[1] != 0) continue;
         char after = p[1];
         p[1] = 0;
-        /* On a read-only file system an existing one gives an errno of its own. */
-        if (strcmp(copy, "/") != 0 && ctx->files->mkdir(copy, 0777) != 0) {
-            int code = errno, exists = l2_path_kind(copy) == 2;
-            errno = code;
-            if (!exists) status = fail_io(copy, "make the folder");
-        } else if (strcmp(copy, "/") != 0) {
-            status = sync_parent(ctx, copy);
-            if (status < 0) ctx->files->rmdir(copy); /* or the next call would find it, and not sync */
-        }
+        if (strcmp(copy, "/") != 0) status = make_one(ctx, copy);
         p[1] = after;
     }
     l2_free(ctx, copy);
@@ -348,7 +364,7 @@ llama2_status l2_aside_move(l2_aside *a)
     int moved = a->ctx->files->rename(a->path, a->name) == 0;
     if (!moved && errno != ENOENT) return fail_io(a->path, "move aside");
     a->used = 1;
-    a->moved |= moved;
+    a->moved |= moved || l2_path_kind(a->name) == 1; /* a killed run moved it */
     return LLAMA2_OK;
 }
 

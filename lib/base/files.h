@@ -120,7 +120,7 @@ llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *o
  * more than the capacity, unless the buffer is NULL. */
 void l2_writer_memory(llama2_context *ctx, void *buffer, size_t capacity, size_t *needed, l2_writer *out);
 llama2_status l2_writer_write(l2_writer *writer, const void *data, size_t length);
-/* What has been written is on the disk, under its temporary name: commit has but to rename it, and needs no memory. */
+/* What has been written is on the disk, under its temporary name: commit has but to rename it. */
 llama2_status l2_writer_sync(l2_writer *writer);
 /* After a failure the older file is as it was; only where the last step fails, syncing the folder, it is the new
  * one. */

@@ -4,6 +4,7 @@
 #include "model/io_gguf.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 /* --- progress -------------------------------------------------------------------------------- */
 
@@ -86,10 +87,21 @@ done:
     return status;
 }
 
-/* Is the folder described by what described it before (fd; -1: nothing)? */
-static int has_old_config(const llama2_model *m, int fd, const char *config)
+/* What lies at a path (a link itself, or what it leads to); all 0: nothing. */
+typedef struct place {
+    dev_t device;
+    ino_t file;
+} place;
+
+static place place_of(const char *path, int follow)
 {
-    return fd < 0 ? l2_path_kind(config) == 0 : l2_is_ours(m->ctx, fd, config);
+    struct stat s;
+    return (follow ? stat(path, &s) : lstat(path, &s)) == 0 ? (place){s.st_dev, s.st_ino} : (place){0, 0};
+}
+
+static int same_place(place a, place b)
+{
+    return a.device == b.device && a.file == b.file;
 }
 
 /* The older model goes with its tokenizer, and where it stays so does that. */
@@ -101,22 +113,34 @@ static llama2_status replace_folder(const llama2_model *m, double shift, double 
     l2_tokenizer_files files;
     progress p = {m, options, 0, &files};
     char *config;
-    int fd = -1;
     L2_TRY(l2_path_join(m->ctx, path, "config.json", &config));
-    if (l2_path_kind(config) == 1) L2_CHECK(l2_file_open(m->ctx, config, &fd, NULL));
+    const place older = place_of(config, 0);
     L2_CHECK(l2_tokenizer_files_prepare(m->ctx, tokenizer, path, &files));
     status = l2_model_write(m, path, type, shift, scale, step, &p);
-    if (status < 0 && has_old_config(m, fd, config)) l2_tokenizer_files_put_back(&files);
+    if (status < 0 && same_place(place_of(config, 0), older)) l2_tokenizer_files_put_back(&files);
     if (status >= 0) status = l2_tokenizer_files_commit(&files);
     l2_tokenizer_files_end(&files);
 done:
-    if (fd >= 0) m->ctx->files->close(fd);
     l2_free(m->ctx, config);
     return status;
 }
 
+/* A model without a tokenizer takes none away that is no older model's: its own, or one that was put there for it. */
+static llama2_status write_alone(const llama2_model *m, double shift, double scale, const char *from, const char *path,
+                                 int32_t type, const llama2_convert_options *options)
+{
+    progress p = {m, options, 0, NULL};
+    char *config;
+    L2_TRY(l2_path_join(m->ctx, path, "config.json", &config));
+    int replaces = l2_path_kind(config) != 0 && !same_place(place_of(from, 1), place_of(path, 1));
+    l2_free(m->ctx, config);
+    return replaces ? replace_folder(m, shift, scale, NULL, path, type, options)
+                    : l2_model_write(m, path, type, shift, scale, step, &p);
+}
+
 static llama2_status write_folder(const llama2_model *m, double shift, double scale, const llama2_tokenizer *tokenizer,
-                                  const char *path, int32_t type, const llama2_convert_options *options)
+                                  const char *from, const char *path, int32_t type,
+                                  const llama2_convert_options *options)
 {
     if (type > LLAMA2_F16)
         return l2_fail(LLAMA2_E_INVALID, "a folder holds F32, BF16 or F16; quantised types need a GGUF file");
@@ -124,7 +148,8 @@ static llama2_status write_folder(const llama2_model *m, double shift, double sc
         return l2_fail(LLAMA2_E_MISMATCH, "the tokenizer has %d pieces, the model's vocabulary %d",
                        (int)tokenizer->n_pieces, (int)m->config.vocab_size);
     L2_TRY(l2_make_folder(m->ctx, path));
-    return replace_folder(m, shift, scale, tokenizer, path, type, options);
+    return tokenizer ? replace_folder(m, shift, scale, tokenizer, path, type, options)
+                     : write_alone(m, shift, scale, from, path, type, options);
 }
 
 static llama2_status prepare_beside(llama2_context *ctx, const char *path, const char *data, size_t size,
@@ -200,7 +225,7 @@ llama2_status l2_convert(llama2_context *ctx, const char *from, const char *to, 
     if (type == LLAMA2_TYPE_KEEP) type = format == LLAMA2_FORMAT_LLAMA2C ? LLAMA2_F32 : type_of(m);
     status = format == LLAMA2_FORMAT_GGUF      ? write_gguf(m, from, tokenizer, to, type, options)
              : format == LLAMA2_FORMAT_LLAMA2C ? write_llama2c(m, tokenizer, to, type, options)
-                                               : write_folder(m, shift, scale, tokenizer, to, type, options);
+                                               : write_folder(m, shift, scale, tokenizer, from, to, type, options);
 done:
     llama2_tokenizer_free(tokenizer);
     l2_model_release(m);

@@ -153,9 +153,19 @@ static const char *const file_names[L2_TOKENIZER_FILES] = {"tokenizer_config.jso
                                                            "tokenizer.json", "tokenizer.model"};
 enum { CONFIG, TEMPLATE, JSON, MODEL };
 
-/* The bytes as they were read, where they are (original) and are kept, else made; under a temporary name, synced. */
+static int holds(llama2_context *ctx, const char *path, const void *data, size_t size)
+{
+    l2_file_view there;
+    if (l2_path_kind(path) != 1 || l2_file_read(ctx, path, size, &there) < 0) return 0;
+    int same = there.size == size && memcmp(there.data, data, size) == 0;
+    l2_file_release(ctx, &there);
+    return same;
+}
+
+/* The bytes as they were read, where they are (original) and are kept, else made; under a temporary name, synced.
+ * *changes (or NULL) is set where the file holds others, or is not there. */
 static llama2_status prepare_file(const llama2_tokenizer *tok, const char *path, int original, make_fn make,
-                                  l2_writer *out)
+                                  l2_writer *out, int *changes)
 {
     llama2_context *ctx = tok->ctx;
     llama2_status status;
@@ -163,8 +173,10 @@ static llama2_status prepare_file(const llama2_tokenizer *tok, const char *path,
     size_t size = tok->original_size;
     int as_read = original && tok->original;
     if (!as_read) L2_TRY(make(tok, &made, &size));
+    const void *data = as_read ? (const void *)tok->original : made;
+    if (changes) *changes |= !holds(ctx, path, data, size);
     L2_CHECK(l2_writer_open(ctx, path, out));
-    L2_CHECK(l2_writer_write(out, as_read ? (const char *)tok->original : made, size));
+    L2_CHECK(l2_writer_write(out, data, size));
     status = l2_writer_sync(out);
 done:
     l2_free(ctx, made);
@@ -201,7 +213,10 @@ llama2_status l2_tokenizer_files_prepare(llama2_context *ctx, const llama2_token
         L2_CHECK(l2_path_join(ctx, folder, file_names[i], &path));
         L2_CHECK(l2_aside_begin(ctx, path, &out->older[i]));
         int original = i == MODEL || (i == JSON && !make[MODEL]);
-        if (make[i]) L2_CHECK(prepare_file(tok, path, original, make[i], &out->newer[i]));
+        if (make[i])
+            L2_CHECK(prepare_file(tok, path, original, make[i], &out->newer[i], &out->changes));
+        else
+            out->changes |= l2_path_kind(path) != 0;
         l2_free(ctx, path);
         path = NULL;
     }
@@ -213,7 +228,7 @@ done:
 
 llama2_status l2_tokenizer_files_retract(l2_tokenizer_files *files)
 {
-    for (int i = L2_TOKENIZER_FILES; i-- > 0;) {
+    for (int i = L2_TOKENIZER_FILES; files->changes && i-- > 0;) {
         llama2_status status = l2_aside_move(&files->older[i]);
         if (status < 0) {
             l2_tokenizer_files_put_back(files);
@@ -226,7 +241,7 @@ llama2_status l2_tokenizer_files_retract(l2_tokenizer_files *files)
 llama2_status l2_tokenizer_files_commit(l2_tokenizer_files *files)
 {
     for (int i = 0; i < L2_TOKENIZER_FILES; ++i) {
-        if (!files->newer[i].ctx) continue;
+        if (!files->changes || !files->newer[i].ctx) continue;
         files->placed[i] = 1; /* a commit that fails may have placed it */
         L2_TRY(l2_writer_commit(&files->newer[i]));
     }
@@ -268,7 +283,7 @@ llama2_status l2_tokenizer_save(const llama2_tokenizer *tok, const char *path)
     l2_writer file = {0};
     if (l2_path_kind(path) == 2) return save_folder(tok, path);
     llama2_status status =
-        prepare_file(tok, path, 1, is_json_kind(tok) ? l2_tokenizer_json_write : l2_sentencepiece_write, &file);
+        prepare_file(tok, path, 1, is_json_kind(tok) ? l2_tokenizer_json_write : l2_sentencepiece_write, &file, NULL);
     if (status >= 0) return l2_writer_commit(&file);
     l2_writer_abort(&file);
     return status;

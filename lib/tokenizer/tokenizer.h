@@ -255,6 +255,7 @@ typedef struct l2_tokenizer_files {
     l2_writer newer[L2_TOKENIZER_FILES]; /* zeroed: not written */
     l2_aside older[L2_TOKENIZER_FILES];
     int placed[L2_TOKENIZER_FILES];
+    int changes; /* 0: all files are as they would be, and stay */
 } l2_tokenizer_files;
 
 llama2_status l2_tokenizer_files_prepare(llama2_context *ctx, const llama2_tokenizer *tok, const char *folder,

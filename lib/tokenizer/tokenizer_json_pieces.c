@@ -59,8 +59,7 @@ static llama2_status check_normalized(l2_listing *list, l2_member flag, int spec
     L2_TRY(l2_member_flag(flag, !special, &normalized));
     if (special) return LLAMA2_OK;
     if (list->kinds_added & (normalized ? 1 : 2))
-        return l2_fail(LLAMA2_E_UNSUPPORTED,
-                       "byte %zu: \"normalized\" differs among the added pieces, which is not supported", flag.at.at);
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "\"normalized\" differs among the added pieces, which is not supported");
     list->kinds_added |= normalized ? 2 : 1;
     return LLAMA2_OK;
 }

@@ -1,6 +1,6 @@
 /*
  * User-defined pieces: the longest one that a text begins with. They lie in the order of their bytes, each with the
- * longest other one that it begins with, so that a look-up costs a search and no more, however many lengths there are.
+ * longest other one that it begins with, so that a look-up costs a search and those that are prefixes of one another.
  */
 #include "base/alloc.h"
 #include "format/sort.h"

@@ -601,10 +601,16 @@ static void make_two(llama2_tokenizer *toks[2])
 }
 
 /* Each operation on files fails once, or from then on, as if the process had ended there. */
-static llama2_status fail_conversion(const char *before, const char *after, long n, int for_ever, int *done)
+static llama2_status fail_conversion(const char *before, const char *after, int linked, long n, int for_ever, int *done)
 {
     ck_ok(l2_remove_tree(ctx, at("out")));
     ck_ok(llama2_convert(ctx, at(before), at("out"), NULL));
+    if (linked) {
+        char elsewhere[300];
+        snprintf(elsewhere, sizeof elsewhere, "%s", at("elsewhere.json"));
+        ck_assert_int_eq(rename(at("out/config.json"), elsewhere), 0);
+        ck_assert_int_eq(symlink("../elsewhere.json", at("out/config.json")), 0);
+    }
     disk.calls = 0;
     disk.for_ever = for_ever;
     disk.error = n % 2 ? ENOSPC : EIO;
@@ -619,16 +625,18 @@ START_TEST(no_model_gets_the_tokenizer_of_another)
 {
     static const struct {
         const char *before, *after, *old, *new;
-    } cases[] = {{"sp.gguf", "bpe.gguf", "tok-sp", "tok-bpe"},
-                 {"bpe.gguf", "sp.gguf", "tok-bpe", "tok-sp"},
-                 {"sp.gguf", "none.gguf", "tok-sp", "nowhere"}};
+        int linked; /* the older config.json is a link */
+    } cases[] = {{"sp.gguf", "bpe.gguf", "tok-sp", "tok-bpe", 0},
+                 {"bpe.gguf", "sp.gguf", "tok-bpe", "tok-sp", 1},
+                 {"sp.gguf", "none.gguf", "tok-sp", "nowhere", 0}};
     llama2_tokenizer *toks[2];
     make_two(toks);
     int old_vocab = llama2_tokenizer_vocab_size(toks[_i == 1]), kept = 0, replaced = 0;
     for (int for_ever = 0; for_ever < 2; for_ever++) {
         for (long n = 0, done = 0; !done; n++) {
             int last;
-            llama2_status status = fail_conversion(cases[_i].before, cases[_i].after, n, for_ever, &last);
+            llama2_status status =
+                fail_conversion(cases[_i].before, cases[_i].after, cases[_i].linked, n, for_ever, &last);
             done = last;
             int model = model_in(at("out"), old_vocab);
             int tokenizer = tokenizer_in(at("out"), at(cases[_i].old), at(cases[_i].new));
@@ -641,6 +649,24 @@ START_TEST(no_model_gets_the_tokenizer_of_another)
         }
     }
     ck_assert(kept > 20 && replaced > 2);
+    llama2_tokenizer_free(toks[0]);
+    llama2_tokenizer_free(toks[1]);
+}
+END_TEST
+
+/* Files that wait for a model, and those of the model that is converted where it lies. */
+START_TEST(a_model_without_a_tokenizer_takes_none_away)
+{
+    llama2_tokenizer *toks[2];
+    make_two(toks);
+    ck_ok(llama2_convert(ctx, at("none.gguf"), at("tok-sp"), NULL));
+    ck_assert_int_eq(tokenizer_in(at("tok-sp"), at("tok-sp"), at("nowhere")), OLD);
+    ck_ok(llama2_convert(ctx, at("none.gguf"), at("alone"), NULL));
+    ck_ok(l2_write_file(ctx, at("alone/chat_template.jinja"), "x", 1));
+    ck_ok(llama2_convert(ctx, at("alone"), at("alone"), NULL));
+    ck_assert_int_eq(l2_path_kind(at("alone/chat_template.jinja")), 1);
+    ck_ok(llama2_convert(ctx, at("none.gguf"), at("alone"), NULL));
+    ck_assert_int_eq(l2_path_kind(at("alone/chat_template.jinja")), 0);
     llama2_tokenizer_free(toks[0]);
     llama2_tokenizer_free(toks[1]);
 }
@@ -691,6 +717,7 @@ Suite *test_suite(void)
     tcase_add_test(tests, refused);
     tcase_add_test(tests, each_failure_leaves_whole_files);
     tcase_add_loop_test(tests, no_model_gets_the_tokenizer_of_another, 0, 3);
+    tcase_add_test(tests, a_model_without_a_tokenizer_takes_none_away);
     tcase_add_loop_test(tests, tokenizers_are_replaced_as_a_whole, 0, 2);
     suite_add_tcase(suite, tests);
     return suite;

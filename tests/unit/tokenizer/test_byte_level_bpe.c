@@ -95,6 +95,27 @@ START_TEST(small_vocabularies_equal_tokenizers)
 }
 END_TEST
 
+/* Added pieces of which some are looked for in the text as it is and others in what the normaliser makes of it. */
+START_TEST(added_pieces_of_two_kinds)
+{
+    static const char of_sep[] = "\"[sep]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":";
+    llama2_context *ctx = make_context();
+    llama2_tokenizer *tok;
+    bytes json = read_reference("bpe-gpt2/tokenizer.json");
+    char *at = strstr(json.data, of_sep);
+    ck_assert_ptr_nonnull(at);
+    at += strlen(of_sep);
+    ck_assert(memcmp(at, "false", 5) == 0);
+    ck_ok(llama2_tokenizer_load_memory(ctx, json.data, json.size, NULL, &tok));
+    llama2_tokenizer_free(tok);
+    memcpy(at, "true ", 5);
+    ck_fails(llama2_tokenizer_load_memory(ctx, json.data, json.size, NULL, &tok), LLAMA2_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "normalized"));
+    free(json.data);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* With the vocabularies that models use, from their GGUF files. */
 static void check_gguf(const char *file, const char *name)
 {
@@ -585,6 +606,7 @@ Suite *test_suite(void)
              smollm2_equals_tokenizers, gpt2_equals_llama_cpp, llama2_from_gguf, special_pieces,
              lacking_bytes_are_dropped);
     ADD_CASE(suite, "bytes", all_bytes_come_back, long_runs);
-    ADD_CASE(suite, "files", saved_and_read_again, memory_of_reading, bad_tokenizer_json, no_memory);
+    ADD_CASE(suite, "files", added_pieces_of_two_kinds, saved_and_read_again, memory_of_reading, bad_tokenizer_json,
+             no_memory);
     return suite;
 }
