@@ -47,11 +47,11 @@ LLAMA2_API llama2_status llama2_packer_create(llama2_context *ctx, const llama2_
                                               llama2_packer **out);
 LLAMA2_API void llama2_packer_free(llama2_packer *packer);
 
-/* Adds an example of n > 0 tokens, which are copied and must not be the packer's own (llama2_packer_batch); `weights` (n
- * values, nor they) may be NULL: all 1. With `concatenate` the first token of an
- * example that does not begin a sequence gets weight 0: it can't be told from what another example ends with. Errors,
- * which leave the packer as it was: INVALID for n < 1, a token below 0, a weight that is not finite and >= 0; LIMIT
- * where it has 2^30 - 16 sequences already; NOMEM. Since 0.1. */
+/* Adds an example of n > 0 tokens, which are copied and must not be the packer's own (llama2_packer_batch); `weights`
+ * (n values, not its own either) may be NULL: all 1. With `concatenate` the first token of an example that does not
+ * begin a sequence gets weight 0: it can't be told from what another example ends with. Errors, which leave the packer
+ * as it was: INVALID for n < 1, a token below 0, a weight that is not finite and >= 0; LIMIT where it has 2^30 - 16
+ * sequences already; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_packer_add(llama2_packer *packer, const int32_t *tokens, const float *weights,
                                            int64_t n);
 

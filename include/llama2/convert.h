@@ -62,12 +62,13 @@ LLAMA2_API void llama2_convert_options_init(llama2_convert_options *options, siz
  * Reads the model at `from`, as llama2_model_load does, and writes it to `to` with its tokenizer and chat template.
  * Each file is written atomically: after a failure an older GGUF file is as it was, unless what failed is the last
  * step, syncing its folder (then it is the new one, which a loss of power may undo). In a folder the tokenizer of an
- * older model goes with that model, also where the new one has none; cut off in between, the folder is refused or has
- * no tokenizer. A tokenizer.bin, which may be other models' too, is replaced and never removed. Numbers are rounded to
- * nearest even, once (doubles of a folder too); F32, F16 and BF16 of a model that has them keep their bits there and
- * back. A file of llama2.c can't say everything: what it leaves open has to be as llama2.c has it (norm_eps 1e-5,
- * rope_theta 10000, BOS 1, EOS 2, SentencePiece's BPE), else UNSUPPORTED. Quantised types are those scales and integers
- * that lose least (lib/format/quantise.c); the bytes do not depend on the number of threads.
+ * older model goes with that model, also where the new one has none (which takes no file away where there is no older
+ * model, or the older one is `from`); cut off in between, the folder is refused or has no tokenizer. A tokenizer.bin,
+ * which may be other models' too, is replaced and never removed. Numbers are rounded to nearest even, once (doubles of
+ * a folder too); F32, F16 and BF16 of a model that has them keep their bits there and back. A file of llama2.c can't
+ * say everything: what it leaves open has to be as llama2.c has it (norm_eps 1e-5, rope_theta 10000, BOS 1, EOS 2,
+ * SentencePiece's BPE), else UNSUPPORTED. Quantised types are those scales and integers that lose least
+ * (lib/format/quantise.c); the bytes do not depend on the number of threads.
  *
  * Errors: as of llama2_model_load and llama2_tokenizer_load (but no tokenizer is fine); INVALID for a type that the
  * format does not have; CORRUPT (a checksum of a .pth); NUMERIC for a number that is not finite, or beyond fp16, where

@@ -221,9 +221,9 @@ llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd)
 static llama2_status sync_held(llama2_context *ctx, int fd, const char *path)
 {
     llama2_status status = l2_file_sync(ctx, fd, path);
-    if (status < 0 && errno == EINVAL) status = LLAMA2_OK;
+    int unknown = status < 0 && errno == EINVAL;
     ctx->files->close(fd);
-    return status;
+    return unknown ? LLAMA2_OK : status;
 }
 
 llama2_status l2_sync_folder(llama2_context *ctx, const char *path)
@@ -364,18 +364,19 @@ llama2_status l2_aside_move(l2_aside *a)
     int moved = a->ctx->files->rename(a->path, a->name) == 0;
     if (!moved && errno != ENOENT) return fail_io(a->path, "move aside");
     a->used = 1;
-    a->moved |= moved || l2_path_kind(a->name) == 1; /* a killed run moved it */
+    a->moved |= moved;
     return LLAMA2_OK;
 }
 
 void l2_aside_put_back(l2_aside *a)
 {
-    if (!a->moved || getpid() != a->ctx->pid) return;
-    a->ctx->files->rename(a->name, a->path);
-    a->used = a->moved = 0; /* what could not be put back stays aside: it is all that there is of it */
+    if (!a->used || getpid() != a->ctx->pid) return;
+    if (a->moved) a->ctx->files->rename(a->name, a->path);
+    /* What could not be put back stays aside, as what a killed run left there: it is all that there is of it. */
+    a->used = a->moved = 0;
 }
 
-/* What a killed run left there goes, too. */
+/* What a killed run left there goes, too, where nothing was put back. */
 void l2_aside_end(l2_aside *a)
 {
     if (!a->ctx) return;
@@ -497,14 +498,14 @@ static llama2_status commit_memory(const l2_writer *w)
     return l2_fail(LLAMA2_E_BUFFER, "%llu bytes are needed, the buffer has %zu", (unsigned long long)w->size, w->room);
 }
 
-/* *moved: by this call, and not by an earlier one. */
-static llama2_status retract(l2_writer *w, int *moved)
+/* *first: no earlier call did it. */
+static llama2_status retract(l2_writer *w, int *first)
 {
     if (!w->older.ctx) L2_TRY(l2_aside_begin(w->ctx, w->path, &w->older));
-    int before = w->older.moved;
+    int before = w->older.used;
     L2_TRY(l2_aside_move(&w->older));
-    *moved = w->older.moved && !before;
-    if (!*moved) return LLAMA2_OK;
+    *first = !before;
+    if (before || !w->older.moved) return LLAMA2_OK;
     llama2_status status = sync_parent(w->ctx, w->path);
     if (status < 0) l2_aside_put_back(&w->older);
     return status;
@@ -525,15 +526,15 @@ static llama2_status put_in_place(l2_writer *w)
 static llama2_status commit_file(l2_writer *w, l2_writer *next)
 {
     llama2_status status;
-    int folder, moved = 0;
+    int folder, first = 0;
     L2_TRY(l2_writer_sync(w));
     L2_TRY(hold_parent(w->ctx, w->path, &folder));
     if (!l2_is_ours(w->ctx, w->fd, w->temporary))
         L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: was removed while it was being written", w->temporary));
-    if (next) L2_CHECK(retract(next, &moved));
+    if (next) L2_CHECK(retract(next, &first));
     status = put_in_place(w);
-    if (status < 0 && moved) l2_aside_put_back(&next->older);
-    if (status >= 0) status = l2_file_sync(w->ctx, folder, w->path);
+    if (status < 0 && first) l2_aside_put_back(&next->older);
+    if (status >= 0) return sync_held(w->ctx, folder, w->path);
 done:
     w->ctx->files->close(folder);
     return status;

@@ -226,6 +226,42 @@ START_TEST(test_short_and_interrupted)
 }
 END_TEST
 
+/* What a killed run moved aside, and put nothing in place of, is all that there is of it: it goes only with a success.
+ */
+START_TEST(test_left_aside)
+{
+    for (int fails = 0; fails < 2; fails++) {
+        char *name;
+        l2_aside a;
+        ck_ok(l2_path_join(ctx, folder, "file.replaced", &name));
+        ck_ok(l2_write_file(ctx, name, "x", 1));
+        ck_ok(l2_aside_begin(ctx, path, &a));
+        ck_ok(l2_aside_move(&a));
+        if (fails) l2_aside_put_back(&a);
+        l2_aside_end(&a);
+        ck_assert_int_eq(l2_path_kind(name), fails);
+        ck_assert_int_eq(l2_path_kind(path), 0);
+        l2_free(ctx, name);
+    }
+}
+END_TEST
+
+/* A file system that syncs no folders. */
+START_TEST(test_folders_that_cannot_be_synced)
+{
+    no_fault();
+    fault.op = FSYNC;
+    fault.at = 2; /* after the file's */
+    fault.code = EINVAL;
+    ck_ok(l2_write_file(ctx, path, "new", 3));
+    ck_assert_int_eq(fault.calls[FSYNC], 2);
+    holds("new", 3);
+    fault.at = 3;
+    ck_fails(l2_write_file(ctx, path, "x", 1), LLAMA2_E_IO); /* of the file itself it is a failure */
+    holds("new", 3);
+}
+END_TEST
+
 START_TEST(test_writer_crc)
 {
     unsigned char *data = noise(3000000);
@@ -264,6 +300,7 @@ START_TEST(test_failed_replacement)
             fault.code = cases[i].code;
             ck_fails(l2_write_file(ctx, path, data, 2500000), LLAMA2_E_IO);
             ck_assert_ptr_nonnull(strstr(llama2_last_error(), folder));
+            if (cases[i].op != OPEN || at == 1) ck_assert_ptr_nonnull(strstr(llama2_last_error(), "file"));
             ck_assert_ptr_nonnull(strstr(llama2_last_error(), strerror(cases[i].code)));
             holds("old", 3);
             ck_assert_int_eq(entries(), 1);
@@ -683,6 +720,8 @@ Suite *test_suite(void)
     tcase_add_test(tc, test_not_there);
     tcase_add_test(tc, test_folders);
     tcase_add_test(tc, test_failed_folders);
+    tcase_add_test(tc, test_left_aside);
+    tcase_add_test(tc, test_folders_that_cannot_be_synced);
     suite_add_tcase(s, tc);
     return s;
 }
