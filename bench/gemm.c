@@ -92,7 +92,7 @@ int main(void)
     for (int32_t threads = 1; threads <= most; threads = threads < most && 2 * threads > most ? most : 2 * threads) {
         llama2_context *ctx = context(threads, LLAMA2_GEMM_BUILTIN);
         peak = roof_flops(ctx, 0.02);
-        double read = roof_read(ctx, w, sizeof *w * MEMORY);
+        double read = roof_read(ctx, w, sizeof *w * MEMORY, 0);
         printf("%s: %.0f GFLOP/s, memory %.1f GB/s\n", llama2_context_describe(ctx), peak * 1e-9, read * 1e-9);
         squares(ctx, llama2_context_describe(ctx), peak, x, w, y);
         few_rows(ctx, peak, read, x, w, y);

@@ -22,7 +22,7 @@ typedef struct roofs {
 
 static roofs measure_roofs(llama2_context *ctx, const void *memory)
 {
-    return (roofs){roof_flops(ctx, 0.25), roof_read(ctx, memory, MEMORY)};
+    return (roofs){roof_flops(ctx, 0.25), roof_read(ctx, memory, MEMORY, 0)};
 }
 
 /* Seconds of an answer to each of n prompts of `length` tokens. */

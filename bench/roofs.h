@@ -138,7 +138,8 @@ static inline void roof_run_chains(void *arg)
 }
 static inline void roof_run_read(void *arg)
 {
-    l2_parallel(((roof_job *)arg)->ctx, ROOF_TASKS, roof_read_task, arg);
+    roof_job *job = arg;
+    for (int i = 0; i < job->repeats; i++) l2_parallel(job->ctx, ROOF_TASKS, roof_read_task, job);
 }
 
 /* Floating-point operations a second, a multiply-add being two, with the context's instruction set; the best of runs
@@ -156,11 +157,13 @@ static inline double roof_flops(llama2_context *ctx, double stretch)
     return work / best_time(roof_run_chains, &job, 0.3);
 }
 
-/* Bytes a second, over memory far larger than the caches that the caller has filled. */
-static inline double roof_read(llama2_context *ctx, const void *memory, size_t bytes)
+/* Bytes a second, over memory far larger than the caches that the caller has filled; the best of runs that take
+ * `stretch` seconds each, or a quarter of a second. */
+static inline double roof_read(llama2_context *ctx, const void *memory, size_t bytes, double stretch)
 {
-    roof_job job = {.ctx = ctx, .memory = memory, .words = bytes / 8};
-    return (double)bytes / best_time(roof_run_read, &job, 0.5);
+    roof_job job = {.ctx = ctx, .repeats = 1, .memory = memory, .words = bytes / 8};
+    job.repeats = 1 + (int)(fmin(stretch, 0.25) / best_time(roof_run_read, &job, 0.02));
+    return (double)bytes * job.repeats / best_time(roof_run_read, &job, 0.5);
 }
 
 /* Memory as the library's own: in huge pages where the system has them. NULL: there is not so much. */

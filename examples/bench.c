@@ -72,7 +72,7 @@ static bool measure(bench *b, const char *name, bench_case run, double flops, do
     if (!run(b, &warm) || !run(b, &warm)) return false;
     for (int64_t i = 0; i < b->rounds; i++) {
         double arithmetic = flops > 0 ? flops / roof_flops(b->ctx, warm) : 0,
-               reading = bytes > 0 ? bytes / roof_read(b->ctx, b->memory, MEMORY) : 0;
+               reading = bytes > 0 ? bytes / roof_read(b->ctx, b->memory, MEMORY, warm) : 0;
         if (!fastest(b, run, &seconds)) return false;
         rates[i] = units / seconds;
         shares[i] = 100 * fmax(arithmetic, reading) / seconds;
@@ -226,7 +226,7 @@ static bool run_engine(bench *b, int32_t gemm, const char *name)
     o.gemm = gemm;
     if (llama2_context_create(&o, &b->ctx) < 0) return false;
     printf("%s%s%s\n  roofs: %.0f GFLOP/s of multiply-adds, %.1f GB/s of reading\n", llama2_context_describe(b->ctx),
-           *name ? ", " : "", name, 1e-9 * roof_flops(b->ctx, 0), 1e-9 * roof_read(b->ctx, b->memory, MEMORY));
+           *name ? ", " : "", name, 1e-9 * roof_flops(b->ctx, 0), 1e-9 * roof_read(b->ctx, b->memory, MEMORY, 0));
     bool ok = true;
     for (int64_t size = 512; ok && size <= (b->quick ? 512 : 2048); size *= 2) {
         char label[64];

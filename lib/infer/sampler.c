@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+enum { LIKELIEST_BLOCK = 256 };
+
 /* Is it in [low, high]? Not for NaN. */
 static llama2_status check_range(const char *name, double value, double low, double high)
 {
@@ -87,13 +89,26 @@ static int compare(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* Is one of n larger than top, or no number? Without a branch in it, so that it becomes vector instructions. */
+static int any_above(const float *logits, int32_t n, float top)
+{
+    int above = 0;
+    for (int32_t i = 0; i < n; i++) above |= !(logits[i] <= top);
+    return above;
+}
+
 /* -1 where the logits are no numbers: a comparison alone would pass over a NaN. */
 static int32_t likeliest(const float *logits, int32_t n)
 {
     int32_t best = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (isnan(logits[i])) return -1;
-        if (logits[i] > logits[best]) best = i;
+    if (isnan(logits[0])) return -1;
+    for (int32_t first = 0; first < n; first += LIKELIEST_BLOCK) {
+        int32_t end = n - first < LIKELIEST_BLOCK ? n : first + LIKELIEST_BLOCK;
+        if (!any_above(logits + first, end - first, logits[best])) continue;
+        for (int32_t i = first; i < end; i++) {
+            if (isnan(logits[i])) return -1;
+            if (logits[i] > logits[best]) best = i;
+        }
     }
     return isfinite(logits[best]) ? best : -1;
 }

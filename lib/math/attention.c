@@ -20,7 +20,8 @@ enum { NO_VALUES = -1 };
 typedef struct attention_item {
     int32_t sequence;
     int64_t head, first;
-    char *dq; /* backward: where this segment's part goes */
+    char *dq;        /* backward: where this segment's part goes */
+    int64_t n_heads; /* forward: from `head` on */
 } attention_item;
 
 typedef struct attention_job {
@@ -132,7 +133,7 @@ static double scale_of(int64_t head_dim)
     return 1 / sqrt((double)head_dim);
 }
 
-/* Up to L2_ATTENTION_ROWS stacked rows of one sequence and kv head, from row item->first. */
+/* Up to L2_ATTENTION_ROWS stacked rows of one sequence, from row item->first: of one kv head, or few of some. */
 static void forward_rows(void *arg, int32_t task, int32_t worker)
 {
     const attention_job *job = arg;
@@ -146,6 +147,7 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
         .group = group,
         .first_row = item->first,
         .n_rows = left < L2_ATTENTION_ROWS ? left : L2_ATTENTION_ROWS,
+        .n_heads = item->n_heads,
         .start = rows->start[item->sequence],
         .scale = scale_of(job->dh),
         .q = at(job->q, head * job->dh, job->size),
@@ -159,6 +161,19 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
         .values = job->layer->values + kv_part,
     };
     job->kernels->attention_forward(&r, job->workspace + (size_t)worker * job->workspace_size);
+}
+
+/*
+ * kv heads that a task takes together. Many rows use keys and values again and again: one head, whose block stays in
+ * the cache. Few use them once, and memory gives most when it is read on: as many heads as leave each worker a task, or
+ * four where there are several sequences, which may be of any lengths.
+ */
+static int64_t heads_together(const attention_job *job, int64_t n_rows, int64_t workers)
+{
+    if (n_rows > L2_FEW_ROWS) return 1;
+    int64_t tasks = job->rows->n_sequences > 1 ? 4 * workers : workers;
+    int64_t heads = (job->kv_heads * job->rows->n_sequences + tasks - 1) / tasks;
+    return heads * n_rows < L2_ATTENTION_ROWS ? heads : L2_ATTENTION_ROWS / n_rows;
 }
 
 static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_kv_layer *layer, const l2_kv_rows *rows,
@@ -188,11 +203,14 @@ static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_k
     /* The last rows of a sequence see most keys: they come first, so that what is left at the end is short. */
     n = 0;
     for (int32_t s = 0; s < rows->n_sequences; s++) {
-        int64_t first = (length_of(rows, s) * group - 1) / L2_ATTENTION_ROWS * L2_ATTENTION_ROWS;
-        if (length_of(rows, s) == 0) continue;
+        int64_t n_rows = length_of(rows, s) * group, first = (n_rows - 1) / L2_ATTENTION_ROWS * L2_ATTENTION_ROWS;
+        if (n_rows == 0) continue;
         for (; first >= 0; first -= L2_ATTENTION_ROWS) {
-            for (int64_t h = 0; h < job.kv_heads; h++)
-                job.items[n++] = (attention_item){.sequence = s, .head = h, .first = first};
+            int64_t heads = heads_together(&job, n_rows - first, l2_workers(ctx));
+            for (int64_t h = 0; h < job.kv_heads; h += heads) {
+                int64_t n_heads = job.kv_heads - h < heads ? job.kv_heads - h : heads;
+                job.items[n++] = (attention_item){.sequence = s, .head = h, .n_heads = n_heads, .first = first};
+            }
         }
     }
     l2_parallel(ctx, (int32_t)n, forward_rows, &job);
@@ -370,7 +388,8 @@ static int64_t list_segments(attention_job *job, char *parts)
                     dq = part;
                     for (int64_t j = 1; j < i; j++) dq = at(dq, (length - j * segment) * row, job->size);
                 }
-                for (int64_t h = 0; h < job->kv_heads; h++) job->items[n++] = (attention_item){s, h, i * segment, dq};
+                for (int64_t h = 0; h < job->kv_heads; h++)
+                    job->items[n++] = (attention_item){.sequence = s, .head = h, .first = i * segment, .dq = dq};
             }
             part = at(part, part_rows(length) * row, job->size);
         }
@@ -383,7 +402,8 @@ static int64_t list_sums(attention_job *job, char *parts)
     int64_t n = 0;
     for (int32_t s = 0; s < job->rows->n_sequences; s++) {
         int64_t length = length_of(job->rows, s), segment = segment_of(length);
-        for (int64_t p = segment; p < length; p += L2_KV_BLOCK) job->items[n++] = (attention_item){s, 0, p, parts};
+        for (int64_t p = segment; p < length; p += L2_KV_BLOCK)
+            job->items[n++] = (attention_item){.sequence = s, .first = p, .dq = parts};
         parts = at(parts, part_rows(length) * job->heads * job->dh, job->size);
     }
     return n;

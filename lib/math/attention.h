@@ -15,17 +15,18 @@ enum { L2_ATTENTION_ROWS = 48 };
 
 typedef struct l2_attention_rows {
     int64_t head_dim, group;
-    int64_t first_row, n_rows; /* n_rows <= L2_ATTENTION_ROWS */
-    int64_t start;             /* position of row 0 */
+    int64_t first_row, n_rows, n_heads; /* rows of each of some kv heads: n_rows * n_heads <= L2_ATTENTION_ROWS */
+    int64_t start;                      /* position of row 0 */
     double scale;
-    const void *q; /* of row 0, as are o and lse */
+    const void *q; /* of row 0 of the first head, as are o and lse */
     void *o;
     void *lse;             /* or NULL */
     int64_t stride;        /* elements from position to position in q and o */
     int64_t lse_stride;    /* and in lse */
     const int32_t *blocks; /* of the sequence */
     void *const *memory;   /* of the blocks */
-    int64_t keys, values;  /* elements to the kv head's part of a block, (Dh, L2_KV_BLOCK), (L2_KV_BLOCK, Dh) */
+    int64_t keys, values;  /* elements to the first kv head's part of a block: (heads, Dh, L2_KV_BLOCK), (heads,
+                              L2_KV_BLOCK, Dh) */
 } l2_attention_rows;
 
 /*

@@ -26,7 +26,7 @@ enum {
     BLOCK_COLUMNS = 512,
     EDGE_TIME = 16,      /* multiply-adds in the time that an element of a or b takes to be read and packed */
     DIRECT_ROWS = 12,    /* with at most this many rows a row-major b is read in place */
-    FEW_UNIT = 16,       /* what the columns of a task of the path for few rows are a multiple of */
+    FEW_UNIT = 16,       /* what the columns of a task of the path for few rows are an odd multiple of */
     FEW_BYTES = 1 << 19, /* and what of the weight it reads, more or less: its beginning can't be fetched ahead */
     SOME_COLUMNS = 48,   /* most of a task of the path for some rows, and what it is a multiple of */
     SOME_UNIT = 12,
@@ -257,11 +257,14 @@ static void run_few(void *arg, int32_t task, int32_t worker)
     compute_few(job, columns_of(job, task), 0, job->m);
 }
 
+/* An odd number of units a task: kernel/gemm.h reads rows side by side that are that number apart, and a power of two
+ * would make a multiple of 4096 bytes of most. */
 static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small, int64_t unit, l2_task run)
 {
-    int64_t workers = l2_workers(ctx), tasks = n * job->k * (int64_t)job->size / FEW_BYTES;
-    tasks = smaller(larger(tasks, 2 * workers), 4 * workers);
-    job->block_columns = small ? n : round_up(ceil_div(n, tasks), unit);
+    const l2_stored *stored = job->parts->stored;
+    int64_t row = stored ? (int64_t)stored->row_bytes : job->k * (int64_t)job->size;
+    int64_t tasks = larger(n * row / FEW_BYTES, 2 * (int64_t)l2_workers(ctx));
+    job->block_columns = small ? n : (ceil_div(ceil_div(n, tasks), unit) | 1) * unit;
     l2_parallel(ctx, count_column_tasks(job), run, job);
 }
 

@@ -130,14 +130,6 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
-/* V_COLUMNS columns of 16 rows: out[p] lane j = w[j * ld + p]. */
-enum { V_COLUMNS = 16 };
-V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[16])
-{
-    V_UNROLL for (int j = 0; j < 16; j++) out[j] = v_load(w + j * ld);
-    v_transpose(out);
-}
-
 /* --- 16 unsigned integers of 32 bits: what numbers of a file are made of (kernel/unpack.h) --- */
 
 typedef __m512i vint;
@@ -324,10 +316,10 @@ V_INLINE vreal v_join(const vpart parts[2]) { return V_EACH(parts[0], parts[1]);
 
 /* Four columns stay in registers, and half of what puts them in order is done by the loads. */
 enum { V_COLUMNS = 4 };
-V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[4])
+V_INLINE void vp_load_columns(const real *const rows[8], int64_t at, vpart out[4])
 {
     __m256 r[4], t[4];
-    V_UNROLL for (int i = 0; i < 4; i++) r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(w + i * ld)), _mm_loadu_ps(w + (4 + i) * ld), 1);
+    V_UNROLL for (int i = 0; i < 4; i++) r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i] + at)), _mm_loadu_ps(rows[4 + i] + at), 1);
     V_UNROLL for (int i = 0; i < 4; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
@@ -460,13 +452,6 @@ V_INLINE void v_transpose(vreal v[16])
     }
 }
 
-enum { V_COLUMNS = 16 };
-V_INLINE void v_load_columns(const real *w, int64_t ld, vreal out[16])
-{
-    for (int j = 0; j < 16; j++) out[j] = v_load(w + j * ld);
-    v_transpose(out);
-}
-
 /* --- 16 unsigned integers of 32 bits --------------------------------------------------------- */
 
 typedef struct vint {
@@ -503,7 +488,7 @@ V_INLINE void vi_load_rows(const unsigned char *const rows[16], int64_t at, vint
 
 #if !defined(L2_SIMD_AVX2) /* one part is all lanes */
 
-enum { V_PARTS = 1, V_PART = V_LANES };
+enum { V_PARTS = 1, V_PART = V_LANES, V_COLUMNS = 16 };
 typedef vreal vpart;
 
 V_INLINE vpart vp_zero(void) { return v_zero(); }
@@ -513,7 +498,13 @@ V_INLINE void vp_store(real *p, vpart a) { v_store(p, a); }
 V_INLINE void vp_store_n(real *p, vpart a, int64_t n) { v_store_n(p, a, n); }
 V_INLINE vpart vp_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 V_INLINE vreal v_join(const vpart parts[1]) { return parts[0]; }
-V_INLINE void vp_load_columns(const real *w, int64_t ld, vpart out[V_COLUMNS]) { v_load_columns(w, ld, out); }
+
+/* V_COLUMNS columns of V_PART rows: out[p] lane j = rows[j][at + p]. */
+V_INLINE void vp_load_columns(const real *const rows[V_PART], int64_t at, vpart out[V_COLUMNS])
+{
+    V_UNROLL for (int j = 0; j < V_PART; j++) out[j] = v_load(rows[j] + at);
+    v_transpose(out);
+}
 
 #endif
 

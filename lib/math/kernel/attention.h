@@ -128,38 +128,48 @@ static void attention_values(const real *p, const real *values, real *o, int fro
     }
 }
 
+/* Where the task's row i is: `stride` from position to position, `size` from head to head. */
+V_INLINE int64_t attention_at(const l2_attention_rows *t, int64_t i, int64_t stride, int64_t size)
+{
+    int64_t r = t->first_row + i % t->n_rows;
+    return r / t->group * stride + (i / t->n_rows * t->group + r % t->group) * size;
+}
+
+/* Heads in turn, block by block, so that what few queries use once is read in the order in which it lies. */
 static void attention_forward(const l2_attention_rows *t, void *workspace)
 {
     const int64_t dh = t->head_dim, width = l2_attention_width(dh), n = t->n_rows, group = t->group;
     real *q = workspace, *o = q + L2_ATTENTION_ROWS * width, *lanes = o + L2_ATTENTION_ROWS * width;
     real *s = lanes + L2_ATTENTION_ROWS * V_LANES, *top = s + L2_TILE_ROWS * L2_KV_BLOCK;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t r = t->first_row + i;
-        attention_take(q + i * width, (const real *)t->q + r / group * t->stride + r % group * dh, dh, (real)t->scale);
+    for (int64_t i = 0; i < t->n_heads * n; i++) {
+        attention_take(q + i * width, (const real *)t->q + attention_at(t, i, t->stride, dh), dh, (real)t->scale);
         top[i] = -INFINITY;
     }
 
     int64_t last = t->start + (t->first_row + n - 1) / group;
     for (int64_t block = 0; block * L2_KV_BLOCK <= last; block++) {
-        const real *memory = t->memory[t->blocks[block]], *keys = memory + t->keys, *values = memory + t->values;
-        for (int64_t i = 0; i < n; i += L2_TILE_ROWS) {
-            int m = n - i < L2_TILE_ROWS ? (int)(n - i) : L2_TILE_ROWS, from = 0, visible[L2_TILE_ROWS];
-            for (int j = 0; j < m; j++) {
-                visible[j] = attention_visible(t->start + (t->first_row + i + j) / group, block * L2_KV_BLOCK);
-                if (visible[j] == 0) from = j + 1;
+        const real *memory = t->memory[t->blocks[block]];
+        for (int64_t h = 0; h < t->n_heads; h++) {
+            const real *keys = memory + t->keys + h * dh * L2_KV_BLOCK, *values = memory + t->values + h * dh * L2_KV_BLOCK;
+            for (int64_t i = 0; i < n; i += L2_TILE_ROWS) {
+                int m = n - i < L2_TILE_ROWS ? (int)(n - i) : L2_TILE_ROWS, from = 0, visible[L2_TILE_ROWS];
+                for (int j = 0; j < m; j++) {
+                    visible[j] = attention_visible(t->start + (t->first_row + i + j) / group, block * L2_KV_BLOCK);
+                    if (visible[j] == 0) from = j + 1;
+                }
+                if (from == m) continue;
+                int64_t row = h * n + i;
+                gemm_tile(dh, q + row * width, width, 1, keys, L2_KV_BLOCK, s, L2_KV_BLOCK, m, attention_round(visible[m - 1]), 0);
+                attention_softmax(s, from, m, visible, top + row, lanes + row * V_LANES, o + row * width, width, block == 0);
+                attention_values(s, values, o + row * width, from, m, visible, dh, width, block == 0);
             }
-            if (from == m) continue;
-            gemm_tile(dh, q + i * width, width, 1, keys, L2_KV_BLOCK, s, L2_KV_BLOCK, m, attention_round(visible[m - 1]), 0);
-            attention_softmax(s, from, m, visible, top + i, lanes + i * V_LANES, o + i * width, width, block == 0);
-            attention_values(s, values, o + i * width, from, m, visible, dh, width, block == 0);
         }
     }
 
-    for (int64_t i = 0; i < n; i++) {
-        int64_t r = t->first_row + i;
+    for (int64_t i = 0; i < t->n_heads * n; i++) {
         real sum = v_sum(v_load(lanes + i * V_LANES));
-        attention_give((real *)t->o + r / group * t->stride + r % group * dh, o + i * width, dh, 1 / sum);
-        if (t->lse) ((real *)t->lse)[r / group * t->lse_stride + r % group] = (real)((double)top[i] + log((double)sum));
+        attention_give((real *)t->o + attention_at(t, i, t->stride, dh), o + i * width, dh, 1 / sum);
+        if (t->lse) ((real *)t->lse)[attention_at(t, i, t->lse_stride, 1)] = (real)((double)top[i] + log((double)sum));
     }
 }
 

@@ -169,6 +169,14 @@ V_INLINE void gemm_load_transposed(vreal v[16], const real *w, int64_t ldw, int6
     v_transpose(v);
 }
 
+/* V_COLUMNS columns of V_PART rows that are ld apart. */
+V_INLINE void gemm_load_columns(const real *w, int64_t ld, vpart v[V_COLUMNS])
+{
+    const real *rows[V_PART];
+    V_UNROLL for (int j = 0; j < V_PART; j++) rows[j] = w + j * ld;
+    vp_load_columns(rows, 0, v);
+}
+
 /*
  * A panel's part of a row is too short for the hardware to fetch ahead, and 16 rows are more than it follows. What comes next is fetched here: to L2, since rows
  * that are a multiple of 4096 bytes apart share a set of L1. For the same reason lines of V_PART rows are used whole before those of others are touched.
@@ -204,7 +212,7 @@ static void gemm_pack_b(int64_t k, int n, const void *b_, int64_t rs, int64_t cs
                 V_UNROLL for (int r = 0; r < 16; r += V_PART) {
                     V_UNROLL for (int c = 0; c < 16; c += V_COLUMNS) {
                         vpart v[V_COLUMNS];
-                        vp_load_columns(w + r * cs + p + c, cs, v);
+                        gemm_load_columns(w + r * cs + p + c, cs, v);
                         V_UNROLL for (int i = 0; i < V_COLUMNS; i++) vp_store(q + (c + i) * ldo + r, v[i]);
                     }
                 }
@@ -244,7 +252,7 @@ V_INLINE void gemm_pack_rows(int64_t k, int64_t m, const real *a, int64_t rs, re
                 if (p % 16 == 0) {
                     V_UNROLL for (int r = 0; r < R; r++) V_PREFETCH_FAR(a + (V_PART + r) * rs + p);
                 }
-                vp_load_columns(a + p, rs, v);
+                gemm_load_columns(a + p, rs, v);
                 V_UNROLL for (int u = 0; u < V_COLUMNS; u++) gemm_store_rows(q + R * u, v[u], R, p + u + 2 < k);
             }
         }
@@ -284,72 +292,93 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_
 /*
  * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in registers.
  *
- * It is memory that takes the time. AVX-512: the 16 rows are neighbours; meanwhile the next 16 are fetched in four streams, each a quarter of them in the order
- * of addresses: memory gives more to four than to one, and 16 short ones are more than the hardware follows. AVX2 (measured on Zen 3): 16 long ones, rows that
- * are a sixteenth of all from one to the next, fetched GEMM_FEW_AHEAD elements ahead. Lines of 8 rows are used whole before those of the other 8 are touched:
- * rows that are a multiple of 4096 bytes apart share a set of the L1 cache, which has 8 ways.
+ * It is memory that takes the time. The 16 rows are a sixteenth of all from one to the next: 16 long streams, in each of which GEMM_FEW_AHEAD elements ahead
+ * are fetched. On Zen 4 neighbouring rows, whose streams are short, give a tenth less; so do rows that are a multiple of 4096 bytes apart, which share a set of
+ * the L1 cache of 8 ways (math/gemm.c makes their number odd). Without AVX-512 lines of 8 rows are used whole before those of the other 8 are touched.
  */
 #if defined(L2_SIMD_AVX2)
-enum { GEMM_FEW_APART = 1, GEMM_FEW_AHEAD = 64 };
+enum { GEMM_FEW_AHEAD = 64 }; /* measured on Zen 3 */
 #else
-enum { GEMM_FEW_APART = 0, GEMM_FEW_AHEAD = 0 };
+enum { GEMM_FEW_AHEAD = 512 };
 #endif
 
-/* n lanes into columns of c that are cs apart. */
-V_INLINE void gemm_few_store(real *c, int64_t cs, vreal sum, int64_t n, int add)
+/* n lanes from columns of c that are cs apart. */
+V_INLINE vreal gemm_few_load(const real *c, int64_t cs, int64_t n)
+{
+    if (cs == 1) return v_load_n(c, n);
+    real lanes[V_LANES] = {0};
+    for (int64_t j = 0; j < n; j++) lanes[j] = c[j * cs];
+    return v_load(lanes);
+}
+
+V_INLINE void gemm_few_store(real *c, int64_t cs, vreal sum, int64_t n)
 {
     if (cs == 1) {
-        v_store_n(c, add ? v_add(v_load_n(c, n), sum) : sum, n);
+        v_store_n(c, sum, n);
         return;
     }
     real lanes[V_LANES];
     v_store(lanes, sum);
-    for (int64_t j = 0; j < n; j++) c[j * cs] = add ? c[j * cs] + lanes[j] : lanes[j];
+    for (int64_t j = 0; j < n; j++) c[j * cs] = lanes[j];
 }
 
-/* One block of k of n rows of w, columns of c that are cs apart; with `add` to what is in c. `ahead`: what is fetched meanwhile. */
-GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int64_t cs,
-                            const int m, int64_t n, int add)
+/* 16 columns of 16 rows of w: three rows from each of six pointers, which is what x86 can address without further registers. */
+GEMM_BODY void gemm_few_step(vpart part[L2_FEW_ROWS][V_PARTS], const real *a, int64_t rsa, const real *const third[6], int64_t ldw, const int m)
 {
-    vpart part[L2_FEW_ROWS][V_PARTS];
-    vreal acc[L2_FEW_ROWS];
-    int64_t p = 0;
-    V_UNROLL for (int i = 0; i < m; i++) {
-        V_UNROLL for (int g = 0; g < V_PARTS; g++) part[i][g] = vp_zero();
-    }
-    if (n == 16) {
-        for (; p + 16 <= k; p += 16) {
-            const real *next = ahead + 4 * p;
-            if (!GEMM_FEW_APART) {
-                V_UNROLL for (int j = 0; j < 16; j++) V_PREFETCH_FAR(next + j / 4 * 4 * ldw + j % 4 * 16);
+    V_UNROLL for (int g = 0; g < V_PARTS; g++) {
+        const real *rows[V_PART];
+        V_UNROLL for (int j = 0; j < V_PART; j++) {
+            rows[j] = third[(V_PART * g + j) / 3] + (V_PART * g + j) % 3 * ldw;
+            V_PREFETCH_FAR(rows[j] + GEMM_FEW_AHEAD);
+        }
+        V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
+            vpart v[V_COLUMNS];
+            vp_load_columns(rows, s, v);
+            V_UNROLL for (int q = 0; q < V_COLUMNS; q++) {
+                V_UNROLL for (int i = 0; i < m; i++) part[i][g] = vp_fma(vp_set1(a[i * rsa + s + q]), v[q], part[i][g]);
             }
-            V_UNROLL for (int g = 0; g < V_PARTS; g++) {
-                const real *rows = w + V_PART * g * ldw + p;
-                V_UNROLL for (int s = 0; s < 16; s += V_COLUMNS) {
-                    vpart v[V_COLUMNS];
-                    if (GEMM_FEW_APART) {
-                        V_UNROLL for (int j = V_PART * s / 16; j < V_PART * (s + V_COLUMNS) / 16; j++) V_PREFETCH_FAR(rows + j * ldw + GEMM_FEW_AHEAD);
-                    }
-                    vp_load_columns(rows + s, ldw, v);
-                    V_UNROLL for (int q = 0; q < V_COLUMNS; q++) {
-                        V_UNROLL for (int i = 0; i < m; i++) part[i][g] = vp_fma(vp_set1(a[i * rsa + p + s + q]), v[q], part[i][g]);
-                    }
+        }
+    }
+}
+
+/* n rows of w, columns of c that are cs apart; with `add` to what is in c. */
+GEMM_BODY void gemm_few_body(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, int64_t cs, const int m, int64_t n,
+                            int add)
+{
+    vreal sum[L2_FEW_ROWS]; /* of the blocks before */
+    int64_t p = 0;
+    V_UNROLL for (int i = 0; i < m; i++) sum[i] = add ? gemm_few_load(c + i * ldc, cs, n) : v_zero();
+    do {
+        const int64_t end = gemm_block_end(p, k);
+        vpart part[L2_FEW_ROWS][V_PARTS];
+        vreal acc[L2_FEW_ROWS];
+        V_UNROLL for (int i = 0; i < m; i++) {
+            V_UNROLL for (int g = 0; g < V_PARTS; g++) part[i][g] = vp_zero();
+        }
+        if (n == 16) {
+            const real *third[6], *at = a + p;
+            V_UNROLL for (int t = 0; t < 6; t++) third[t] = w + 3 * t * ldw + p;
+            for (; p + 16 <= end; p += 16, at += 16) {
+                gemm_few_step(part, at, rsa, third, ldw, m);
+                V_UNROLL for (int t = 0; t < 6; t++) third[t] += 16;
+            }
+        }
+        V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_join(part[i]);
+        for (; p < end; p += 16) {
+            vreal v[16];
+            int64_t depth = end - p < 16 ? end - p : 16;
+            gemm_load_transposed(v, w + p, ldw, n, depth);
+            V_UNROLL for (int q = 0; q < 16; q++) {
+                if (q < depth) {
+                    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + q]), v[q], acc[i]);
                 }
             }
         }
-    }
-    V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_join(part[i]);
-    for (; p < k; p += 16) {
-        vreal v[16];
-        int64_t depth = k - p < 16 ? k - p : 16;
-        gemm_load_transposed(v, w + p, ldw, n, depth);
-        V_UNROLL for (int q = 0; q < 16; q++) {
-            if (q < depth) {
-                V_UNROLL for (int i = 0; i < m; i++) acc[i] = v_fma(v_set1(a[i * rsa + p + q]), v[q], acc[i]);
-            }
-        }
-    }
-    V_UNROLL for (int i = 0; i < m; i++) gemm_few_store(c + i * ldc, cs, acc[i], n, add);
+        p = end;
+        V_UNROLL for (int i = 0; i < m; i++) sum[i] = add ? v_add(sum[i], acc[i]) : acc[i];
+        add = 1;
+    } while (p < k);
+    V_UNROLL for (int i = 0; i < m; i++) gemm_few_store(c + i * ldc, cs, sum[i], n);
 }
 
 /* Rows at a time: with a transposed block 16 + 8 registers of AVX-512's 32. Elsewhere the 16 rows of the weight are read again, from the cache. */
@@ -359,13 +388,13 @@ enum { GEMM_FEW_STEP = 8 };
 enum { GEMM_FEW_STEP = 4 };
 #endif
 
-#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, cs, rows, n, add); break;
+#define GEMM_FEW_CASE(rows) case rows: gemm_few_body(k, a, rsa, w, ldw, c, ldc, cs, rows, n, add); break;
 
-static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, const real *ahead, real *c, int64_t ldc, int64_t cs,
-                             int m, int64_t n, int add)
+static void gemm_few_columns(int64_t k, const real *a, int64_t rsa, const real *w, int64_t ldw, real *c, int64_t ldc, int64_t cs, int m, int64_t n,
+                             int add)
 {
 #if defined(V_PORTABLE)
-    gemm_few_body(k, a, rsa, w, ldw, ahead, c, ldc, cs, m, n, add);
+    gemm_few_body(k, a, rsa, w, ldw, c, ldc, cs, m, n, add);
 #else
     switch (m) {
         GEMM_FEW_CASE(1)
@@ -387,17 +416,12 @@ static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int
 {
     const real *a = a_, *w = w_;
     real *c = c_;
-    int64_t whole = n - n % V_LANES, apart = GEMM_FEW_APART && whole > 0 ? whole / V_LANES : 1;
+    int64_t whole = n - n % V_LANES, apart = whole > 0 ? whole / V_LANES : 1;
     for (int64_t t = 0; t < n; t += V_LANES) {
-        int64_t j = apart > 1 && t < whole ? t / V_LANES : t, cs = t < whole ? apart : 1;
+        int64_t j = t < whole ? t / V_LANES : t, cs = t < whole ? apart : 1;
         for (int i = 0; i < m; i += GEMM_FEW_STEP) {
-            int64_t p = 0, end;
-            do {
-                end = gemm_block_end(p, k);
-                gemm_few_columns(end - p, a + i * rsa + p, rsa, w + j * ldw + p, ldw * cs, w + (j + V_LANES) * ldw + 4 * p, c + i * ldc + j, ldc, cs,
-                                 m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP, n - t < V_LANES ? n - t : V_LANES, accumulate || p > 0);
-                p = end;
-            } while (p < k);
+            gemm_few_columns(k, a + i * rsa, rsa, w + j * ldw, ldw * cs, c + i * ldc + j, ldc, cs, m - i < GEMM_FEW_STEP ? m - i : GEMM_FEW_STEP,
+                             n - t < V_LANES ? n - t : V_LANES, accumulate);
         }
     }
 }

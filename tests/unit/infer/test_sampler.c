@@ -141,8 +141,19 @@ START_TEST(large_vocabularies)
         sum += p[order[i]] / total;
     }
     ck_assert_int_eq(sample(logits, LARGE, 0.8, 0, 1, 1 - 1e-16), LARGE - 1);
-    logits[LARGE - 1] = NAN;
-    ck_assert_int_eq(sample(logits, LARGE, 1, 0, 1, 0.5), -1);
+    ck_assert_int_eq(sample(logits, LARGE, 0, 0, 1, 0.5), order[0]);
+    for (int i = 0; i < LARGE; i++) logits[i] = i % 600 == 599 ? 2 : 1; /* the first of equals */
+    ck_assert_int_eq(sample(logits, LARGE, 0, 0, 1, 0.5), 599);
+    for (int temperature = 0; temperature < 2; temperature++) {
+        for (int i = 0; i < LARGE; i += 90) {
+            logits[i] = NAN;
+            ck_assert_int_eq(sample(logits, LARGE, temperature, 0, 1, 0.5), -1);
+            logits[i] = 1;
+        }
+        logits[LARGE - 1] = NAN;
+        ck_assert_int_eq(sample(logits, LARGE, temperature, 0, 1, 0.5), -1);
+        logits[LARGE - 1] = 1;
+    }
     teardown();
 }
 END_TEST

@@ -422,6 +422,22 @@ START_TEST(cached_equals_forward)
 }
 END_TEST
 
+/* Few rows are given out several kv heads together, as many as a task has room for and what is left over. */
+START_TEST(few_rows_of_many_heads)
+{
+    static const int64_t length = 70;
+    for (int threads = 1; threads <= 3; threads++) {
+        llama2_context *ctx = test_context(LLAMA2_ISA_AUTO, threads);
+        problem p = make(LLAMA2_F32, (shape){106, 53, 5}, 1, &length, 1);
+        ck_ok(forward(ctx, &p));
+        check_cached(ctx, &p, 1);
+        check_cached(ctx, &p, 4);
+        drop(&p);
+        llama2_context_free(ctx);
+    }
+}
+END_TEST
+
 /* The first block of both sequences is one block, written once. */
 START_TEST(sequences_share_blocks)
 {
@@ -514,7 +530,7 @@ Suite *test_suite(void)
     ADD_CASE(suite, "gradients", gradients, gradients_of_long_sequences);
     ADD_CASE(suite, "bits", bits_do_not_depend_on_threads, bits_do_not_depend_on_the_instruction_set,
              bits_do_not_depend_on_neighbours, the_future_is_not_touched);
-    ADD_CASE(suite, "cache", cached_equals_forward, sequences_share_blocks);
+    ADD_CASE(suite, "cache", cached_equals_forward, few_rows_of_many_heads, sequences_share_blocks);
     ADD_CASE(suite, "memory", no_memory_changes_nothing);
     return suite;
 }
