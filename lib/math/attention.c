@@ -133,7 +133,8 @@ static double scale_of(int64_t head_dim)
     return 1 / sqrt((double)head_dim);
 }
 
-/* Up to L2_ATTENTION_ROWS stacked rows of one sequence, from row item->first: of one kv head, or few of some. */
+/* Up to L2_ATTENTION_ROWS stacked rows of one sequence, from row item->first: of one kv head, or a few rows of each of
+ * several. */
 static void forward_rows(void *arg, int32_t task, int32_t worker)
 {
     const attention_job *job = arg;
@@ -163,16 +164,22 @@ static void forward_rows(void *arg, int32_t task, int32_t worker)
     job->kernels->attention_forward(&r, job->workspace + (size_t)worker * job->workspace_size);
 }
 
+static int64_t keys_of(const l2_kv_rows *rows, int32_t sequence)
+{
+    return rows->start[sequence] + length_of(rows, sequence);
+}
+
 /*
- * kv heads that a task takes together. Many rows use keys and values again and again: one head, whose block stays in
- * the cache. Few use them once, and memory gives most when it is read on: as many heads as leave each worker a task, or
- * four where there are several sequences, which may be of any lengths.
+ * kv heads of a sequence that a task takes together, `all_keys` being those of all sequences. Many rows use keys and
+ * values again and again: one head, whose block stays in the cache. Few use them once, and memory gives most when it is
+ * read on: as many heads as leave each worker a task, or four of about equal length where there are several sequences.
  */
-static int64_t heads_together(const attention_job *job, int64_t n_rows, int64_t workers)
+static int64_t heads_together(const attention_job *job, int32_t sequence, int64_t n_rows, int64_t all_keys,
+                              int64_t workers)
 {
     if (n_rows > L2_FEW_ROWS) return 1;
-    int64_t tasks = job->rows->n_sequences > 1 ? 4 * workers : workers;
-    int64_t heads = (job->kv_heads * job->rows->n_sequences + tasks - 1) / tasks;
+    int64_t keys = keys_of(job->rows, sequence), share = (keys < all_keys ? 4 * workers : workers) * keys;
+    int64_t heads = (job->kv_heads * all_keys + share - 1) / share;
     return heads * n_rows < L2_ATTENTION_ROWS ? heads : L2_ATTENTION_ROWS / n_rows;
 }
 
@@ -189,8 +196,9 @@ static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_k
                          .q = q->data,
                          .o = o->data,
                          .lse = lse ? lse->data : NULL};
-    int64_t group = job.heads / job.kv_heads, n = 0;
+    int64_t group = job.heads / job.kv_heads, n = 0, all_keys = 0;
     for (int32_t s = 0; s < rows->n_sequences; s++) {
+        all_keys += length_of(rows, s) > 0 ? keys_of(rows, s) : 0;
         n += (length_of(rows, s) * group + L2_ATTENTION_ROWS - 1) / L2_ATTENTION_ROWS * job.kv_heads;
     }
     size_t items = align((size_t)n * sizeof *job.items);
@@ -206,7 +214,7 @@ static llama2_status forward(llama2_context *ctx, const l2_tensor *q, const l2_k
         int64_t n_rows = length_of(rows, s) * group, first = (n_rows - 1) / L2_ATTENTION_ROWS * L2_ATTENTION_ROWS;
         if (n_rows == 0) continue;
         for (; first >= 0; first -= L2_ATTENTION_ROWS) {
-            int64_t heads = heads_together(&job, n_rows - first, l2_workers(ctx));
+            int64_t heads = heads_together(&job, s, n_rows - first, all_keys, l2_workers(ctx));
             for (int64_t h = 0; h < job.kv_heads; h += heads) {
                 int64_t n_heads = job.kv_heads - h < heads ? job.kv_heads - h : heads;
                 job.items[n++] = (attention_item){.sequence = s, .head = h, .n_heads = n_heads, .first = first};

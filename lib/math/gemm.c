@@ -257,15 +257,18 @@ static void run_few(void *arg, int32_t task, int32_t worker)
     compute_few(job, columns_of(job, task), 0, job->m);
 }
 
+static int64_t tasks_of_bytes(llama2_context *ctx, const gemm_job *job, int64_t n)
+{
+    return larger(n * job->k * (int64_t)job->size / FEW_BYTES, 2 * (int64_t)l2_workers(ctx));
+}
+
 /* An odd number of units a task: kernel/gemm.h reads rows side by side that are that number apart, and a power of two
  * would make a multiple of 4096 bytes of most. */
-static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small, int64_t unit, l2_task run)
+static void few_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
 {
-    const l2_stored *stored = job->parts->stored;
-    int64_t row = stored ? (int64_t)stored->row_bytes : job->k * (int64_t)job->size;
-    int64_t tasks = larger(n * row / FEW_BYTES, 2 * (int64_t)l2_workers(ctx));
-    job->block_columns = small ? n : (ceil_div(ceil_div(n, tasks), unit) | 1) * unit;
-    l2_parallel(ctx, count_column_tasks(job), run, job);
+    int64_t units = ceil_div(ceil_div(n, tasks_of_bytes(ctx, job, n)), FEW_UNIT);
+    job->block_columns = small ? n : ((units - 1) | 1) * FEW_UNIT;
+    l2_parallel(ctx, count_column_tasks(job), run_few, job);
 }
 
 /* job->block_rows of the rows, whose transpose is in the scratch memory; up to 8 that are left over are few. */
@@ -342,6 +345,13 @@ static void run_stored(void *arg, int32_t task, int32_t worker)
     set_part(&job, t.part);
     for (int64_t j = t.first, end = t.first + t.n; j < end; j += L2_TILE_COLUMNS)
         run_stored_panel(&job, j, (int)smaller(L2_TILE_COLUMNS, end - j), &s);
+}
+
+static void stored_rows(llama2_context *ctx, gemm_job *job, int64_t n, int small)
+{
+    int64_t tasks = smaller(tasks_of_bytes(ctx, job, n), 4 * (int64_t)l2_workers(ctx));
+    job->block_columns = small ? n : round_up(ceil_div(n, tasks), STORED_UNIT);
+    l2_parallel(ctx, count_column_tasks(job), run_stored, job);
 }
 
 /* Many rows of a where there is no scratch memory: some at a time. */
@@ -446,11 +456,11 @@ llama2_status l2_gemm_parts(llama2_context *ctx, int32_t dtype, int64_t m, int64
                     .mode = mode};
     int direct = !blas && mode != L2_GEMM_CONTINUE && weight_rows;
     if (stored && direct && m <= L2_SOME_ROWS && k > 0) {
-        few_rows(ctx, &job, n, small, STORED_UNIT, run_stored);
+        stored_rows(ctx, &job, n, small);
         return LLAMA2_OK;
     }
     if (!stored && direct && m <= L2_FEW_ROWS && (a.column_stride == 1 || k == 1)) {
-        few_rows(ctx, &job, n, small, FEW_UNIT, run_few);
+        few_rows(ctx, &job, n, small);
         return LLAMA2_OK;
     }
     if (!stored && direct && m <= L2_SOME_ROWS && m > L2_FEW_ROWS && a.column_stride == 1 &&

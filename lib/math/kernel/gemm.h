@@ -294,20 +294,21 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_
  *
  * It is memory that takes the time. The 16 rows are a sixteenth of all from one to the next: 16 long streams, in each of which GEMM_FEW_AHEAD elements ahead
  * are fetched. On Zen 4 neighbouring rows, whose streams are short, give a tenth less; so do rows that are a multiple of 4096 bytes apart, which share a set of
- * the L1 cache of 8 ways (math/gemm.c makes their number odd). Without AVX-512 lines of 8 rows are used whole before those of the other 8 are touched.
+ * the L1 cache of 8 ways: math/gemm.c chooses the distance in rows so that only rows which are themselves such a multiple have this. With AVX2 lines of 8 rows
+ * are used whole before those of the other 8 are touched.
  */
 #if defined(L2_SIMD_AVX2)
-enum { GEMM_FEW_AHEAD = 64 }; /* measured on Zen 3 */
+enum { GEMM_FEW_AHEAD = 64 }; /* found on Zen 3 */
 #else
 enum { GEMM_FEW_AHEAD = 512 };
 #endif
 
-/* n lanes from columns of c that are cs apart. */
+/* n lanes from columns of c, or all 16 from columns that are cs apart. */
 V_INLINE vreal gemm_few_load(const real *c, int64_t cs, int64_t n)
 {
     if (cs == 1) return v_load_n(c, n);
-    real lanes[V_LANES] = {0};
-    for (int64_t j = 0; j < n; j++) lanes[j] = c[j * cs];
+    real lanes[V_LANES];
+    for (int j = 0; j < V_LANES; j++) lanes[j] = c[j * cs];
     return v_load(lanes);
 }
 
@@ -319,7 +320,7 @@ V_INLINE void gemm_few_store(real *c, int64_t cs, vreal sum, int64_t n)
     }
     real lanes[V_LANES];
     v_store(lanes, sum);
-    for (int64_t j = 0; j < n; j++) c[j * cs] = lanes[j];
+    for (int j = 0; j < V_LANES; j++) c[j * cs] = lanes[j];
 }
 
 /* 16 columns of 16 rows of w: three rows from each of six pointers, which is what x86 can address without further registers. */
@@ -416,7 +417,7 @@ static void gemm_few(int64_t k, const void *a_, int64_t rsa, const void *w_, int
 {
     const real *a = a_, *w = w_;
     real *c = c_;
-    int64_t whole = n - n % V_LANES, apart = whole > 0 ? whole / V_LANES : 1;
+    int64_t apart = n / V_LANES, whole = apart * V_LANES;
     for (int64_t t = 0; t < n; t += V_LANES) {
         int64_t j = t < whole ? t / V_LANES : t, cs = t < whole ? apart : 1;
         for (int i = 0; i < m; i += GEMM_FEW_STEP) {
