@@ -293,9 +293,9 @@ static void gemm_pack_a(int64_t k, int64_t m, const void *a_, int64_t rs, int64_
  * Few rows times a row-major weight: c[i][j] (+)= sum_k a[i][k] w[j * ldw + k]. The weight is read once, 16 rows at a time, and transposed in registers.
  *
  * It is memory that takes the time. The 16 rows are a sixteenth of all from one to the next: 16 long streams, in each of which GEMM_FEW_AHEAD elements ahead
- * are fetched. On Zen 4 neighbouring rows, whose streams are short, give a tenth less; so do rows that are a multiple of 4096 bytes apart, which share a set of
- * the L1 cache of 8 ways: math/gemm.c chooses the distance in rows so that only rows which are themselves such a multiple have this. With AVX2 lines of 8 rows
- * are used whole before those of the other 8 are touched.
+ * are fetched. On Zen 4 neighbouring rows, whose streams are short, give a tenth less; so do rows that are a multiple of 4096 bytes apart (the same set of the L1
+ * cache), in whatever order they are fetched: math/gemm.c makes the distance an odd number of rows. With AVX2 lines of 8 rows are used whole before those of the
+ * other 8 are touched.
  */
 #if defined(L2_SIMD_AVX2)
 enum { GEMM_FEW_AHEAD = 64 }; /* found on Zen 3 */
