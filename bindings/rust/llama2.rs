@@ -84,6 +84,7 @@ pub const LLAMA2_ROLE_SYSTEM: i32 = 0;
 pub const LLAMA2_ROLE_USER: i32 = 1;
 pub const LLAMA2_ROLE_ASSISTANT: i32 = 2;
 pub const LLAMA2_CHAT_COMPLETE: i32 = 1;
+pub const LLAMA2_CHAT_TO_END: i32 = 2;
 pub const LLAMA2_PRESET_7B: i32 = 0;
 pub const LLAMA2_PRESET_13B: i32 = 1;
 pub const LLAMA2_PRESET_34B: i32 = 2;

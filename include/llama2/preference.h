@@ -178,10 +178,11 @@ LLAMA2_API void llama2_preferences_sample_options_init(llama2_preferences_sample
  * Samples one response of model a and one of model b (which may be the same) to each of n dialogues, which end with the
  * user's message (loss_weights and date are not used), and adds n records without a choice, in the order of the
  * dialogues. Which response stands first is drawn for each dialogue, so that the place tells nothing of the model.
- * Responses lose white space at both ends; two may be equal. The id of a record is 16 hexadecimal digits, a hash of
- * seed, sample id, batch and all that was sampled, so the same call twice into one collection is refused for its ids. A
- * dialogue that leaves no room for max_new_tokens is read without
- * its earliest turns; the record has them all.
+ * Responses lose white space at both ends; two may be equal. One that max_new_tokens cut is kept as it is, and becomes
+ * a comparison that ends with EOS like any other: give responses room to end. The id of a record is 16 hexadecimal
+ * digits, a hash of seed, sample id, batch and all that was sampled, so the same call twice into one collection is
+ * refused for its ids. A dialogue that leaves no room for max_new_tokens is read without its earliest turns; the record
+ * has them all.
  *
  * The same bits for any number of threads. On failure nothing is added. Errors: CONTEXT when the last turn of a
  * dialogue alone leaves no room; MISMATCH when a tokenizer has more pieces than its model; BUSY from the progress
@@ -221,8 +222,10 @@ typedef struct llama2_comparisons_counts {
 
 /*
  * Records as tokens, in the chat format of the tokenizer: record indices[0 .. n), or (indices NULL) first .. first + n
- * - 1. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an index, an option
- * out of its range), those of llama2_chat_encode but INJECTION; its message names the record. Since 0.1.
+ * - 1. Each dialogue ends with the piece that ends an answer, as sampled ones do (LLAMA2_CHAT_TO_END): the token that
+ * scores are read at. The handle has copies: the collection may change or go. counts may be NULL. Errors: INVALID (an
+ * index, an option out of its range), those of llama2_chat_encode but INJECTION; its message names the record. Since
+ * 0.1.
  */
 LLAMA2_API llama2_status llama2_comparisons_create(const llama2_preferences *preferences,
                                                    const llama2_tokenizer *tokenizer, const int64_t *indices,

@@ -190,5 +190,5 @@ llama2_status l2_chat_encode(const llama2_tokenizer *tok, const llama2_chat *cha
     /* Zephyr's turns end with EOS. */
     const char *end = tok->chat_format == L2_CHAT_ZEPHYR && tok->eos >= 0 ? tok->bytes + tok->offsets[tok->eos] : NULL;
     L2_TRY(check_texts(tok, chat, l2_chat_turn_markers(tok), end));
-    return l2_chat_encode_turns(tok, chat, out, weights);
+    return l2_chat_encode_turns(tok, chat, flags, out, weights);
 }

@@ -39,6 +39,7 @@ static inline void l2_chat_weigh(float *weights, int64_t capacity, int64_t from,
 
 /* chat_turns.c: ChatML, Llama 3, Zephyr. The texts that no message may hold end with NULL. */
 const char *const *l2_chat_turn_markers(const llama2_tokenizer *tok);
-llama2_status l2_chat_encode_turns(const llama2_tokenizer *tok, const llama2_chat *chat, l2_ids *out, float *weights);
+llama2_status l2_chat_encode_turns(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
+                                   float *weights);
 
 #endif

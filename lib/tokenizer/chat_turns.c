@@ -104,7 +104,7 @@ static llama2_status system_turn(writer *w, const l2_span *text, l2_span date)
     return LLAMA2_OK;
 }
 
-static llama2_status write_turns(writer *w, const llama2_chat *chat, l2_span date)
+static llama2_status write_turns(writer *w, const llama2_chat *chat, uint32_t flags, l2_span date)
 {
     int32_t first = chat->roles[0] == LLAMA2_ROLE_SYSTEM;
     if (w->format->begins) L2_TRY(control(w, w->tok->bos, 0));
@@ -118,6 +118,7 @@ static llama2_status write_turns(writer *w, const llama2_chat *chat, l2_span dat
             L2_TRY(turn(w, chat->roles[i], &text, 1, chat->roles[i] == LLAMA2_ROLE_ASSISTANT ? weight : 0));
     }
     if (chat->roles[chat->n_messages - 1] != LLAMA2_ROLE_ASSISTANT) L2_TRY(turn(w, LLAMA2_ROLE_ASSISTANT, NULL, 0, 0));
+    if (flags & LLAMA2_CHAT_TO_END) w->length = 0; /* the tail alone: the end's piece has flushed the answer */
     return flush(w);
 }
 
@@ -128,7 +129,8 @@ static llama2_status find_control(const llama2_tokenizer *tok, const char *text,
     return l2_fail(LLAMA2_E_STATE, "chat: the vocabulary has no control piece %s, which the format needs", text);
 }
 
-llama2_status l2_chat_encode_turns(const llama2_tokenizer *tok, const llama2_chat *chat, l2_ids *out, float *weights)
+llama2_status l2_chat_encode_turns(const llama2_tokenizer *tok, const llama2_chat *chat, uint32_t flags, l2_ids *out,
+                                   float *weights)
 {
     const turn_format *f = &formats[tok->chat_format];
     writer w = {.tok = tok, .format = f, .mark = SIZE_MAX, .out = out, .weights = weights};
@@ -144,7 +146,7 @@ llama2_status l2_chat_encode_turns(const llama2_tokenizer *tok, const llama2_cha
     for (int32_t i = 0; i < chat->n_messages; ++i)
         if (l2_chat_message(chat, i).length > longest) longest = l2_chat_message(chat, i).length;
     L2_TRY(l2_alloc(tok->ctx, longest + date.length + 128, 1, &w.room)); /* what stands around a text is shorter */
-    llama2_status status = write_turns(&w, chat, date);
+    llama2_status status = write_turns(&w, chat, flags, date);
     l2_free(tok->ctx, w.room);
     return status;
 }

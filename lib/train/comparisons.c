@@ -38,6 +38,7 @@ static llama2_status encode_from(l2_dialogue_encoder *e, int32_t first, int32_t 
     chat.lengths = e->lengths + first;
     for (;;) {
         l2_ids out = {.ids = e->ids, .capacity = e->capacity};
+        L2_TRY(l2_context_check(e->tokenizer->ctx));
         L2_TRY(l2_chat_encode(e->tokenizer, &chat, flags, &out, NULL));
         *needed = out.count;
         if (out.count <= e->capacity || (e->max_tokens > 0 && out.count > e->max_tokens)) return LLAMA2_OK;
@@ -47,25 +48,53 @@ static llama2_status encode_from(l2_dialogue_encoder *e, int32_t first, int32_t 
     }
 }
 
+/* Does what is left from message `first` on fit? The system message stands before it, in the place of the message that
+ * is left out there. */
+static llama2_status fits_from(l2_dialogue_encoder *e, const llama2_preference *r, int32_t k, int32_t first, int *fits)
+{
+    int32_t n = r->n_messages + (k >= 0), system = r->roles[0] == LLAMA2_ROLE_SYSTEM, at = first - system;
+    int64_t needed;
+    int32_t role = e->roles[at];
+    const char *text = e->texts[at];
+    size_t length = e->lengths[at];
+    if (system) {
+        e->roles[at] = LLAMA2_ROLE_SYSTEM;
+        e->texts[at] = r->texts[0];
+        e->lengths[at] = l2_preference_length(r, 0);
+    }
+    /* A response ends where a sampled one does, at the token that its score is read at. */
+    uint32_t flags = k >= 0 ? LLAMA2_CHAT_COMPLETE | LLAMA2_CHAT_TO_END : 0;
+    llama2_status status = encode_from(e, at, n, flags, &needed);
+    e->roles[at] = role;
+    e->texts[at] = text;
+    e->lengths[at] = length;
+    if (status < 0) return status;
+    *fits = e->max_tokens == 0 || needed <= e->max_tokens;
+    if (!*fits) return LLAMA2_OK;
+    e->n = needed;
+    e->first = first;
+    return LLAMA2_OK;
+}
+
 llama2_status l2_dialogue_encode(l2_dialogue_encoder *e, const llama2_preference *r, int32_t k, int32_t first)
 {
-    int32_t n = r->n_messages + (k >= 0), system = r->roles[0] == LLAMA2_ROLE_SYSTEM;
+    int32_t system = r->roles[0] == LLAMA2_ROLE_SYSTEM;
+    int fits;
     L2_TRY(take_messages(e, r, k));
     e->n = 0;
-    for (first = first > system ? first : system; first < r->n_messages; first += 2) {
-        int64_t needed;
-        if (system) { /* stands before what is left */
-            e->roles[first - 1] = LLAMA2_ROLE_SYSTEM;
-            e->texts[first - 1] = r->texts[0];
-            e->lengths[first - 1] = l2_preference_length(r, 0);
-        }
-        L2_TRY(encode_from(e, first - system, n, k >= 0 ? LLAMA2_CHAT_COMPLETE : 0, &needed));
-        if (e->max_tokens > 0 && needed > e->max_tokens) continue;
-        e->n = needed;
-        e->first = first;
-        break;
+    if (first < system) first = system;
+    if (first >= r->n_messages) return LLAMA2_OK;
+    L2_TRY(fits_from(e, r, k, first, &fits)); /* sees all messages, and so all markers */
+    if (fits) return LLAMA2_OK;
+    int32_t too_long = first, short_enough = first + (r->n_messages - 1 - first) / 2 * 2; /* if any is: the last turn */
+    L2_TRY(fits_from(e, r, k, short_enough, &fits));
+    if (!fits) return LLAMA2_OK;
+    while (short_enough - too_long > 2) { /* turns of two messages */
+        int32_t middle = too_long + (short_enough - too_long) / 4 * 2;
+        L2_TRY(fits_from(e, r, k, middle, &fits));
+        *(fits ? &short_enough : &too_long) = middle;
     }
-    return LLAMA2_OK;
+    return fits_from(e, r, k, short_enough, &fits); /* its ids, which those of a longer one have written over */
 }
 
 void l2_dialogue_encoder_free(l2_dialogue_encoder *e)

@@ -142,6 +142,8 @@ START_TEST(wrong_orders)
         {2, {U, A}, 0, "the last message is assistant's, expected user"},
         {1, {U}, LLAMA2_CHAT_COMPLETE, "expected assistant"},
         {1, {3}, 0, "unknown (3), expected user"},
+        {2, {U, A}, LLAMA2_CHAT_TO_END, "goes with LLAMA2_CHAT_COMPLETE"},
+        {1, {U}, 4, "unknown flags 0x4"},
     };
     llama2_context *ctx = make_context();
     llama2_tokenizer *tok = make_tiny(ctx);

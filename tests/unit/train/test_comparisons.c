@@ -41,6 +41,7 @@ static void add_records(llama2_preferences *p, int n)
     }
 }
 
+/* As sampled answers end, at EOS. */
 static int64_t encode(const llama2_tokenizer *tokenizer, const int32_t *roles, const char *const *texts, int32_t n,
                       int32_t tokens[256])
 {
@@ -50,7 +51,7 @@ static int64_t encode(const llama2_tokenizer *tokenizer, const int32_t *roles, c
     chat.n_messages = n;
     chat.roles = roles;
     chat.texts = texts;
-    ck_ok(llama2_chat_encode(tokenizer, &chat, LLAMA2_CHAT_COMPLETE, tokens, NULL, 256, &needed));
+    ck_ok(llama2_chat_encode(tokenizer, &chat, LLAMA2_CHAT_COMPLETE | LLAMA2_CHAT_TO_END, tokens, NULL, 256, &needed));
     return needed;
 }
 
@@ -180,6 +181,80 @@ START_TEST(earliest_turns_are_lost_first)
 }
 END_TEST
 
+/* Of many turns as many are left as fit, for every limit; with and without a system message. */
+START_TEST(as_many_turns_are_left_as_fit)
+{
+    enum { MESSAGES = 15 };
+    static const char *const text_of[] = {"a", "bab", "b", "aab", "ba"};
+    static const char *const responses[] = {"a", "b"};
+    for (int32_t system = 0; system < 2; system++) {
+        fixture f;
+        int32_t roles[MESSAGES + 2], tokens[256], n = MESSAGES + system;
+        const char *texts[MESSAGES + 2];
+        llama2_preference r;
+        llama2_comparisons_options o;
+        set_up(&f);
+        llama2_comparisons_options_init(&o, sizeof o);
+        llama2_preference_init(&r, sizeof r);
+        for (int32_t i = 0; i <= n; i++) {
+            roles[i] = system && i == 0 ? LLAMA2_ROLE_SYSTEM : 1 + (i - system) % 2;
+            texts[i] = i == n ? responses[0] : text_of[i % 5];
+        }
+        r.n_messages = n;
+        r.roles = roles;
+        r.texts = texts;
+        r.responses = responses;
+        r.chosen = 0;
+        ck_ok(llama2_preferences_add(f.p, &r));
+        int64_t whole = encode(f.tokenizer, roles, texts, n + 1, tokens);
+        for (int64_t max = whole; max > 0; max--) {
+            llama2_comparisons *c;
+            llama2_comparisons_counts counts = {.struct_size = sizeof counts};
+            llama2_pairs pairs = {.struct_size = sizeof pairs};
+            int32_t first = system, left_roles[MESSAGES + 2];
+            const char *left[MESSAGES + 2];
+            for (; first < n; first += 2) { /* one after the other, from the longest */
+                int32_t left_n = n + 1 - first;
+                memcpy(left_roles + system, roles + first, (size_t)left_n * sizeof *roles);
+                memcpy(left + system, texts + first, (size_t)left_n * sizeof *texts);
+                left_roles[0] = roles[system ? 0 : first], left[0] = texts[system ? 0 : first];
+                if (encode(f.tokenizer, left_roles, left, left_n + system, tokens) <= max) break;
+            }
+            o.max_tokens = max;
+            ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, &o, &counts, &c));
+            ck_assert(counts.n_pairs == (first < n) && counts.n_long == (first >= n));
+            if (first < n) {
+                ck_ok(llama2_comparisons_pairs(c, NULL, 0, 1, &pairs));
+                check_sequence(f.tokenizer, pairs.batch, 0, left_roles, left, n + 1 - first + system);
+            }
+            llama2_comparisons_free(c);
+        }
+        tear_down(&f);
+    }
+}
+END_TEST
+
+/* Where the format puts something after EOS (here ChatML's line break) too: the score of a sampled answer is read at
+ * its EOS, and what a reward model learns is read there as well. */
+START_TEST(item5_pairs_end_where_samples_do)
+{
+    fixture f;
+    llama2_comparisons *c;
+    llama2_pairs pairs = {.struct_size = sizeof pairs};
+    set_up(&f);
+    llama2_tokenizer_free(f.tokenizer);
+    ck_ok(llama2_tokenizer_load(f.ctx, LLAMA2_TEST_SOURCE "/reference/tokenizer/bpe-smollm/tokenizer.json", NULL,
+                                &f.tokenizer));
+    add_choice(f.p, "How are you?", "Well.", "No.", 0, NULL);
+    ck_ok(llama2_comparisons_create(f.p, f.tokenizer, NULL, 0, 1, NULL, NULL, &c));
+    ck_ok(llama2_comparisons_pairs(c, NULL, 0, 1, &pairs));
+    for (int32_t side = 0; side < 2; side++)
+        ck_assert_int_eq(pairs.batch->tokens[pairs.batch->offsets[side + 1] - 1], llama2_tokenizer_eos(f.tokenizer));
+    llama2_comparisons_free(c);
+    tear_down(&f);
+}
+END_TEST
+
 /* Chosen unsafe, the other safe: it leaves no trace in the weights, whether it is left out here or by the step. */
 START_TEST(unsafe_choices_are_never_trained_on)
 {
@@ -253,6 +328,7 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("comparisons");
     ADD_CASE(suite, "comparisons", pairs_are_what_was_chosen, earliest_turns_are_lost_first,
-             unsafe_choices_are_never_trained_on, the_collection_may_go, options_that_can_not_be);
+             as_many_turns_are_left_as_fit, item5_pairs_end_where_samples_do, unsafe_choices_are_never_trained_on,
+             the_collection_may_go, options_that_can_not_be);
     return suite;
 }
