@@ -59,7 +59,7 @@ static void policy_loss(void *user, int64_t row, double logprob, double entropy,
     b->loss[row] = plain >= clipped ? plain : clipped;
     /* d rho / d log pi = rho; where the clipped branch rules, the ratio lies outside and has no slope. */
     *dlogprob = plain >= clipped ? plain : 0;
-    b->ratio[row] = ratio;
+    b->ratio[row] = ratio > 1e30 ? 1e30 : ratio; /* finite, for its mean, as the clipped branch's gradient is */
     b->log_ratio[row] = log_ratio;
     b->entropy[row] = entropy;
     b->clipped[row] = clipped > plain;

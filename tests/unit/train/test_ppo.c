@@ -193,6 +193,30 @@ START_TEST(item10_losses_are_the_formulas)
 }
 END_TEST
 
+/* A token that has become exp(800) times as likely, which the clip keeps out of the gradient: the metrics stay numbers.
+ */
+START_TEST(ratios_beyond_double_leave_the_metrics_finite)
+{
+    world w;
+    float logprobs[512];
+    llama2_ppo_options o;
+    llama2_ppo_metrics m = {.struct_size = sizeof m};
+    llama2_ppo_options_init(&o, sizeof o);
+    begin(&w, 1, 1, 0);
+    llama2_rollouts_view v = view_of(w.rollouts);
+    int64_t at = v.offsets[0] + v.prompt_lengths[0];
+    memcpy(logprobs, v.logprobs, (size_t)v.n_tokens * sizeof *logprobs);
+    logprobs[at] = -800;
+    ck_ok(llama2_rollouts_set(w.rollouts, LLAMA2_ROLLOUTS_LOGPROBS, logprobs, v.n_tokens));
+    ck_ok(llama2_ppo_advantages(w.rollouts, &o, NULL));
+    ck_assert(view_of(w.rollouts).advantages[at] > 0);
+    ck_ok(llama2_ppo_update(w.trainer, w.critic_trainer, w.rollouts, &o, &m));
+    ck_assert_int_gt(m.n_updates, 0);
+    ck_assert(isfinite(m.ratio) && isfinite(m.ratio_var) && isfinite(m.policy_loss) && m.ratio > 1e20);
+    end(&w);
+}
+END_TEST
+
 /* The same bits for any number of threads and any micro-batch; the seed decides the order. */
 START_TEST(item12_threads_and_micro_batches_change_no_bit)
 {
@@ -463,7 +487,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(tc, item2_first_step_is_on_policy_to_the_bit, 0, 4);
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas,
-             item12_threads_and_micro_batches_change_no_bit,
+             ratios_beyond_double_leave_the_metrics_finite, item12_threads_and_micro_batches_change_no_bit,
              a_wide_model_has_the_same_bits_for_1_2_3_8_threads_and_a_host_s, adaptive_kl,
              adaptive_kl_outside_its_domain);
     ADD_CASE(suite, "failures", a_cancelled_update_leaves_no_gradients, not_finite_is_skipped, what_is_refused);
