@@ -138,7 +138,7 @@ static bool train(pretrain *p)
 
 int main(int argc, char **argv)
 {
-    pretrain p = {.set = {TRAIN_DEFAULTS, .batch = 32, .lr = 3e-4}, .steps = 1000, .eval_every = 100};
+    pretrain p = {.set = {TRAIN_DEFAULTS, .batch = 32, .lr = (double)NAN}, .steps = 1000, .eval_every = 100};
     const args_option options[] = {
         {"data", ARGS_LIST, &p.data, "FILE", "a text, or a shard of llama2-shard; several: several sources", 0, 0},
         {"weight", ARGS_LIST, &p.weights, "X", "share of the source of the same place (default: by size)", 0, 0},
@@ -153,7 +153,7 @@ int main(int argc, char **argv)
         {"ffn", ARGS_INTEGER, &p.ffn, "N", "  width inside the feed-forward block (default: 8/3 of --dim)", 1, 1 << 22},
         {"context", ARGS_INTEGER, &p.context, "N", "  longest sequence", 2, 1 << 24},
         {"tied", ARGS_FLAG, &p.tied, NULL, "  the output head is the embedding", 0, 0},
-        TRAIN_OPTIONS(p.set, "sequences a step (32)", "peak learning rate (3e-4)"),
+        TRAIN_OPTIONS(p.set, "sequences a step (32)", "peak learning rate (3e-4; with --preset 34b or 70b 1.5e-4)"),
         TRAIN_SCHEDULE_OPTIONS(p.set),
         {"steps", ARGS_INTEGER, &p.steps, "N", "steps (1000)", 1, 1e15},
         {"length", ARGS_INTEGER, &p.length, "N", "tokens of a sequence (default: the model's context)", 2, 1e9},
@@ -173,6 +173,8 @@ int main(int argc, char **argv)
     if (p.a.args.model && (p.dim || p.layers || p.heads || p.kv_heads || p.ffn || p.context || p.tied || p.preset))
         return args_usage(&program, "the shape is that of --model; --preset, --dim and the like are for a new one");
     if (!p.preset) p.preset = "15m";
+    if (isnan(p.set.lr)) /* the paper's */
+        p.set.lr = strcmp(p.preset, "34b") == 0 || strcmp(p.preset, "70b") == 0 ? 1.5e-4 : 3e-4;
     if (p.data.count == 0 || !p.set.out) return args_usage(&program, "--%s is missing", p.set.out ? "data" : "out");
     if (p.weights.count && p.weights.count != p.data.count)
         return args_usage(&program, "--weight once for each --data, or never");

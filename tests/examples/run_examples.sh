@@ -111,6 +111,11 @@ expect 1 "none.txt" shard --model "$tokenizer" --out none.shard none.txt --quiet
 shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"
 resumes base KILL pretrain --tokenizer "$tokenizer" $shape --data text.txt --steps 400 --batch 8 --length 64 --lr 3e-3 --save-every 20 --eval text.txt
 json base/metrics.jsonl stage step=400 seconds tokens loss lr grad_norm held_out_loss
+# The paper's peak learning rate is the shape's: 3e-4, for the two larger ones half of it.
+for rate in 15m:3e-4 70b:1.5e-4; do
+    expect 0 - pretrain --tokenizer "$tokenizer" --preset "${rate%:*}" $shape --data text.txt --steps 1 --batch 1 --save-every 0 --out rate --quiet
+    awk -F '"lr":' -v expected="${rate#*:}" 'NF > 1 { found = $2 + 0 } END { exit !(found > 0.99 * expected && found < 1.01 * expected) }' rate/metrics.jsonl || fail "peak learning rate of ${rate%:*}: $(cat rate/metrics.jsonl)"
+done
 # The shard is of the text as it is: neither a text of the same size that is older, nor another tokenizer, finds that of the first; other text does not go on, nor overwrites anything.
 tac text.txt >older.txt
 touch -d 2001-01-01 older.txt
