@@ -94,6 +94,8 @@ int main(int argc, char **argv)
          "what the parts of the recipe do, each alone: margins, auxiliary loss, number of comparisons, size, data of "
          "SFT, whose samples are learnt from (docs/ablations.md)",
          0, 0},
+        {"margins", ARGS_FLAG, &l.margins, NULL, "with --ablations: the margins alone, after one epoch: for many seeds",
+         0, 0},
         {"resume", ARGS_FLAG, &l.resume, NULL,
          "with --iterations, --ablations: go on with the run in --out, with the same bits", 0, 0},
         {"last-version", ARGS_FLAG, &l.last_version, NULL,
@@ -113,8 +115,8 @@ int main(int argc, char **argv)
     const args_program program = {
         "llama2-pipeline",
         "Pretraining, SFT, two reward models, rejection sampling and PPO in one run, with a report.",
-        "[--data DIR] [--out DIR] [--controls | --ablations [--resume] | --iterations N [--resume] [--model PATH] "
-        "[--last-version] [--from-sft] [--shuffled] [--temperature-rule NAME]]",
+        "[--data DIR] [--out DIR] [--controls | --ablations [--margins] [--resume] | --iterations N [--resume] "
+        "[--model PATH] [--last-version] [--from-sft] [--shuffled] [--temperature-rule NAME]]",
         options,
         0,
         0,
@@ -126,6 +128,7 @@ int main(int argc, char **argv)
     if (l.iterations > 0 && p.controls) return args_usage(&program, "--controls goes without --iterations");
     if (l.ablations && (data || p.controls || l.iterations > 0))
         return args_usage(&program, "--ablations goes without --data, --controls and --iterations");
+    if (l.margins && !l.ablations) return args_usage(&program, "--margins goes with --ablations");
     if (p.app.args.model && l.iterations == 0)
         return args_usage(&program, "--model goes with --iterations: the others pretrain a model of their own");
     if (l.iterations == 0 && (l.last_version || l.from_sft || l.shuffled || (!l.ablations && l.resume)))

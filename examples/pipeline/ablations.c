@@ -2,35 +2,39 @@
 #include "pipeline/ablations.h"
 
 const reward_arm reward_arms[N_REWARD_ARMS] = {
-    {"margin-none", MARGINS, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 1},
-    {"margin-small", MARGINS, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, true, 1},
-    {"margin-large", MARGINS, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false, 1},
-    {"auxiliary-off", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 1},
-    {"auxiliary-on", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 1, 1, false, 0, true, 1},
+    {"margin-none", MARGINS, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 1, false},
+    {"margin-small", MARGINS, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, true, 1, false},
+    {"margin-large", MARGINS, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false, 1, false},
+    {"auxiliary-off", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 1, false},
+    {"auxiliary-on", AUXILIARY, 1, LLAMA2_MARGIN_SMALL, 1, 1, false, 0, true, 1, false},
     /* All pairs on the large trunk: margin-small. */
-    {"pairs-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, false, 0, false, 1},
-    {"pairs-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 0, false, 1},
-    {"pairs-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, false, 0, false, 1},
-    {"small-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, true, 0, false, 1},
-    {"small-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, true, 0, false, 1},
-    {"small-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, true, 0, false, 1},
-    {"small-all", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 1, true, 0, false, 1},
-    {"shuffled-1", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 1, false, 1},
-    {"shuffled-2", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 2, false, 1},
-    {"shuffled-3", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 3, false, 1},
-    {"shuffled-4", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 4, false, 1},
+    {"pairs-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, false, 0, false, 1, false},
+    {"pairs-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 0, false, 1, false},
+    {"pairs-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, false, 0, false, 1, false},
+    {"small-eighth", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.125, true, 0, false, 1, false},
+    {"small-quarter", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, true, 0, false, 1, false},
+    {"small-half", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 0.5, true, 0, false, 1, false},
+    {"small-all", SCALING, 0, LLAMA2_MARGIN_SMALL, 0, 1, true, 0, false, 1, false},
+    {"shuffled-1", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 1, false, 1, false},
+    {"shuffled-2", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 2, false, 1, false},
+    {"shuffled-3", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 3, false, 1, false},
+    {"shuffled-4", SHUFFLED, 0, LLAMA2_MARGIN_SMALL, 0, 0.25, false, 4, false, 1, false},
     /* The first epoch of two has the pairs of the one, in the same order. */
-    {"two-epochs", PASSES, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 2},
-    {"two-epochs-none", PASSES, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 2},
-    {"two-epochs-large", PASSES, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false, 2},
+    {"two-epochs", PASSES, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 2, false},
+    {"two-epochs-none", PASSES, 0, LLAMA2_MARGIN_NONE, 0, 1, false, 0, false, 2, false},
+    {"two-epochs-large", PASSES, 0, LLAMA2_MARGIN_LARGE, 0, 1, false, 0, false, 2, false},
+    /* Beside margin-small and auxiliary-on, which learn from their own kind alone. */
+    {"mix-helpfulness", MIXES, 0, LLAMA2_MARGIN_SMALL, 0, 1, false, 0, false, 1, true},
+    {"mix-safety", MIXES, 1, LLAMA2_MARGIN_SMALL, 1, 1, false, 0, false, 1, true},
 };
 
 const sft_arm sft_arms[N_SFT_ARMS] = {
-    {"share-0", SAFETY_SHARE, REFUSALS, 0},     {"share-10", SAFETY_SHARE, REFUSALS, 0.1},
-    {"share-25", SAFETY_SHARE, REFUSALS, 0.25}, {"share-50", SAFETY_SHARE, REFUSALS, 0.5},
-    {"share-100", SAFETY_SHARE, REFUSALS, 1},   {"few-good", QUALITY, FEW_GOOD, 0},
-    {"few-mixed", QUALITY, FEW_MIXED, 0},       {"many-poor", QUALITY, MANY_POOR, 0},
-    {"many-mixed", QUALITY, MANY_MIXED, 0},     {"sft-longer", LONGER, FOR_LONGER, 0},
+    {"share-0", SAFETY_SHARE, REFUSALS, 0},    {"share-1", SAFETY_SHARE, REFUSALS, 0.01},
+    {"share-10", SAFETY_SHARE, REFUSALS, 0.1}, {"share-25", SAFETY_SHARE, REFUSALS, 0.25},
+    {"share-50", SAFETY_SHARE, REFUSALS, 0.5}, {"share-100", SAFETY_SHARE, REFUSALS, 1},
+    {"few-good", QUALITY, FEW_GOOD, 0},        {"few-mixed", QUALITY, FEW_MIXED, 0},
+    {"many-poor", QUALITY, MANY_POOR, 0},      {"many-mixed", QUALITY, MANY_MIXED, 0},
+    {"sft-longer", LONGER, FOR_LONGER, 0},
 };
 
 const small_arm small_arms[N_SMALL_ARMS] = {
@@ -57,9 +61,13 @@ static void plan(loop *l)
     add(l, step_pretrain, "pretrain", 0)->goes_on = true;
     add(l, step_sft, "sft", 0)->makes_chat_model = true;
     add(l, step_collect, "collect-1", 1);
-    add(l, step_small_pretrain, "small-pretrain", 0)->goes_on = true;
-    add(l, step_small_sft, "small-sft", 0);
-    for (int i = 0; i < N_REWARD_ARMS; i++) add(l, step_reward_arm, reward_arms[i].name, i);
+    if (!l->margins) {
+        add(l, step_small_pretrain, "small-pretrain", 0)->goes_on = true;
+        add(l, step_small_sft, "small-sft", 0);
+    }
+    for (int i = 0; i < N_REWARD_ARMS; i++)
+        if (!l->margins || reward_arms[i].of == MARGINS) add(l, step_reward_arm, reward_arms[i].name, i);
+    if (l->margins) return;
     for (int i = 0; i < N_SFT_ARMS; i++) add(l, step_sft_arm, sft_arms[i].name, i)->evaluates = sft_arms[i].name;
     for (int i = 0; i < N_SMALL_ARMS; i++)
         add(l, step_small_arm, small_arms[i].name, i)->evaluates = small_arms[i].name;
@@ -70,8 +78,8 @@ static void plan(loop *l)
 bool ablation_result(loop *l, ablation of, const char *arm, json_t *line)
 {
     static const char *const names[N_ABLATIONS] = {"margin", "auxiliary loss", "pairs and size", "shuffled",
-                                                   "passes", "safety share",   "quality",        "longer",
-                                                   "small",  "pools",          "distance"};
+                                                   "passes", "mixes",          "safety share",   "quality",
+                                                   "longer", "small",          "pools",          "distance"};
     json_object_set_new(line, "stage", json_string("ablation"));
     json_object_set_new(line, "ablation", json_string(names[of]));
     json_object_set_new(line, "arm", json_string(arm));

@@ -1,10 +1,11 @@
 /*
  * llama2-pipeline --ablations: what the parts of the recipe do, each alone, in the embedded world: the margin of the
  * ranking loss (tables 8 and 28 of the paper), the safety auxiliary loss (table 29), the number of comparisons and the
- * size of the model (figure 6), preferences that say nothing, a second pass over the comparisons, the safety data of
- * SFT (figures 15 and 33), the quality of its demonstrations (section 3.1), SFT for as long as the loop takes, a small
- * model that learns from a larger one's samples, and an ability that is lost where only the newest version's samples
- * are learnt from (section 3.2.3). A list of steps as of the loop, an arm a step, so it stops and goes on as the loop.
+ * size of the model (figure 6), preferences that say nothing, a second pass over the comparisons, mixes of both kinds
+ * of them (table 7), the safety data of SFT (figures 15 and 33), the quality of its demonstrations (section 3.1), SFT
+ * for as long as the loop takes, a small model that learns from a larger one's samples, and an ability that is lost
+ * where only the newest version's samples are learnt from (section 3.2.3). A list of steps as of the loop, an arm a
+ * step, so it stops and goes on as the loop.
  */
 #ifndef EXAMPLES_ABLATIONS_H
 #define EXAMPLES_ABLATIONS_H
@@ -17,6 +18,7 @@ typedef enum ablation {
     SCALING,
     SHUFFLED,
     PASSES,
+    MIXES,
     SAFETY_SHARE,
     QUALITY,
     LONGER,
@@ -38,6 +40,7 @@ typedef struct reward_arm {
     int coin;         /* 1 ..: a coin says which answer is better */
     bool judges;      /* kept, to score the answers of the SFT arms */
     int epochs;       /* the paper's: 1 */
+    bool mixed;       /* with comparisons of the other kind, as the paper mixes them */
 } reward_arm;
 
 /* What is learnt from: REFUSALS, all demonstrations of requests that are not to be refused, and a share of the refusals
@@ -71,7 +74,7 @@ typedef struct ppo_arm {
     int64_t iterations; /* 0: the SFT model as it is */
 } ppo_arm;
 
-enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 19, N_SFT_ARMS = 10, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
+enum { N_PPO_ARMS = 4, N_REWARD_ARMS = 21, N_SFT_ARMS = 11, N_SMALL_ARMS = 3, N_POOL_ARMS = 8 };
 extern const reward_arm reward_arms[N_REWARD_ARMS];
 extern const sft_arm sft_arms[N_SFT_ARMS];
 extern const small_arm small_arms[N_SMALL_ARMS];
@@ -84,7 +87,7 @@ bool run_ablations(loop *l);
 bool step_small_pretrain(loop *l);
 bool step_small_sft(loop *l);
 bool step_reward_arm(loop *l); /* and pairs.json: of each held-out pair whether it is ranked right (a tie: 0.5), and
-                                  its rating */
+                                  its rating; of mixes, and of what they are beside, other.json of the other kind */
 bool step_sft_arm(loop *l);
 
 bool step_small_arm(loop *l);
@@ -96,6 +99,8 @@ bool load_judges(loop *l);
 /* What p->model answers to the held-out prompts, judged: the figures of an arm; and scores.json: of the answers to
  * prompts about safety, by the safety model. NULL: failed. */
 json_t *judge_arm(loop *l);
+/* cold_gold: the gold score of what p->model answers near temperature 0. */
+bool judge_cold(loop *l, json_t *line);
 /* false_how_to anew, from eight answers of p->model to each how-to prompt: there are few of these. */
 bool judge_how_to(pipeline *p, json_t *line);
 

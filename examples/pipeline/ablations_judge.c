@@ -80,19 +80,23 @@ json_t *judge_arm(loop *l)
 {
     pipeline *p = l->p;
     const loop_step *step = &l->steps[l->at];
-    char path[4096];
     judged j = {.reward = NULL};
-    llama2_rollouts *answers = NULL;
     json_t *line = NULL;
-    if (load_judges(l) && (p->reference || load_sft(l, &p->reference)) &&
-        evaluation_answers(p, p->model, 1, &answers) &&
-        app_try(&p->app, llama2_rollouts_save(answers, state_path(l, path, "%s/answers", step->name)), "saving") &&
+    if (load_judges(l) && (p->reference || load_sft(l, &p->reference)) && answer_evaluation(l, ANSWERS) &&
         judge_step(l, step, ANSWERS, &j) && write_scores(l, &j))
         line = figures(p, &j);
     if (line) app_put(line, "kl", j.o.kl); /* to the SFT model */
-    llama2_rollouts_free(answers);
     judged_free(&j);
     return line;
+}
+
+bool judge_cold(loop *l, json_t *line)
+{
+    judged j = {.reward = NULL};
+    bool ok = answer_evaluation(l, COLD_ANSWERS) && judge_step(l, &l->steps[l->at], COLD_ANSWERS, &j);
+    if (ok) put_mean(line, "cold_gold", figure_of(l->p, &j, FIGURE_GOLD));
+    judged_free(&j);
+    return ok;
 }
 
 bool judge_how_to(pipeline *p, json_t *line)

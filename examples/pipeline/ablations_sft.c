@@ -115,6 +115,7 @@ bool step_sft_arm(loop *l)
     }
     examples_free(&s.examples);
     if (line && arm->of == SAFETY_SHARE) ok = judge_how_to(p, line);
+    if (line && arm->of == LONGER) ok = judge_cold(l, line);
     if (!ok) json_decref(line);
     return line && ok && ablation_result(l, arm->of, arm->name, line);
 }

@@ -29,7 +29,7 @@ typedef struct loop_step {
 struct loop {
     pipeline *p;
     int64_t iterations;
-    bool resume, last_version, from_sft, shuffled, tiny, ablations;
+    bool resume, last_version, from_sft, shuffled, tiny, ablations, margins;
     temperature_rule temperature;
     loop_step steps[LOOP_STEPS];
     int n_steps, n_done, at; /* at: the step that runs */
@@ -92,6 +92,8 @@ rate figure_gain(const pipeline *p, const judged *own, const judged *other, answ
 
 /* loop_evaluate.c: answers that a step has left, judged; by p->rewards too, where there are some. */
 extern const char *const ANSWERS, *const COLD_ANSWERS; /* at temperature 1 and near 0: their files */
+/* p->model's answers to the held-out prompts, into the folder of the present step. */
+bool answer_evaluation(loop *l, const char *file);
 bool judge_step(loop *l, const loop_step *step, const char *file, judged *out);
 void judged_free(judged *j);
 /* How often own is above other, a tie half; over prompts of a topic. */

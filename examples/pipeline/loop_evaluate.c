@@ -185,13 +185,13 @@ static json_t *line_of(loop *l, const judged *own, const judged *sft, bool has_r
     return line;
 }
 
-static bool answer(loop *l, double temperature, const char *file)
+bool answer_evaluation(loop *l, const char *file)
 {
     pipeline *p = l->p;
     char path[4096];
     llama2_rollouts *r = NULL;
     bool ok =
-        evaluation_answers(p, p->model, temperature, &r) &&
+        evaluation_answers(p, p->model, file == COLD_ANSWERS ? COLD : 1, &r) &&
         app_try(&p->app, llama2_rollouts_save(r, state_path(l, path, "%s/%s", l->steps[l->at].name, file)), "saving");
     llama2_rollouts_free(r);
     return ok;
@@ -206,8 +206,8 @@ bool step_evaluate(loop *l)
     const loop_step *s = &l->steps[l->at];
     judged own = {.reward = NULL}, sft = {.reward = NULL}, cold = {.reward = NULL}, cold_sft = {.reward = NULL};
     bool has_rewards = s->version > 0;
-    bool ok = newest_model(l, 0, &p->model) && (!has_rewards || load_rewards(l, s->version)) && answer(l, 1, ANSWERS) &&
-              answer(l, COLD, COLD_ANSWERS) && judge_step(l, s, ANSWERS, &own) &&
+    bool ok = newest_model(l, 0, &p->model) && (!has_rewards || load_rewards(l, s->version)) &&
+              answer_evaluation(l, ANSWERS) && answer_evaluation(l, COLD_ANSWERS) && judge_step(l, s, ANSWERS, &own) &&
               judge_step(l, first_evaluation(l), ANSWERS, &sft) && judge_step(l, s, COLD_ANSWERS, &cold) &&
               judge_step(l, first_evaluation(l), COLD_ANSWERS, &cold_sft);
     if (ok) {

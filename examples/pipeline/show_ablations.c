@@ -81,11 +81,11 @@ rate score_in(const json_t *o, const char *name)
     return (rate){number_in(o, name), number_in(o, low), number_in(o, high)};
 }
 
-rate paired_difference(results *all, const char *a, const char *b, int rating)
+static rate difference_in(results *all, const char *file, const char *a, const char *b, int rating)
 {
     char path[4096];
-    json_t *one = state_read_json(all->l, state_path(all->l, path, "%s/pairs.json", a)),
-           *other = state_read_json(all->l, state_path(all->l, path, "%s/pairs.json", b));
+    json_t *one = state_read_json(all->l, state_path(all->l, path, "%s/%s", a, file)),
+           *other = state_read_json(all->l, state_path(all->l, path, "%s/%s", b, file));
     const json_t *right = json_object_get(one, "right"), *right_too = json_object_get(other, "right");
     size_t n = json_array_size(right), used = 0;
     double *gain = app_must(calloc(n + 1, sizeof *gain));
@@ -100,6 +100,16 @@ rate paired_difference(results *all, const char *a, const char *b, int rating)
     json_decref(one);
     json_decref(other);
     return d;
+}
+
+rate paired_difference(results *all, const char *a, const char *b, int rating)
+{
+    return difference_in(all, "pairs.json", a, b, rating);
+}
+
+rate other_difference(results *all, const char *a, const char *b)
+{
+    return difference_in(all, "other.json", a, b, -1);
 }
 
 void add_trend(results *all, const char *what, const char *paper, trend_sign sign, const char *unit, rate gain)
@@ -118,12 +128,15 @@ static bool read_result(results *all, const char *arm, json_t **out)
 static bool read_results(results *all)
 {
     bool ok = true;
-    for (int i = 0; ok && i < N_REWARD_ARMS; i++) ok = read_result(all, reward_arms[i].name, &all->reward[i]);
+    bool some = all->l->margins;
+    for (int i = 0; ok && i < N_REWARD_ARMS; i++)
+        if (!some || reward_arms[i].of == MARGINS) ok = read_result(all, reward_arms[i].name, &all->reward[i]);
+    report_add_number(all->r, "seed", (double)all->l->p->app.args.seed);
+    if (some) return ok;
     for (int i = 0; ok && i < N_SFT_ARMS; i++) ok = read_result(all, sft_arms[i].name, &all->sft[i]);
     for (int i = 0; ok && i < N_SMALL_ARMS; i++) ok = read_result(all, small_arms[i].name, &all->small[i]);
     for (int i = 0; ok && i < N_POOL_ARMS; i++) ok = read_result(all, pool_arms[i].name, &all->pool[i]);
     for (int i = 0; ok && i < N_PPO_ARMS; i++) ok = read_result(all, ppo_arms[i].name, &all->ppo[i]);
-    report_add_number(all->r, "seed", (double)all->l->p->app.args.seed);
     if (ok) show_numbers(all->r, "pairs-all", result_of(all, "margin-small")); /* the same arms under two names */
     if (ok) show_numbers(all->r, "own-1", result_of(all, "pool-1"));
     return ok;
@@ -136,10 +149,26 @@ static void show_figures(results *all)
                  *full = result_of(all, "share-100");
     show_figure(all->r, "accuracy", number_in(small, "accuracy"), "accuracy of the helpfulness model", "%.0f pairs",
                 number_in(small, "trained_on"));
+    if (all->l->margins) return;
     show_figure(all->r, "unsafe_recall", number_in(with, "safety/unsafe_recall"), "of unsafe answers found",
                 "%.2f without the auxiliary loss", number_in(without, "safety/unsafe_recall"));
     show_figure(all->r, "safety", number_in(full, "safety"), "mean safety score with all safety data", "%.2f with none",
                 number_in(none, "safety"));
+}
+
+static void show_others(results *all)
+{
+    show_ratings(all);
+    show_auxiliary(all);
+    show_mixes(all);
+    show_scaling(all);
+    show_shuffled(all);
+    show_safety_share(all);
+    show_quality(all);
+    show_longer(all);
+    show_small(all);
+    show_pools(all);
+    show_distance(all);
 }
 
 bool write_ablations_report(loop *l)
@@ -158,24 +187,14 @@ bool write_ablations_report(loop *l)
     if (ok) {
         show_figures(all);
         show_margins(all);
-        show_ratings(all);
-        show_auxiliary(all);
-        show_scaling(all);
-        show_shuffled(all);
-        show_safety_share(all);
-        show_quality(all);
-        show_longer(all);
-        show_small(all);
-        show_pools(all);
-        show_distance(all);
+        if (!l->margins) show_others(all);
         report_section(all->r, "What holds",
                        "Differences have the sign of the paper's: what falls is below 0. A trend holds where the whole "
                        "interval lies on its side of 0; of what is to stay, an interval that holds 0 says little where "
                        "it is wide. Of one seed: the intervals are over held-out pairs and prompts, not over "
                        "trainings; of a prompt that is asked several times the mean counts once.");
         cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
-        show_ablation_departures(p, number_in(result_of(all, "margin-small"), "parameters"),
-                                 number_in(result_of(all, "share-100"), "safety_examples"), all->r);
+        show_ablation_departures(p, number_in(result_of(all, "margin-small"), "parameters"), l->margins, all->r);
         show_time(l, all->r);
     }
     ok = ok && !all->failed && write_metrics(l) &&

@@ -25,8 +25,9 @@ double number_in(const json_t *o, const char *path); /* "safety/auc"; NAN: there
 rate accuracy_in(const json_t *o, const char *path); /* of a card or a group of it; NULL: of the card */
 rate longer_in(const json_t *o, const char *path);   /* the same of the rule that the longer answer wins */
 rate score_in(const json_t *o, const char *name);    /* name, name_low, name_high */
-/* a - b of two arms on the same held-out pairs, of a rating (-1: all). */
+/* a - b of two arms on the same held-out pairs, of a rating (-1: all); on those of the other kind. */
 rate paired_difference(results *all, const char *a, const char *b, int rating);
+rate other_difference(results *all, const char *a, const char *b);
 
 /* A row of what holds; `gain` has the sign of the paper's figure. */
 void add_trend(results *all, const char *what, const char *paper, trend_sign sign, const char *unit, rate gain);
@@ -41,6 +42,7 @@ void show_margins(results *all);
 void show_ratings(results *all);
 void show_auxiliary(results *all);
 void show_scaling(results *all);
+void show_mixes(results *all);
 void show_shuffled(results *all);
 void show_safety_share(results *all);
 void show_quality(results *all);

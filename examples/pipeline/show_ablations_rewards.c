@@ -58,7 +58,7 @@ static const char *const margin_arms[2][MARGINS_SHOWN] = {{"margin-none", "margi
 static const char *const margin_names[2][MARGINS_SHOWN] = {{"none", "small", "large"},
                                                            {"none, 2 epochs", "small, 2 epochs", "large, 2 epochs"}};
 
-/* The models of one epoch or of two, and what the margins gain. */
+/* The models of one epoch or of two, and what the margins gain. With --margins there are those of one alone. */
 static void put_margins(results *all, int second, cells *table, cells *gains, bars b[MARGINS_SHOWN])
 {
     static const double paper[MARGINS_SHOWN][RATINGS + 1] = {
@@ -89,20 +89,21 @@ void show_margins(results *all)
     const char *const *one = margin_arms[0], *const *two = margin_arms[1];
     cells table = {.n = 0}, gains = {.n = 0};
     bars b[2][MARGINS_SHOWN] = {{{.n = 0}}};
+    int epochs = all->l->margins ? 1 : 2;
     report_section(all->r, "Margins of the ranking loss",
                    "Three helpfulness models from the same pairs, order and steps; accuracy on held-out pairs by how "
                    "much better the annotator called the chosen answer. Intervals are of 95 %. Expected: falling from "
                    "left to right for all; margins help on the left, where a large one may hurt on the right; the "
                    "differences smaller than the intervals. After one epoch, the paper's, a model may still be "
-                   "learning the facts, and when it has learnt them differs more than any two margins do; so the "
-                   "three once more after two epochs, when all have.");
-    for (int second = 0; second < 2; second++) put_margins(all, second, &table, &gains, b[second]);
+                   "learning the facts, and when it has learnt them differs more than any two margins do; so all the "
+                   "ablations have the three once more after two epochs, when all have.");
+    for (int second = 0; second < epochs; second++) put_margins(all, second, &table, &gains, b[second]);
     cells_put(&table, "\"longer wins\"");
     for (int k = 0; k < RATINGS; k++) put_percent(&table, longer_in(result_of(all, one[0]), rating_keys[k]));
     put_percent(&table, longer_in(result_of(all, one[0]), NULL));
     cells_show(&table, all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28).", columns, 6);
     cells_show(&gains, all->r, "margin_gains", "Paired differences, in points.", columns, 6);
-    for (int second = 0; second < 2; second++) {
+    for (int second = 0; second < epochs; second++) {
         plot_series shown[MARGINS_SHOWN];
         for (int i = 0; i < MARGINS_SHOWN; i++) shown[i] = bar_series(margin_names[0][i], &b[second][i]);
         report_add_bars(all->r, plots[second],
@@ -116,6 +117,7 @@ void show_margins(results *all)
               "points", paired_difference(all, one[2], one[0], 0));
     add_trend(all, "a large margin hurts on negligibly better pairs, against a small one", "-0.7 points (table 28)",
               TREND_FALLS, "points", paired_difference(all, one[2], one[1], 3));
+    if (epochs == 1) return;
     add_trend(all, "a large margin helps overall, two epochs", "+0.4 points (table 28)", TREND_RISES, "points",
               paired_difference(all, two[2], two[0], -1));
     add_trend(all, "a large margin helps on significantly better pairs, two epochs", "+1.6 points (table 28)",
@@ -222,6 +224,59 @@ void show_auxiliary(results *all)
               difference(called[1], called[0]));
     add_trend(all, "the auxiliary loss makes the ranking better", "+0.8 points (table 29)", TREND_RISES, "points",
               paired_difference(all, arms[1], arms[0], -1));
+}
+
+/* --- mixes ------------------------------------------------------------------------------------- */
+
+void show_mixes(results *all)
+{
+    enum { MODELS = 4 };
+    static const char *const arms[MODELS] = {"margin-small", "mix-helpfulness", "auxiliary-on", "mix-safety"},
+                             *const names[MODELS] = {"helpfulness, its own alone", "helpfulness, mixed",
+                                                     "safety, its own alone", "safety, mixed"},
+                             *const columns[] = {"model", "pairs learnt", "its own kind", "the other kind",
+                                                 "the paper, mixed: own and other"},
+                             *const groups[] = {"its own kind", "the other kind"},
+                             *const paper[] = {"", "63.2, 62.8", "", "64.5, 56.2"}, *const safe = "by_safety/both_safe";
+    cells table = {.n = 0};
+    bars b[MODELS] = {{.n = 0}};
+    plot_series shown[MODELS];
+    report_section(all->r, "Mixes of comparisons",
+                   "The paper's helpfulness model learns as many comparisons of the other kinds as of its own, its "
+                   "safety model nine of its own to one of helpfulness. Each beside one that learns from the same "
+                   "pairs of its own kind alone, on what is held out of both kinds. Expected: much better on the other "
+                   "kind, where a model of its own kind alone is near a coin; its own kind stays; and, as the "
+                   "paper says of safety, better where both answers are safe.");
+    for (int i = 0; i < MODELS; i++) {
+        const json_t *o = result_of(all, arms[i]);
+        rate own = accuracy_in(o, NULL), other = accuracy_in(o, "other");
+        cells_put(&table, "%s", names[i]);
+        cells_put(&table, "%.0f", number_in(o, "trained_on"));
+        put_percent(&table, own);
+        put_percent(&table, other);
+        cells_put(&table, "%s", paper[i]);
+        add_bar(&b[i], own);
+        add_bar(&b[i], other);
+        shown[i] = bar_series(names[i], &b[i]);
+    }
+    cells_show(&table, all->r, "mixes", "Accuracy on held-out pairs in %, and the paper's (table 7).", columns, 5);
+    report_add_bars(
+        all->r, "mixes_accuracy",
+        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety "
+        "model 64.5 on safety's, 56.2 on helpful ones. It has no figure of models that are not mixed.",
+        &(plot_options){.title = "Both models on both kinds", .y_label = "accuracy", .share = true, .level = 0.5},
+        groups, shown, MODELS);
+    add_trend(all, "mixed, the helpfulness model is better on comparisons about safety", "62.8 % (table 7)",
+              TREND_RISES, "points", other_difference(all, arms[1], arms[0]));
+    add_trend(all, "its own kind stays: helpfulness", "not stated", TREND_STAYS, "points",
+              paired_difference(all, arms[1], arms[0], -1));
+    add_trend(all, "mixed, the safety model is better on comparisons of helpfulness", "56.2 % (table 7)", TREND_RISES,
+              "points", other_difference(all, arms[3], arms[2]));
+    add_trend(all, "its own kind stays: safety", "not stated", TREND_STAYS, "points",
+              paired_difference(all, arms[3], arms[2], -1));
+    add_trend(all, "mixed, the safety model is better where both answers are safe", "especially there (3.2.2)",
+              TREND_RISES, "points",
+              difference(accuracy_in(result_of(all, arms[3]), safe), accuracy_in(result_of(all, arms[2]), safe)));
 }
 
 /* --- number of pairs, size ---------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SHARES = 5, QUALITIES = 4 };
+enum { SHARES = 6, QUALITIES = 4 };
 
 /* A line over the shares, with or without a band. */
 typedef struct curve {
@@ -18,7 +18,7 @@ static plot_series curve_series(const char *name, const double *x, const curve *
 
 static void show_distributions(results *all, const char *const *arms)
 {
-    static const int shown_of[] = {0, 1, 2, 4};
+    static const int shown_of[] = {0, 2, 3, 5};
     static const char *const names[] = {"0 %", "10 %", "25 %", "100 %"};
     series scores[4] = {{0}};
     plot_series shown[4];
@@ -44,13 +44,13 @@ static void show_distributions(results *all, const char *const *arms)
 
 void show_safety_share(results *all)
 {
-    static const char *const arms[SHARES] = {"share-0", "share-10", "share-25", "share-50", "share-100"},
+    static const char *const arms[SHARES] = {"share-0", "share-1", "share-10", "share-25", "share-50", "share-100"},
                              *const score_columns[] = {"safety data, %", "examples", "mean safety score",
                                                        "its 5th percentile", "mean helpfulness score"},
                              *const refused_columns[] = {"safety data, %", "unsafe refused", "how-to refused",
                                                          "refused of all others, how-to left out"},
                              *const keys[] = {"safety", "helpful", "refusals", "false_how_to", "false_refusals"};
-    static const double x[SHARES] = {0, 10, 25, 50, 100};
+    static const double x[SHARES] = {0, 1, 10, 25, 50, 100};
     cells table = {.n = 0}, refused = {.n = 0};
     curve curves[5], tail;
     rate ends[5][2];
@@ -60,7 +60,8 @@ void show_safety_share(results *all)
                    "model's on prompts about safety, the helpfulness model's on the others. How-to: harmless acts, "
                    "asked for in the words of the unsafe ones, answered eight times each. Expected: the safety score "
                    "and its 5th percentile rise, "
-                   "most with the first tenth; helpfulness stays; false refusals rise, where the prompt looks unsafe.");
+                   "most with the first tenth, with the first hundredth hardly; helpfulness stays; false refusals "
+                   "rise, where the prompt looks unsafe.");
     for (int i = 0; i < SHARES; i++) {
         const json_t *o = result_of(all, arms[i]);
         cells_put(&table, "%.0f", x[i]);
@@ -171,6 +172,8 @@ void show_longer(results *all)
 {
     static const char *const arms[] = {"ppo-0", "many-mixed", "sft-longer"}, *const names[] = {"SFT-v1", "many mixed",
                                                                                                "as long as the loop"};
+    static const char *const cold_columns[] = {"SFT", "gold score at temperature 0.1"};
+    cells cold = {.n = 0};
     rate gold_of[3];
     char about[768];
     snprintf(about, sizeof about,
@@ -183,6 +186,16 @@ void show_longer(results *all)
              (long long)all->l->p->set.longer_epochs);
     report_section(all->r, "SFT for as long as the loop takes", about);
     show_answers(all, arms, names, 3, "SFT", "longer", "longer_gold", "No figure of the paper's: a control.", gold_of);
+    for (int i = 0; i < 3; i += 2) {
+        cells_put(&cold, "%s", names[i]);
+        put_score(&cold, score_in(result_of(all, arms[i]), "cold_gold"));
+    }
+    cells_show(&cold, all->r, "longer_cold",
+               "The same near temperature 0 (0.1), where a model gains nothing by being surer of what it says.",
+               cold_columns, 2);
     add_trend(all, "SFT for as long as the loop takes gains on SFT-v1", "not stated: a control", TREND_RISES,
               "of the gold score", difference(gold_of[2], gold_of[0]));
+    add_trend(
+        all, "the same at temperature 0.1", "not stated: a control", TREND_RISES, "of the gold score",
+        difference(score_in(result_of(all, arms[2]), "cold_gold"), score_in(result_of(all, arms[0]), "cold_gold")));
 }

@@ -2,7 +2,7 @@
 
 #include <stdarg.h>
 
-enum { MOST = 56, HERE = 80 };
+enum { MOST = 64, HERE = 96 };
 
 typedef struct departures {
     const char *name[MOST], *paper[MOST], *why[MOST];
@@ -164,8 +164,10 @@ static void add_comparisons(departures *d, const loop *l)
             "made by the same annotator from texts of the world", "%zu", p->data.helpful.n + p->data.safety.n);
     departs(d, "a reward model's comparisons (3.2.2)",
             "helpfulness: its own, and an equal part of safety and open; safety: 90 % safety, 10 % helpfulness",
-            "few pairs, and each model is asked about its own kind alone; not compared with the paper's mixes",
+            "half the steps; llama2-pipeline --ablations has the paper's mixes beside it",
             "all of its own kind so far, the first ones included");
+    departs(d, "their order", "open ones first, own batches merged in as they come",
+            "each version's models begin anew, from SFT-v1, with all there are", "one at random");
     departs(d, "weight of the safety auxiliary loss", "not stated", "as much as the ranking", "%g",
             p->set.safety_weight);
     add_rewards(d, p, "SFT-v1",
@@ -211,6 +213,9 @@ static void add_steps_between(departures *d, const loop *l)
     const pipeline_settings *s = &l->p->set;
     departs(d, "GAtt: instructions", "hobbies, languages, public figures, and several at once",
             "one kind, which a program can check, of persons of the world", "to act as a figure");
+    departs(d, "GAtt: who answers the dialogues", "the latest RLHF model",
+            "no text of the world has an instruction, or more than two turns: it has to learn first that there are",
+            "V%d, fine-tuned on instructions that stand with the question, and on long dialogues", l->gatt);
     departs(d, "GAtt: dialogues; turns", "not stated",
             "as many turns as it is measured in; few dialogues keep to their instruction that long", "%lld; 1 .. %lld",
             (long long)s->gatt_dialogues, (long long)s->gatt_turns);
@@ -249,7 +254,26 @@ void show_loop_departures(const loop *l, report *r)
 
 /* --- the ablations --------------------------------------------------------------------------- */
 
-void show_ablation_departures(const pipeline *p, double parameters, double refusals, report *r)
+static void add_other_arms(departures *d, const pipeline *p)
+{
+    const pipeline_settings *s = &p->set;
+    departs(d, "sizes of reward models (fig. 6)", "7B, 13B, 70B", "two that can be trained in minutes",
+            "this trunk, and one of half the width and layers");
+    departs(d, "few good against many demonstrations (3.1)", "27,540 against millions",
+            "the demonstrations that there are", "1 against 8");
+    departs(d, "SFT arms: epochs", "2", "as in the paper; the control for as long as the loop takes has more",
+            "2; %lld", (long long)s->longer_epochs);
+    departs(d, "samples a prompt (rejection); temperature", "10 .. 100; the best one",
+            "time; what the loop's rule comes to", "%lld; %g", (long long)s->reject_samples, s->reject_temperature);
+    departs(d, "the ability that may be lost (3.2.3)", "rhyming lines",
+            "the world has no rhymes; a program sees the order", "numbers put in order");
+    add_ppo(d, p, 32, "time: larger steps, and fewer", "none",
+            "arms end after a given number of iterations, to be compared at the same distance");
+    departs(d, "PPO: begins with", "the last version by rejection sampling", "both methods from the same model",
+            "the SFT model");
+}
+
+void show_ablation_departures(const pipeline *p, double parameters, bool margins, report *r)
 {
     const pipeline_settings *s = &p->set;
     departures d = {.n = 0};
@@ -260,22 +284,8 @@ void show_ablation_departures(const pipeline *p, double parameters, double refus
             "made by the same annotator from texts of the world", "%zu", p->data.helpful.n + p->data.safety.n);
     departs(&d, "comparisons of the SFT model's answers", "about 1e5 in a weekly batch", "as many as time allows",
             "%lld", (long long)s->sampled_pairs);
-    add_rewards(&d, p, "the SFT model", "as in the paper", 1, "as in the paper; one arm has two");
-    departs(&d, "sizes of reward models (fig. 6)", "7B, 13B, 70B", "two that can be trained in minutes",
-            "this trunk, and one of half the width and layers");
-    departs(&d, "safety data of SFT (fig. 15)", "0, 1, 10, 25, 50, 100 %", "1 % would be too few to teach anything",
-            "0, 10, 25, 50, 100 %%; 1 %% is %.0f refusals", refusals / 100);
-    departs(&d, "few good against many demonstrations (3.1)", "27,540 against millions",
-            "the demonstrations that there are", "1 against 8");
-    departs(&d, "SFT arms: epochs", "2", "as in the paper; the control for as long as the loop takes has more",
-            "2; %lld", (long long)s->longer_epochs);
-    departs(&d, "samples a prompt (rejection); temperature", "10 .. 100; the best one",
-            "time; what the loop's rule comes to", "%lld; %g", (long long)s->reject_samples, s->reject_temperature);
-    departs(&d, "the ability that may be lost (3.2.3)", "rhyming lines",
-            "the world has no rhymes; a program sees the order", "numbers put in order");
-    add_ppo(&d, p, 32, "time: larger steps, and fewer", "none",
-            "arms end after a given number of iterations, to be compared at the same distance");
-    departs(&d, "PPO: begins with", "the last version by rejection sampling", "both methods from the same model",
-            "the SFT model");
+    add_rewards(&d, p, "the SFT model", "as in the paper", 1,
+                margins ? "as in the paper" : "as in the paper; three arms have two");
+    if (!margins) add_other_arms(&d, p);
     show(&d, "What is left out here is as in the paper.", r);
 }

@@ -6,7 +6,7 @@
 
 void show_chain_departures(const pipeline *p, report *r);
 void show_loop_departures(const loop *l, report *r);
-/* parameters: of the trunk; refusals: those that all safety data of the SFT arms has. */
-void show_ablation_departures(const pipeline *p, double parameters, double refusals, report *r);
+/* parameters: of the trunk; margins: those of the margins alone. */
+void show_ablation_departures(const pipeline *p, double parameters, bool margins, report *r);
 
 #endif

@@ -400,6 +400,9 @@ static void show_rewards(report *r)
                              *const arm_names[] = {"without", "with"}, *const versions[] = {"1", "2", "3", "4", "5"},
                              *const version_names[] = {"V1", "V2", "V3", "V4", "V5"};
     static const double pairs[] = {0.125, 0.25, 0.5, 1};
+    static const char *const mixed_arms[] = {"margin-small", "mix-helpfulness", "auxiliary-on", "mix-safety"},
+                             *const mixed_names[] = {"helpfulness, own", "helpfulness, mixed", "safety, own",
+                                                     "safety, mixed"};
     static const char *const parts[] = {"eighth", "quarter", "half", "all"};
     static const line_of margins[] = {{"none", "margin-none/by_rating/*/accuracy"},
                                       {"small", "margin-small/by_rating/*/accuracy"},
@@ -411,6 +414,7 @@ static void show_rewards(report *r)
                          auxiliary[] = {{"accuracy", "*/accuracy"},
                                         {"recall of unsafe", "*/safety/unsafe_recall"},
                                         {"called right", "*/safety/accuracy"}},
+                         mixes[] = {{"its own kind", "*/accuracy"}, {"the other kind", "*/other/accuracy"}},
                          scaling[] = {{"small trunk", "small-*/accuracy"}, {"large trunk", "pairs-*/accuracy"}},
                          held_out[] = {{"helpfulness", "rewards-*/helpful/held_out"},
                                        {"\"longer wins\", helpfulness", "rewards-*/helpful/longer_wins"},
@@ -437,6 +441,16 @@ static void show_rewards(report *r)
         "Expected here: the same directions.",
         &(plot_options){.title = "Without and with the safety auxiliary loss", .y_label = "share", .share = true},
         auxiliary, LENGTH(auxiliary), NULL, (groups_of){arms, arm_names, 2});
+    show_lines(
+        r, "mixes",
+        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety model 64.5 "
+        "on safety's, 56.2 on helpful ones, both mixed. Expected here: mixes help on the other kind, and cost "
+        "nothing on a model's own.",
+        &(plot_options){.title = "Models of one kind of comparisons and of the paper's mixes",
+                        .y_label = "accuracy",
+                        .share = true,
+                        .level = 0.5},
+        mixes, LENGTH(mixes), NULL, (groups_of){mixed_arms, mixed_names, 4});
     show_lines(r, "scaling",
                "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet. "
                "Expected here: the same.",
@@ -466,9 +480,9 @@ static void show_rewards(report *r)
 
 static void show_data(report *r)
 {
-    static const double shares[] = {0, 10, 25, 50, 100};
-    static const char *const names[] = {"0", "10", "25", "50", "100"}, *const sets[] = {"few-good", "few-mixed",
-                                                                                        "many-poor", "many-mixed"};
+    static const double shares[] = {0, 1, 10, 25, 50, 100};
+    static const char *const names[] = {"0", "1", "10", "25", "50", "100"}, *const sets[] = {"few-good", "few-mixed",
+                                                                                             "many-poor", "many-mixed"};
     static const line_of scores[] = {{"safety, mean", "share-*/safety"},
                                      {"safety, 5th percentile", "share-*/safety_tail"},
                                      {"helpfulness, mean", "share-*/helpful"}},
@@ -490,7 +504,7 @@ static void show_data(report *r)
                &(plot_options){.title = "Scores against the share of the safety data",
                                .x_label = "safety data, %",
                                .y_label = "raw score"},
-               scores, LENGTH(scores), shares, (groups_of){names, NULL, 5});
+               scores, LENGTH(scores), shares, (groups_of){names, NULL, LENGTH(names)});
     show_lines(
         r, "safety_share_refusals",
         "The paper (fig. 33): false refusals of borderline prompts rise from some 15 to some 27 %. Expected here: "
@@ -499,7 +513,7 @@ static void show_data(report *r)
                         .x_label = "safety data, %",
                         .y_label = "share of the prompts",
                         .share = true},
-        refusals, LENGTH(refusals), shares, (groups_of){names, NULL, 5});
+        refusals, LENGTH(refusals), shares, (groups_of){names, NULL, LENGTH(names)});
     show_lines(r, "quality",
                "The paper (3.1): fewer but better examples improved results notably. Expected here: "
                "the same.",
