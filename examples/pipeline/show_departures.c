@@ -257,6 +257,8 @@ void show_loop_departures(const loop *l, report *r)
 static void add_other_arms(departures *d, const pipeline *p)
 {
     const pipeline_settings *s = &p->set;
+    departs(d, "a reward model's comparisons (3.2.2)", "mixed, and open ones among them",
+            "what an arm changes alone differs; two arms are mixed", "all of its own kind, the first ones included");
     departs(d, "sizes of reward models (fig. 6)", "7B, 13B, 70B", "two that can be trained in minutes",
             "this trunk, and one of half the width and layers");
     departs(d, "few good against many demonstrations (3.1)", "27,540 against millions",

@@ -80,10 +80,13 @@ json_t *state_read_json(loop *l, const char *path)
 static json_t *head(const loop *l)
 {
     const char *model = l->p->app.args.model;
-    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:s}", "model", model ? model : "", "library",
-                     llama2_version(), "seed", (json_int_t)l->p->app.args.seed, "iterations", (json_int_t)l->iterations,
-                     "last_version", l->last_version, "from_sft", l->from_sft, "shuffled", l->shuffled, "tiny", l->tiny,
-                     "margins", l->margins, "temperature_rule", temperature_rules[l->temperature]);
+    json_t *line =
+        json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:b, s:s}", "model", model ? model : "", "library",
+                  llama2_version(), "seed", (json_int_t)l->p->app.args.seed, "iterations", (json_int_t)l->iterations,
+                  "last_version", l->last_version, "from_sft", l->from_sft, "shuffled", l->shuffled, "tiny", l->tiny,
+                  "temperature_rule", temperature_rules[l->temperature]);
+    if (l->margins) json_object_set_new(line, "margins", json_true()); /* else as in runs from before there were such */
+    return line;
 }
 
 static bool write_manifest(loop *l)

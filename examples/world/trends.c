@@ -400,9 +400,9 @@ static void show_rewards(report *r)
                              *const arm_names[] = {"without", "with"}, *const versions[] = {"1", "2", "3", "4", "5"},
                              *const version_names[] = {"V1", "V2", "V3", "V4", "V5"};
     static const double pairs[] = {0.125, 0.25, 0.5, 1};
-    static const char *const mixed_arms[] = {"margin-small", "mix-helpfulness", "auxiliary-on", "mix-safety"},
-                             *const mixed_names[] = {"helpfulness, own", "helpfulness, mixed", "safety, own",
-                                                     "safety, mixed"};
+    static const char *const mixed_arms[] = {"pairs-all", "mix-helpfulness", "auxiliary-on",
+                                             "mix-safety"}, /* pairs-all: margin-small */
+        *const mixed_names[] = {"helpfulness, own", "helpfulness, mixed", "safety, own", "safety, mixed"};
     static const char *const parts[] = {"eighth", "quarter", "half", "all"};
     static const line_of margins[] = {{"none", "margin-none/by_rating/*/accuracy"},
                                       {"small", "margin-small/by_rating/*/accuracy"},

@@ -40,8 +40,8 @@ enum { LLAMA2_ROLE_SYSTEM = 0, LLAMA2_ROLE_USER = 1, LLAMA2_ROLE_ASSISTANT = 2 }
 
 /* Bits of llama2_chat_encode's flags. */
 enum {
-    LLAMA2_CHAT_COMPLETE = 1, /* the dialogue ends with an answer, as for SFT and reward models; without: with the
-                                user's message, to be answered */
+    LLAMA2_CHAT_COMPLETE = 1, /* the dialogue ends with an answer, as for SFT; without: with the user's message, to be
+                                answered */
     LLAMA2_CHAT_TO_END = 2    /* with COMPLETE: without what the format puts after the answer's last piece (ChatML's and
                                  Zephyr's line break), so that it ends as a sampled answer does: for scores, which are read
                                  at the last token */

@@ -87,8 +87,9 @@ llama2_status l2_dialogue_encode(l2_dialogue_encoder *e, const llama2_preference
     L2_TRY(fits_from(e, r, k, first, &fits)); /* sees all messages, and so all markers */
     if (fits) return LLAMA2_OK;
     int32_t too_long = first, short_enough = first + (r->n_messages - 1 - first) / 2 * 2; /* if any is: the last turn */
+    if (short_enough == too_long) return LLAMA2_OK;
     L2_TRY(fits_from(e, r, k, short_enough, &fits));
-    if (!fits) return LLAMA2_OK;
+    if (!fits || short_enough - too_long == 2) return LLAMA2_OK;
     while (short_enough - too_long > 2) { /* turns of two messages */
         int32_t middle = too_long + (short_enough - too_long) / 4 * 2;
         L2_TRY(fits_from(e, r, k, middle, &fits));

@@ -64,7 +64,7 @@ for words in "accuracy falls from significantly to better, margin none" "-12.2 p
 done
 
 # An arm differs from its neighbours in what it is to differ in, and in nothing else that tells.
-value() { sed "s/.*\"$2\":\([^,}]*\).*/\1/" whole/state/$1/result.json; }
+value() { grep -o "\"$2\":[^,}]*" whole/state/$1/result.json | head -n 1 | cut -d: -f2; } # the arm's own, not that of its card on the other kind
 same() { [ "$(value "$1" "$3")" = "$(value "$2" "$3")" ] || fail "$3 of $1 and $2: $(value "$1" "$3"), $(value "$2" "$3")"; }
 other() { [ "$(value "$1" "$3")" != "$(value "$2" "$3")" ] || fail "$1 and $2 have the same $3"; }
 for arm in margin-small margin-large small-all two-epochs two-epochs-none two-epochs-large; do same margin-none $arm trained_on; done

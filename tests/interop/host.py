@@ -83,12 +83,12 @@ class Tokenizer:
         return ids[:n.value], np.stack([begins[:n.value], ends[:n.value]], 1).astype(np.int64)
 
     def encode_chat(self, messages):
-        """ids of a dialogue [(role, text), ...] that is to be answered, or that ends with the assistant's answer; roles are LLAMA2_ROLE_*."""
+        """ids of a dialogue [(role, text), ...] that is to be answered, or that ends with the assistant's answer, as a sampled one does; roles are LLAMA2_ROLE_*."""
         roles, texts = zip(*messages)
         chat = new(llama2.llama2_chat, n_messages=len(roles), roles=(ctypes.c_int32 * len(roles))(*roles), texts=(ctypes.c_char_p * len(roles))(*[text.encode() for text in texts]))
-        complete = llama2.LLAMA2_CHAT_COMPLETE if roles[-1] == llama2.LLAMA2_ROLE_ASSISTANT else 0
+        flags = llama2.LLAMA2_CHAT_COMPLETE | llama2.LLAMA2_CHAT_TO_END if roles[-1] == llama2.LLAMA2_ROLE_ASSISTANT else 0
         ids, n = np.empty(8192, np.int32), ctypes.c_int64()
-        lib.llama2_chat_encode(self.handle, chat, complete, pointer(ids, ctypes.c_int32), None, len(ids), n)
+        lib.llama2_chat_encode(self.handle, chat, flags, pointer(ids, ctypes.c_int32), None, len(ids), n)
         return ids[:n.value]
 
     def decode(self, ids, flags=llama2.LLAMA2_DECODE_BYTES):

@@ -57,6 +57,15 @@ static inline void check_dialogue(const llama2_tokenizer *tok, const dialogue *d
                       "%s, token %ld: %d with weight %g, expected %ld with %d", d->name, (long)i, (int)ids[i],
                       (double)weights[i], id, weight);
     }
+    if (d->roles[chat_of(d).n_messages - 1] != A) return;
+    while (weights[n - 1] == 0) --n; /* the last that weighs is the answer's end */
+    int32_t to_end[ROOM];
+    llama2_chat chat = chat_of(d);
+    int64_t m;
+    chat.date = date;
+    ck_ok(llama2_chat_encode(tok, &chat, LLAMA2_CHAT_COMPLETE | LLAMA2_CHAT_TO_END, to_end, NULL, ROOM, &m));
+    ck_assert_int_eq(m, n);
+    ck_assert_mem_eq(to_end, ids, (size_t)n * sizeof *ids);
 }
 
 #endif
