@@ -79,6 +79,7 @@ def reward(kind, out):
     folder = task.WORK / f"start-{kind}"
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=torch.float32, attn_implementation="sdpa")
     model.config.pad_token_id = task.EMPTY
+    model.model.embed_tokens.padding_idx = None  # config.json's is the piece that ends an answer, whose embedding would not be trained
     begin = time.monotonic()
 
     class Log(TrainerCallback):
