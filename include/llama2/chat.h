@@ -73,8 +73,8 @@ LLAMA2_API void llama2_chat_init(llama2_chat *chat, size_t size);
  *
  * Errors: INJECTION when a text holds one of the markers of the format as text, [INST] [/INST] <<SYS>> <</SYS>> or the
  * pieces and role lines above; UNSUPPORTED for another template, or none in a byte-level vocabulary; INVALID for a
- * wrong order of roles (the message says which would be right); STATE when the vocabulary lacks a control piece of the
- * format; BUFFER; NOMEM. Since 0.1.
+ * wrong order of roles (the message says which would be right) and for unknown flags or TO_END without COMPLETE; STATE
+ * when the vocabulary lacks a control piece of the format; BUFFER; NOMEM. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_chat_encode(const llama2_tokenizer *tokenizer, const llama2_chat *chat, uint32_t flags,
                                             int32_t *ids, float *weights, int64_t capacity, int64_t *needed);
