@@ -233,8 +233,8 @@ int main(int argc, char **argv)
     const args_program program = {
         .name = "llama2-collect",
         .summary = "Samples two responses to each prompt for annotators to choose from; reports on what they chose.",
-        .usage = "--model DIR [--other DIR] --data FILE... [options]\n"
-                 "       llama2-collect --report FILE...",
+        .usage = "--model DIR [--other DIR] --data FILE [options]\n"
+                 "       llama2-collect --report FILE",
         .options = options,
         .notes = "A line of JSON for each comparison; which response stands first is drawn, so that its place tells "
                  "nothing of the model. Annotators set\n\"choice\" (first or second), \"rating\", \"bin\" and "

@@ -47,7 +47,7 @@ int main(int argc, char **argv)
         .name = "llama2-generate",
         .summary = "Generates text from a prompt and prints it as it comes; or from many prompts at once.",
         .usage = "--model DIR --prompt TEXT [--chat] [--system TEXT] [--session FILE] [--json [--top-logprobs N]]\n"
-                 "       llama2-generate --model DIR --data FILE... [--samples K] [--chat] [--json]\n"
+                 "       llama2-generate --model DIR --data FILE [--samples K] [--chat] [--json]\n"
                  "       " STREAM_USAGE,
         .options = options,
         .notes =

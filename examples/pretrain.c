@@ -157,7 +157,7 @@ int main(int argc, char **argv)
         TRAIN_SCHEDULE_OPTIONS(p.set),
         {"steps", ARGS_INTEGER, &p.steps, "N", "steps (1000)", 1, 1e15},
         {"length", ARGS_INTEGER, &p.length, "N", "tokens of a sequence (default: the model's context)", 2, 1e9},
-        {"eval", ARGS_TEXT, &p.eval, "FILE", "held-out text or shard, whose loss is measured on the way", 0, 0},
+        {"eval", ARGS_TEXT, &p.eval, "FILE", "held-out text or shard, whose loss (of up to 64 windows) is measured on the way", 0, 0},
         {"eval-every", ARGS_INTEGER, &p.eval_every, "N", "steps between two measurements (100)", 1, 1e15},
         {0},
     };

@@ -142,7 +142,7 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
     bool help = false, version = false, literal = false;
     const args_option shared[] = {
         {"model", ARGS_TEXT, &common->model, "PATH",
-         "model folder or GGUF file (or a tokenizer.model or .json where only that is needed)", 0, 0},
+         "model folder, GGUF file or llama2.c's .bin (or a tokenizer.model or .json where only that is needed)", 0, 0},
         {"threads", ARGS_INTEGER, &threads, "N", "threads to compute with (0: one for each core)", 0, 256},
         {"seed", ARGS_TEXT, &seed, "N", "seed of everything random (0)", 0, 0},
         {"quiet", ARGS_FLAG, &common->quiet, NULL, "no progress on standard error", 0, 0},

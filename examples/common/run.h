@@ -32,7 +32,7 @@ typedef struct train_settings {
 #define TRAIN_OPTIONS(t, batch_help, lr_help)                                                                            \
     {"out", ARGS_TEXT, &(t).out, "DIR", "where the result, metrics.jsonl and checkpoints go", 0, 0},                     \
         {"resume", ARGS_FLAG, &(t).resume, NULL, "go on from the newest checkpoint in --out, with the same bits", 0, 0}, \
-        {"save-every", ARGS_INTEGER, &(t).save_every, "N", "steps between checkpoints (0: none but on Ctrl-C)", 0,       \
+        {"save-every", ARGS_INTEGER, &(t).save_every, "N", "steps between checkpoints (100, of PPO 10; 0: none but on Ctrl-C)", 0,       \
          1e15},                                                                                                          \
         {"batch", ARGS_INTEGER, &(t).batch, "N", batch_help, 1, 1e9}, {"lr", ARGS_REAL, &(t).lr, "X", lr_help, 0, 10},   \
         {"weight-decay", ARGS_REAL, &(t).weight_decay, "X", "of AdamW (0.1)", 0, 10},                                    \

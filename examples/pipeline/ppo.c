@@ -95,7 +95,7 @@ bool stage_ppo(pipeline *p)
     char note[96] = "";
     bool updating;
     llama2_reward_model *critic = NULL;
-    /* The critic begins as the helpfulness model (checklist item 4). */
+    /* The critic begins as the helpfulness model. */
     bool ok = llama2_reward_model_clone(p->rewards[0], &critic) >= 0;
     llama2_trainer *policy = ok ? new_trainer(p, p->model, NULL, p->set.ppo_lr, 0) : NULL;
     llama2_trainer *critic_trainer = ok ? new_trainer(p, NULL, critic, p->set.critic_lr, 0) : NULL;

@@ -39,14 +39,16 @@ LLAMA2_API llama2_status llama2_checkpoint_add_rollouts(llama2_checkpoint *check
 LLAMA2_API llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoint, const char *name, const void *data,
                                                      size_t size);
 /*
- * Of the valid steps up to this one the `keep` newest stay, at least 2; the older ones are removed, also one that is
- * open for reading, whose trainers can't be read any more. Higher steps are not touched: where a run of 300 steps goes
- * back to 100 and commits 150, step -1 goes on opening 300. Resume 150 by its number, or remove those above. Since 0.1.
+ * Of the valid steps up to this one the `keep` newest stay, at least 2; the older ones are removed. The trainers of one
+ * that is open for reading can't be read any more once it is removed or replaced (STATE). Higher steps are not touched:
+ * where a run of 300 steps goes back to 100 and commits 150, step -1 goes on opening 300. Resume 150 by its number, or
+ * remove those above. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint, int32_t keep);
 
 /* Reading: step -1 opens the newest valid one (an invalid newer one is logged as a warning); a named step never falls
- * back. NOT_FOUND when there is none. Since 0.1. */
+ * back. NOT_FOUND when there is none, or for step -1 only damaged ones; IO when there are some that can't be read, and
+ * no valid one: a run must not begin anew for it. Since 0.1. */
 LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step,
                                                 llama2_checkpoint **out);
 LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);

@@ -104,7 +104,8 @@ LLAMA2_API llama2_status llama2_model_create(llama2_context *ctx, const llama2_c
  *
  * The numbers become those of options->dtype, so that a quantised file takes its size in fp32. They may also stay as
  * they are (LLAMA2_WEIGHTS_AS_STORED), but in doubles, in a folder of Meta's of several shards, whose matrices are
- * divided, and where a .pth has a matrix transposed: UNSUPPORTED. What is not supported is refused by its name. Errors:
+ * divided, and where a .pth has a matrix transposed: UNSUPPORTED. What is not supported is refused by its name. Files
+ * are mapped while they are read: one that another program cuts short meanwhile ends this one (SIGBUS). Errors:
  * IO, NOT_FOUND, FORMAT, TRUNCATED, LIMIT, UNSUPPORTED, MISMATCH, CORRUPT (a checksum of a .pth; as stored, those of
  * the matrices are not looked at, since they are not read). Since 0.1.
  */

@@ -31,9 +31,9 @@ typedef struct llama2_trainer_options {
     int64_t micro_batch_tokens; /* a batch is worked off in parts of about this many tokens, whole sequences each, to
                                    bound memory; 0 (default): at once */
     int32_t recompute;     /* 1: keep only each layer's input and compute the rest again in the backward; default 0 */
-    int32_t max_bad_steps; /* updates in a row with a loss or gradient that is not finite, or a divisor or learning
-                              rate beyond fp32 (each is left out and counted in skipped_total) before
-                              LLAMA2_E_NUMERIC; default 5 */
+    int32_t max_bad_steps; /* updates in a row with a loss or gradient that is not finite, or a divisor, learning
+                              rate or squared gradient beyond fp32 (each is left out and counted in skipped_total)
+                              before LLAMA2_E_NUMERIC; default 5 */
     llama2_reward_model
         *value_head;            /* on the trunk of the model (llama2_reward_model_create_shared), trained along by
                                    llama2_ppo_update and llama2_trainer_backward_values: kept alive, one gradient,
@@ -67,7 +67,7 @@ typedef struct llama2_step_metrics {
     double grad_norm;      /* of the mean gradient, before clipping */
     double lr;             /* of this update */
     int64_t tokens;        /* tokens read since the last update */
-    int64_t total_tokens;  /* tokens read by this trainer, without what was dropped */
+    int64_t total_tokens;  /* tokens read by this trainer, of skipped updates too, not of what was cleared */
     int64_t skipped_total; /* updates of this trainer that were left out, those before a resume too */
 } llama2_step_metrics;
 
@@ -115,8 +115,8 @@ LLAMA2_API int64_t llama2_trainer_step(const llama2_trainer *trainer);
 
 /* accumulate + update: pretraining (2.2) on any text, SFT (3.1) on a batch whose prompt tokens have weight 0
  * (llama2_chat_encode and a llama2_packer make it). A step that is refused, as by llama2_trainer_accumulate, changes
- * nothing; one that fails at work, in whichever half, drops all that was accumulated. Errors: those of both; STATE where
- * no target of the batch, nor anything accumulated before it, has a weight. Since 0.1. */
+ * nothing; one that fails at work, in whichever half, drops all that was accumulated. Errors: those of both; STATE
+ * where no target of the batch, nor anything accumulated before it, has a weight. Since 0.1. */
 LLAMA2_API llama2_status llama2_pretrain_step(llama2_trainer *trainer, const llama2_batch *batch,
                                               llama2_step_metrics *metrics);
 LLAMA2_API llama2_status llama2_sft_step(llama2_trainer *trainer, const llama2_batch *batch,

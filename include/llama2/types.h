@@ -5,7 +5,7 @@
  *
  * - A function that can fail returns llama2_status: 0 (LLAMA2_OK) or a negative code whose value never changes;
  *   llama2_last_error() then says what went wrong and what would have been right. On failure outputs are untouched,
- *   with three exceptions: a handle output is set to NULL; a call that failed at work (NOMEM, CANCELLED) may
+ *   with three exceptions: a handle output is set to NULL; a call that failed at work (NOMEM, CANCELLED, LIMIT) may
  *   have filled a part of an array; with LLAMA2_E_BUFFER *needed is set, and what the buffer holds is not defined.
  * - Handles are opaque. llama2_x_free(NULL) does nothing. Children hold references on their parents, so handles can
  *   be freed in any order.

@@ -36,8 +36,12 @@ llama2_status llama2_model_create(llama2_context *ctx, const llama2_config *conf
         return l2_fail(LLAMA2_E_INVALID, "llama2_model_create: new weights are stored nowhere");
     L2_TRY(l2_config_read(config, &full));
     L2_TRY(l2_model_new(ctx, &full, o.dtype, L2_HEAD_LM, out));
-    l2_model_init(*out);
-    return LLAMA2_OK;
+    llama2_status status = l2_model_init(*out);
+    if (status < 0) {
+        l2_model_release(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 llama2_status llama2_model_load(llama2_context *ctx, const char *path, const llama2_model_options *options,

@@ -21,8 +21,8 @@ static int posix_open(const char *path, int flags, mode_t mode)
     return open(path, flags, mode);
 }
 
-const l2_file_ops l2_posix_files = {posix_open, close,  read,   write, fsync, fstat, flock,
-                                    ftruncate,  rename, unlink, mkdir, rmdir, mmap,  munmap};
+const l2_file_ops l2_posix_files = {posix_open, close,  read,  write, fsync,   fstat, flock, ftruncate,
+                                    rename,     unlink, mkdir, rmdir, readdir, mmap,  munmap};
 
 /* The message of a failed system call on a file, whose errno stays. */
 static llama2_status fail_io(const char *path, const char *doing)
@@ -298,6 +298,18 @@ int l2_is_ours(const llama2_context *ctx, int fd, const char *path)
     return getpid() == ctx->pid && fstat(fd, &ours) == 0 && is_at(&ours, path);
 }
 
+/* readdir's NULL is the end, or an error that it does not tell from that. */
+llama2_status l2_folder_next(llama2_context *ctx, DIR *dir, const char *path, const char **name)
+{
+    struct dirent *entry;
+    do {
+        errno = 0;
+        entry = ctx->files->readdir(dir);
+    } while (entry && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0));
+    *name = entry ? entry->d_name : NULL;
+    return entry || errno == 0 ? LLAMA2_OK : fail_io(path, "list");
+}
+
 enum { MOST_PATH = 4096 };
 
 /* Deepest first; `path` has room for MOST_PATH bytes. Links are removed, not followed. */
@@ -310,17 +322,17 @@ static llama2_status remove_at(llama2_context *ctx, char *path)
         return ctx->files->unlink(path) != 0 && errno != ENOENT ? fail_io(path, "remove") : LLAMA2_OK;
     DIR *dir = opendir(path);
     if (!dir) return fail_io(path, "open the folder");
-    llama2_status status = LLAMA2_OK;
-    struct dirent *entry;
-    while (status >= 0 && (entry = readdir(dir))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        if (length + 1 + strlen(entry->d_name) >= MOST_PATH)
-            status = l2_fail(LLAMA2_E_LIMIT, "%s/%s: the path is longer than %d bytes", path, entry->d_name, MOST_PATH);
-        else {
-            snprintf(path + length, MOST_PATH - length, "/%s", entry->d_name);
-            status = remove_at(ctx, path);
-            path[length] = 0;
+    llama2_status status;
+    const char *name;
+    while ((status = l2_folder_next(ctx, dir, path, &name)) >= 0 && name) {
+        if (length + 1 + strlen(name) >= MOST_PATH) {
+            status = l2_fail(LLAMA2_E_LIMIT, "%s/%s: the path is longer than %d bytes", path, name, MOST_PATH);
+            break;
         }
+        snprintf(path + length, MOST_PATH - length, "/%s", name);
+        status = remove_at(ctx, path);
+        path[length] = 0;
+        if (status < 0) break;
     }
     closedir(dir);
     if (status >= 0 && ctx->files->rmdir(path) != 0 && errno != ENOENT) status = fail_io(path, "remove the folder");

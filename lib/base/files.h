@@ -6,6 +6,7 @@
 #define L2_BASE_FILES_H
 
 #include "base/status.h"
+#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -23,6 +24,7 @@ typedef struct l2_file_ops {
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);
+    struct dirent *(*readdir)(DIR *dir);
     void *(*mmap)(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
     int (*munmap)(void *addr, size_t length);
 } l2_file_ops;
@@ -71,6 +73,9 @@ llama2_status l2_path_join(llama2_context *ctx, const char *folder, const char *
 
 /* Makes the folder and its missing parents, which are on the disk then. An existing one is fine. */
 llama2_status l2_make_folder(llama2_context *ctx, const char *path);
+
+/* The next name in an open folder, but "." and ".."; NULL at its end. */
+llama2_status l2_folder_next(llama2_context *ctx, DIR *dir, const char *path, const char **name);
 
 /* Removes a file or a folder with all that is in it. One that is not there is fine. */
 llama2_status l2_remove_tree(llama2_context *ctx, const char *path);

@@ -68,8 +68,10 @@ static llama2_status list_entries(llama2_context *ctx, const char *root, entry *
     DIR *dir = opendir(root);
     if (!dir && errno == ENOENT) return LLAMA2_OK;
     if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, l2_strerror(errno));
-    for (struct dirent *item; (item = readdir(dir));) {
-        if (!parse_name(item->d_name, &e)) continue;
+    for (const char *name;;) {
+        L2_CHECK(l2_folder_next(ctx, dir, root, &name));
+        if (!name) break;
+        if (!parse_name(name, &e)) continue;
         if (count == capacity) {
             size_t more = capacity ? 2 * capacity : 16;
             L2_CHECK(l2_realloc(ctx, capacity, more, sizeof *entries, &entries));
@@ -186,14 +188,16 @@ static llama2_status remove_temporaries(llama2_context *ctx, const char *root)
     llama2_status status = LLAMA2_OK;
     DIR *dir = opendir(root);
     if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", root, l2_strerror(errno));
-    for (struct dirent *item; status == LLAMA2_OK && (item = readdir(dir));) {
+    for (const char *name;;) {
         char *path;
-        if (strncmp(item->d_name, temporary_prefix, sizeof temporary_prefix - 1) != 0) continue;
-        status = l2_path_join(ctx, root, item->d_name, &path);
-        if (status < 0) break;
+        L2_CHECK(l2_folder_next(ctx, dir, root, &name));
+        if (!name) break;
+        if (strncmp(name, temporary_prefix, sizeof temporary_prefix - 1) != 0) continue;
+        L2_CHECK(l2_path_join(ctx, root, name, &path));
         discard(ctx, path);
         l2_free(ctx, path);
     }
+done:
     closedir(dir);
     return status;
 }
@@ -326,7 +330,7 @@ static llama2_status open_newest(llama2_context *ctx, const char *root, l2_check
 {
     llama2_status status;
     entry *entries = NULL;
-    size_t n;
+    size_t n, unreadable = 0;
     L2_CHECK(list_entries(ctx, root, &entries, &n));
     for (size_t i = 0; i < n; i++) {
         L2_CHECK(entry_path(ctx, root, entries[i], &out->path));
@@ -335,9 +339,13 @@ static llama2_status open_newest(llama2_context *ctx, const char *root, l2_check
         if (status == LLAMA2_OK || !says_invalid(status)) goto done;
         l2_log(ctx, LLAMA2_LOG_WARN, "checkpoint passed over: %s", llama2_last_error());
         out->passed_over++;
+        unreadable += status == LLAMA2_E_IO;
         l2_free(ctx, out->path);
         out->path = NULL;
     }
+    if (unreadable) /* a run must not begin anew beside checkpoints that can be read next time */
+        L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: of %zu checkpoints %zu can't be read, the others are damaged", root, n,
+                         unreadable));
     status = n ? l2_fail_in(LLAMA2_E_NOT_FOUND, "%s: none of %zu checkpoints is valid, nor is the oldest", root, n)
                : l2_fail(LLAMA2_E_NOT_FOUND, "%s has no checkpoint, a folder step-000000000000 or the like", root);
 done:
@@ -367,14 +375,23 @@ llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t 
     memset(out, 0, sizeof *out);
     if (step < -1) return l2_fail(LLAMA2_E_INVALID, "step %" PRId64 ": steps count from 0, -1 is the newest", step);
     out->ctx = ctx;
+    out->fd = -1;
     llama2_status status = step < 0 ? open_newest(ctx, root, out) : open_named(ctx, root, step, out);
+    if (status >= 0) status = l2_folder_hold(ctx, out->path, &out->fd);
     if (status < 0) l2_checkpoint_close(out);
     return status;
+}
+
+llama2_status l2_checkpoint_stands(const l2_checkpoint_reader *reader)
+{
+    if (l2_is_ours(reader->ctx, reader->fd, reader->path)) return LLAMA2_OK;
+    return l2_fail(LLAMA2_E_STATE, "%s has been replaced or removed since it was opened", reader->path);
 }
 
 void l2_checkpoint_close(l2_checkpoint_reader *reader)
 {
     if (!reader->ctx) return;
+    if (reader->fd >= 0) reader->ctx->files->close(reader->fd);
     l2_free(reader->ctx, reader->path);
     memset(reader, 0, sizeof *reader);
 }

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_CONFIG = 16 << 20, MAX_LAYERS = 16384 };
+enum { MAX_CONFIG = 16 << 20, MAX_LAYERS = 1 << 16 }; /* layers: as many as a llama2_config has */
 
 void l2_hf_config_init(l2_hf_config *config)
 {

@@ -251,13 +251,16 @@ static llama2_status remove_old_shards(llama2_context *ctx, const char *folder, 
     llama2_status status = LLAMA2_OK;
     DIR *dir = opendir(folder);
     if (!dir) return l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", folder, l2_strerror(errno));
-    for (struct dirent *entry; status == LLAMA2_OK && (entry = readdir(dir));) {
+    for (const char *name;;) {
         unsigned number, of;
         char tail[16], exact[64];
-        if (sscanf(entry->d_name, "model-%5u-of-%5u.%15s", &number, &of, tail) != 3) continue;
+        L2_CHECK(l2_folder_next(ctx, dir, folder, &name));
+        if (!name) break;
+        if (sscanf(name, "model-%5u-of-%5u.%15s", &number, &of, tail) != 3) continue;
         name_shard(number, of, exact);
-        if (strcmp(exact, entry->d_name) == 0 && of != n_kept) status = remove_file(ctx, folder, entry->d_name);
+        if (strcmp(exact, name) == 0 && of != n_kept) L2_CHECK(remove_file(ctx, folder, name));
     }
+done:
     closedir(dir);
     return status;
 }

@@ -116,10 +116,11 @@ static llama2_status walk(file_list *list, const char *relative, int depth)
     const char *path = joined ? joined : list->folder;
     dir = opendir(path);
     if (!dir) L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: can't be listed: %s", path, l2_strerror(errno)));
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        if (!relative && strcmp(entry->d_name, manifest_name) == 0) continue;
-        L2_CHECK(walk_entry(list, relative, entry->d_name, depth));
+    for (const char *entry;;) {
+        L2_CHECK(l2_folder_next(list->ctx, dir, path, &entry));
+        if (!entry) break;
+        if (!relative && strcmp(entry, manifest_name) == 0) continue;
+        L2_CHECK(walk_entry(list, relative, entry, depth));
     }
     L2_CHECK(l2_sync_folder(list->ctx, path));
 done:

@@ -376,6 +376,7 @@ static llama2_status fill_slots(engine *e)
 {
     int32_t filled;
     do {
+        L2_TRY(l2_context_check(e->ctx)); /* a round of prompts that are read already has no forward */
         L2_TRY(fill_round(e, &filled));
         if (filled > 0) L2_TRY(report(e));
     } while (filled > 0);

@@ -58,7 +58,7 @@ static int ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-void l2_model_init(llama2_model *m)
+llama2_status l2_model_init(llama2_model *m)
 {
     /* Writers to the residual stream are scaled down so that its variance does not grow with depth (GPT-2,
      * section 2.3). */
@@ -66,12 +66,14 @@ void l2_model_init(llama2_model *m)
     for (int32_t i = 0; i < m->n_params; i++) {
         const l2_param *p = &m->params[i];
         l2_tensor t = flat(m, p);
+        L2_TRY(l2_context_check(m->ctx));
         int writes = ends_with(p->name, "o_proj.weight") || ends_with(p->name, "down_proj.weight");
         if (!p->decay)
             l2_op_fill(m->ctx, &t, 1);
         else
             fill_normal(m->ctx, t, L2_RNG_INIT, (uint64_t)i, writes ? residual : m->config.init_std);
     }
+    return LLAMA2_OK;
 }
 
 void l2_model_init_head(llama2_model *m, int32_t how)

@@ -234,7 +234,10 @@ llama2_status l2_model_read(llama2_context *ctx, const char *path, const llama2_
     if (doubles) o.dtype = LLAMA2_F64;
     L2_CHECK(l2_model_new_for(ctx, &config, &o, head_kind, weights.n_files, &m));
     L2_CHECK(set_eos(m, &hf));
-    for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], &weights));
+    for (int32_t i = 0; i < m->n_params; i++) {
+        L2_CHECK(l2_context_check(ctx));
+        L2_CHECK(read_param(m, &m->params[i], &weights));
+    }
     if (doubles)
         L2_CHECK(give_source(m, &weights));
     else if (m->stored)

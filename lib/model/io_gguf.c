@@ -395,7 +395,10 @@ static llama2_status read_model(llama2_context *ctx, l2_gguf *file, const llama2
     L2_CHECK(check_tensors(file, &config));
     L2_CHECK(l2_model_new_for(ctx, &config, options, L2_HEAD_LM, 1, &m));
     L2_CHECK(l2_model_set_eos(m, eos, n_eos));
-    for (int32_t i = 0; i < m->n_params; i++) L2_CHECK(read_param(m, &m->params[i], file));
+    for (int32_t i = 0; i < m->n_params; i++) {
+        L2_CHECK(l2_context_check(ctx));
+        L2_CHECK(read_param(m, &m->params[i], file));
+    }
     if (m->stored) { /* the model keeps the file */
         m->files[0] = file->view;
         file->view = (l2_file_view){.data = NULL};

@@ -107,17 +107,26 @@ llama2_status l2_model_parse_llama2c(llama2_context *ctx, l2_file_view *view, co
                                      llama2_model **out)
 {
     llama2_config c;
+    llama2_model *m;
     *out = NULL;
     L2_TRY(read_header(view->data, view->size, &c));
     llama2_status status = l2_config_check(&c);
     if (status < 0) return l2_fail_in(LLAMA2_E_FORMAT, "is no GGUF file, and as a .bin of llama2.c");
     L2_TRY(check_size(&c, view->size));
-    L2_TRY(l2_model_new_for(ctx, &c, options, L2_HEAD_LM, 1, out));
-    for (int32_t i = 0; i < (*out)->n_params; i++) read_param(*out, &(*out)->params[i], view->data);
-    if ((*out)->stored) { /* the model keeps the file */
-        (*out)->files[0] = *view;
+    L2_TRY(l2_model_new_for(ctx, &c, options, L2_HEAD_LM, 1, &m));
+    for (int32_t i = 0; i < m->n_params; i++) {
+        status = l2_context_check(ctx);
+        if (status < 0) {
+            l2_model_release(m);
+            return status;
+        }
+        read_param(m, &m->params[i], view->data);
+    }
+    if (m->stored) { /* the model keeps the file */
+        m->files[0] = *view;
         *view = (l2_file_view){.data = NULL};
     }
+    *out = m;
     return LLAMA2_OK;
 }
 

@@ -543,7 +543,10 @@ static llama2_status read_model(checkpoint *c, const llama2_model_options *optio
     llama2_model *m = *out;
     if (c->config.vocab_size == LLAMA3_VOCABULARY)
         L2_TRY(l2_model_set_eos(m, (const int32_t[]){LLAMA3_EOS, LLAMA3_EOT}, 2));
-    for (int32_t i = 0; i < m->n_params; i++) L2_TRY(read_param(c, m, &m->params[i], options->weights));
+    for (int32_t i = 0; i < m->n_params; i++) {
+        L2_TRY(l2_context_check(c->ctx));
+        L2_TRY(read_param(c, m, &m->params[i], options->weights));
+    }
     return LLAMA2_OK;
 }
 

@@ -150,7 +150,7 @@ llama2_status l2_model_set_eos(llama2_model *model, const int32_t *ids, int32_t 
 void l2_model_free_eos(llama2_model *model);
 
 /* init.c: random weights, and a head alone (LLAMA2_HEAD_*). */
-void l2_model_init(llama2_model *model);
+llama2_status l2_model_init(llama2_model *model);
 void l2_model_init_head(llama2_model *model, int32_t how);
 /* The trunk of `from` (and the head, where both have the same kind) into `to`, of equal shape. UNSUPPORTED where the
  * weights of `to` are as stored. */

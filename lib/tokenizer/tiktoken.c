@@ -15,7 +15,8 @@ enum {
     N_SPECIAL = 256,
     SPECIAL_BYTES = 40, /* of one of them at most */
     MOST_BYTES = 512,   /* of a piece; Llama 3's longest has 128 */
-    SHOWN_BYTES = 2 * MOST_BYTES
+    SHOWN_BYTES = 2 * MOST_BYTES,
+    MOST_SPLITS = 16 /* of a piece into two, on average; of Llama 3's there are 2.2 */
 };
 
 /* The first of the special pieces, by position; the others are reserved. Llama 3's own list had some of them reserved
@@ -172,8 +173,11 @@ static llama2_status add_merges(llama2_tokenizer *tok)
 {
     size_t n_merges = 0;
     l2_pair pair;
-    for (int32_t id = 0; id < tok->n_pieces; ++id)
+    for (int32_t id = 0; id < tok->n_pieces; ++id) {
         for (size_t at = 0; next_split(tok, id, &at, &pair);) ++n_merges;
+        if (n_merges > MOST_SPLITS * (size_t)tok->n_pieces)
+            return l2_fail(LLAMA2_E_LIMIT, "the pieces are made of others in more than %d ways each", MOST_SPLITS);
+    }
     L2_TRY(l2_merges_begin(tok, n_merges));
     for (int32_t id = 0; id < tok->n_pieces; ++id)
         for (size_t at = 0; next_split(tok, id, &at, &pair);) l2_merges_put(tok, pair);

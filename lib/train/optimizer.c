@@ -107,13 +107,13 @@ static double bias(double beta, int64_t t)
     return 1 - pow(beta, (double)t);
 }
 
-int l2_optimizer_holds(const llama2_optimizer *optimizer, double lr, double grad_scale)
+int l2_optimizer_holds(const llama2_optimizer *optimizer, double lr, double grad_scale, double norm)
 {
     const llama2_optimizer_options *o = &optimizer->options;
     int single = optimizer->dtype == LLAMA2_F32;
     double most = single ? (double)FLT_MAX : DBL_MAX, least = single ? (double)FLT_TRUE_MIN : DBL_TRUE_MIN;
     return grad_scale >= least && grad_scale <= most && lr / bias(o->beta1, optimizer->updates + 1) <= most &&
-           lr * o->weight_decay <= most;
+           lr * o->weight_decay <= most && norm < sqrt(most);
 }
 
 llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,

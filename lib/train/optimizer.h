@@ -26,8 +26,9 @@ llama2_status l2_optimizer_bind(llama2_optimizer *optimizer, const llama2_model 
 void l2_optimizer_unbind(llama2_optimizer *optimizer);
 
 /* Is an update by these one that the weights' type can hold? An infinite factor would make NaN of every weight that has
- * no gradient, and a scale of 0 would leave the gradients out. */
-int l2_optimizer_holds(const llama2_optimizer *optimizer, double lr, double grad_scale);
+ * no gradient, a scale of 0 would leave the gradients out, and a second moment that became infinite would stay so.
+ * norm: of the scaled gradients. */
+int l2_optimizer_holds(const llama2_optimizer *optimizer, double lr, double grad_scale, double norm);
 
 /* One update of all weights from `gradients` (the arena's layout) times grad_scale; head_lr: of the value head. */
 llama2_status l2_optimizer_apply(llama2_optimizer *optimizer, llama2_model *model, void *gradients, double lr,

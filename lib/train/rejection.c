@@ -1,5 +1,6 @@
 #include "train/rejection.h"
 #include "base/alloc.h"
+#include "format/sort.h"
 #include "train/scores.h"
 #include <inttypes.h>
 #include <math.h>
@@ -96,26 +97,55 @@ static int same_tokens(const int32_t *a, int64_t n, const int32_t *b, int64_t m)
     return n == m && memcmp(a, b, (size_t)n * sizeof *a) == 0;
 }
 
-/* Of two entries of a prompt: do they say the same? */
-static int alike(const l2_sample_pool_entry *a, const l2_sample_pool_entry *b)
+/* What is sorted to find who says what: entry `at` of a pool, its version where that tells answers apart, else 0. */
+typedef struct said {
+    const l2_sample_pool_entry *entry;
+    int64_t at;
+    int32_t version;
+    int repeats; /* an earlier one says the same */
+} said;
+
+static int compare_said(const said *a, const said *b)
 {
-    return same_tokens(a->tokens, a->n_tokens, b->tokens, b->n_tokens);
+    const l2_sample_pool_entry *x = a->entry, *y = b->entry;
+    if (x->prompt_id != y->prompt_id) return x->prompt_id < y->prompt_id ? -1 : 1;
+    if (a->version != b->version) return a->version < b->version ? -1 : 1;
+    if (x->n_tokens != y->n_tokens) return x->n_tokens < y->n_tokens ? -1 : 1;
+    return memcmp(x->tokens, y->tokens, (size_t)x->n_tokens * sizeof *x->tokens);
+}
+
+static int by_text_then_place(const void *a, const void *b)
+{
+    const said *x = a, *y = b;
+    int order = compare_said(x, y);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const said *x = a, *y = b;
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+/* Of equal ones the first keeps repeats 0. They come in the order of the pool and stay in it. */
+static void find_repeats(said *all, int64_t n)
+{
+    l2_sort(all, (size_t)n, sizeof *all, by_text_then_place);
+    for (int64_t i = 0; i < n; i++) all[i].repeats = i > 0 && compare_said(&all[i - 1], &all[i]) == 0;
+    l2_sort(all, (size_t)n, sizeof *all, by_place);
 }
 
 /* Drops what a version has said before: of equal entries the first one stays, in the order of the pool. How many. */
-static int64_t drop_duplicates(llama2_pool *pool)
+static int64_t drop_duplicates(llama2_pool *pool, said *room)
 {
-    int64_t kept = 0, run = 0; /* run: where the entries of this prompt begin */
+    int64_t kept = 0;
+    for (int64_t i = 0; i < pool->n; i++) room[i] = (said){&pool->entries[i], i, pool->entries[i].version, 0};
+    find_repeats(room, pool->n);
     for (int64_t i = 0; i < pool->n; i++) {
-        l2_sample_pool_entry *entry = &pool->entries[i];
-        int known = 0;
-        if (kept > 0 && pool->entries[kept - 1].prompt_id != entry->prompt_id) run = kept;
-        for (int64_t k = run; k < kept && !known; k++)
-            known = pool->entries[k].version == entry->version && alike(&pool->entries[k], entry);
-        if (known)
-            l2_free(pool->ctx, entry->tokens);
+        if (room[i].repeats)
+            l2_free(pool->ctx, pool->entries[i].tokens);
         else
-            pool->entries[kept++] = *entry;
+            pool->entries[kept++] = pool->entries[i];
     }
     int64_t dropped = pool->n - kept;
     pool->n = kept;
@@ -195,6 +225,7 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
     int32_t k = r->samples_per_prompt, n_prompts = r->n_samples / k, keep = o->keep < k ? o->keep : k;
     int32_t *order = NULL;
     l2_sample_pool_entry *room = NULL;
+    said *all = NULL;
     int64_t before = pool->n, added = 0;
     if (o->version < 0) return l2_fail(LLAMA2_E_INVALID, "pool: version is %" PRId32 ", less than 0", o->version);
     if (o->keep < 1) return l2_fail(LLAMA2_E_INVALID, "pool: keep is %" PRId32 ", less than 1", o->keep);
@@ -204,6 +235,7 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
     L2_CHECK(reserve(pool, (int64_t)n_prompts * keep));
     L2_CHECK(l2_scratch_get(ctx, (size_t)k * sizeof *order, &order));
     L2_CHECK(l2_scratch_get(ctx, (size_t)(pool->n + (int64_t)n_prompts * keep) * sizeof *room, &room));
+    L2_CHECK(l2_scratch_get(ctx, (size_t)(pool->n + (int64_t)n_prompts * keep) * sizeof *all, &all));
     for (int32_t p = 0; p < n_prompts; p++) {
         const float *own = scores + (int64_t)p * k;
         rank_samples(own, order, k);
@@ -218,13 +250,14 @@ llama2_status l2_sample_pool_add(llama2_pool *pool, const llama2_rollouts *r, co
     pool->n += added;
     pool->best->valid = 0;
     sort_entries(pool->entries, pool->n, room);
-    int64_t known = drop_duplicates(pool);
+    int64_t known = drop_duplicates(pool, all);
     m->n_kept = (int32_t)(added - known);
     m->n_duplicates += (int32_t)known;
 done:
     if (status < 0) {
         for (int64_t i = 0; i < added; i++) l2_free(ctx, pool->entries[before + i].tokens);
     }
+    l2_scratch_put(ctx, all);
     l2_scratch_put(ctx, room);
     l2_scratch_put(ctx, order);
     return status;
@@ -232,42 +265,49 @@ done:
 
 /* --- what was best ---------------------------------------------------------------------------- */
 
-/* Does entry i belong to the best ones, of which the last `own` are of its prompt? */
-static int is_among_best(const llama2_pool *pool, int64_t i, int64_t own)
+/* Those that may be the best, in the pool's order. */
+static int64_t candidates(const llama2_pool *pool, said *out)
 {
     const struct l2_sample_pool_best *best = pool->best;
-    const l2_sample_pool_entry *entry = &pool->entries[i];
-    if (own >= best->top || entry->unsafe || entry->version < best->first || entry->version > best->last) return 0;
-    for (int64_t k = best->n - own; k < best->n; k++)
-        if (alike(&pool->entries[best->entries[k]], entry)) return 0;
-    return 1;
+    int64_t n = 0;
+    for (int64_t i = 0; i < pool->n; i++) {
+        const l2_sample_pool_entry *entry = &pool->entries[i];
+        if (!entry->unsafe && entry->version >= best->first && entry->version <= best->last)
+            out[n++] = (said){entry, i, 0, 0};
+    }
+    if (best->top > 1) find_repeats(out, n);
+    return n;
 }
 
 static llama2_status find_best(const llama2_pool *pool, int32_t first, int32_t last, int32_t top)
 {
     struct l2_sample_pool_best *best = pool->best;
+    said *all;
     if (first < 0 || last < first) {
         return l2_fail(LLAMA2_E_INVALID, "pool: versions %" PRId32 " .. %" PRId32 ": 0 <= first <= last is needed",
                        first, last);
     }
     if (top < 1) return l2_fail(LLAMA2_E_INVALID, "pool: top is %" PRId32 ", less than 1", top);
     if (best->valid && best->first == first && best->last == last && best->top == top) return LLAMA2_OK;
+    best->valid = 0;
     if (best->capacity < pool->n) {
         L2_TRY(l2_realloc(pool->ctx, 0, (size_t)pool->n, sizeof *best->entries, &best->entries));
         best->capacity = pool->n;
     }
+    L2_TRY(l2_scratch_get(pool->ctx, (size_t)pool->n * sizeof *all, &all));
     best->n = 0;
     best->first = first;
     best->last = last;
     best->top = top;
-    int64_t own = 0;
-    for (int64_t i = 0; i < pool->n; i++) {
-        if (i > 0 && pool->entries[i - 1].prompt_id != pool->entries[i].prompt_id) own = 0;
-        if (!is_among_best(pool, i, own)) continue;
-        best->entries[best->n++] = i;
+    int64_t n = candidates(pool, all), own = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (i > 0 && all[i - 1].entry->prompt_id != all[i].entry->prompt_id) own = 0;
+        if (own >= top || all[i].repeats) continue;
+        best->entries[best->n++] = all[i].at;
         own++;
     }
     best->valid = 1;
+    l2_scratch_put(pool->ctx, all);
     return LLAMA2_OK;
 }
 
@@ -276,6 +316,21 @@ llama2_status l2_sample_pool_count(const llama2_pool *pool, int32_t first, int32
     L2_TRY(find_best(pool, first, last, top));
     *count = pool->best->n;
     return LLAMA2_OK;
+}
+
+/* How many of its prompt stand before entry `index`: of the pool, or of the chosen ones. */
+static int64_t rank_of(const llama2_pool *pool, const int64_t *chosen, int64_t index)
+{
+    uint64_t id = pool->entries[chosen ? chosen[index] : index].prompt_id;
+    int64_t first = 0, end = index; /* the first of the prompt is among first .. end */
+    while (first < end) {
+        int64_t middle = first + (end - first) / 2;
+        if (pool->entries[chosen ? chosen[middle] : middle].prompt_id < id)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return index - first;
 }
 
 static void describe(const l2_sample_pool_entry *entry, int64_t rank, llama2_pool_sample *sample)
@@ -305,10 +360,7 @@ llama2_status l2_sample_pool_get_best(const llama2_pool *pool, int32_t first, in
                        "pool: index %" PRId64 ", of %" PRId64 " samples in versions %" PRId32 " .. %" PRId32, index,
                        best->n, first, last);
     }
-    const l2_sample_pool_entry *entry = &pool->entries[best->entries[index]];
-    int64_t rank = 0;
-    while (rank < index && pool->entries[best->entries[index - rank - 1]].prompt_id == entry->prompt_id) rank++;
-    describe(entry, rank, sample);
+    describe(&pool->entries[best->entries[index]], rank_of(pool, best->entries, index), sample);
     return LLAMA2_OK;
 }
 
@@ -316,9 +368,7 @@ llama2_status l2_sample_pool_get(const llama2_pool *pool, int64_t index, llama2_
 {
     if (index < 0 || index >= pool->n)
         return l2_fail(LLAMA2_E_INVALID, "pool: index %" PRId64 ", of %" PRId64 " samples", index, pool->n);
-    int64_t rank = 0;
-    while (rank < index && pool->entries[index - rank - 1].prompt_id == pool->entries[index].prompt_id) rank++;
-    describe(&pool->entries[index], rank, sample);
+    describe(&pool->entries[index], rank_of(pool, NULL, index), sample);
     return LLAMA2_OK;
 }
 

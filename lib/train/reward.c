@@ -205,8 +205,8 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     for (int64_t i = 0; i < 2 * (int64_t)pairs->n_pairs; i++) {
         if (!isfinite(raw[i])) /* of a pair that is left out, too */
             L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the score of response %" PRId64 " is %g", i, raw[i]));
-        if (scores) scores[i] = (float)raw[i];
     }
+    for (int64_t i = 0; scores && i < 2 * (int64_t)pairs->n_pairs; i++) scores[i] = (float)raw[i];
 done:
     l2_scratch_put(model->ctx, raw);
     l2_model_leave(model, L2_READS);

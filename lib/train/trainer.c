@@ -196,7 +196,8 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
     /* As torch.nn.utils.clip_grad_norm_: min(1, max_norm / (norm + 1e-6)). */
     double clip = o->clip_norm > 0 ? fmin(1, o->clip_norm / (norm + 1e-6)) : 1;
     double scale = clip / trainer->weight, head_lr = o->value_head ? m->lr * o->value_head_lr_ratio : 0;
-    if (!isfinite(norm) || !isfinite(m->loss) || !l2_optimizer_holds(trainer->optimizer, fmax(m->lr, head_lr), scale)) {
+    if (!isfinite(norm) || !isfinite(m->loss) ||
+        !l2_optimizer_holds(trainer->optimizer, fmax(m->lr, head_lr), scale, clip * norm)) {
         m->skipped = 1;
         m->skipped_total++;
         return skip(trainer, m);

@@ -1,4 +1,4 @@
-/* Item 17: a run that stops between any two functions of an iteration goes on bit for bit; and what a full disk may not
+/* A run that stops between any two functions of an iteration goes on bit for bit; and what a full disk may not
  * do. */
 #include "base/context.h"
 #include "train/reward_model.h"
@@ -235,7 +235,7 @@ static void check_same(const run *a, const run *b)
  * turns. */
 enum { KINDS = 2 };
 
-START_TEST(item17_resume_before_any_function_of_an_iteration)
+START_TEST(resume_before_any_function_of_an_iteration)
 {
     static const int32_t dtypes[] = {LLAMA2_F32, LLAMA2_F64};
     run a, b, c;
@@ -525,6 +525,41 @@ START_TEST(a_failed_restore_changes_nothing)
 }
 END_TEST
 
+/* The moments of the step that was opened never come beside the weights of one that took its place. */
+START_TEST(a_step_that_was_replaced_is_not_read)
+{
+    run a, b;
+    char folder[64];
+    llama2_checkpoint *c;
+    int64_t n;
+    run_begin(&a, 1, LLAMA2_F32);
+    run_begin(&b, 1, LLAMA2_F32);
+    sample(&a, 0);
+    ck_ok(save(&a, scratch_folder(folder), 1));
+    ck_ok(llama2_checkpoint_open(b.ctx, folder, 1, &c));
+    ck_ok(llama2_checkpoint_get_trainer(c, "policy", b.trainer));
+    learn(&a);
+    ck_ok(save(&a, folder, 1));
+    float *before = all_weights(b.policy, &n);
+    ck_fails(llama2_checkpoint_get_trainer(c, "policy", b.trainer), LLAMA2_E_STATE);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "replaced or removed"));
+    float *after = all_weights(b.policy, &n);
+    ck_assert_mem_eq(before, after, (size_t)n * sizeof *before);
+    llama2_checkpoint_free(c);
+    ck_ok(llama2_checkpoint_open(b.ctx, folder, 1, &c));
+    ck_ok(llama2_checkpoint_get_trainer(c, "policy", b.trainer));
+    ck_assert(same_weights(a.policy, b.policy));
+    for (int64_t step = 2; step < 4; step++) ck_ok(save(&a, folder, step)); /* the second removes the first */
+    ck_fails(llama2_checkpoint_get_trainer(c, "policy", b.trainer), LLAMA2_E_STATE);
+    llama2_checkpoint_free(c);
+    ck_ok(l2_remove_tree(a.ctx, folder));
+    free(before);
+    free(after);
+    run_end(&a);
+    run_end(&b);
+}
+END_TEST
+
 START_TEST(a_value_head_whose_scores_could_not_be_is_refused)
 {
     static const double bad[][2] = {{0, 0}, {0, -1}, {0, NAN}, {0, INFINITY}, {NAN, 1}, {INFINITY, 1}};
@@ -636,11 +671,12 @@ Suite *test_suite(void)
     tcase_set_timeout(tc, 120);
     /* valgrind.sh asks for one function: they differ in bits, not in what they do with memory. */
     int first = getenv("LLAMA2_TEST_FEW") ? ADVANTAGES : ROLLOUT, end = getenv("LLAMA2_TEST_FEW") ? first + 1 : STAGES;
-    tcase_add_loop_test(tc, item17_resume_before_any_function_of_an_iteration, first * KINDS, end * KINDS);
+    tcase_add_loop_test(tc, resume_before_any_function_of_an_iteration, first * KINDS, end * KINDS);
     suite_add_tcase(suite, tc);
     ADD_CASE(suite, "failures", skipped_updates_are_counted_over_a_resume, what_is_refused,
              names_and_steps_as_the_header_has_them, a_full_disk_leaves_the_older_checkpoint_and_the_run,
-             a_failed_restore_changes_nothing, a_value_head_whose_scores_could_not_be_is_refused);
+             a_failed_restore_changes_nothing, a_step_that_was_replaced_is_not_read,
+             a_value_head_whose_scores_could_not_be_is_refused);
     ADD_CASE(suite, "ownership", one_that_is_begun_again_is_not_spoilt_by_the_first,
              a_forked_child_leaves_the_files_alone);
     return suite;

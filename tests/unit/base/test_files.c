@@ -16,7 +16,7 @@
 
 /* --- file operations that fail --------------------------------------------------------------- */
 
-enum { OPEN, CLOSE, READ, WRITE, FSYNC, FSTAT, FLOCK, FTRUNCATE, RENAME, UNLINK, MKDIR, RMDIR, MMAP, N_OPS };
+enum { OPEN, CLOSE, READ, WRITE, FSYNC, FSTAT, FLOCK, FTRUNCATE, RENAME, UNLINK, MKDIR, RMDIR, READDIR, MMAP, N_OPS };
 
 static struct {
     int op, at, code; /* call number `at` (from 1) of `op` fails with `code` */
@@ -94,13 +94,17 @@ static int f_rmdir(const char *path)
 {
     return fails(RMDIR) ? -1 : rmdir(path);
 }
+static struct dirent *f_readdir(DIR *dir)
+{
+    return fails(READDIR) ? NULL : readdir(dir);
+}
 static void *f_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
     return fails(MMAP) ? MAP_FAILED : mmap(addr, length, prot, flags, fd, offset);
 }
 
-static const l2_file_ops faulty = {f_open,      f_close,  f_read,   f_write, f_fsync, f_fstat, f_flock,
-                                   f_ftruncate, f_rename, f_unlink, f_mkdir, f_rmdir, f_mmap,  munmap};
+static const l2_file_ops faulty = {f_open,   f_close,  f_read,  f_write, f_fsync,   f_fstat, f_flock, f_ftruncate,
+                                   f_rename, f_unlink, f_mkdir, f_rmdir, f_readdir, f_mmap,  munmap};
 
 static void no_fault(void)
 {
@@ -646,7 +650,7 @@ START_TEST(test_failed_folders)
 {
     static const struct {
         int op, at;
-    } cases[] = {{UNLINK, 1}, {RMDIR, 1}, {RMDIR, 2}};
+    } cases[] = {{UNLINK, 1}, {RMDIR, 1}, {RMDIR, 2}, {READDIR, 1}, {READDIR, 2}};
     char *deep;
     ck_ok(l2_path_join(ctx, folder, "a/b", &deep));
     for (int at = 1; at <= 2; at++) {

@@ -126,6 +126,10 @@ static inline int disk_rmdir(const char *path)
 {
     return disk_fails() ? -1 : l2_posix_files.rmdir(path);
 }
+static inline struct dirent *disk_readdir(DIR *dir)
+{
+    return disk_fails() ? NULL : l2_posix_files.readdir(dir);
+}
 static inline void *disk_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
     return disk_fails() ? (void *)-1 : l2_posix_files.mmap(addr, length, prot, flags, fd, offset);
@@ -170,6 +174,7 @@ static inline void setup(void)
     failing_files.unlink = disk_unlink;
     failing_files.mkdir = disk_mkdir;
     failing_files.rmdir = disk_rmdir;
+    failing_files.readdir = disk_readdir;
     failing_files.mmap = disk_mmap;
     failing_files.munmap = disk_munmap;
     ctx->files = &failing_files;

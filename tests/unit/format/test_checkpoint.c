@@ -377,7 +377,54 @@ START_TEST(test_what_is_no_file)
     ck_assert_int_eq(mkfifo(at("root/step-000000000001/empty"), 0600), 0);
     ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), LLAMA2_E_IO); /* and does not wait for a writer */
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "empty: is not a regular file"));
-    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_NOT_FOUND);
+    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_IO); /* it is there: a run does not begin anew */
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "of 1 checkpoints 1 can't be read"));
+    ck_ok(l2_make_folder(ctx, at("root/step-000000000009"))); /* damaged */
+    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_IO);
+    ck_ok(save_step(0, 5, 2));
+    ck_ok(l2_checkpoint_open(ctx, at("root"), -1, &r));
+    ck_assert_int_eq(r.step, 0);
+    ck_assert_int_eq(r.passed_over, 2);
+    l2_checkpoint_close(&r);
+}
+END_TEST
+
+static long names_left; /* that listings give until they all break off; -1: no end of them */
+
+static struct dirent *break_off(DIR *dir)
+{
+    if (names_left == 0) {
+        errno = EIO;
+        return NULL;
+    }
+    names_left -= names_left > 0;
+    return readdir(dir);
+}
+
+/* A listing that breaks off is no short folder: no checkpoint is valid without the files behind that, and none is
+ * passed over for it. */
+START_TEST(test_listings_that_break_off)
+{
+    l2_checkpoint_reader r;
+    double newest = 1;
+    int failed = 0, done = 0;
+    ck_ok(save_step(1, 1, 2));
+    failing_files.readdir = break_off;
+    for (long n = 0; !done; n++) {
+        int64_t step = -1;
+        names_left = n;
+        llama2_status status = save_step(2, 10 + (float)n, 2);
+        done = names_left > 0;
+        names_left = 0;
+        ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_IO);
+        names_left = -1;
+        ck_assert(status == LLAMA2_OK || (status == LLAMA2_E_IO && !done));
+        if (status == LLAMA2_OK) newest = 10 + (double)n;
+        failed += status < 0;
+        ck_assert_double_eq(load_step(&step, NULL), newest);
+    }
+    ck_assert_int_ge(failed, 10);
+    failing_files.readdir = disk_readdir;
 }
 END_TEST
 
@@ -588,6 +635,7 @@ Suite *test_suite(void)
     tcase_add_loop_test(c, test_each_failure_while_saving, 0, 8);
     tcase_add_test(c, test_short_and_interrupted_calls);
     tcase_add_test(c, test_what_is_no_file);
+    tcase_add_test(c, test_listings_that_break_off);
     tcase_add_test(c, test_failures_while_settling);
     tcase_add_test(c, test_unreadable_replacement_stays);
     tcase_add_test(c, test_unreadable_replacement_is_replaced);

@@ -670,6 +670,32 @@ START_TEST(the_host_can_stop_it_anywhere)
 }
 END_TEST
 
+static int32_t cancel_at_once(void *user, const llama2_rollout_event *e)
+{
+    ck_assert_int_lt(e->samples_done, e->samples); /* never asked again */
+    llama2_context_cancel(user);
+    return 0;
+}
+
+/* Responses of one token to a prompt that has been read need no forward, which would look at it. */
+START_TEST(cancelled_between_samples_of_a_prompt)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *m = small_model(ctx, 0, LLAMA2_F32);
+    llama2_rollouts *r = (llama2_rollouts *)&r;
+    prompt_set p;
+    set_prompts(&p, 1, border_lengths);
+    llama2_rollout_options o = options_of(8, 1, 1);
+    o.max_parallel = 4;
+    o.progress = cancel_at_once;
+    o.user = ctx;
+    ck_fails(llama2_rollout(m, &p.batch, &o, &r), LLAMA2_E_CANCELLED);
+    ck_assert_ptr_null(r);
+    llama2_model_free(m);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 /* Every block is free or owned by as many sequences as hold it. */
 static void check_blocks(const engine *e)
 {
@@ -738,7 +764,7 @@ Suite *test_suite(void)
              logprobs_are_those_of_a_full_forward, a_session_says_the_same);
     ADD_CASE(s, "work", a_prompt_is_read_once_for_its_samples, long_prompts_are_read_in_pieces, all_blocks_come_back);
     ADD_CASE(s, "edges", responses_end_where_they_should, what_can_not_be_done_is_refused,
-             the_host_can_stop_it_anywhere);
+             the_host_can_stop_it_anywhere, cancelled_between_samples_of_a_prompt);
     ADD_CASE(s, "threads", many_rollouts_on_one_model_from_many_threads);
     ADD_CASE(s, "stop strings", a_stop_string_ends_a_response_and_changes_nothing_before, stop_strings_that_can_not_be);
     return s;

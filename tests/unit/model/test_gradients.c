@@ -80,9 +80,9 @@ static void same_bits(const void *a, const void *b, size_t n, const char *what)
     ck_assert_msg(memcmp(a, b, n) == 0, "%s: the bits differ", what);
 }
 
-/* Item 3: nothing is padded, so a model whose padding token is its EOS, as many files have it, learns the EOS as any
+/* Nothing is padded, so a model whose padding token is its EOS, as many files have it, learns the EOS as any
  * other does. */
-START_TEST(item3_a_padding_token_that_is_the_eos_changes_no_bit)
+START_TEST(a_padding_token_that_is_the_eos_changes_no_bit)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_config c = small_config(0);
@@ -203,7 +203,7 @@ Suite *test_suite(void)
 {
     Suite *s = suite_create("model/gradients");
     ADD_CASE(s, "gradients", numeric_gradient_untied, numeric_gradient_tied);
-    ADD_CASE(s, "bits", item3_a_padding_token_that_is_the_eos_changes_no_bit,
+    ADD_CASE(s, "bits", a_padding_token_that_is_the_eos_changes_no_bit,
              bits_do_not_depend_on_threads_isa_recompute_or_parts, neighbours_without_weight_change_no_bit);
     ADD_CASE(s, "errors", batches_are_checked);
     return s;

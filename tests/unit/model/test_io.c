@@ -225,12 +225,38 @@ START_TEST(sizes_alone_take_no_memory)
 }
 END_TEST
 
+static void *map_and_cancel(void *to, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    llama2_context_cancel(ctx);
+    return l2_posix_files.mmap(to, length, protection, flags, fd, offset);
+}
+
+/* As soon as the weights are looked at somebody has enough, whatever the format. */
+START_TEST(loading_can_be_cancelled)
+{
+    static const char *const models[] = {"meta/fp32/source", "meta/fp32/shards4", "meta/fp32/llama2c.bin",
+                                         "gguf/gqa_untied.gguf"};
+    failing_files.mmap = map_and_cancel;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char path[512];
+        llama2_model *m = (llama2_model *)&m;
+        snprintf(path, sizeof path, "%s/reference/%s", LLAMA2_TEST_SOURCE, models[i]);
+        long live = memory.live;
+        ck_fails(llama2_model_load(ctx, path, NULL, &m), LLAMA2_E_CANCELLED);
+        ck_assert_ptr_null(m);
+        llama2_context_resume(ctx);
+        ck_assert_int_le(memory.live, live + 8); /* scratch that is kept */
+    }
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *s = suite_create("model/io");
     TCase *c = tcase_create("memory");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, sizes_alone_take_no_memory);
+    tcase_add_test(c, loading_can_be_cancelled);
     suite_add_tcase(s, c);
     ADD_CASE(s, "folders", what_is_saved_is_what_is_read, reward_models_and_language_models_are_told_apart,
              tensors_that_do_not_fit_are_refused, folders_that_are_none);

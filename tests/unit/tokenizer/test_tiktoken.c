@@ -355,6 +355,37 @@ START_TEST(refused_before_its_merges)
 }
 END_TEST
 
+/* One of the right size, whose merges would take twenty times its own. */
+START_TEST(refused_for_its_merges)
+{
+    enum { LONGEST = 150 };
+    ranks *r = calloc(1, sizeof *r);
+    counting c = {0};
+    llama2_context *ctx;
+    char run[LONGEST];
+    r->file = malloc(N_PIECES * 24 + 256 * LONGEST * LONGEST);
+    for (int i = 0; i < 256; ++i) put_rank(r, &(char){(char)(i ^ 'a')}, 1);
+    for (int i = 0; i < 256; ++i) {
+        memset(run, i, LONGEST);
+        for (size_t n = 2; n <= LONGEST; ++n) {
+            put_base64(r, run, n);
+            r->size += (size_t)sprintf(r->file + r->size, " %d\n", r->n++);
+        }
+    }
+    for (int i = 0; r->n < N_PIECES; ++i) {
+        const char filler[] = {(char)i, (char)(i >> 8), (char)(i >> 16), 7};
+        put_rank(r, filler, 4);
+    }
+    ck_ok(counting_context(&c, &ctx));
+    size_t before = c.now;
+    c.peak = before;
+    refused(ctx, r->file, r->size, LLAMA2_E_LIMIT, "in more than 16 ways each");
+    ck_assert_uint_lt(c.peak - before, 6 * r->size);
+    llama2_context_free(ctx);
+    free_ranks(r);
+}
+END_TEST
+
 /* Every allocation fails once. */
 START_TEST(no_memory)
 {
@@ -379,6 +410,6 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("tokenizer/tiktoken");
     ADD_CASE(suite, "ids", equals_the_plain_rule, special_pieces, folders);
-    ADD_CASE(suite, "refused", files_that_are_refused, refused_before_its_merges, no_memory);
+    ADD_CASE(suite, "refused", files_that_are_refused, refused_before_its_merges, refused_for_its_merges, no_memory);
     return suite;
 }

@@ -1,4 +1,4 @@
-/* Token rewards, GAE, KL estimators (items 6 to 9, 11). */
+/* Token rewards, GAE, KL estimators. */
 #include "train/ppo.h"
 #include "train_test.h"
 
@@ -70,7 +70,7 @@ static double advantage_by_sum(const recording *r, int s, int64_t t, const llama
     return sum;
 }
 
-START_TEST(item8_gae_with_any_lambda)
+START_TEST(gae_with_any_lambda)
 {
     static const double lambdas[] = {0, 0.3, 0.95, 1};
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -105,7 +105,7 @@ START_TEST(item8_gae_with_any_lambda)
 }
 END_TEST
 
-START_TEST(item8_what_comes_after_the_end_changes_nothing)
+START_TEST(what_comes_after_the_end_changes_nothing)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_ppo_options o = plain_options();
@@ -123,7 +123,7 @@ START_TEST(item8_what_comes_after_the_end_changes_nothing)
 }
 END_TEST
 
-START_TEST(item9_whitened_advantages_and_rewards)
+START_TEST(whitened_advantages_and_rewards)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_ppo_options o = plain_options();
@@ -175,7 +175,7 @@ START_TEST(item9_whitened_advantages_and_rewards)
 }
 END_TEST
 
-START_TEST(item9_one_element)
+START_TEST(one_element)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_ppo_options o = plain_options();
@@ -194,7 +194,7 @@ START_TEST(item9_one_element)
 }
 END_TEST
 
-START_TEST(item6_penalty_and_objective)
+START_TEST(penalty_and_objective)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_ppo_options o = plain_options();
@@ -229,7 +229,7 @@ START_TEST(item6_penalty_and_objective)
 END_TEST
 
 /* r_t, which nothing returns: with gamma 0 it is A_t + V_t, and A_t itself where the critic says 0. */
-START_TEST(item7_token_rewards)
+START_TEST(token_rewards)
 {
     static const double betas[] = {0, 0.1, 2};
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -275,7 +275,7 @@ END_TEST
 
 /* Expectations under an enumerable policy: k1 and k3 are unbiased to rounding, k2 is not but close for near
  * distributions; k3 is never negative. */
-START_TEST(item11_kl_estimators)
+START_TEST(kl_estimators)
 {
     enum { N = 12 };
     uint64_t seed = 21;
@@ -302,7 +302,7 @@ START_TEST(item11_kl_estimators)
 }
 END_TEST
 
-START_TEST(item11_estimator_is_used_in_the_penalty)
+START_TEST(estimator_is_used_in_the_penalty)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_ppo_options o = plain_options();
@@ -403,9 +403,9 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("advantages");
-    ADD_CASE(suite, "gae", item8_gae_with_any_lambda, item8_what_comes_after_the_end_changes_nothing,
-             item9_whitened_advantages_and_rewards, item9_one_element, item6_penalty_and_objective, item7_token_rewards,
-             needs_its_inputs, what_no_float_holds);
-    ADD_CASE(suite, "kl", item11_kl_estimators, item11_estimator_is_used_in_the_penalty);
+    ADD_CASE(suite, "gae", gae_with_any_lambda, what_comes_after_the_end_changes_nothing,
+             whitened_advantages_and_rewards, one_element, penalty_and_objective, token_rewards, needs_its_inputs,
+             what_no_float_holds);
+    ADD_CASE(suite, "kl", kl_estimators, estimator_is_used_in_the_penalty);
     return suite;
 }

@@ -236,7 +236,7 @@ END_TEST
 
 /* Where the format puts something after EOS (here ChatML's line break) too: the score of a sampled answer is read at
  * its EOS, and what a reward model learns is read there as well. */
-START_TEST(item5_pairs_end_where_samples_do)
+START_TEST(pairs_end_where_samples_do)
 {
     fixture f;
     llama2_comparisons *c;
@@ -328,7 +328,7 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("comparisons");
     ADD_CASE(suite, "comparisons", pairs_are_what_was_chosen, earliest_turns_are_lost_first,
-             as_many_turns_are_left_as_fit, item5_pairs_end_where_samples_do, unsafe_choices_are_never_trained_on,
+             as_many_turns_are_left_as_fit, pairs_end_where_samples_do, unsafe_choices_are_never_trained_on,
              the_collection_may_go, options_that_can_not_be);
     return suite;
 }

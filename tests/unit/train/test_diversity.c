@@ -1,4 +1,4 @@
-/* Item 18, what shows a policy that repeats itself: distinct-n and seq-rep-4 of known responses. */
+/* What shows a policy that repeats itself: distinct-n and seq-rep-4 of known responses. */
 #include "train_test.h"
 
 /* Rollouts of the given responses behind a prompt of two tokens; each ends with 0. */

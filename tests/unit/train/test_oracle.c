@@ -1,5 +1,5 @@
 /*
- * RLHF-CHECKLIST 15 and 16, the exact oracle. The policy answers with one or two tokens of ten, so that every output
+ * The exact oracle. The policy answers with one or two tokens of ten, so that every output
  * can be enumerated: the optimum of E[r] - beta KL(pi || ref) is pi* ~ ref exp(r / beta), its value beta log
  * E_ref[exp(r / beta)]. PPO with whitening off, gamma 1 and temperature 1 has to close 98 % of the gap between the
  * reference's and the optimal value, for three betas. The best of N samples is known exactly too: P(y) = F(y)^N -
@@ -197,7 +197,7 @@ static double solve(double beta, int shared)
     return closed;
 }
 
-START_TEST(item15_ppo_reaches_the_exact_optimum)
+START_TEST(ppo_reaches_the_exact_optimum)
 {
     static const double betas[] = {0.4, 0.7, 1.2};
     ck_assert_double_ge(solve(betas[_i % 3], _i / 3), 0.98);
@@ -217,7 +217,7 @@ static void distribution(const outputs *o, const double *logpi, double x, double
 
 /* The pool's choices of N samples each, measured: KL to the policy, and how often they beat another sample (a tie
  * counts half), within four standard errors of the exact numbers, which keep the bounds. */
-START_TEST(item16_best_of_n_keeps_its_bounds)
+START_TEST(best_of_n_keeps_its_bounds)
 {
     static const int32_t counts[] = {1, 2, 4, 16};
     enum { GROUPS = 1024, MOST = 16 };
@@ -301,8 +301,8 @@ Suite *test_suite(void)
     Suite *suite = suite_create("oracle");
     TCase *tc = tcase_create("exact");
     tcase_set_timeout(tc, 120);
-    tcase_add_loop_test(tc, item15_ppo_reaches_the_exact_optimum, 0, 6);
-    tcase_add_loop_test(tc, item16_best_of_n_keeps_its_bounds, 0, 4);
+    tcase_add_loop_test(tc, ppo_reaches_the_exact_optimum, 0, 6);
+    tcase_add_loop_test(tc, best_of_n_keeps_its_bounds, 0, 4);
     suite_add_tcase(suite, tc);
     return suite;
 }

@@ -1,4 +1,4 @@
-/* The update: what step 0 must be (items 1, 2), the losses (item 10) against the host's own derivatives, minibatches,
+/* The update: what step 0 must be, the losses against the host's own derivatives, minibatches,
  * failures. */
 #include "train/reward_model.h"
 #include "task_threads.h"
@@ -52,7 +52,7 @@ static int64_t response_tokens(const llama2_rollouts_view *v)
     return n;
 }
 
-START_TEST(item2_first_step_is_on_policy_to_the_bit)
+START_TEST(first_step_is_on_policy_to_the_bit)
 {
     static const double temperatures[] = {1, 0.7, 1.3, 0};
     world w;
@@ -154,7 +154,7 @@ static void step_by_hand(world *w, double temperature, double out[4])
     ck_ok(llama2_trainer_update(w->critic_trainer, NULL));
 }
 
-START_TEST(item10_losses_are_the_formulas)
+START_TEST(losses_are_the_formulas)
 {
     world a, b;
     llama2_ppo_options o;
@@ -218,7 +218,7 @@ START_TEST(ratios_beyond_double_leave_the_metrics_finite)
 END_TEST
 
 /* The same bits for any number of threads and any micro-batch; the seed decides the order. */
-START_TEST(item12_threads_and_micro_batches_change_no_bit)
+START_TEST(threads_and_micro_batches_change_no_bit)
 {
     enum { OTHER_ORDER = 4, RUNS };
     static const int32_t threads[RUNS] = {1, 2, 3, 8, 1};
@@ -484,10 +484,10 @@ Suite *test_suite(void)
 {
     Suite *suite = suite_create("ppo");
     TCase *tc = tcase_create("step 0");
-    tcase_add_loop_test(tc, item2_first_step_is_on_policy_to_the_bit, 0, 4);
+    tcase_add_loop_test(tc, first_step_is_on_policy_to_the_bit, 0, 4);
     suite_add_tcase(suite, tc);
-    ADD_CASE(suite, "update", values_are_of_the_state_before, item10_losses_are_the_formulas,
-             ratios_beyond_double_leave_the_metrics_finite, item12_threads_and_micro_batches_change_no_bit,
+    ADD_CASE(suite, "update", values_are_of_the_state_before, losses_are_the_formulas,
+             ratios_beyond_double_leave_the_metrics_finite, threads_and_micro_batches_change_no_bit,
              a_wide_model_has_the_same_bits_for_1_2_3_8_threads_and_a_host_s, adaptive_kl,
              adaptive_kl_outside_its_domain);
     ADD_CASE(suite, "failures", a_cancelled_update_leaves_no_gradients, not_finite_is_skipped, what_is_refused);

@@ -34,7 +34,7 @@ static void comparisons_init(comparisons *c)
         (llama2_pairs){.struct_size = sizeof c->pairs, .n_pairs = PAIRS, .batch = &c->batch, .margins = c->margins};
 }
 
-START_TEST(item5_margin_table)
+START_TEST(margin_table)
 {
     static const float expected[3][4] = {{0, 0, 0, 0}, {1, 2.0f / 3, 1.0f / 3, 0}, {3, 2, 1, 0}};
     for (int32_t scheme = 0; scheme < 3; scheme++) {
@@ -170,7 +170,7 @@ static float head_gradient(llama2_trainer *trainer, float *out)
     return out[0];
 }
 
-START_TEST(item12_micro_batches_and_left_out_pairs_change_no_bit)
+START_TEST(micro_batches_and_left_out_pairs_change_no_bit)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
     llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
@@ -283,7 +283,8 @@ START_TEST(scores_that_are_not_finite_are_told)
     comparisons_init(&c);
     ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
     ck_assert_int_eq(m.skipped, 0);
-    for (int bad = 0; bad < 2; bad++) { /* no score; scores of which each is infinite, most pairs of them with a loss of 0 or infinity */
+    for (int bad = 0; bad < 2;
+         bad++) { /* no score; scores of which each is infinite, most pairs of them with a loss of 0 or infinity */
         for (int i = 0; i < 24; i++) head[i] = bad ? (i % 2 ? 3e38f : -3e38f) : NAN;
         ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
         ck_ok(llama2_reward_step(trainer, &c.pairs, &m));
@@ -297,6 +298,19 @@ START_TEST(scores_that_are_not_finite_are_told)
         ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
         c.pairs.safe = NULL;
     }
+    /* the last one, of a pair that is left out: the others are not given either */
+    static float embeddings[37 * 24];
+    for (int i = 0; i < 37 * 24; i++) embeddings[i] = i < 36 * 24 ? (float)(i % 7) : NAN;
+    for (int i = 0; i < 24; i++) head[i] = 0.1f;
+    for (int i = 0; i < c.batch.n_tokens; i++) c.tokens[i] = i < c.batch.n_tokens - 1 ? c.tokens[i] % 36 : 36;
+    c.safe[2 * PAIRS - 2] = 0, c.safe[2 * PAIRS - 1] = 1;
+    for (int s = 0; s < 2 * PAIRS - 2; s++) c.safe[s] = -1;
+    c.pairs.safe = c.safe;
+    ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
+    ck_ok(llama2_reward_model_set_tensor(reward, "model.embed_tokens.weight", embeddings, 37 * 24));
+    ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "the score of response 7"));
+    ck_assert(m.loss == 7 && scores[0] == 7);
     llama2_trainer_free(trainer);
     llama2_reward_model_free(reward);
     llama2_model_free(model);
@@ -324,7 +338,7 @@ START_TEST(training_ranks_the_pairs)
 }
 END_TEST
 
-START_TEST(item4_heads)
+START_TEST(heads)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_config config = small_config(1);
@@ -352,7 +366,7 @@ START_TEST(item4_heads)
 }
 END_TEST
 
-START_TEST(item5_score_is_read_at_the_last_token_and_normalised)
+START_TEST(score_is_read_at_the_last_token_and_normalised)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
     llama2_model *model = small_model(ctx, 0, LLAMA2_F32);
@@ -399,9 +413,9 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("reward");
-    ADD_CASE(suite, "loss", item5_margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
-             item12_micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
+    ADD_CASE(suite, "loss", margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
+             micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
              a_cancelled_step_leaves_nothing, scores_that_are_not_finite_are_told, training_ranks_the_pairs);
-    ADD_CASE(suite, "model", item4_heads, item5_score_is_read_at_the_last_token_and_normalised);
+    ADD_CASE(suite, "model", heads, score_is_read_at_the_last_token_and_normalised);
     return suite;
 }

@@ -1,4 +1,4 @@
-/* Combination of two reward models (items 9 and 14), whitening, penalties. */
+/* Combination of two reward models, whitening, penalties. */
 #include "train/scores.h"
 #include "train/stats.h"
 #include "train_test.h"
@@ -28,7 +28,7 @@ static void set_both(llama2_rollouts *r, const float *helpful, const float *safe
     ck_ok(llama2_rollouts_set(r, LLAMA2_ROLLOUTS_SAFETY_SCORES, safety, n));
 }
 
-START_TEST(item14_threshold_on_raw_scores)
+START_TEST(threshold_on_raw_scores)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_rollouts *r = recorded(ctx, 6, 2);
@@ -61,7 +61,7 @@ END_TEST
 
 /* The same whitened numbers whether the raw score is taken or goes through sigmoid and logit, where these do not
  * saturate. */
-START_TEST(item14_logit_undoes_the_sigmoid)
+START_TEST(logit_undoes_the_sigmoid)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_rollouts *r = recorded(ctx, 8, 1);
@@ -84,7 +84,7 @@ START_TEST(item14_logit_undoes_the_sigmoid)
 }
 END_TEST
 
-START_TEST(item6_missing_eos_costs_after_the_whitening)
+START_TEST(missing_eos_costs_after_the_whitening)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_rollouts *r = recorded(ctx, 4, 1);
@@ -133,7 +133,7 @@ START_TEST(what_no_float_holds)
 }
 END_TEST
 
-START_TEST(item9_whitening_of_one_and_of_equals)
+START_TEST(whitening_of_one_and_of_equals)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     static const float scores[] = {7, 7, 7, 7};
@@ -151,7 +151,7 @@ START_TEST(item9_whitening_of_one_and_of_equals)
 }
 END_TEST
 
-START_TEST(item9_moments)
+START_TEST(moments)
 {
     l2_moments m = {0};
     static const double x[] = {1e9 + 1, 1e9 + 2, 1e9 + 4};
@@ -187,9 +187,9 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("scores");
-    ADD_CASE(suite, "combination", item14_threshold_on_raw_scores, item14_logit_undoes_the_sigmoid,
-             item6_missing_eos_costs_after_the_whitening, what_no_float_holds);
-    ADD_CASE(suite, "whitening", item9_whitening_of_one_and_of_equals, item9_moments);
+    ADD_CASE(suite, "combination", threshold_on_raw_scores, logit_undoes_the_sigmoid,
+             missing_eos_costs_after_the_whitening, what_no_float_holds);
+    ADD_CASE(suite, "whitening", whitening_of_one_and_of_equals, moments);
     ADD_CASE(suite, "models", scores_of_reward_models);
     return suite;
 }

@@ -32,7 +32,7 @@ static float *gradients(int32_t tied, int64_t tokens, int32_t threads, int32_t r
     return out;
 }
 
-START_TEST(item12_micro_batches_give_the_same_bits)
+START_TEST(micro_batches_give_the_same_bits)
 {
     double loss, other;
     int64_t n;
@@ -52,7 +52,7 @@ START_TEST(item12_micro_batches_give_the_same_bits)
 }
 END_TEST
 
-START_TEST(item12_tied_micro_batches_agree)
+START_TEST(tied_micro_batches_agree)
 {
     double loss, other;
     int64_t n;
@@ -64,7 +64,7 @@ START_TEST(item12_tied_micro_batches_agree)
 }
 END_TEST
 
-START_TEST(item12_accumulated_calls_give_the_same_step)
+START_TEST(accumulated_calls_give_the_same_step)
 {
     llama2_context *ctx = small_context(2, LLAMA2_ISA_AUTO);
     llama2_model *a = small_model(ctx, 0, LLAMA2_F32), *b = small_model(ctx, 0, LLAMA2_F32);
@@ -194,8 +194,8 @@ START_TEST(a_cancelled_step_leaves_nothing)
 }
 END_TEST
 
-/* One update by hand: decay apart, eps outside the root (item 13), clipping by the norm of the mean gradient. */
-START_TEST(item13_update_is_adamw_with_eps_outside_the_root)
+/* One update by hand: decay apart, eps outside the root, clipping by the norm of the mean gradient. */
+START_TEST(update_is_adamw_with_eps_outside_the_root)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_model *model = small_model(ctx, 0, LLAMA2_F64);
@@ -307,11 +307,15 @@ START_TEST(what_weights_cannot_hold_leaves_them_untouched)
     static const struct {
         double weight, lr;
         int32_t dtype, skipped;
+        float gradient;
+        double clip_norm;
     } updates[] = {
-        {1e-43, 1e-2, LLAMA2_F32, 1},                           /* 1 / weight is infinite, and 0 times that is NaN */
-        {1e300, 1e-2, LLAMA2_F32, 1},                           /* 1 / weight is 0: weight decay alone */
-        {1, 1e300, LLAMA2_F32, 1},    {1, 1e38, LLAMA2_F32, 1}, /* over 1 - beta1 */
-        {1e-30, 1e-2, LLAMA2_F32, 0}, {1e-43, 1e-2, LLAMA2_F64, 0}, {1e300, 1e-2, LLAMA2_F64, 0},
+        {1e-43, 1e-2, LLAMA2_F32, 1, 0, 0}, /* 1 / weight is infinite, and 0 times that is NaN */
+        {1e300, 1e-2, LLAMA2_F32, 1, 0, 0}, /* 1 / weight is 0: weight decay alone */
+        {1, 1e300, LLAMA2_F32, 1, 0, 0},    {1, 1e38, LLAMA2_F32, 1, 0, 0}, /* over 1 - beta1 */
+        {1e-30, 1e-2, LLAMA2_F32, 0, 0, 0}, {1e-43, 1e-2, LLAMA2_F64, 0, 0, 0},
+        {1e300, 1e-2, LLAMA2_F64, 0, 0, 0}, {1, 1e-2, LLAMA2_F32, 1, 1e25f, 0}, /* its square, for good */
+        {1, 1e-2, LLAMA2_F32, 0, 1e25f, 1}, {1, 1e-2, LLAMA2_F64, 0, 1e25f, 0},
     };
     for (size_t i = 0; i < sizeof updates / sizeof *updates; i++) {
         llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -325,6 +329,8 @@ START_TEST(what_weights_cannot_hold_leaves_them_untouched)
         small_batch b;
         small_batch_init(&b);
         o.value_head_lr_ratio = 1e300; /* of a head that there is not */
+        o.clip_norm = updates[i].clip_norm;
+        grad[9] = updates[i].gradient;
         ck_ok(llama2_trainer_create(ctx, model, optimizer, &o, &trainer));
         ck_ok(llama2_trainer_backward_logprobs(trainer, &b.batch, 1, grad, 0, updates[i].weight));
         ck_ok(llama2_trainer_update(trainer, &m));
@@ -500,9 +506,9 @@ END_TEST
 Suite *test_suite(void)
 {
     Suite *suite = suite_create("trainer");
-    ADD_CASE(suite, "steps", item12_micro_batches_give_the_same_bits, item12_tied_micro_batches_agree,
-             item12_accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
-             batches_without_a_weight_leave_nothing, item13_update_is_adamw_with_eps_outside_the_root,
+    ADD_CASE(suite, "steps", micro_batches_give_the_same_bits, tied_micro_batches_agree,
+             accumulated_calls_give_the_same_step, dropped_batches_do_not_count, a_cancelled_step_leaves_nothing,
+             batches_without_a_weight_leave_nothing, update_is_adamw_with_eps_outside_the_root,
              training_lowers_the_loss);
     ADD_CASE(suite, "failures", not_finite_leaves_the_weights_untouched, what_weights_cannot_hold_leaves_them_untouched,
              what_is_refused, a_forked_child_is_told);

@@ -188,7 +188,7 @@ START_TEST(update_is_policy_loss_and_value_coef_times_value_loss)
     for (int32_t s = 0; s < v.n_samples; s++) {
         for (int64_t t = v.offsets[s] + v.prompt_lengths[s]; t < v.offsets[s + 1]; t++, n++) {
             double error = (double)values[t - 1] - (double)v.returns[t];
-            ck_assert(now[t] == v.logprobs[t] && values[t - 1] == v.values[t]); /* item 2: nothing has moved */
+            ck_assert(now[t] == v.logprobs[t] && values[t - 1] == v.values[t]); /* nothing has moved */
             by_logprob[t] = -v.advantages[t];
             by_value[t - 1] = (float)(0.25 * error);
             policy_loss -= (double)v.advantages[t];
