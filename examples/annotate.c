@@ -53,27 +53,24 @@ static bool queue_prompts(annotate *s)
     for (size_t i = 0; ok && i < s->prompts.count; i++)
         ok =
             records_read(&all, s->prompts.items[i], RECORD_PROMPT, error, sizeof error) || app_fail(&s->a, "%s", error);
+    bool begun = ok && (store_begin(s->t.s) || app_fail(&s->a, "%s", store_error())); /* all of them, or none */
+    ok = ok && begun;
     for (size_t i = 0; ok && i < all.n; i++) {
         json_t *dialogue = record_line(&all.items[i], NULL);
         bool added = false, fits = !generator_check(s->t.g, dialogue);
-        if (fits) ok = store_queue(s->t.s, s->t.kind, dialogue, "file", &added) || app_fail(&s->a, "%s", store_error());
+        if (app_interrupted()) ok = false; /* which says nothing of the dialogue */
+        if (ok && fits)
+            ok = store_queue(s->t.s, s->t.kind, dialogue, "file", &added) || app_fail(&s->a, "%s", store_error());
         json_decref(dialogue);
         n_added += added;
         n_left_out += !fits;
     }
+    if (begun && !store_end(s->t.s, ok) && ok) ok = app_fail(&s->a, "%s", store_error());
     if (ok && s->prompts.count > 0 && !s->a.args.quiet)
         fprintf(stderr, "prompts: %zu new, %zu were there before, %zu left out that the model cannot answer\n", n_added,
                 all.n - n_added - n_left_out, n_left_out);
     records_free(&all);
     return ok;
-}
-
-/* The page shows them as JSON. */
-static bool is_text(annotate *s, const char *option, const char *text)
-{
-    json_t *checked = json_string(text);
-    json_decref(checked);
-    return checked || app_fail(&s->a, "%s is no UTF-8", option);
 }
 
 static bool open_guideline(annotate *s)
@@ -82,7 +79,7 @@ static bool open_guideline(annotate *s)
     size_t size;
     if (s->guideline && !(text = app_read(&s->a, s->guideline, &size))) return false;
     s->t.guideline = text ? text : app_must(strdup(guidelines[s->t.kind]));
-    if (!is_text(s, "--guideline", s->t.guideline)) return false;
+    if (!args_is_text(s->t.guideline)) return app_fail(&s->a, "%s: is no UTF-8", s->guideline);
     s->t.version = store_guideline(s->t.s, s->t.kind, s->t.guideline);
     return s->t.version > 0 || app_fail(&s->a, "%s", store_error());
 }
@@ -126,8 +123,8 @@ static bool start_server(annotate *s)
     printf("http://%s%s%s:%d/#%s\n", v6 ? "[" : "", s->host, v6 ? "]" : "", server_port(s->t.http), token);
     fflush(stdout);
     if (!s->a.args.quiet)
-        fprintf(stderr,
-                "The link is good for one browser, once, within a day; who is in makes links for others. Ctrl-C ends the station.\n");
+        fprintf(stderr, "The link is good for one browser, once, within a day; who is in makes links for others. "
+                        "Ctrl-C ends the station.\n");
     return true;
 }
 
@@ -136,9 +133,6 @@ static bool serve(annotate *s)
     char error[1024];
     s->t.s = store_open(s->db, error, sizeof error);
     if (!s->t.s) return app_fail(&s->a, "%s", error);
-    for (int v = 0; v < 2; v++)
-        if (s->names[v] && !is_text(s, v ? "--name-b" : "--name", s->names[v])) return false;
-    if (!is_text(s, "--batch", s->t.batch)) return false;
     if (!load(s) || !open_guideline(s) || !start_generator(s) || !queue_prompts(s) || !start_server(s)) return false;
     app_defer(&s->a, true); /* a signal ends the station, not the responses on their way: they begin anew with it */
     /* The signal may reach any thread. */

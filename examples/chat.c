@@ -75,6 +75,8 @@ static bool converse(stream *g, conversation *c)
         if (strcmp(line, "/reset") == 0) {
             conversation_drop(c, conversation_first(c), c->n - conversation_first(c));
             ok = conversation_save(c, g->a);
+        } else if (!args_is_text(line)) {
+            refuse(g, "the line is no UTF-8"); /* the file of --session could not say it */
         } else {
             ok = turn(g, c, line);
         }

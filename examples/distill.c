@@ -97,7 +97,7 @@ static bool load(distil *s)
 /* --- what comes out -------------------------------------------------------------------------- */
 
 /* May a dialogue have this answer? Else it holds markers of the chat format. */
-static bool has_markers(const distil *s, const char *answer)
+static bool look_for_markers(distil *s, const char *answer, bool *found)
 {
     static const int32_t roles[] = {LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT};
     const char *texts[] = {"", answer};
@@ -106,7 +106,9 @@ static bool has_markers(const distil *s, const char *answer)
     chat.n_messages = 2;
     chat.roles = roles;
     chat.texts = texts;
-    return llama2_chat_encode(s->tokenizer, &chat, LLAMA2_CHAT_COMPLETE, NULL, NULL, 0, NULL) == LLAMA2_E_INJECTION;
+    llama2_status status = llama2_chat_encode(s->tokenizer, &chat, LLAMA2_CHAT_COMPLETE, NULL, NULL, 0, NULL);
+    *found = status == LLAMA2_E_INJECTION;
+    return *found || app_try(&s->a, status, "answer");
 }
 
 static char *answer_text(distil *s, const llama2_rollouts_view *v, int32_t i)
@@ -123,7 +125,8 @@ static bool write_sample(distil *s, const llama2_rollouts_view *v, const llama2_
     char *before = answer_text(s, v, i), *after = before ? answer_text(s, w, i) : NULL;
     bool ok = after != NULL;
     if (ok && *keep) {
-        bool unfinished = !w->ended[i], marked = !unfinished && has_markers(s, after);
+        bool unfinished = !w->ended[i], marked = false;
+        ok = unfinished || look_for_markers(s, after, &marked);
         s->unfinished += unfinished;
         s->marked += marked;
         *keep = !unfinished && !marked;

@@ -298,6 +298,12 @@ int main(int argc, char **argv)
     if (status != ARGS_GO) return status;
     if (!s.a.args.model) return args_usage(&program, "--model is missing");
     if (s.data.count == 0) return args_usage(&program, "--data is missing");
+    const args_list *lists[] = {&s.lists.hobbies, &s.lists.languages, &s.lists.figures};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < lists[i]->count; k++)
+            if (strlen(lists[i]->items[k]) > INSTRUCTION_WORD)
+                return args_usage(&program, "%s: hobbies, languages and figures have at most %d bytes",
+                                  lists[i]->items[k], INSTRUCTION_WORD);
     if (!s.out) return args_usage(&program, "--out is missing");
     if (s.placement && strcmp(s.placement, "system") != 0 && strcmp(s.placement, "user") != 0)
         return args_usage(&program, "--placement %s: expected system or user", s.placement);

@@ -40,6 +40,15 @@ static bool save_rewards(pipeline *p)
     return true;
 }
 
+/* Begun when the chain has its report, which is not lost with them. */
+static bool run_controls(pipeline *p)
+{
+    p->controls = false;
+    bool ok = write_report(p);
+    p->controls = true;
+    return ok && stage_controls(p);
+}
+
 static bool run_stages(pipeline *p)
 {
     return llama2_model_create(p->app.ctx, &p->set.config, NULL, &p->model) >= 0 && stage_pretrain(p) && stage_sft(p) &&
@@ -47,7 +56,7 @@ static bool run_stages(pipeline *p)
            evaluate(p, p->base, STAGE_PRETRAINED, "pretrained") && evaluate(p, p->reference, STAGE_SFT, "SFT") &&
            stage_rejection(p) && save_policy(p) && evaluate(p, p->model, STAGE_REJECTION, "rejection sampling") &&
            stage_ppo(p) && save_policy(p) && evaluate(p, p->model, STAGE_PPO, "PPO") &&
-           (!p->controls || stage_controls(p));
+           (!p->controls || run_controls(p));
 }
 
 static bool open_data(pipeline *p, const char *data, world_size size)
@@ -69,9 +78,9 @@ static bool run_chain(pipeline *p)
     p->metrics = jsonl_create(path, false, error, sizeof error);
     if (!p->metrics) return app_fail(a, "%s", error);
     a->doing = "stopped";
-    bool ok = run_stages(p);
-    if (!jsonl_finish(p->metrics)) return app_fail(a, "%s could not be written", path);
-    return ok && write_report(p);
+    bool ok = run_stages(p) && write_report(p);
+    if (!jsonl_finish(p->metrics) && ok) return app_fail(a, "%s could not be written", path);
+    return ok;
 }
 
 int main(int argc, char **argv)

@@ -146,13 +146,34 @@ static bool iterate(ppo *s, json_t **line)
     return ok;
 }
 
+static bool save(void *user)
+{
+    ppo *s = user;
+    char path[4096];
+    return app_try(&s->a, llama2_model_save(s->policy, s->set.out, LLAMA2_F32), "saving") &&
+           app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving") &&
+           app_try(&s->a, llama2_reward_model_save(s->critic, run_path(&s->r, "critic", path, sizeof path), LLAMA2_F32),
+                   "saving");
+}
+
 static bool train(ppo *s)
 {
     app *a = &s->a;
     run *r = &s->r;
     json_t *line = NULL;
     char note[96] = "", path[4096];
-    double real[] = {s->temperature, (double)s->judges.no_whiten, s->judges.threshold, s->judges.eos_penalty};
+    double real[] = {s->temperature,
+                     (double)s->judges.no_whiten,
+                     s->judges.threshold,
+                     s->judges.eos_penalty,
+                     s->beta,
+                     s->target_kl,
+                     s->horizon,
+                     s->gamma,
+                     s->lambda,
+                     s->clip,
+                     s->value_clip,
+                     s->value_coef};
     int64_t key[] = {(int64_t)a->args.seed, s->set.batch,  s->minibatch,   s->max_new_tokens, s->epochs,
                      s->critic_kind,        s->eval_every, s->eval != NULL};
     uint64_t data = examples_hash(&s->held_out.tokens, examples_hash(&s->prompts.tokens, 0));
@@ -194,11 +215,7 @@ static bool train(ppo *s)
     }
     if (ok) progress_finish(&r->bar, note);
     if (ok) r->bar.stream = NULL;
-    ok =
-        run_stop(r, ok) && app_try(a, llama2_model_save(s->policy, s->set.out, LLAMA2_F32), "saving") &&
-        app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving") &&
-        app_try(a, llama2_reward_model_save(s->critic, run_path(r, "critic", path, sizeof path), LLAMA2_F32), "saving");
-    if (!ok) return false;
+    if (!run_finish(r, ok, save, s)) return false;
     line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)r->step, "episodes",
                      (json_int_t)(r->step * s->set.batch));
     if (s->eval) {

@@ -117,6 +117,13 @@ static bool steps(pretrain *p, run *r, llama2_trainer *trainer, double *loss, do
     return ok;
 }
 
+static bool save(void *user)
+{
+    pretrain *p = user;
+    return app_try(&p->a, llama2_model_save(p->model, p->set.out, LLAMA2_F32), "saving") &&
+           app_try(&p->a, llama2_tokenizer_save(p->tokenizer, p->set.out), "saving");
+}
+
 static bool train(pretrain *p)
 {
     run *r = &p->run;
@@ -125,9 +132,7 @@ static bool train(pretrain *p)
     llama2_trainer *trainer = run_add(r, "model", p->model, NULL, p->set.lr, p->steps);
     bool ok = trainer && run_start(r, run_hash(p->text.fingerprint, key, sizeof key)) &&
               steps(p, r, trainer, &loss, &held_out);
-    ok = run_stop(r, ok) && app_try(&p->a, llama2_model_save(p->model, p->set.out, LLAMA2_F32), "saving") &&
-         app_try(&p->a, llama2_tokenizer_save(p->tokenizer, p->set.out), "saving");
-    if (!ok) return false;
+    if (!run_finish(r, ok, save, p)) return false;
     json_t *line = json_pack("{s:s, s:I, s:I, s:I}", "model", p->set.out, "steps", (json_int_t)p->steps, "tokens",
                              (json_int_t)(p->steps * p->set.batch * p->length), "parameters",
                              (json_int_t)llama2_model_parameters(p->model));
@@ -157,7 +162,8 @@ int main(int argc, char **argv)
         TRAIN_SCHEDULE_OPTIONS(p.set),
         {"steps", ARGS_INTEGER, &p.steps, "N", "steps (1000)", 1, 1e15},
         {"length", ARGS_INTEGER, &p.length, "N", "tokens of a sequence (default: the model's context)", 2, 1e9},
-        {"eval", ARGS_TEXT, &p.eval, "FILE", "held-out text or shard, whose loss (of up to 64 windows) is measured on the way", 0, 0},
+        {"eval", ARGS_TEXT, &p.eval, "FILE",
+         "held-out text or shard, whose loss (of up to 64 windows) is measured on the way", 0, 0},
         {"eval-every", ARGS_INTEGER, &p.eval_every, "N", "steps between two measurements (100)", 1, 1e15},
         {0},
     };

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 missing=
 for package in build-essential cmake ninja-build pkg-config libopenblas-dev libjansson-dev zlib1g-dev libmicrohttpd-dev libsqlite3-dev; do
-    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
 done
 if [ -n "$missing" ]; then
     echo "installing$missing"

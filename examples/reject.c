@@ -200,6 +200,13 @@ static bool choose(reject *s, run *r, example_set *chosen)
     return ok && pool_examples(a, s->pool, first, last, top, chosen);
 }
 
+static bool save(void *user)
+{
+    reject *s = user;
+    return app_try(&s->a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
+           app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
+}
+
 static bool work(reject *s)
 {
     app *a = &s->a;
@@ -212,16 +219,18 @@ static bool work(reject *s)
     ok = ok && open_pool(s, !fresh);
     if (ok && fresh && s->version < 0) ok = newest_version(s, s->pool, &s->version) && ++s->version >= 0;
     if (ok && !fresh) s->version = (int64_t)r.extra[0];
-    ok = ok && (!fresh || sample(s, &r, &line)) && choose(s, &r, &chosen);
+    ok = ok && (!fresh || sample(s, &r, &line));
+    if (ok) app_defer(a, true); /* until it is written down nothing may make it all be sampled again */
+    ok = ok && choose(s, &r, &chosen);
     llama2_trainer *trainer =
         ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
     r.extra[0] = (double)s->version;
     ok = trainer && run_start(&r, examples_hash(&chosen, run_hash(0, key, sizeof key)));
-    if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r); /* from here on nothing is sampled again */
+    if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r);
     ok = ok && share_pool(s, !fresh);
+    app_defer(a, false);
     ok = ok && examples_train(&r, trainer, &chosen, &s->steps, &loss);
-    ok = run_stop(&r, ok) && app_try(a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
-         app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
+    ok = run_finish(&r, ok, save, s);
     json_t *result = json_pack("{s:s, s:I}", "model", s->set.out, "chosen", (json_int_t)chosen.n);
     app_put(result, "loss", loss);
     if (line) json_object_update_missing(result, line);

@@ -268,6 +268,13 @@ static bool fingerprint(reward *s, uint64_t *out)
     return true;
 }
 
+static bool save(void *user)
+{
+    reward *s = user;
+    return app_try(&s->a, llama2_reward_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
+           app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
+}
+
 static bool work(reward *s)
 {
     app *a = &s->a;
@@ -292,8 +299,7 @@ static bool work(reward *s)
     if (ok && s->eval.count)
         ok = (held_out = evaluate(s)) != NULL &&
              run_log(&r, json_pack("{s:I, s:O}", "step", (json_int_t)r.step, "held_out", held_out));
-    ok = run_stop(&r, ok) && app_try(a, llama2_reward_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
-         app_try(a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
+    ok = run_finish(&r, ok, save, s);
     json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps",
                              (json_int_t)(steps_of_epoch(s) * s->epochs), "pairs", (json_int_t)s->an_epoch);
     if (s->centre) app_put(line, "train_accuracy", accuracy);

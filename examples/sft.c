@@ -90,6 +90,13 @@ static bool evaluate(sft *s, run *r, int64_t step, double *held_out)
     return run_log(r, line);
 }
 
+static bool save(void *user)
+{
+    sft *s = user;
+    return app_try(&s->a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
+           app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
+}
+
 static bool train(sft *s)
 {
     run r;
@@ -107,9 +114,7 @@ static bool train(sft *s)
          examples_train(&r, trainer, &s->examples, &s->steps, &loss);
     run_close_steps(&r);
     ok = ok && evaluate(s, &r, steps, &held_out);
-    ok = run_stop(&r, ok) && app_try(&s->a, llama2_model_save(s->model, s->set.out, LLAMA2_F32), "saving") &&
-         app_try(&s->a, llama2_tokenizer_save(s->tokenizer, s->set.out), "saving");
-    if (!ok) return false;
+    if (!run_finish(&r, ok, save, s)) return false;
     json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)steps, "examples",
                              (json_int_t)s->examples.n);
     app_put(line, "loss", loss);

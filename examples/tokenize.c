@@ -1,5 +1,5 @@
 /* llama2-tokenize: text into ids and back. */
-#include "common/args.h"
+#include "common/app.h"
 #include <errno.h>
 #include <llama2/context.h>
 #include <llama2/tokenizer.h>
@@ -157,7 +157,8 @@ static int run(state *s, const args_common *common, bool lines, bool back)
         status = lines ? run_lines(s, back) : run_whole(s, back);
         if (status == ARGS_OK && ferror(stdin))
             status = args_error(s->program, "reading standard input: %s", strerror(errno));
-        if (fflush(stdout) != 0 && status == ARGS_OK) status = args_error(s->program, "writing: %s", strerror(errno));
+        if (!app_flushed() && status == ARGS_OK)
+            status = args_error(s->program, "standard output could not be written");
     }
     llama2_tokenizer_free(s->tokenizer);
     llama2_context_free(ctx);

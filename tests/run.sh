@@ -39,7 +39,7 @@ packages="build-essential cmake ninja-build pkg-config libopenblas-dev check lib
 [ $tier != interop ] || packages+=" python3-venv"
 missing=
 for package in $packages; do
-    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=" $package"
 done
 if [ -n "$missing" ]; then
     say "installing$missing"

@@ -24,7 +24,7 @@ units() {
         model_io model_kv_cache infer_session infer_rollouts train_packing train_advantages train_rejection train_reward train_trainer train_ppo train_nomem train_shards \
         api_tokenizer api_checkpoint examples_jsonl examples_records reference_goldens_train reference_goldens_ppo; do
         echo "$build/tests/test_$name"
-    done | LOG=$dir/log xargs -P "$(nproc)" -I{} sh -c 'LOG=$LOG.$$ "$0" {}' "$dir/check"
+    done | tr '\n' '\0' | LOG=$dir/log xargs -0 -P "$(nproc)" -n 1 sh -c 'LOG=$LOG.$$ "$0" "$1"' "$dir/check"
 }
 
 # program NAME ARGUMENTS...: small batches, quietly

@@ -24,6 +24,7 @@ typedef struct job {
     int64_t item;
     bool swapped;        /* the first response is of variant 1 */
     bool failed, active; /* active: the thread is at it, and nobody else may free it */
+    bool unwanted;       /* to be freed when the thread is not at it */
     char error[256];     /* why it failed */
     sequence of[2];      /* by variant */
     struct job *next;
@@ -200,15 +201,19 @@ static void work(generator *g, job *const *jobs, int32_t n, round *r)
     }
 }
 
-/* What is done is in the store. */
+/* What is done is in the store; of what failed the reason alone is kept. */
 static void drop_done(generator *g)
 {
     for (job **at = &g->jobs; *at;) {
         job *j = *at;
-        if (j->of[0].ended && j->of[1].ended) {
+        if (j->unwanted || (j->of[0].ended && j->of[1].ended)) {
             *at = j->next;
             job_free(j);
         } else {
+            for (int v = 0; v < 2 && j->failed; v++) {
+                sequence_free(&j->of[v]);
+                j->of[v] = (sequence){.session = NULL};
+            }
             at = &j->next;
         }
     }
@@ -365,9 +370,20 @@ bool generator_want(generator *g, int64_t item, const json_t *dialogue, char *er
 {
     pthread_mutex_lock(&g->lock);
     forget_failed(g, item);
-    bool ok = find(g, item) || begin(g, item, dialogue, error, error_size);
+    job *j = find(g, item);
+    if (j) j->unwanted = false;
+    bool ok = j || begin(g, item, dialogue, error, error_size);
     pthread_mutex_unlock(&g->lock);
     return ok;
+}
+
+void generator_forget(generator *g, int64_t item)
+{
+    pthread_mutex_lock(&g->lock);
+    job *j = find(g, item);
+    if (j) j->unwanted = true;
+    pthread_cond_signal(&g->work);
+    pthread_mutex_unlock(&g->lock);
 }
 
 generator_state generator_text(generator *g, int64_t item, int which, size_t from, char **text)

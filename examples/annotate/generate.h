@@ -34,6 +34,9 @@ const char *generator_check(generator *g, const json_t *dialogue);
  * with the dialogue. */
 bool generator_want(generator *g, int64_t item, const json_t *dialogue, char *error, size_t error_size);
 
+/* The responses are wanted no more: what goes on others need not wait for. */
+void generator_forget(generator *g, int64_t item);
+
 typedef enum generator_state { GENERATOR_GOES_ON, GENERATOR_DONE, GENERATOR_FAILED, GENERATOR_UNKNOWN } generator_state;
 
 /* The text of the first (0) or second (1) response from byte `from` on, whole characters; to be freed; of what

@@ -284,8 +284,10 @@ static void skip(station *t, const request *q, int64_t item, reply *r)
         reply_store(r);
     else if (!known)
         reply_error(r, 404, "there is no such comparison");
-    else
+    else {
+        generator_forget(t->g, item); /* nobody else has it open before it has both responses */
         state(t, q, r);
+    }
 }
 
 static void item_post(void *user, const request *q, reply *r)

@@ -123,7 +123,7 @@ static int64_t integer(const json_t *row, const char *column)
 static bool begin(store *s)
 {
     pthread_mutex_lock(&s->lock);
-    if (s->depth > 0 || tell(s, "BEGIN", "")) {
+    if (s->depth > 0 || tell(s, "BEGIN IMMEDIATE", "")) {
         s->depth++;
         return true;
     }

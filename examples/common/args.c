@@ -1,5 +1,6 @@
 #include "common/args.h"
 #include <errno.h>
+#include <jansson.h>
 #include <llama2/types.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -41,6 +42,8 @@ static int set_value(const parse *p, const args_option *option, const char *text
     bool bounded = option->minimum != 0 || option->maximum != 0;
     char *end = NULL;
     errno = 0;
+    if ((option->kind == ARGS_TEXT || option->kind == ARGS_LIST) && !args_is_text(text))
+        return usage_error(p, "--%s is no UTF-8", option->name); /* results, reports and data files could not say it */
     switch (option->kind) {
     case ARGS_FLAG: *(bool *)option->value = true; return ARGS_GO;
     case ARGS_TEXT: *(const char **)option->value = text; return ARGS_GO;
@@ -175,6 +178,13 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
         return usage_error(&p, "expected %zu argument%s, found %zu: %s %s", program->minimum_rest,
                            program->minimum_rest == 1 ? "" : "s", common->rest.count, program->name, program->usage);
     return ARGS_GO;
+}
+
+bool args_is_text(const char *text)
+{
+    json_t *checked = json_string(text);
+    json_decref(checked);
+    return checked != NULL;
 }
 
 int args_parse(const args_program *program, args_common *common, int argc, char **argv)

@@ -77,6 +77,9 @@ typedef struct args_common {
 int args_parse(const args_program *program, args_common *common, int argc, char **argv);
 int args_parse_to(const args_program *program, args_common *common, int argc, char **argv, FILE *out, FILE *err);
 
+/* Is it UTF-8? Options that are texts or names of files must be: results are JSON. */
+bool args_is_text(const char *text);
+
 /* "llama2-sft: message" and where to find help, on standard error; returns ARGS_USAGE. For checks that the table cannot
  * say. */
 int args_usage(const args_program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));

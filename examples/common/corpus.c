@@ -109,6 +109,7 @@ static bool add(app *a, const llama2_tokenizer *tokenizer, const char *path, dou
     struct stat s;
     llama2_shards_source info = {.struct_size = sizeof info};
     if (stat(path, &s) != 0) return app_fail(a, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(s.st_mode)) return app_fail(a, "%s: is no regular file; llama2-shard reads pipes", path);
     if (!is_shard(path)) {
         if (!make_shard(a, tokenizer, path, &s, made)) return false;
         path = made;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 struct jsonl_reader {
@@ -169,6 +170,7 @@ bool jsonl_finish(jsonl_writer *w)
 {
     if (!w) return true;
     bool good = !w->failed;
+    if (good) good = fsync(fileno(w->file)) == 0 || errno == EINVAL || errno == EROFS; /* as of a pipe */
     good = fclose(w->file) == 0 && good;
     free(w);
     return good;

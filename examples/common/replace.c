@@ -42,6 +42,22 @@ static int open_part(const char *part)
     return -1;
 }
 
+/* So that the rename is on the disk; there are file systems that sync no folders. */
+static bool sync_folder_of(const char *path)
+{
+    char folder[4104];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    snprintf(folder, sizeof folder, "%.*s", (int)(slash ? (n > 0 ? n : 1) : 1), slash ? path : ".");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno == EACCES; /* a folder that may be written into and not read */
+    bool good = fsync(fd) == 0 || errno == EINVAL;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return good;
+}
+
 bool replace_file(const char *path, const char *bytes, size_t length, char *error, size_t error_size)
 {
     char part[4104];
@@ -52,6 +68,7 @@ bool replace_file(const char *path, const char *bytes, size_t length, char *erro
     bool good = fd >= 0 && write_all(fd, bytes, length) && fsync(fd) == 0 && rename(part, path) == 0;
     int why = errno;
     if (fd >= 0 && !good) unlink(part);
+    if (good && !sync_folder_of(path)) good = false, why = errno;
     if (fd >= 0 && close(fd) != 0 && good) good = false, why = errno; /* not before the rename: the lock ends here */
     if (good) return true;
     snprintf(error, error_size, "%s: %s", path, strerror(why));

@@ -261,7 +261,7 @@ static bool save_interrupted(run *r)
         return app_fail(r->a, "interrupted in the middle of an update; %s",
                         r->saved >= 0 ? "--resume goes on from the newest checkpoint" : "there is no checkpoint yet");
     for (int i = 0; i < r->n_trainers; i++) llama2_trainer_clear(r->trainers[i]);
-    if (r->step == 0 && !r->held) return app_fail(r->a, "interrupted before the first step was done");
+    if (r->step == 0 && !r->held && r->saved < 0) return app_fail(r->a, "interrupted before the first step was done");
     if (r->saved < checkpoint_number(r) && !run_save(r)) return false;
     return app_fail(r->a,
                     r->held ? "interrupted in the middle of step %lld; --resume goes on from there"
@@ -272,7 +272,7 @@ static bool save_interrupted(run *r)
 bool run_stop(run *r, bool ok)
 {
     if (r->bar.stream) progress_finish(&r->bar, ok ? NULL : "stopped");
-    if (app_interrupted() && r->metrics) ok = save_interrupted(r);
+    if (app_interrupted() && r->metrics && !r->finished) ok = save_interrupted(r);
     if (!jsonl_finish(r->metrics) && ok) ok = app_fail(r->a, "%s/metrics.jsonl could not be written", r->set->out);
     for (int i = 0; i < r->n_trainers; i++) llama2_trainer_free(r->trainers[i]);
     llama2_checkpoint_free(r->from);
@@ -280,4 +280,22 @@ bool run_stop(run *r, bool ok)
     r->n_trainers = 0;
     r->from = NULL;
     return ok;
+}
+
+bool run_finish(run *r, bool ok, bool (*save)(void *user), void *user)
+{
+    if (ok) {
+        app_defer(r->a, true);
+        r->finished = ok = save(user);
+        if (!ok && !app_interrupted()) {
+            char why[1024];
+            snprintf(why, sizeof why, "%s: %s", r->a->doing, llama2_last_error());
+            if (run_save(r))
+                app_fail(r->a, "%s; --resume goes on after step %lld", why, (long long)r->step);
+            else
+                app_fail(r->a, "%s", why);
+        }
+        app_defer(r->a, false);
+    }
+    return run_stop(r, ok);
 }

@@ -32,7 +32,12 @@ typedef struct train_settings {
 #define TRAIN_OPTIONS(t, batch_help, lr_help)                                                                            \
     {"out", ARGS_TEXT, &(t).out, "DIR", "where the result, metrics.jsonl and checkpoints go", 0, 0},                     \
         {"resume", ARGS_FLAG, &(t).resume, NULL, "go on from the newest checkpoint in --out, with the same bits", 0, 0}, \
-        {"save-every", ARGS_INTEGER, &(t).save_every, "N", "steps between checkpoints (100, of PPO 10; 0: none but on Ctrl-C)", 0,       \
+        {"save-every",                                                                                                   \
+         ARGS_INTEGER,                                                                                                   \
+         &(t).save_every,                                                                                                \
+         "N",                                                                                                            \
+         "steps between checkpoints (100, of PPO 10; 0: none but on Ctrl-C)",                                            \
+         0,                                                                                                              \
          1e15},                                                                                                          \
         {"batch", ARGS_INTEGER, &(t).batch, "N", batch_help, 1, 1e9}, {"lr", ARGS_REAL, &(t).lr, "X", lr_help, 0, 10},   \
         {"weight-decay", ARGS_REAL, &(t).weight_decay, "X", "of AdamW (0.1)", 0, 10},                                    \
@@ -73,6 +78,7 @@ typedef struct run {
                  */
     int64_t metrics_size;    /* of metrics.jsonl before the closing lines; -1: there are none yet */
     bool torn;               /* in the middle of an update: not to be saved */
+    bool finished;           /* what came of it is saved: a signal comes too late */
     llama2_rollouts *held;   /* sampled, but not learnt from yet: goes into a checkpoint after Ctrl-C; the program's */
     double extra[RUN_EXTRA]; /* of the program's own, kept over a resume */
     uint64_t fingerprint;
@@ -115,6 +121,9 @@ bool run_save(run *r);
 
 /* Ends it. After a signal the last complete step is saved first, and false returned; else ok. */
 bool run_stop(run *r, bool ok);
+/* The same for a run that has done its steps if ok: `save` writes what came of them, and the first signal waits for it.
+ * Where it fails the last step has a checkpoint, so that --resume has only to save. */
+bool run_finish(run *r, bool ok, bool (*save)(void *user), void *user);
 
 /* The path of a file in --out. */
 const char *run_path(const run *r, const char *name, char *buffer, size_t size);

@@ -13,7 +13,7 @@ typedef struct instruction_lists {
     args_list hobbies, languages, figures;
 } instruction_lists;
 
-enum { INSTRUCTION_TEXT = 512 };
+enum { INSTRUCTION_TEXT = 512, INSTRUCTION_WORD = 100 }; /* bytes: of all; of a word of the lists at most */
 
 /* Instruction i: a function of lists, seed and i alone. `kept` is what the example says: the same, or the short form.
  */

@@ -13,7 +13,8 @@ bool step_ppo_arm(loop *l)
     p->set.ppo_iterations = kept;
     p->n_seconds = 0;
     json_t *line = ok ? judge_arm(l) : NULL;
-    if (line) json_object_set_new(line, "learnt", json_integer((json_int_t)(arm->iterations * p->set.ppo_batch)));
+    if (line && arm->iterations > 0)
+        json_object_set_new(line, "learnt", json_integer((json_int_t)(arm->iterations * p->set.ppo_batch)));
     if (line && arm->iterations == 0 && !judge_cold(l, line)) {
         json_decref(line);
         return false;

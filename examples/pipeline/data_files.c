@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_TOKENS = 256 }; /* of a dialogue, and the context of the model */
+
 /* All but the last tenth of a text is trained on; the last tenth is held out. */
 static bool add_text(app *a, const char *path, pipeline_data *d)
 {
@@ -98,6 +100,19 @@ static bool load_all(app *a, const char *folder, pipeline_data *d)
     return ok || (*error ? app_fail(a, "%s", error) : false);
 }
 
+/* What has a marker of the chat format is told at once, not after pretraining. */
+static bool check_demonstrations(app *a, const char *folder, const pipeline_data *d)
+{
+    int32_t tokens[MAX_TOKENS];
+    float weights[MAX_TOKENS];
+    for (size_t i = 0; i < d->demonstrations.n; i++) {
+        const record *r = &d->demonstrations.items[i];
+        if (record_encode(d->tokenizer, r, r->answer, tokens, weights, MAX_TOKENS) < 0)
+            return app_fail(a, "%s: demonstration %zu: %s", folder, i + 1, llama2_last_error());
+    }
+    return true;
+}
+
 bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pipeline_settings *s)
 {
     char path[4096];
@@ -118,6 +133,7 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
                           : d->safety.n == 0         ? "comparisons for safety (*harmless*.jsonl or *safety*.jsonl)"
                                                      : NULL;
     if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
+    if (!check_demonstrations(a, folder, d)) return false;
     split_by_prompt(&d->demonstrations, &unused, begins_held_out, 10);
     records_free(&unused);
     split_by_prompt(&d->helpful, &d->held_out_helpful, begins_held_out, 10);
@@ -157,7 +173,7 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
         .ppo_lr = 2e-5,
         .critic_lr = 1e-4,
         .ppo_beta = 0.2,
-        .max_tokens = 256,
+        .max_tokens = MAX_TOKENS,
         .max_new_tokens = 64,
     };
     llama2_config_init(&s->config, sizeof s->config);
@@ -168,7 +184,7 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
     s->config.n_kv_heads = 2;
     s->config.head_dim = 32;
     s->config.ffn_dim = 352;
-    s->config.max_seq_len = 256;
+    s->config.max_seq_len = MAX_TOKENS;
     s->config.tied = 1;
     if (tiny) tiny_settings(s);
     return true;

@@ -159,7 +159,9 @@ static bool read_answers(loop *l, records *out)
 {
     static const int32_t user = LLAMA2_ROLE_USER;
     pipeline *p = l->p;
-    int64_t n = 0;
+    int64_t n = 0, room = p->set.config.max_seq_len;
+    int32_t *tokens = app_must(malloc((size_t)room * sizeof *tokens));
+    float *weights = app_must(malloc((size_t)room * sizeof *weights));
     bool ok = open_chosen(l, &n);
     for (int64_t i = 0; ok && i < n; i++) {
         llama2_pool_sample s = {.struct_size = sizeof s};
@@ -168,9 +170,13 @@ static bool read_answers(loop *l, records *out)
         if (!ok || asked->n_messages > 1 || asked->is_safety) continue;
         char *text = app_must(
             prompts_answer(&p->app, p->data.tokenizer, s.tokens + s.prompt_length, s.n_tokens - s.prompt_length));
-        records_add(out, &user, (const char *const *)asked->texts, 1, text, NULL);
+        /* What was sampled as tokens may, as a text, hold markers of the chat format. */
+        if (record_encode(p->data.tokenizer, asked, text, tokens, weights, room) >= 0)
+            records_add(out, &user, (const char *const *)asked->texts, 1, text, NULL);
         free(text);
     }
+    free(tokens);
+    free(weights);
     return ok && (out->n > 0 || app_fail(&p->app, "no answer to a single question was chosen"));
 }
 

@@ -94,6 +94,7 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
     const records *from[4] = {&train, &fresh, &all, &other};
     for (int i = 0; ok && i < 4; i++)
         ok =
+            (i == 1 && fresh.n == 0) || /* may happen where few are collected: then nothing is said of them */
             pairs_encode(&p->app, p->data.tokenizer, from[i], p->set.max_tokens, LLAMA2_MARGIN_SMALL, i == 0, &sets[i]);
     size_t *order = app_shuffled(sets[0].n, loop_seed(l, 251));
     series losses = {0};
@@ -102,7 +103,7 @@ static bool one_reward(loop *l, int which, const llama2_model *trunk, const llam
          app_try(&p->app, llama2_reward_model_create(p->app.ctx, trunk, NULL, &p->rewards[which]), "reward model") &&
          train_reward(p, which, p->rewards[which], &sets[0], order, sets[0].n, p->set.reward_epochs, p->set.reward_lr,
                       &losses) &&
-         centre(l, which, &sets[0], order) && judge_fresh(l, which, before, &sets[1], line) &&
+         centre(l, which, &sets[0], order) && (fresh.n == 0 || judge_fresh(l, which, before, &sets[1], line)) &&
          judge_model(l, which, &sets[2], &sets[3], line) &&
          app_try(&p->app, llama2_reward_model_save(p->rewards[which], path, LLAMA2_F32), "saving");
     json_object_set_new(line, "pairs", json_integer((json_int_t)sets[0].n));

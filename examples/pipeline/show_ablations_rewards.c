@@ -262,7 +262,7 @@ void show_mixes(results *all)
     cells_show(&table, all->r, "mixes", "Accuracy on held-out pairs in %, and the paper's (table 7).", columns, 5);
     report_add_bars(
         all->r, "mixes_accuracy",
-        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety "
+        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on safety's; safety "
         "model 64.5 on safety's, 56.2 on helpful ones. It has no figure of models that are not mixed.",
         &(plot_options){.title = "Both models on both kinds", .y_label = "accuracy", .share = true, .level = 0.5},
         groups, shown, MODELS);
@@ -339,7 +339,8 @@ void show_shuffled(results *all)
     bars b = {.n = 0};
     double sum = 0, squares = 0;
     report_section(all->r, "Shuffled preferences",
-                   "As with a quarter of the pairs, but a coin says which answer is better. Expected: one half on "
+                   "About as many pairs as the quarter of them, of which a coin says which answer is better. Expected: "
+                   "one half on "
                    "average over coins; each alone further away than its interval allows, since a model that learnt "
                    "any direction is right or wrong on many pairs at once.");
     for (int i = 0; i < 5; i++) {

@@ -154,8 +154,10 @@ static void add_comparisons(departures *d, const loop *l)
 {
     const pipeline *p = l->p;
     departs(d, "who says which answer is better", "annotators",
-            l->shuffled ? "a control" : "an answer at once; it knows the right ones, and errs as annotators do", "%s",
-            l->shuffled ? "a coin" : "a function, with noise");
+            l->shuffled ? "a control"
+                        : "an answer at once; it knows the right ones, and errs as annotators do, alike when asked "
+                          "again about a prompt",
+            "%s", l->shuffled ? "a coin" : "a function, with noise");
     departs(d, "comparisons of a version", "about 1e5 in a weekly batch; a version has several",
             "as many as time allows", "%lld", (long long)p->set.sampled_pairs);
     departs(d, "answers of the first version's comparisons", "two variants of the model",

@@ -40,8 +40,9 @@ static int by_distance(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Means of as many iterations each, by distance, with the intervals of these means. */
-static void binned(const series *distance, const series *gain, curve *out)
+/* Means of as many iterations each, by distance. half: of the interval of the first iteration, from which all gains
+ * are; a band has that and the spread of its iterations. */
+static void binned(const series *distance, const series *gain, double half, curve *out)
 {
     enum { BINS = 8 };
     size_t n = distance->n < gain->n ? distance->n : gain->n, bins = n / 3 < BINS ? n / 3 : BINS;
@@ -54,7 +55,7 @@ static void binned(const series *distance, const series *gain, curve *out)
         for (size_t i = 0; i < count; i++) x[i] = all[first + i].x, y[i] = all[first + i].y;
         mean_interval(x, count, &mean[0], &low, &high);
         mean_interval(y, count, &mean[1], &low, &high);
-        curve_add(out, mean[0], mean[1], mean[1] - low);
+        curve_add(out, mean[0], mean[1], hypot(mean[1] - low, half));
     }
     free(all);
     free(x);
@@ -63,7 +64,7 @@ static void binned(const series *distance, const series *gain, curve *out)
 
 /* What the reward models and the judge say of PPO's samples, each against its first iteration, in deviations of what
  * they say of the answers of the model that it began with: so both can stand on one axis. */
-static void show_overoptimisation(loop_report *all, const series s[3])
+static void show_overoptimisation(loop_report *all, const series s[PPO_SERIES])
 {
     const judged *start = &all->v.all[all->v.n - 2];
     double units[2] = {deviation(start->reward, start->o.n), deviation(start->o.scores, start->o.n)};
@@ -72,16 +73,19 @@ static void show_overoptimisation(loop_report *all, const series s[3])
     curve c[2] = {{{0}, {0}, {0}}};
     for (size_t i = 0; i < s[1].n; i++) series_add(&distance, (double)i, sqrt(fmax(0, s[1].y[i])));
     for (int k = 0; k < 2; k++) {
-        for (size_t i = 0; i < of[k]->n; i++)
-            series_add(&gain[k], (double)i, (of[k]->y[i] - of[k]->y[0]) / (units[k] > 0 ? units[k] : 1));
-        binned(&distance, &gain[k], &c[k]);
+        const series *half = &s[9 + k]; /* reward_half, gold_half */
+        double unit = units[k] > 0 ? units[k] : 1;
+        for (size_t i = 0; i < of[k]->n; i++) series_add(&gain[k], (double)i, (of[k]->y[i] - of[k]->y[0]) / unit);
+        binned(&distance, &gain[k], half->n > 0 ? half->y[0] / unit : 0, &c[k]);
     }
     plot_series both[] = {curve_line("reward", &c[0]), curve_line("gold score", &c[1])};
     report_add_series(
         all->r, REPORT_LINES, "ppo_overoptimisation",
         "The paper has no figure of it (Gao et al. 2022 do: the proxy goes on rising where the gold score turns). "
         "Expected here: both rise at first. Gains since the first iteration, in standard deviations of the answers of "
-        "the model that PPO begins with; means of iterations at about the same distance, with 95 % bands.",
+        "the model that PPO begins with; means of iterations at about the same distance, with 95 % bands, which have "
+        "the "
+        "error of the first iteration too.",
         &(plot_options){.title = "Reward and gold score over the distance from the reference",
                         .x_label = "square root of the KL (nats a response)",
                         .y_label = "gain, in standard deviations"},

@@ -150,7 +150,7 @@ static bool show_kinds_and_degrees(loop_report *all)
     }
     cells_show(&by_kind, all->r, "reward_models",
                "Accuracy in % on all held-out comparisons, with 95 % intervals (Wilson) over pairs. The paper (table "
-               "7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety model 64.5 and 56.2. "
+               "7): helpfulness model 63.2 % on helpful pairs, 62.8 on safety's; safety model 64.5 and 56.2. "
                "Expected here: each model is the better one on its own kind.",
                kind_columns, 6);
     cells_show(&by_degree, all->r, "reward_models_by_degree",

@@ -441,16 +441,15 @@ static void show_rewards(report *r)
         "Expected here: the same directions.",
         &(plot_options){.title = "Without and with the safety auxiliary loss", .y_label = "share", .share = true},
         auxiliary, LENGTH(auxiliary), NULL, (groups_of){arms, arm_names, 2});
-    show_lines(
-        r, "mixes",
-        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety model 64.5 "
-        "on safety's, 56.2 on helpful ones, both mixed. Expected here: mixes help on the other kind, and cost "
-        "nothing on a model's own.",
-        &(plot_options){.title = "Models of one kind of comparisons and of the paper's mixes",
-                        .y_label = "accuracy",
-                        .share = true,
-                        .level = 0.5},
-        mixes, LENGTH(mixes), NULL, (groups_of){mixed_arms, mixed_names, 4});
+    show_lines(r, "mixes",
+               "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on safety's; safety model 64.5 "
+               "on safety's, 56.2 on helpful ones, both mixed. Expected here: mixes help on the other kind, and cost "
+               "nothing on a model's own.",
+               &(plot_options){.title = "Models of one kind of comparisons and of the paper's mixes",
+                               .y_label = "accuracy",
+                               .share = true,
+                               .level = 0.5},
+               mixes, LENGTH(mixes), NULL, (groups_of){mixed_arms, mixed_names, 4});
     show_lines(r, "scaling",
                "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet. "
                "Expected here: the same.",
@@ -471,7 +470,7 @@ static void show_rewards(report *r)
         held_out, LENGTH(held_out), NULL, (groups_of){versions, version_names, 5});
     show_lines(
         r, "kinds",
-        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on harmless ones; safety model 64.5 "
+        "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on safety's; safety model 64.5 "
         "on safety's, 56.2 on helpful ones. Expected here: each is the better one on its own kind.",
         &(plot_options){
             .title = "Both models on both kinds of comparisons", .y_label = "accuracy", .share = true, .level = 0.5},

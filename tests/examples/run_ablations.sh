@@ -47,7 +47,8 @@ for arm in share-0 share-1 share-10 share-25 share-50 share-100 few-good few-mix
     json whole/state/$arm/result.json stage=\"ablation\" arm=\"$arm\" gold gold_low refusals false_refusals false_how_to_high safety safety_tail helpful examples learnt
 done
 for arm in ppo-0 ppo-8 ppo-16 ppo-32; do
-    json whole/state/$arm/result.json stage=\"ablation\" ablation=\"distance\" arm=\"$arm\" gold gold_low correct kl learnt
+    json whole/state/$arm/result.json stage=\"ablation\" ablation=\"distance\" arm=\"$arm\" gold gold_low correct kl
+    [ $arm = ppo-0 ] || json whole/state/$arm/result.json learnt
 done
 for arm in ppo-0 sft-longer; do json whole/state/$arm/result.json cold_gold cold_gold_low cold_gold_high; done
 for words in margins margin_gains margins_by_rating margins_by_rating_two_epochs ratings accuracy_by_rating auxiliary auxiliary_recall mixes mixes_accuracy scaling scaling_accuracy shuffled shuffled_accuracy safety_share safety_share_curves \

@@ -96,6 +96,11 @@ expect 2 "--report goes without" collect --report x --data y
 expect 1 "none.jsonl" collect --report none.jsonl
 expect 1 "no checkpoint" pretrain --tokenizer "$tokenizer" --data text.txt --out empty --resume
 
+latin=$(printf 'caf\351')
+expect 2 "--instruction is no UTF-8" gatt --model x --data y --out z --instruction "$latin"
+expect 2 "--eval is no UTF-8" reward --model x --data y --out z --eval "$latin"
+expect 2 "have at most 100 bytes" gatt --model x --data y --out z --figure "$(printf '%0101d' 0)"
+
 # --- shards ---------------------------------------------------------------------------------------------------------------------------
 expect 0 - shard --model "$tokenizer" --out whole.shard text.txt --quiet
 json out tokens holdout_tokens=0 vocab_size
@@ -106,6 +111,14 @@ json out tokens holdout_tokens vocab_size
 [ "$(wc -c <rest.shard)" -lt "$(wc -c <most.shard)" ] && [ "$(wc -c <most.shard)" -lt "$(wc -c <whole.shard)" ] || fail "sizes of the parts of a shard"
 expect 1 "none.txt" shard --model "$tokenizer" --out none.shard none.txt --quiet
 [ ! -e none.shard ] || fail "a shard of a file that is not there"
+
+mkfifo pipe
+expect 1 "pipe: is no regular file" pretrain --tokenizer "$tokenizer" --data pipe --out none --quiet
+# What was printed and is lost is an error, whenever it was lost.
+if [ -c /dev/full ]; then
+    "$bin/llama2-tokenize" --model "$tokenizer" --lines <text.txt >/dev/full 2>err
+    [ $? -eq 1 ] && grep -q "standard output" err || fail "tokenize: no error where nothing can be written: $(cat err)"
+fi
 
 # --- the chain ------------------------------------------------------------------------------------------------------------------------
 shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"
@@ -161,6 +174,14 @@ expect 2 "weight is needed for each of the 2 files" sft --model base --data good
 expect 1 "expected a number" sft --model base --data good.jsonl --weight much --out none
 echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
 expect 1 "\"score\" is not a number" sft --model base --data score.bad --out none
+# Where what came of it can't be saved, the last step has a checkpoint: --resume has only to save.
+learn="--model base --data demos.jsonl --epochs 4 --batch 4 --save-every 0 --threads 1 --quiet"
+expect 0 - sft $learn --out saved
+mkdir -p unsaved/model.safetensors/in.the.way
+expect 1 "saving: .*; --resume goes on after step 16" sft $learn --out unsaved
+rm -r unsaved/model.safetensors
+expect 0 - sft $learn --out unsaved --resume
+cmp saved/model.safetensors unsaved/model.safetensors || fail "sft: other bits where the first save failed"
 resumes mixed-more TERM sft --model base --data good.jsonl --data poor.jsonl --weight 3 --weight 1 --epochs 300 --batch 4 --save-every 10
 resumes helpful INT reward --model chat --data pairs.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl
 json out held_out.accuracy held_out.longer_wins held_out.by_rating.better.accuracy
@@ -306,6 +327,9 @@ cmp best/model.safetensors still/best/model.safetensors || fail "ppo --patience:
 expect 2 "patience needs --eval" ppo --model best --reward helpful --data prompts.jsonl --out x --patience 1
 expect 2 "expected reward, zero or shared" ppo --model best --reward helpful --data prompts.jsonl --out x --critic none
 
+expect 1 "begun with other data" ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5 --critic zero \
+    --beta 0.5 --out single --resume --quiet
+
 # Demonstrations from the model itself: under a preprompt, and under an instruction.
 for threads in 1 2; do
     expect 0 - distill --model chat --safety-reward safety --data prompts.jsonl --preprompt "be kind." --temperature 1.5 --samples 4 --max-new-tokens 24 --out distilled.$threads --threads $threads --seed 5
@@ -408,6 +432,9 @@ long=$(awk 'BEGIN { for (i = 0; i < 200; i++) printf "sam has " }')
 expect 1 "do not fit the model's context of 128" generate --model base --prompt "$long"
 expect 0 "the context of 128 tokens is full" generate --model base --prompt "sam has" --temperature 0 --max-tokens 500 --json
 json out 'end="context"'
+printf 'caf\351?\nwho has a cat?\n' | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --session latin.jsonl >out 2>err || fail "llama2-chat: ends with a line that is no UTF-8"
+grep -q "no UTF-8" err || fail "llama2-chat: a line that is no UTF-8: $(cat err)"
+json latin.jsonl messages
 printf '%s\n%s\n' "$long" "who has a cat?" | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 >out 2>err || fail "llama2-chat: ends with a message that is too long"
 grep -q "longer than the context" err || fail "llama2-chat: a message longer than the context: $(cat err)"
 [ -s out ] || fail "llama2-chat: no answer after a message that was too long"

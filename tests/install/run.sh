@@ -1,16 +1,17 @@
 #!/bin/sh
 # Installs the build into a prefix, moves the prefix elsewhere, and there makes the same program in C (shared and static), C++, Python and Rust: all must
-# print the same bits. run.sh SOURCE_FOLDER BUILD_FOLDER SCRATCH_FOLDER
+# print the same bits. run.sh SOURCE_FOLDER BUILD_FOLDER
 set -eu
-source=$1 build=$2 scratch=$3
+source=$1 build=$2
 CC=${CC:-cc}
-rm -rf "$scratch"
+scratch=$(mktemp -d) # a path without spaces, wherever the sources lie: flags of pkg-config are words
+trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$scratch/outside/package"
 
 DESTDIR="$scratch/stage" cmake --install "$build" --prefix /prefix >"$scratch/install.log"
 mv "$scratch/stage/prefix" "$scratch/moved"
 prefix=$scratch/moved
-if grep -rIlF -e "$build" -e "$source" "$prefix"; then echo "these installed files name the folder that they were built in"; exit 1; fi
+if grep -rIlF -e "$build" -e "$source/lib/" -e "$source/include/" "$prefix"; then echo "these installed files name the folder that they were built in"; exit 1; fi
 for program in "$prefix"/bin/llama2-*; do
     [ -e "$program" ] || continue # built without examples
     "$program" --version >/dev/null || { echo "$program does not run where it was moved to"; exit 1; }
