@@ -54,7 +54,8 @@ LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char 
 LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);
 /* Weights, optimizer state and counters into a trainer of the same shape (else MISMATCH); options (the learning rate
  * too) are the host's and stay, and so do rope_theta, the scaling of its frequencies, norm_eps and the context length
- * of the model, which are not compared. On failure the trainer is as it was. Since 0.1. */
+ * of the model, which are not compared. STATE where the step has been removed or replaced since it was opened: its
+ * moments don't go with other weights. On failure the trainer is as it was. Since 0.1. */
 LLAMA2_API llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name,
                                                        llama2_trainer *trainer);
 LLAMA2_API llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, const char *name,

@@ -2,7 +2,7 @@
  */
 #include "tokenizer_test.h"
 
-enum { N_PIECES = 128000, MOST = 8 };
+enum { N_PIECES = 128000, MOST = 8, MOST_RUN = 500 };
 
 /* A file of as many pieces as Llama 3's: all bytes, strings of a, b and c in no order, then what text here has not. */
 typedef struct ranks {
@@ -329,60 +329,54 @@ START_TEST(files_that_are_refused)
 }
 END_TEST
 
-/* Another model's file is refused before the merges of its pieces are looked for: of runs of one letter there are as
- * many as letters in them all. */
-START_TEST(refused_before_its_merges)
+/* All bytes, and runs of 2 to `longest` of each of the last n_runs. */
+static ranks *make_runs(int n_runs, size_t longest)
 {
-    enum { LONGEST = 500 };
     ranks *r = calloc(1, sizeof *r);
+    char run[MOST_RUN];
+    r->file = malloc(N_PIECES * 24 + (size_t)n_runs * longest * longest);
+    for (int i = 0; i < 256; ++i) put_rank(r, &(char){(char)i}, 1);
+    for (int i = 256 - n_runs; i < 256; ++i) {
+        memset(run, i, longest);
+        for (size_t n = 2; n <= longest; ++n) {
+            put_base64(r, run, n);
+            r->size += (size_t)sprintf(r->file + r->size, " %d\n", r->n++);
+        }
+    }
+    return r;
+}
+
+/* Frees them. */
+static void refused_in_little_memory(ranks *r, llama2_status code, const char *says, size_t most)
+{
     counting c = {0};
     llama2_context *ctx;
-    char run[LONGEST];
-    memset(run, 'a', LONGEST);
-    r->file = malloc(256 * 16 + LONGEST * LONGEST);
-    for (int i = 0; i < 256; ++i) put_rank(r, &(char){(char)(i ^ 'a')}, 1);
-    for (size_t n = 2; n <= LONGEST; ++n) {
-        put_base64(r, run, n);
-        r->size += (size_t)sprintf(r->file + r->size, " %d\n", r->n++);
-    }
     ck_ok(counting_context(&c, &ctx));
     size_t before = c.now;
     c.peak = before;
-    refused(ctx, r->file, r->size, LLAMA2_E_UNSUPPORTED, "755 pieces");
-    ck_assert_uint_lt(c.peak - before, 1 << 20);
+    refused(ctx, r->file, r->size, code, says);
+    ck_assert_uint_lt(c.peak - before, most);
     llama2_context_free(ctx);
     free_ranks(r);
+}
+
+/* Another model's file is refused before the merges of its pieces are looked for: of runs of one byte there are as
+ * many as bytes in them all. */
+START_TEST(refused_before_its_merges)
+{
+    refused_in_little_memory(make_runs(1, MOST_RUN), LLAMA2_E_UNSUPPORTED, "755 pieces", 1 << 20);
 }
 END_TEST
 
 /* One of the right size, whose merges would take twenty times its own. */
 START_TEST(refused_for_its_merges)
 {
-    enum { LONGEST = 150 };
-    ranks *r = calloc(1, sizeof *r);
-    counting c = {0};
-    llama2_context *ctx;
-    char run[LONGEST];
-    r->file = malloc(N_PIECES * 24 + 256 * LONGEST * LONGEST);
-    for (int i = 0; i < 256; ++i) put_rank(r, &(char){(char)(i ^ 'a')}, 1);
-    for (int i = 0; i < 256; ++i) {
-        memset(run, i, LONGEST);
-        for (size_t n = 2; n <= LONGEST; ++n) {
-            put_base64(r, run, n);
-            r->size += (size_t)sprintf(r->file + r->size, " %d\n", r->n++);
-        }
-    }
+    ranks *r = make_runs(256, 150);
     for (int i = 0; r->n < N_PIECES; ++i) {
         const char filler[] = {(char)i, (char)(i >> 8), (char)(i >> 16), 7};
         put_rank(r, filler, 4);
     }
-    ck_ok(counting_context(&c, &ctx));
-    size_t before = c.now;
-    c.peak = before;
-    refused(ctx, r->file, r->size, LLAMA2_E_LIMIT, "in more than 16 ways each");
-    ck_assert_uint_lt(c.peak - before, 6 * r->size);
-    llama2_context_free(ctx);
-    free_ranks(r);
+    refused_in_little_memory(r, LLAMA2_E_LIMIT, "in more than 16 ways each", 6 * r->size);
 }
 END_TEST
 
