@@ -344,8 +344,7 @@ static llama2_status open_newest(llama2_context *ctx, const char *root, l2_check
         out->path = NULL;
     }
     if (unreadable) /* a run must not begin anew beside checkpoints that can be read next time */
-        L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: of %zu checkpoints %zu can't be read, the others are damaged", root, n,
-                         unreadable));
+        L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: no checkpoint is valid, and %zu of %zu can't be read", root, unreadable, n));
     status = n ? l2_fail_in(LLAMA2_E_NOT_FOUND, "%s: none of %zu checkpoints is valid, nor is the oldest", root, n)
                : l2_fail(LLAMA2_E_NOT_FOUND, "%s has no checkpoint, a folder step-000000000000 or the like", root);
 done:

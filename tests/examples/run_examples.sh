@@ -114,11 +114,6 @@ expect 1 "none.txt" shard --model "$tokenizer" --out none.shard none.txt --quiet
 
 mkfifo pipe
 expect 1 "pipe: is no regular file" pretrain --tokenizer "$tokenizer" --data pipe --out none --quiet
-# What was printed and is lost is an error, whenever it was lost.
-if [ -c /dev/full ]; then
-    "$bin/llama2-tokenize" --model "$tokenizer" --lines <text.txt >/dev/full 2>err
-    [ $? -eq 1 ] && grep -q "standard output" err || fail "tokenize: no error where nothing can be written: $(cat err)"
-fi
 
 # --- the chain ------------------------------------------------------------------------------------------------------------------------
 shape="--dim 32 --layers 2 --heads 4 --kv-heads 2 --context 128"
@@ -432,6 +427,11 @@ long=$(awk 'BEGIN { for (i = 0; i < 200; i++) printf "sam has " }')
 expect 1 "do not fit the model's context of 128" generate --model base --prompt "$long"
 expect 0 "the context of 128 tokens is full" generate --model base --prompt "sam has" --temperature 0 --max-tokens 500 --json
 json out 'end="context"'
+# What was printed and is lost is an error, also where nothing is left to be printed in the end.
+if [ -c /dev/full ]; then
+    echo "who has a cat?" | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 >/dev/full 2>err
+    [ $? -eq 1 ] && grep -q "standard output" err || fail "llama2-chat: no error where nothing can be written: $(cat err)"
+fi
 printf 'caf\351?\nwho has a cat?\n' | "$bin/llama2-chat" --model chat --max-tokens 12 --temperature 0 --session latin.jsonl >out 2>err || fail "llama2-chat: ends with a line that is no UTF-8"
 grep -q "no UTF-8" err || fail "llama2-chat: a line that is no UTF-8: $(cat err)"
 json latin.jsonl messages
