@@ -1,5 +1,6 @@
 /* llama2-chat: a dialogue on the terminal, or line by line through a pipe; with a file it goes on in the next run. */
 #include "chat/conversation.h"
+#include "common/prompts.h"
 #include "common/stream.h"
 
 #include <stdlib.h>
@@ -54,7 +55,14 @@ static bool turn(stream *g, conversation *c, const char *message)
     bool ok = stream_answer(g, ids, n, 0, &answer);
     putchar('\n');
     fflush(stdout);
-    if (ok) conversation_add(c, LLAMA2_ROLE_ASSISTANT, answer);
+    bool marked = false;
+    ok = ok && prompts_marked(g->a, g->tokenizer, answer, &marked);
+    if (marked) {
+        refuse(g, "the answer holds a marker of the chat format: it is forgotten, with its message");
+        conversation_drop(c, c->n - 1, 1);
+    } else if (ok) {
+        conversation_add(c, LLAMA2_ROLE_ASSISTANT, answer);
+    }
     free(answer);
     free(ids);
     return ok && conversation_save(c, g->a);

@@ -96,21 +96,6 @@ static bool load(distil *s)
 
 /* --- what comes out -------------------------------------------------------------------------- */
 
-/* May a dialogue have this answer? Else it holds markers of the chat format. */
-static bool look_for_markers(distil *s, const char *answer, bool *found)
-{
-    static const int32_t roles[] = {LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT};
-    const char *texts[] = {"", answer};
-    llama2_chat chat;
-    llama2_chat_init(&chat, sizeof chat);
-    chat.n_messages = 2;
-    chat.roles = roles;
-    chat.texts = texts;
-    llama2_status status = llama2_chat_encode(s->tokenizer, &chat, LLAMA2_CHAT_COMPLETE, NULL, NULL, 0, NULL);
-    *found = status == LLAMA2_E_INJECTION;
-    return *found || app_try(&s->a, status, "answer");
-}
-
 static char *answer_text(distil *s, const llama2_rollouts_view *v, int32_t i)
 {
     int64_t first = v->offsets[i] + v->prompt_lengths[i];
@@ -126,7 +111,7 @@ static bool write_sample(distil *s, const llama2_rollouts_view *v, const llama2_
     bool ok = after != NULL;
     if (ok && *keep) {
         bool unfinished = !w->ended[i], marked = false;
-        ok = unfinished || look_for_markers(s, after, &marked);
+        ok = unfinished || prompts_marked(&s->a, s->tokenizer, after, &marked);
         s->unfinished += unfinished;
         s->marked += marked;
         *keep = !unfinished && !marked;

@@ -156,6 +156,34 @@ static bool save(void *user)
                    "saving");
 }
 
+/* The models that make the objective. Any training changes a model's last norm and a reward model's head: these stand
+ * for all of it. */
+static bool hash_models(ppo *s, uint64_t *hash)
+{
+    app *a = &s->a;
+    const llama2_reward_model *const models[] = {s->judges.helpful, s->judges.safety};
+    llama2_config c = {.struct_size = sizeof c};
+    if (!app_try(a, llama2_model_config(s->reference, &c), "reference")) return false;
+    size_t size = (size_t)c.dim * sizeof(float);
+    float *values = app_must(malloc(size));
+    int64_t n = 0;
+    bool ok = app_try(a, llama2_model_get_tensor(s->reference, "model.norm.weight", values, c.dim, &n), "reference");
+    if (ok) *hash = run_hash(*hash, values, size);
+    free(values);
+    for (int i = 0; ok && i < 2; i++) {
+        double of_scores[2];
+        *hash = run_hash(*hash, &i, sizeof i);
+        if (!models[i]) continue;
+        llama2_reward_model_get_tensor(models[i], "score.weight", NULL, 0, &n); /* for its size */
+        values = app_must(malloc((size_t)n * sizeof *values));
+        ok = app_try(a, llama2_reward_model_get_tensor(models[i], "score.weight", values, n, &n), "reward model") &&
+             app_try(a, llama2_reward_model_normalisation(models[i], &of_scores[0], &of_scores[1]), "reward model");
+        if (ok) *hash = run_hash(run_hash(*hash, values, (size_t)n * sizeof *values), of_scores, sizeof of_scores);
+        free(values);
+    }
+    return ok;
+}
+
 static bool train(ppo *s)
 {
     app *a = &s->a;
@@ -176,12 +204,12 @@ static bool train(ppo *s)
                      s->value_coef};
     int64_t key[] = {(int64_t)a->args.seed, s->set.batch,  s->minibatch,   s->max_new_tokens, s->epochs,
                      s->critic_kind,        s->eval_every, s->eval != NULL};
-    uint64_t data = examples_hash(&s->held_out.tokens, examples_hash(&s->prompts.tokens, 0));
-    uint64_t fingerprint = run_hash(run_hash(data, key, sizeof key), real, sizeof real);
-    bool shared = s->critic_kind == CRITIC_SHARED, ok = run_open(r, a, "ppo", &s->set);
+    uint64_t hash = examples_hash(&s->held_out.tokens, examples_hash(&s->prompts.tokens, 0));
+    hash = run_hash(run_hash(hash, key, sizeof key), real, sizeof real);
+    bool shared = s->critic_kind == CRITIC_SHARED, ok = run_open(r, a, "ppo", &s->set) && hash_models(s, &hash);
     r->holds = true;
     ok = ok && run_add(r, "policy", s->policy, shared ? s->critic : NULL, s->set.lr, 0) &&
-         (shared || run_add(r, "critic", NULL, s->critic, s->critic_lr, 0)) && run_start(r, fingerprint);
+         (shared || run_add(r, "critic", NULL, s->critic, s->critic_lr, 0)) && run_start(r, hash);
     if (ok && !r->from) {
         r->extra[BETA] = s->beta;
         watch_begin(r);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LOSS, HELD_OUT }; /* in run.extra: the last measured */
+
 typedef struct pretrain {
     app a;
     train_settings set;
@@ -87,9 +89,10 @@ static bool evaluate(pretrain *p, double *out)
     return true;
 }
 
-static bool steps(pretrain *p, run *r, llama2_trainer *trainer, double *loss, double *held_out)
+static bool steps(pretrain *p, run *r, llama2_trainer *trainer)
 {
     app *a = &p->a;
+    double *loss = &r->extra[LOSS], *held_out = &r->extra[HELD_OUT];
     char note[64];
     bool ok = true;
     progress_start(&r->bar, "pretrain", "tokens", (uint64_t)(p->steps * p->set.batch * p->length),
@@ -127,17 +130,17 @@ static bool save(void *user)
 static bool train(pretrain *p)
 {
     run *r = &p->run;
-    double loss = NAN, held_out = NAN;
     int64_t key[] = {(int64_t)p->a.args.seed, p->set.batch, p->length};
     llama2_trainer *trainer = run_add(r, "model", p->model, NULL, p->set.lr, p->steps);
-    bool ok = trainer && run_start(r, run_hash(p->text.fingerprint, key, sizeof key)) &&
-              steps(p, r, trainer, &loss, &held_out);
+    bool ok = trainer && run_start(r, run_hash(p->text.fingerprint, key, sizeof key));
+    if (!r->from) r->extra[LOSS] = r->extra[HELD_OUT] = NAN;
+    ok = ok && steps(p, r, trainer);
     if (!run_finish(r, ok, save, p)) return false;
     json_t *line = json_pack("{s:s, s:I, s:I, s:I}", "model", p->set.out, "steps", (json_int_t)p->steps, "tokens",
                              (json_int_t)(p->steps * p->set.batch * p->length), "parameters",
                              (json_int_t)llama2_model_parameters(p->model));
-    app_put(line, "loss", loss);
-    if (p->eval) app_put(line, "held_out_loss", held_out);
+    app_put(line, "loss", r->extra[LOSS]);
+    if (p->eval) app_put(line, "held_out_loss", r->extra[HELD_OUT]);
     return app_print(&p->a, line);
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { VERSION, LOSS }; /* in run.extra: of the samples; of the last step */
+
 typedef struct reject {
     app a;
     train_settings set;
@@ -15,6 +17,7 @@ typedef struct reject {
     judges judges;
     const char *pool_path;
     int64_t samples, keep, max_new_tokens, version, first_version, tune;
+    int64_t marked; /* chosen answers that are not written down */
     double temperature;
     temperature_rule rule;
     llama2_model *model;
@@ -166,7 +169,8 @@ static const record *prompt_of(const reject *s, uint64_t id)
     return NULL;
 }
 
-/* A sample as a demonstration, in the format that llama2-sft reads. */
+/* A sample as a demonstration, in the format that llama2-sft reads; where its text holds markers of the chat format no
+ * dialogue may have it, and its tokens are learnt from alone. */
 static bool write_sample(reject *s, jsonl_writer *writer, const llama2_pool_sample *p)
 {
     const record *r = prompt_of(s, p->prompt_id);
@@ -174,7 +178,12 @@ static bool write_sample(reject *s, jsonl_writer *writer, const llama2_pool_samp
         return true; /* of an earlier version, with other prompts: it is learnt from, but its messages are not known
                         here */
     char *text = prompts_answer(&s->a, s->tokenizer, p->tokens + p->prompt_length, p->n_tokens - p->prompt_length);
-    if (!text) return false;
+    bool marked = false;
+    if (!text || !prompts_marked(&s->a, s->tokenizer, text, &marked) || marked) {
+        s->marked += marked;
+        free(text);
+        return marked;
+    }
     json_t *line = record_line(r, text);
     json_object_set_new(line, "version", json_integer(p->version));
     app_put(line, "score", (double)p->score);
@@ -213,26 +222,26 @@ static bool work(reject *s)
     run r;
     example_set chosen = {0};
     json_t *line = NULL;
-    double loss = 0;
     int64_t key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version, s->keep};
     bool ok = run_open(&r, a, "reject", &s->set), fresh = ok && !r.from;
     ok = ok && open_pool(s, !fresh);
     if (ok && fresh && s->version < 0) ok = newest_version(s, s->pool, &s->version) && ++s->version >= 0;
-    if (ok && !fresh) s->version = (int64_t)r.extra[0];
+    if (ok && !fresh) s->version = (int64_t)r.extra[VERSION];
     ok = ok && (!fresh || sample(s, &r, &line));
     if (ok) app_defer(a, true); /* until it is written down nothing may make it all be sampled again */
     ok = ok && choose(s, &r, &chosen);
     llama2_trainer *trainer =
         ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
-    r.extra[0] = (double)s->version;
+    r.extra[VERSION] = (double)s->version;
     ok = trainer && run_start(&r, examples_hash(&chosen, run_hash(0, key, sizeof key)));
     if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r);
     ok = ok && share_pool(s, !fresh);
     app_defer(a, false);
-    ok = ok && examples_train(&r, trainer, &chosen, &s->steps, &loss);
+    ok = ok && examples_train(&r, trainer, &chosen, &s->steps, &r.extra[LOSS]);
     ok = run_finish(&r, ok, save, s);
     json_t *result = json_pack("{s:s, s:I}", "model", s->set.out, "chosen", (json_int_t)chosen.n);
-    app_put(result, "loss", loss);
+    app_put(result, "loss", r.extra[LOSS]);
+    if (s->marked) json_object_set_new(result, "marked", json_integer((json_int_t)s->marked));
     if (line) json_object_update_missing(result, line);
     json_object_del(result, "step");
     json_decref(line);

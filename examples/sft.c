@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { LOSS }; /* in run.extra: of the last step */
+
 typedef struct sft {
     app a;
     train_settings set;
@@ -100,7 +102,7 @@ static bool save(void *user)
 static bool train(sft *s)
 {
     run r;
-    double loss = 0, held_out = 0;
+    double held_out = 0;
     int64_t steps = examples_steps(&s->examples, &s->steps),
             key[] = {(int64_t)s->a.args.seed, s->steps.batch, s->steps.concatenate};
     uint64_t hash = run_hash(0, key, sizeof key);
@@ -111,13 +113,13 @@ static bool train(sft *s)
     bool ok = run_open(&r, &s->a, "sft", &s->set);
     llama2_trainer *trainer = ok ? run_add(&r, "model", s->model, NULL, s->set.lr, steps) : NULL;
     ok = trainer && run_start(&r, examples_hash(&s->examples, hash)) && (r.from || evaluate(s, &r, 0, &held_out)) &&
-         examples_train(&r, trainer, &s->examples, &s->steps, &loss);
+         examples_train(&r, trainer, &s->examples, &s->steps, &r.extra[LOSS]);
     run_close_steps(&r);
     ok = ok && evaluate(s, &r, steps, &held_out);
     if (!run_finish(&r, ok, save, s)) return false;
     json_t *line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "steps", (json_int_t)steps, "examples",
                              (json_int_t)s->examples.n);
-    app_put(line, "loss", loss);
+    app_put(line, "loss", r.extra[LOSS]);
     if (s->eval) app_put(line, "held_out_loss", held_out);
     return app_print(&s->a, line);
 }

@@ -157,7 +157,7 @@ static int run(state *s, const args_common *common, bool lines, bool back)
         status = lines ? run_lines(s, back) : run_whole(s, back);
         if (status == ARGS_OK && ferror(stdin))
             status = args_error(s->program, "reading standard input: %s", strerror(errno));
-        if (!app_flushed() && status == ARGS_OK)
+        if (!args_flushed(stdout) && status == ARGS_OK)
             status = args_error(s->program, "standard output could not be written");
     }
     llama2_tokenizer_free(s->tokenizer);

@@ -52,7 +52,7 @@ bool app_begin(app *a)
 int app_end(app *a, bool ok)
 {
     int status = ARGS_OK;
-    if (!app_flushed() && ok) ok = app_fail(a, "standard output could not be written");
+    if (!args_flushed(stdout) && ok) ok = app_fail(a, "standard output could not be written");
     if (!ok && a->message[0])
         status = args_error(a->program, "%s", a->message);
     else if (!ok && app_interrupted())
@@ -90,11 +90,6 @@ void app_defer(app *a, bool defer)
     if (!defer && signals > 0) llama2_context_cancel(a->ctx);
     if (defer && signals == 1)
         llama2_context_resume(a->ctx); /* it came just before, and waits like one that comes now */
-}
-
-bool app_flushed(void)
-{
-    return fflush(stdout) == 0 && !ferror(stdout); /* what an earlier flush lost, the last one does not say */
 }
 
 /* A format whose weights can't be used as stored is converted. */

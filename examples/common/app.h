@@ -42,9 +42,6 @@ bool app_interrupted(void);
 /* Between true and false the first signal waits; a second one cancels all the same. */
 void app_defer(app *a, bool defer);
 
-/* Is all that was printed written? */
-bool app_flushed(void);
-
 /* The model folder `path` and the tokenizer.model in it; either output may be NULL. Their vocabularies must agree. */
 bool app_load(app *a, const char *path, llama2_model **model, llama2_tokenizer **tokenizer);
 /* The same for a model that is not trained: its weights are as stored where the format allows it. */

@@ -85,7 +85,7 @@ static void print_options(const args_option *table, FILE *out)
     }
 }
 
-static int print_help(const args_program *program, const args_option *common, FILE *out)
+static void print_help(const args_program *program, const args_option *common, FILE *out)
 {
     fprintf(out, "Usage: %s %s\n\n%s\n", program->name, program->usage ? program->usage : "[options]",
             program->summary);
@@ -98,7 +98,6 @@ static int print_help(const args_program *program, const args_option *common, FI
     if (program->notes) fprintf(out, "\n%s\n", program->notes);
     fprintf(out, "\nResults go to standard output, progress and statistics to standard error.\n"
                  "Exit status: 0, 1 if something failed, 2 for wrong arguments.\n");
-    return ARGS_OK;
 }
 
 static int add_rest(const parse *p, args_list *rest, const char *text)
@@ -166,11 +165,9 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
             return usage_error(&p, "unknown option '%s' (options begin with two dashes)", argv[i]);
         status = dashed ? take_option(&p, argc, argv, &i) : add_rest(&p, &common->rest, argv[i]);
         if (status != ARGS_GO) return status;
-        if (help) return print_help(program, shared, out);
-        if (version) {
-            fprintf(out, "%s %s\n", program->name, llama2_version());
-            return ARGS_OK;
-        }
+        if (help) print_help(program, shared, out);
+        if (version) fprintf(out, "%s %s\n", program->name, llama2_version());
+        if (help || version) return args_flushed(out) ? ARGS_OK : ARGS_FAILED;
     }
     common->threads = (uint32_t)threads;
     if (seed && take_seed(&p, seed, common) != ARGS_GO) return ARGS_USAGE;
@@ -178,6 +175,17 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
         return usage_error(&p, "expected %zu argument%s, found %zu: %s %s", program->minimum_rest,
                            program->minimum_rest == 1 ? "" : "s", common->rest.count, program->name, program->usage);
     return ARGS_GO;
+}
+
+bool args_flushed(FILE *out)
+{
+    return fflush(out) == 0 && !ferror(out); /* what an earlier flush lost, the last one does not say */
+}
+
+int args_end(const args_program *program, bool ok)
+{
+    if (!args_flushed(stdout)) return args_error(program, "standard output could not be written");
+    return ok ? ARGS_OK : ARGS_FAILED;
 }
 
 bool args_is_text(const char *text)

@@ -80,6 +80,11 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
 /* Is it UTF-8? Options that are texts or names of files must be: results are JSON. */
 bool args_is_text(const char *text);
 
+/* Is all that was printed written? */
+bool args_flushed(FILE *out);
+/* The exit status of a program that has done its work if ok: lost output is an error, which is said. */
+int args_end(const args_program *program, bool ok);
+
 /* "llama2-sft: message" and where to find help, on standard error; returns ARGS_USAGE. For checks that the table cannot
  * say. */
 int args_usage(const args_program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));

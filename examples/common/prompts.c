@@ -65,6 +65,20 @@ char *prompts_answer(app *a, const llama2_tokenizer *tokenizer, const int32_t *i
     return text;
 }
 
+bool prompts_marked(app *a, const llama2_tokenizer *tokenizer, const char *answer, bool *marked)
+{
+    static const int32_t roles[] = {LLAMA2_ROLE_USER, LLAMA2_ROLE_ASSISTANT};
+    const char *texts[] = {"", answer};
+    llama2_chat chat;
+    llama2_chat_init(&chat, sizeof chat);
+    chat.n_messages = 2;
+    chat.roles = roles;
+    chat.texts = texts;
+    llama2_status status = llama2_chat_encode(tokenizer, &chat, LLAMA2_CHAT_COMPLETE, NULL, NULL, 0, NULL);
+    *marked = status == LLAMA2_E_INJECTION;
+    return *marked || app_try(a, status, "answer");
+}
+
 int32_t prompts_progress(void *bar, const llama2_rollout_event *event)
 {
     progress_update(bar, (uint64_t)event->samples_done, "sampling");

@@ -20,6 +20,8 @@ bool prompts_encode(app *a, const llama2_tokenizer *tokenizer, const records *al
 bool prompts_batch(app *a, prompt_set *set, const size_t *index, size_t n, llama2_batch *batch);
 /* The text of an answer's tokens, without the spaces around it; to be freed. NULL: failed. */
 char *prompts_answer(app *a, const llama2_tokenizer *tokenizer, const int32_t *ids, int64_t n);
+/* Does the text of an answer hold markers of the chat format? No dialogue may have it then. */
+bool prompts_marked(app *a, const llama2_tokenizer *tokenizer, const char *answer, bool *marked);
 /* Reports sampling to a progress bar: the progress and user fields of llama2_rollout_options. */
 int32_t prompts_progress(void *bar, const llama2_rollout_event *event);
 void prompts_close(prompt_set *set);

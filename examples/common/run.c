@@ -121,7 +121,8 @@ static bool restore(run *r)
     if (!read_state(r, &s)) return false;
     if (s.fingerprint != r->fingerprint)
         return app_fail(r->a,
-                        "--resume: the run in %s was begun with other data or other options (seed, batch, lengths); "
+                        "--resume: the run in %s was begun with other data or other options "
+                        "(seed, batch, lengths, of PPO the models and the objective); "
                         "give it the same",
                         r->set->out);
     for (int i = 0; i < r->n_trainers; i++)

@@ -194,7 +194,8 @@ bool write_ablations_report(loop *l)
             "interval lies on its side of 0; of what is to stay, an interval that holds 0 says little where "
             "it is wide. Of one seed: the intervals are over held-out pairs and prompts, not over "
             "trainings; of a prompt that is asked several times the mean counts once. Arms that answer the same "
-            "prompts are taken as independent, but for reward models: their intervals may be too wide.");
+            "prompts or pairs are taken as independent, but for the accuracies of two reward models on all pairs "
+            "or on those of one rating: their intervals may be too wide.");
         cells_show(&all->trends, all->r, "trends", NULL, columns, 5);
         show_ablation_departures(p, number_in(result_of(all, "margin-small"), "parameters"), l->margins, all->r);
         show_time(l, all->r);

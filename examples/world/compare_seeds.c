@@ -98,5 +98,5 @@ int main(int argc, char **argv)
     difference(n, PPO, PPO_SHUFFLED);
     difference(n, REJECTION_SHUFFLED, SFT);
     difference(n, PPO_SHUFFLED, SFT);
-    return 0;
+    return args_end(&program, true);
 }

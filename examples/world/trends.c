@@ -672,5 +672,5 @@ int main(int argc, char **argv)
     report_free(r);
     for (size_t i = 0; i < n_models; i++) free(models[i]);
     for (int i = 0; i < n_runs; i++) json_decref(numbers[i]);
-    return ok ? 0 : 1;
+    return args_end(&program, ok);
 }

@@ -47,8 +47,8 @@ LLAMA2_API llama2_status llama2_checkpoint_add_bytes(llama2_checkpoint *checkpoi
 LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint, int32_t keep);
 
 /* Reading: step -1 opens the newest valid one (an invalid newer one is logged as a warning); a named step never falls
- * back. NOT_FOUND when there is none, or for step -1 only damaged ones; IO when there are some that can't be read, and
- * no valid one: a run must not begin anew for it. Since 0.1. */
+ * back. NOT_FOUND when there is none, or for step -1 only damaged ones; where none is valid and there are some that
+ * can't be read IO, or UNSUPPORTED if a newer library wrote them: a run must not begin anew for it. Since 0.1. */
 LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step,
                                                 llama2_checkpoint **out);
 LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);

@@ -66,9 +66,9 @@ LLAMA2_API void llama2_context_free(llama2_context *ctx);
 /*
  * Makes running and coming calls on this context return LLAMA2_E_CANCELLED soon, until llama2_context_resume(). From
  * any thread; also from a signal handler. A cancelled call leaves its objects usable, but a checkpoint that is being
- * written may have to be freed and begun again. Loading and creating a model look at it between tensors. What writes
- * weights that are in memory (llama2_model_save, llama2_checkpoint_add_trainer) goes on to its end: what was trained is
- * not lost by the cancelling that was to end the training. Since 0.1.
+ * written may have to be freed and begun again. Loading and creating a model look at it between tensors. What is
+ * writing weights that are in memory (llama2_model_save, llama2_checkpoint_add_trainer) goes on to its end;
+ * what is to be saved after a cancel needs llama2_context_resume() first. Since 0.1.
  */
 LLAMA2_API void llama2_context_cancel(llama2_context *ctx);
 LLAMA2_API void llama2_context_resume(llama2_context *ctx);

@@ -286,6 +286,16 @@ llama2_status l2_make_folder(llama2_context *ctx, const char *path)
     return status;
 }
 
+llama2_status l2_folder_stands(int fd, const char *path, int *stands)
+{
+    struct stat ours, there;
+    *stands = 0;
+    if (fstat(fd, &ours) != 0) return fail_io(path, "stat");
+    if (stat(path, &there) != 0) return errno == ENOENT || errno == ENOTDIR ? LLAMA2_OK : fail_io(path, "stat");
+    *stands = ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+    return LLAMA2_OK;
+}
+
 static int is_at(const struct stat *ours, const char *path)
 {
     struct stat there;

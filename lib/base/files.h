@@ -85,7 +85,9 @@ llama2_status l2_sync_folder(llama2_context *ctx, const char *path);
 
 /* A folder held open, to be known again: while it is, one that another makes in its place is not `ours`. */
 llama2_status l2_folder_hold(llama2_context *ctx, const char *path, int *fd);
-/* Is the open file or folder what is at that path? Nothing is a forked child's. */
+/* Does that path still lead to the folder that is held? */
+llama2_status l2_folder_stands(int fd, const char *path, int *stands);
+/* Is the open file or folder what is at that path, and no link to it? Nothing is a forked child's. */
 int l2_is_ours(const llama2_context *ctx, int fd, const char *path);
 
 /* An older file that is to go, moved to a name that nothing reads (path.replaced) until that is settled. Only begin

@@ -100,10 +100,10 @@ static int says_invalid(llama2_status status)
     return status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
 }
 
-/* May the checkpoint go for it? What can't be read now may be read next time. */
+/* May the checkpoint go for it? What can't be read now may be read next time, or by a newer library. */
 static int says_damaged(llama2_status status)
 {
-    return says_invalid(status) && status != LLAMA2_E_IO;
+    return says_invalid(status) && status != LLAMA2_E_IO && status != LLAMA2_E_UNSUPPORTED;
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -328,7 +328,7 @@ done:
 
 static llama2_status open_newest(llama2_context *ctx, const char *root, l2_checkpoint_reader *out)
 {
-    llama2_status status;
+    llama2_status status, why = LLAMA2_OK;
     entry *entries = NULL;
     size_t n, unreadable = 0;
     L2_CHECK(list_entries(ctx, root, &entries, &n));
@@ -339,12 +339,15 @@ static llama2_status open_newest(llama2_context *ctx, const char *root, l2_check
         if (status == LLAMA2_OK || !says_invalid(status)) goto done;
         l2_log(ctx, LLAMA2_LOG_WARN, "checkpoint passed over: %s", llama2_last_error());
         out->passed_over++;
-        unreadable += status == LLAMA2_E_IO;
+        if (!says_damaged(status)) {
+            unreadable++;
+            if (why != LLAMA2_E_IO) why = status;
+        }
         l2_free(ctx, out->path);
         out->path = NULL;
     }
     if (unreadable) /* a run must not begin anew beside checkpoints that can be read next time */
-        L2_CHECK(l2_fail(LLAMA2_E_IO, "%s: no checkpoint is valid, and %zu of %zu can't be read", root, unreadable, n));
+        L2_CHECK(l2_fail(why, "%s: no checkpoint is valid, and %zu of %zu can't be read", root, unreadable, n));
     status = n ? l2_fail_in(LLAMA2_E_NOT_FOUND, "%s: none of %zu checkpoints is valid, nor is the oldest", root, n)
                : l2_fail(LLAMA2_E_NOT_FOUND, "%s has no checkpoint, a folder step-000000000000 or the like", root);
 done:
@@ -352,21 +355,29 @@ done:
     return status;
 }
 
+/* The path of a step that is there. */
+static llama2_status find_entry(llama2_context *ctx, const char *root, entry e, char **out)
+{
+    L2_TRY(entry_path(ctx, root, e, out));
+    errno = 0; /* and stays so where something else is there */
+    if (l2_path_kind(*out) == 2) return LLAMA2_OK;
+    llama2_status status = errno == 0 || errno == ENOENT || errno == ENOTDIR
+                               ? l2_fail(LLAMA2_E_NOT_FOUND, "%s: there is no such checkpoint", *out)
+                               : l2_fail(LLAMA2_E_IO, "%s: cannot stat: %s", *out, l2_strerror(errno));
+    l2_free(ctx, *out);
+    *out = NULL;
+    return status;
+}
+
 static llama2_status open_named(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out)
 {
     out->step = step;
-    L2_TRY(entry_path(ctx, root, (entry){step, 0}, &out->path));
-    if (l2_path_kind(out->path) != 2) { /* perhaps cut off between its two renames */
-        char *old;
-        L2_TRY(entry_path(ctx, root, (entry){step, 1}, &old));
-        if (l2_path_kind(old) != 2) {
-            l2_free(ctx, old);
-            return l2_fail(LLAMA2_E_NOT_FOUND, "%s: there is no such checkpoint", out->path);
-        }
-        l2_free(ctx, out->path);
-        out->path = old;
-    }
-    return l2_manifest_verify(ctx, out->path, step, 1);
+    llama2_status status = find_entry(ctx, root, (entry){step, 0}, &out->path);
+    if (status == LLAMA2_E_NOT_FOUND) /* perhaps cut off between its two renames */
+        status = find_entry(ctx, root, (entry){step, 1}, &out->path);
+    if (status == LLAMA2_E_NOT_FOUND)
+        return l2_fail(LLAMA2_E_NOT_FOUND, "%s has no checkpoint of step %" PRId64, root, step);
+    return status < 0 ? status : l2_manifest_verify(ctx, out->path, step, 1);
 }
 
 llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out)
@@ -383,7 +394,9 @@ llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t 
 
 llama2_status l2_checkpoint_stands(const l2_checkpoint_reader *reader)
 {
-    if (l2_is_ours(reader->ctx, reader->fd, reader->path)) return LLAMA2_OK;
+    int same = 0;
+    llama2_status status = l2_folder_stands(reader->fd, reader->path, &same);
+    if (status < 0 || same) return status;
     return l2_fail(LLAMA2_E_STATE, "%s has been replaced or removed since it was opened", reader->path);
 }
 

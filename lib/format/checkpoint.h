@@ -137,10 +137,11 @@ typedef struct l2_checkpoint_reader {
 } l2_checkpoint_reader;
 
 /* step -1: the newest that is valid; each that is passed over is logged as a warning. A named step: that one, or an
- * error. All checksums are verified. Errors: NOT_FOUND (no step, or all are damaged), IO (none can be read, or all but
- * damaged ones), and of a named step CORRUPT, TRUNCATED, FORMAT. */
+ * error. All checksums are verified. Errors: NOT_FOUND (no step, or all are damaged); IO, or UNSUPPORTED
+ * of a newer library (none is valid, and not all are damaged); of a named step also CORRUPT, TRUNCATED, FORMAT. */
 llama2_status l2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step, l2_checkpoint_reader *out);
-/* STATE where it has been replaced or removed since: what is read at its path now belongs to another. */
+/* STATE where it has been replaced or removed since, IO where that can't be told: what is read at its path now belongs
+ * to another. */
 llama2_status l2_checkpoint_stands(const l2_checkpoint_reader *reader);
 void l2_checkpoint_close(l2_checkpoint_reader *reader);
 

@@ -318,14 +318,16 @@ static llama2_status check_frame(lines *l, int64_t step)
 {
     enum { TAIL = 16 };
     char tail[TAIL + 8];
-    uint64_t written = 0;
+    uint64_t version = 0, written = 0;
     if (l->end - l->at < TAIL) return l2_fail(LLAMA2_E_TRUNCATED, "%td bytes are no manifest", l->end - l->at);
     l->end -= TAIL;
     snprintf(tail, sizeof tail, "crc32c %08" PRIx32 "\n", l2_crc32c(0, l->at, (size_t)(l->end - l->at)));
     if (memcmp(tail, l->end, TAIL) != 0)
         return l2_fail(LLAMA2_E_CORRUPT, "the last line is not the checksum of those above");
-    if (!take_text(l, "llama2-checkpoint 1\n"))
-        return l2_fail(LLAMA2_E_UNSUPPORTED, "line 1 is not \"llama2-checkpoint 1\"");
+    if (!take_text(l, "llama2-checkpoint ") || !take_number(l, '\n', &version))
+        return bad_line(l, "\"llama2-checkpoint 1\"");
+    if (version != 1)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "this is a checkpoint of format %" PRIu64 ", and 1 can be read", version);
     l->number = 2;
     if (!take_text(l, "step ") || !take_number(l, '\n', &written)) return bad_line(l, "\"step <number>\"");
     if (written != (uint64_t)step)

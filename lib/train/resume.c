@@ -314,7 +314,8 @@ llama2_status l2_resume_get_trainer(llama2_checkpoint *checkpoint, const char *n
     L2_TRY(read_head(&c, trainer, &head));
     L2_CHECK(l2_path_join(ctx, checkpoint->from.path, name, &path));
     status = l2_model_read(ctx, path, &options, trainer->model->head_kind, &saved, &shift, &scale);
-    if (status != LLAMA2_E_CANCELLED && l2_checkpoint_stands(&checkpoint->from) < 0) status = LLAMA2_E_STATE;
+    llama2_status stands = status == LLAMA2_E_CANCELLED ? LLAMA2_OK : l2_checkpoint_stands(&checkpoint->from);
+    if (stands < 0) status = stands;
     if (status < 0) goto done; /* weights of another would not go with the moments of this one */
     L2_CHECK(same_shape(saved, trainer->model, name));
     L2_CHECK(l2_context_check_fork(ctx));

@@ -203,7 +203,7 @@ llama2_status l2_reward_evaluate(const llama2_reward_model *reward_model, const 
     if (!isfinite(metrics->loss))
         L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the loss of %" PRId32 " is %g", metrics->n_pairs, metrics->loss));
     for (int64_t i = 0; i < 2 * (int64_t)pairs->n_pairs; i++) {
-        if (!isfinite(raw[i])) /* of a pair that is left out, too */
+        if (!isfinite((float)raw[i])) /* of a pair that is left out, too */
             L2_CHECK(l2_fail(LLAMA2_E_NUMERIC, "pairs: the score of response %" PRId64 " is %g", i, raw[i]));
     }
     for (int64_t i = 0; scores && i < 2 * (int64_t)pairs->n_pairs; i++) scores[i] = (float)raw[i];

@@ -6,6 +6,11 @@
 . "$(dirname "$0")/expect.sh"
 tokenizer=$3
 
+# The losses of the result in `out`.
+losses() {
+    grep -o '"[a-z_]*loss":[^,}]*' out
+}
+
 # resumes NAME SIGNAL PROGRAM ARGUMENTS...: one run at a stretch, and one that a signal stops after its first checkpoint; the same bits.
 resumes() {
     name=$1 signal=$2 program=$3
@@ -13,6 +18,7 @@ resumes() {
     set -- "$@" --threads 1
     expect 0 - "$program" "$@" --out "$name" --quiet
     json out model
+    losses >losses.a
     "$bin/llama2-$program" "$@" --out "$name.cut" --quiet >cut.out 2>cut.err </dev/null &
     pid=$!
     await "$name.cut/checkpoints/*/MANIFEST" $pid
@@ -28,6 +34,8 @@ resumes() {
     esac
     expect 1 "--resume goes on with it" "$program" "$@" --out "$name.cut" --quiet
     expect 0 "going on after step" "$program" "$@" --out "$name.cut" --resume
+    losses >losses.b
+    cmp losses.a losses.b || fail "$name: another loss after a resume: $(cat losses.b), in place of $(cat losses.a)"
     cmp "$name/model.safetensors" "$name.cut/model.safetensors" || fail "$name: other bits after a resume"
     timeless "$name/metrics.jsonl" >metrics.a
     timeless "$name.cut/metrics.jsonl" >metrics.b
@@ -78,6 +86,7 @@ for program in tokenize shard generate chat score convert inspect pretrain sft c
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
     expect 0 - $program --version
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
+    [ ! -c /dev/full ] || ! "$bin/llama2-$program" --version >/dev/full 2>err || fail "llama2-$program --version: no error where nothing can be written"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
 for program in shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo world-compare world-trends; do expect 2 "Try" $program; done
@@ -170,13 +179,20 @@ expect 1 "expected a number" sft --model base --data good.jsonl --weight much --
 echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
 expect 1 "\"score\" is not a number" sft --model base --data score.bad --out none
 # Where what came of it can't be saved, the last step has a checkpoint: --resume has only to save.
-learn="--model base --data demos.jsonl --epochs 4 --batch 4 --save-every 0 --threads 1 --quiet"
-expect 0 - sft $learn --out saved
-mkdir -p unsaved/model.safetensors/in.the.way
-expect 1 "saving: .*; --resume goes on after step 16" sft $learn --out unsaved
-rm -r unsaved/model.safetensors
-expect 0 - sft $learn --out unsaved --resume
-cmp saved/model.safetensors unsaved/model.safetensors || fail "sft: other bits where the first save failed"
+for program in "sft --data demos.jsonl --eval demos.jsonl --epochs 4" "pretrain --data text.txt --eval text.txt --length 32 --steps 16"; do
+    learn="$program --model base --batch 4 --save-every 0 --threads 1 --quiet"
+    rm -rf saved unsaved
+    expect 0 - $learn --out saved
+    losses >losses.a
+    grep -q '"held_out_loss":[0-9]' losses.a || fail "$program: no losses: $(cat out)"
+    mkdir -p unsaved/model.safetensors/in.the.way
+    expect 1 "saving: .*; --resume goes on after step 16" $learn --out unsaved
+    rm -r unsaved/model.safetensors
+    expect 0 - $learn --out unsaved --resume
+    cmp saved/model.safetensors unsaved/model.safetensors || fail "$program: other bits where the first save failed"
+    losses >losses.b
+    cmp losses.a losses.b || fail "$program: another loss where the first save failed: $(cat losses.b), in place of $(cat losses.a)"
+done
 resumes mixed-more TERM sft --model base --data good.jsonl --data poor.jsonl --weight 3 --weight 1 --epochs 300 --batch 4 --save-every 10
 resumes helpful INT reward --model chat --data pairs.jsonl --epochs 60 --batch 4 --lr 3e-4 --save-every 5 --eval pairs.jsonl
 json out held_out.accuracy held_out.longer_wins held_out.by_rating.better.accuracy
@@ -324,6 +340,24 @@ expect 2 "expected reward, zero or shared" ppo --model best --reward helpful --d
 
 expect 1 "begun with other data" ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5 --critic zero \
     --beta 0.5 --out single --resume --quiet
+for models in "base --reward helpful" "best --reward safety" "best --reward helpful --safety-reward safety"; do # the reference, and who judges
+    expect 1 "begun with other data" ppo --model $models --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --no-whiten --save-every 5 --critic zero \
+        --out single --resume --quiet
+done
+
+# A model whose answers hold markers of the chat format: no dialogue may have them, so none is written down, or gone on from.
+cp -r chat marks # which says "likes" with a piece that stands for another text here
+rm -r marks/tokenizer.model marks/checkpoints
+sed '/^"merges"/,$ { /"▁like","s"/d; /"▁lik","es"/d }; s/"▁likes":/"▁[INST]":/' chat/tokenizer.json >marks/tokenizer.json
+expect 0 - reject --model marks --reward helpful --data prompts.jsonl --samples 8 --keep 8 --temperature 2 --max-new-tokens 24 --epochs 1 --out marked --quiet
+json out marked loss
+[ "$(wc -l <marked/chosen.jsonl)" -gt 0 ] || fail "reject: nothing but markers is chosen"
+marked=$(sed 's/.*"marked":\([0-9]*\).*/\1/' out) chosen=$(sed 's/.*"chosen":\([0-9]*\).*/\1/' out)
+[ "$(wc -l <marked/chosen.jsonl)" -eq $((chosen - marked)) ] || fail "reject: $(wc -l <marked/chosen.jsonl) lines of $chosen chosen, $marked with markers"
+! grep -q INST marked/chosen.jsonl || fail "reject: chosen.jsonl holds markers, which llama2-sft refuses"
+printf 'which colour does sam like?\nwhich colour does nils like?\n' | "$bin/llama2-chat" --model marks --max-tokens 24 --temperature 0 --session marked.jsonl >out 2>err || fail "llama2-chat: ends with an answer that holds markers"
+grep -q INST out && [ "$(grep -c "a marker of the chat format" err)" -eq 2 ] || fail "llama2-chat, answers with markers: $(cat out err)"
+! grep -q INST marked.jsonl || fail "llama2-chat: the session holds markers"
 
 # Demonstrations from the model itself: under a preprompt, and under an instruction.
 for threads in 1 2; do

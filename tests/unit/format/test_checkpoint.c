@@ -299,7 +299,8 @@ static const struct {
     const char *text;
     llama2_status code;
 } manifests[] = {
-    {"", LLAMA2_E_UNSUPPORTED},
+    {"", LLAMA2_E_FORMAT},
+    {"llama2-checkpoint x\nstep 1\n", LLAMA2_E_FORMAT},
     {"llama2-checkpoint 2\nstep 1\n", LLAMA2_E_UNSUPPORTED},
     {"llama2-checkpoint 1\n", LLAMA2_E_FORMAT},
     {"llama2-checkpoint 1\nstep 2\n", LLAMA2_E_MISMATCH},
@@ -389,11 +390,13 @@ START_TEST(test_what_is_no_file)
 }
 END_TEST
 
-static long names_left; /* that listings give until they all break off; -1: no end of them */
+static long names_left;      /* that listings give until one breaks off; -1: no end of them */
+static int listings_recover; /* all but that one are whole */
 
 static struct dirent *break_off(DIR *dir)
 {
     if (names_left == 0) {
+        if (listings_recover) names_left = -1;
         errno = EIO;
         return NULL;
     }
@@ -401,30 +404,87 @@ static struct dirent *break_off(DIR *dir)
     return readdir(dir);
 }
 
+/* Are all files of step 2 in its MANIFEST? */
+static int is_all_listed(void)
+{
+    char manifest[1024] = "";
+    size_t n = slurp(at("root/step-000000000002/MANIFEST"), (unsigned char *)manifest, sizeof manifest - 1);
+    ck_assert_uint_lt(n, sizeof manifest - 1);
+    return strstr(manifest, " empty\n") && strstr(manifest, " policy/deep/text\n") && strstr(manifest, " state\n");
+}
+
 /* A listing that breaks off is no short folder: no checkpoint is valid without the files behind that, and none is
- * passed over for it. */
+ * passed over for it, nor is a leftover. */
 START_TEST(test_listings_that_break_off)
 {
     l2_checkpoint_reader r;
-    double newest = 1;
+    double newest = 1, value = 1;
     int failed = 0, done = 0;
+    listings_recover = _i;
     ck_ok(save_step(1, 1, 2));
     failing_files.readdir = break_off;
     for (long n = 0; !done; n++) {
         int64_t step = -1;
+        ck_ok(l2_make_folder(ctx, at("root/.tmp-step-000000000009")));
+        warnings = 0;
         names_left = n;
-        llama2_status status = save_step(2, 10 + (float)n, 2);
+        llama2_status status = save_step(2, (float)++value, 2);
         done = names_left > 0;
+        ck_assert(status == LLAMA2_OK || (status == LLAMA2_E_IO && !done));
+        names_left = -1;
+        if (status == LLAMA2_OK) {
+            newest = value;
+            ck_assert(is_all_listed());
+            ck_assert(warnings || access(at("root/.tmp-step-000000000009"), F_OK) != 0); /* one that stays is told */
+        }
+        failed += status < 0;
+        ck_assert_double_eq(load_step(&step, NULL), newest);
         names_left = 0;
         ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_IO);
         names_left = -1;
-        ck_assert(status == LLAMA2_OK || (status == LLAMA2_E_IO && !done));
-        if (status == LLAMA2_OK) newest = 10 + (double)n;
-        failed += status < 0;
-        ck_assert_double_eq(load_step(&step, NULL), newest);
     }
     ck_assert_int_ge(failed, 10);
     failing_files.readdir = disk_readdir;
+}
+END_TEST
+
+/* What a newer library wrote is not damaged: no run begins anew beside it. */
+START_TEST(test_a_later_format)
+{
+    l2_checkpoint_reader r;
+    ck_ok(save_step(1, 1, 2));
+    spill_manifest("llama2-checkpoint 2\nstep 1\nwhatever else\n");
+    ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), LLAMA2_E_UNSUPPORTED);
+    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "1 of 1 can't be read"));
+    ck_ok(save_step(0, 5, 2));
+    ck_ok(l2_checkpoint_open(ctx, at("root"), -1, &r));
+    ck_assert_int_eq(r.step, 0);
+    l2_checkpoint_close(&r);
+}
+END_TEST
+
+/* A step that was moved elsewhere, with a link in its place; one that leads to itself can't be read, which is not that
+ * there is none. */
+START_TEST(test_links_to_steps)
+{
+    l2_checkpoint_reader r;
+    ck_ok(save_step(1, 1, 2));
+    ck_assert_int_eq(rename(at("root/step-000000000001"), at("moved")), 0);
+    ck_assert_int_eq(symlink("../moved", at("root/step-000000000001")), 0);
+    for (int64_t step = -1; step <= 1; step += 2) {
+        ck_ok(l2_checkpoint_open(ctx, at("root"), step, &r));
+        ck_ok(l2_checkpoint_stands(&r));
+        l2_checkpoint_close(&r);
+    }
+    ck_ok(l2_checkpoint_open(ctx, at("root"), 1, &r));
+    ck_assert_int_eq(unlink(at("root/step-000000000001")), 0);
+    ck_fails(l2_checkpoint_stands(&r), LLAMA2_E_STATE);
+    ck_assert_int_eq(symlink("step-000000000001", at("root/step-000000000001")), 0);
+    ck_fails(l2_checkpoint_stands(&r), LLAMA2_E_IO);
+    l2_checkpoint_close(&r);
+    ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), LLAMA2_E_IO);
+    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_IO);
 }
 END_TEST
 
@@ -635,7 +695,9 @@ Suite *test_suite(void)
     tcase_add_loop_test(c, test_each_failure_while_saving, 0, 8);
     tcase_add_test(c, test_short_and_interrupted_calls);
     tcase_add_test(c, test_what_is_no_file);
-    tcase_add_test(c, test_listings_that_break_off);
+    tcase_add_loop_test(c, test_listings_that_break_off, 0, 2);
+    tcase_add_test(c, test_a_later_format);
+    tcase_add_test(c, test_links_to_steps);
     tcase_add_test(c, test_failures_while_settling);
     tcase_add_test(c, test_unreadable_replacement_stays);
     tcase_add_test(c, test_unreadable_replacement_is_replaced);

@@ -250,6 +250,28 @@ START_TEST(loading_can_be_cancelled)
 }
 END_TEST
 
+START_TEST(creating_can_be_cancelled)
+{
+    canceller c;
+    llama2_config config;
+    llama2_context *created = cancelling_context(&c);
+    llama2_config_init(&config, sizeof config);
+    config.vocab_size = 512, config.dim = 256, config.n_layers = 2, config.n_heads = config.n_kv_heads = 2;
+    config.ffn_dim = 512;
+    for (int job = 1; job <= 3; job++) {
+        llama2_model *m = (llama2_model *)&m;
+        cancel_at(&c, job);
+        ck_fails(llama2_model_create(created, &config, NULL, &m), LLAMA2_E_CANCELLED);
+        ck_assert_ptr_null(m);
+        ck_assert_int_eq(c.jobs, job);
+        llama2_context_resume(created);
+        ck_ok(llama2_model_create(created, &config, NULL, &m));
+        llama2_model_free(m);
+    }
+    llama2_context_free(created);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
     Suite *s = suite_create("model/io");
@@ -257,6 +279,7 @@ Suite *test_suite(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, sizes_alone_take_no_memory);
     tcase_add_test(c, loading_can_be_cancelled);
+    tcase_add_test(c, creating_can_be_cancelled);
     suite_add_tcase(s, c);
     ADD_CASE(s, "folders", what_is_saved_is_what_is_read, reward_models_and_language_models_are_told_apart,
              tensors_that_do_not_fit_are_refused, folders_that_are_none);

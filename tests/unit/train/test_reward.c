@@ -271,6 +271,28 @@ START_TEST(a_cancelled_step_leaves_nothing)
 }
 END_TEST
 
+/* A model in fp64 computes scores that fp32 can't hold. */
+START_TEST(scores_beyond_fp32_are_told)
+{
+    llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
+    llama2_model *model = small_model(ctx, 0, LLAMA2_F64);
+    llama2_reward_model *reward = small_reward_model(ctx, model, LLAMA2_HEAD_NORMAL);
+    llama2_reward_metrics m = {.struct_size = sizeof m};
+    float head[24], norm[24], scores[2 * PAIRS] = {7};
+    comparisons c;
+    comparisons_init(&c);
+    for (int i = 0; i < 24; i++) head[i] = i % 2 ? 3e38f : -3e38f, norm[i] = 1e3f * (float)(i + 1);
+    ck_ok(llama2_reward_model_set_tensor(reward, "score.weight", head, 24));
+    ck_ok(llama2_reward_model_set_tensor(reward, "model.norm.weight", norm, 24));
+    ck_fails(llama2_reward_evaluate(reward, &c.pairs, &m, scores), LLAMA2_E_NUMERIC);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "the score of response"));
+    ck_assert(scores[0] == 7);
+    llama2_reward_model_free(reward);
+    llama2_model_free(model);
+    llama2_context_free(ctx);
+}
+END_TEST
+
 START_TEST(scores_that_are_not_finite_are_told)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
@@ -415,7 +437,8 @@ Suite *test_suite(void)
     Suite *suite = suite_create("reward");
     ADD_CASE(suite, "loss", margin_table, losses_are_the_papers, ties_count_half, gradient_is_that_of_the_loss,
              micro_batches_and_left_out_pairs_change_no_bit, only_left_out_pairs_make_no_step,
-             a_cancelled_step_leaves_nothing, scores_that_are_not_finite_are_told, training_ranks_the_pairs);
+             a_cancelled_step_leaves_nothing, scores_that_are_not_finite_are_told, scores_beyond_fp32_are_told,
+             training_ranks_the_pairs);
     ADD_CASE(suite, "model", heads, score_is_read_at_the_last_token_and_normalised);
     return suite;
 }
