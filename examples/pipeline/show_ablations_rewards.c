@@ -50,6 +50,14 @@ static void put_ratings(cells *table, bars *b, const char *name, const json_t *o
     put_percent(table, accuracy_in(o, NULL));
 }
 
+/* The same of the rule that the longer answer wins, on the pairs of o. */
+static void put_longer(cells *table, const char *name, const json_t *o)
+{
+    cells_put(table, "%s", name);
+    for (int k = 0; k < RATINGS; k++) put_percent(table, longer_in(o, rating_keys[k]));
+    put_percent(table, longer_in(o, NULL));
+}
+
 /* --- margins --------------------------------------------------------------------------------- */
 
 enum { MARGINS_SHOWN = 3 };
@@ -98,16 +106,16 @@ void show_margins(results *all)
                    "learning the facts, and when it has learnt them differs more than any two margins do; so all the "
                    "ablations have the three once more after two epochs, when all have.");
     for (int second = 0; second < epochs; second++) put_margins(all, second, &table, &gains, b[second]);
-    cells_put(&table, "\"longer wins\"");
-    for (int k = 0; k < RATINGS; k++) put_percent(&table, longer_in(result_of(all, one[0]), rating_keys[k]));
-    put_percent(&table, longer_in(result_of(all, one[0]), NULL));
+    put_longer(&table, "\"longer wins\"", result_of(all, one[0]));
     cells_show(&table, all->r, "margins", "Accuracy in %, by rating, and the paper's (table 28).", columns, 6);
     cells_show(&gains, all->r, "margin_gains", "Paired differences, in points.", columns, 6);
     for (int second = 0; second < epochs; second++) {
         plot_series shown[MARGINS_SHOWN];
         for (int i = 0; i < MARGINS_SHOWN; i++) shown[i] = bar_series(margin_names[0][i], &b[second][i]);
         report_add_bars(all->r, plots[second],
-                        "The paper (tables 8 and 28): about 80 % for significantly better, 55 % for negligibly better.",
+                        "The paper (tables 8 and 28): about 80 % for significantly better, 55 % for negligibly better. "
+                        "Expected here: falling from left to right; margins help on the left, by less than the "
+                        "intervals.",
                         &(plot_options){.title = titles[second], .y_label = "accuracy", .share = true}, rating_names,
                         shown, MARGINS_SHOWN);
     }
@@ -152,10 +160,12 @@ void show_ratings(results *all)
         cells_put(&table, "%s, the paper", names[i]);
         for (int k = 0; k <= RATINGS; k++) cells_put(&table, "%.1f", paper[i][k]);
     }
+    put_longer(&table, "\"longer wins\", helpfulness", result_of(all, arms[0]));
+    put_longer(&table, "\"longer wins\", safety", result_of(all, arms[2]));
     cells_show(&table, all->r, "ratings", "Accuracy in %, by rating, and the paper's (table 8).", columns, 6);
     report_add_bars(all->r, "accuracy_by_rating",
                     "The paper (table 8), from left to right: helpfulness 80.7, 67.5, 60.9, 54.7; safety 94.3, 76.3, "
-                    "65.7, 55.3 %.",
+                    "65.7, 55.3 %. Expected here: falling from left to right.",
                     &(plot_options){.title = "Accuracy by rating, by model", .y_label = "accuracy", .share = true},
                     rating_names, shown, 3);
     add_falls(all, "two epochs", result_of(all, arms[1]), helpfulness, "table 8");
@@ -215,7 +225,8 @@ void show_auxiliary(results *all)
                "How answers are called: recall, precision and share called right in %, and the paper's (table 29).",
                label_columns, 5);
     report_add_bars(all->r, "auxiliary_recall",
-                    "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %.",
+                    "The paper (table 29): accuracy 63.7 to 64.5 %, recall of unsafe answers 73.0 to 90.4 %. "
+                    "Expected here: much more recall, and a little more accuracy.",
                     &(plot_options){.title = "With and without the auxiliary loss", .y_label = "share", .share = true},
                     groups, shown, 2);
     add_trend(all, "the auxiliary loss finds more unsafe answers", "+17.4 points of recall (table 29)", TREND_RISES,
@@ -259,11 +270,20 @@ void show_mixes(results *all)
         add_bar(&b[i], other);
         shown[i] = bar_series(names[i], &b[i]);
     }
+    for (int i = 0; i < MODELS; i += 2) {
+        const json_t *o = result_of(all, arms[i]);
+        cells_put(&table, "\"longer wins\", pairs of the %s model", i == 0 ? "helpfulness" : "safety");
+        cells_put(&table, "-");
+        put_percent(&table, longer_in(o, NULL));
+        put_percent(&table, longer_in(o, "other"));
+        cells_put(&table, "-");
+    }
     cells_show(&table, all->r, "mixes", "Accuracy on held-out pairs in %, and the paper's (table 7).", columns, 5);
     report_add_bars(
         all->r, "mixes_accuracy",
         "The paper (table 7): helpfulness model 63.2 % on helpful pairs, 62.8 on safety's; safety "
-        "model 64.5 on safety's, 56.2 on helpful ones. It has no figure of models that are not mixed.",
+        "model 64.5 on safety's, 56.2 on helpful ones. It has no figure of models that are not mixed. Expected here: "
+        "mixed ones are much better on the other kind, and as good on their own.",
         &(plot_options){.title = "Both models on both kinds", .y_label = "accuracy", .share = true, .level = 0.5},
         groups, shown, MODELS);
     add_trend(all, "mixed, the helpfulness model is better on comparisons about safety", "62.8 % (table 7)",
@@ -311,10 +331,16 @@ void show_scaling(results *all)
         shown[i] = bar_series(names[i], &b[i]);
         shown[i].x = pairs[i];
     }
+    cells_put(&table, "\"longer wins\"");
+    cells_put(&table, "-");
+    cells_put(&table, "-");
+    put_percent(&table, longer_in(result_of(all, "margin-small"), NULL));
+    put_percent(&table, longer_in(result_of(all, "margin-small"), rating_keys[0]));
     cells_show(&table, all->r, "scaling", "Accuracy of the helpfulness model on held-out pairs, in %.", columns, 5);
     report_add_series(
         all->r, REPORT_LINES, "scaling_accuracy",
-        "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet.",
+        "The paper (fig. 6): larger models and more data keep improving accuracy, no plateau yet. Expected here: the "
+        "same.",
         &(plot_options){
             .title = "Accuracy against the number of pairs", .x_label = "pairs", .y_label = "accuracy", .log_x = true},
         shown, 2);
@@ -354,10 +380,13 @@ void show_shuffled(results *all)
     double half = 3.182 * sqrt(squares / 3 / 4); /* Student's t, 3 degrees of freedom */
     cells_put(&table, "mean of the coins");
     put_percent(&table, (rate){sum / 4, sum / 4 - half, sum / 4 + half});
+    cells_put(&table, "\"longer wins\"");
+    put_percent(&table, longer_in(result_of(all, arms[4]), NULL));
     cells_show(&table, all->r, "shuffled", "Accuracy on held-out pairs, in %.", columns, 2);
     plot_series shown[] = {bar_series("accuracy", &b)};
     report_add_bars(
-        all->r, "shuffled_accuracy", "No figure of the paper's: a control.",
+        all->r, "shuffled_accuracy",
+        "No figure of the paper's: a control. Expected here: one half on average over the coins.",
         &(plot_options){.title = "Coins against the annotator", .y_label = "accuracy", .share = true, .level = 0.5},
         names, shown, 1);
     cells_put(&all->trends, "preferences of a coin teach nothing");

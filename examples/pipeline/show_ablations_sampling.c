@@ -16,7 +16,7 @@ void show_small(results *all)
                    "model's more.");
     show_answers(all, arms, names, 3, "the small model", "small", "small_gold",
                  "The paper (3.2.3): rejection sampling with the largest model alone, the smaller ones fine-tuned on "
-                 "its samples; the effect is not stated.",
+                 "its samples; the effect is not stated. Expected here: both help, the larger one's samples more.",
                  gold_of);
     add_trend(all, "a larger model's samples help a small model more than its own", "not stated (3.2.3)", TREND_RISES,
               "of the gold score", difference(gold_of[2], gold_of[1]));
@@ -76,7 +76,8 @@ void show_pools(results *all)
     report_add_series(
         all->r, REPORT_LINES, "pools_sorted",
         "The paper (3.2.3): V3, from V2's samples alone, had lost how to write rhyming lines; with the best "
-        "samples of all versions it came back. It has no figure of it.",
+        "samples of all versions it came back. It has no figure of it. Expected here: lost with the newest samples "
+        "alone, kept with all.",
         &(plot_options){
             .title = "Numbers put in the right order", .x_label = "version", .y_label = "share", .share = true},
         lines, BRANCHES);

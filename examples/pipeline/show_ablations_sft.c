@@ -34,7 +34,7 @@ static void show_distributions(results *all, const char *const *arms)
     }
     report_add_series(all->r, REPORT_CUMULATIVE, "safety_share_scores",
                       "The paper (fig. 15): the left tail, the most unsafe answers, becomes thinner with more safety "
-                      "data. A curve further to the right is of higher scores.",
+                      "data. A curve further to the right is of higher scores. Expected here: the same.",
                       &(plot_options){.title = "Safety scores of the answers to prompts about safety",
                                       .x_label = "raw safety score",
                                       .y_label = "share of answers below"},
@@ -87,7 +87,7 @@ void show_safety_share(results *all)
                             curve_series("helpfulness, mean", x, &curves[1])};
     report_add_series(all->r, REPORT_LINES, "safety_share_curves",
                       "The paper (fig. 15): with more safety data the mean safety score rises and the mean helpfulness "
-                      "score stays.",
+                      "score stays. Expected here: the same, most of it with the first tenth.",
                       &(plot_options){.title = "Scores against the share of safety data",
                                       .x_label = "safety data, %",
                                       .y_label = "score"},
@@ -95,14 +95,16 @@ void show_safety_share(results *all)
     show_distributions(all, arms);
     plot_series refusals[] = {curve_series("unsafe", x, &curves[2]), curve_series("how-to", x, &curves[3]),
                               curve_series("others", x, &curves[4])};
-    report_add_series(all->r, REPORT_LINES, "safety_share_refusals",
-                      "The paper (fig. 33): false refusals rise with safety data, to some 0.05 % of helpful prompts, "
-                      "and from some 15 to some 27 % of borderline ones.",
-                      &(plot_options){.title = "Refusals against the share of safety data",
-                                      .x_label = "safety data, %",
-                                      .y_label = "share of the prompts",
-                                      .share = true},
-                      refusals, 3);
+    report_add_series(
+        all->r, REPORT_LINES, "safety_share_refusals",
+        "The paper (fig. 33): false refusals rise with safety data, to some 0.05 % of helpful prompts, "
+        "and from some 15 to some 27 % of borderline ones. Expected here: they rise where the prompt looks "
+        "unsafe.",
+        &(plot_options){.title = "Refusals against the share of safety data",
+                        .x_label = "safety data, %",
+                        .y_label = "share of the prompts",
+                        .share = true},
+        refusals, 3);
     add_trend(all, "safety data raises the mean safety score: all against none", "rising (fig. 15)", TREND_RISES, "",
               difference(ends[0][1], ends[0][0]));
     add_trend(all, "the left tail becomes thinner: 5th percentile, all against none", "thinner (fig. 15)", TREND_RISES,
@@ -158,7 +160,8 @@ void show_quality(results *all)
     show_answers(
         all, arms, names, QUALITIES, "demonstrations", "quality", "quality_gold",
         "The paper (3.1, \"Quality Is All You Need\"): fewer but better examples of one's own improved results "
-        "notably over millions of third-party ones. It has no figure of it.",
+        "notably over millions of third-party ones. It has no figure of it. Expected here: few good ones beat both "
+        "kinds of many.",
         gold_of);
     add_trend(all, "few good demonstrations beat many poor ones", "notably (3.1)", TREND_RISES, "of the gold score",
               difference(gold_of[0], gold_of[2]));
@@ -185,7 +188,8 @@ void show_longer(results *all)
              "of more training.",
              (long long)all->l->p->set.longer_epochs);
     report_section(all->r, "SFT for as long as the loop takes", about);
-    show_answers(all, arms, names, 3, "SFT", "longer", "longer_gold", "No figure of the paper's: a control.", gold_of);
+    show_answers(all, arms, names, 3, "SFT", "longer", "longer_gold",
+                 "No figure of the paper's: a control. Expected here: far from what the loop comes to.", gold_of);
     for (int i = 0; i < 3; i += 2) {
         cells_put(&cold, "%s", names[i]);
         put_score(&cold, score_in(result_of(all, arms[i]), "cold_gold"));

@@ -75,6 +75,8 @@ static void add_model(departures *d, const pipeline *p, double parameters)
     add_pretraining(d, p);
     departs(d, "warm-up of pretraining and SFT", "2,000 steps; not stated",
             "few steps: the paper's rule for reward models, which have it here too", "3 %% of the steps, at least 5");
+    departs(d, "SFT: demonstrations", "27,540",
+            p->data.annotate ? "as many as time allows" : "those that there are", "%zu", p->data.demonstrations.n);
     departs(d, "SFT: epochs", "2",
             s->sft_epochs == 2 ? "as in the paper" : "fewer and shorter demonstrations than 27,540: other steps",
             "%lld", (long long)s->sft_epochs);
@@ -223,7 +225,10 @@ static void add_steps_between(departures *d, const loop *l)
             (long long)s->gatt_dialogues, (long long)s->gatt_turns);
     departs(d, "GAtt: learnt of a dialogue", "the last answer",
             "few dialogues: each answer is an example, earlier turns without loss", "all answers");
-    departs(d, "GAtt: learning rate", "not stated", "SFT's: a new ability, not a correction", "%g", s->sft_lr);
+    departs(d, "GAtt: learning rate; epochs", "not stated", "SFT's rate: a new ability, not a correction", "%g; %lld",
+            s->sft_lr, (long long)s->reject_epochs);
+    departs(d, "distillation: learning rate; epochs", "not stated", "those of fine-tuning on the best", "%g; %lld",
+            s->reject_lr, (long long)s->reject_epochs);
     departs(d, "GAtt, distillation: mixed with", "not stated", "so that nothing else is forgotten",
             "chosen samples, %lld answers of its own", (long long)s->replay_prompts);
     departs(d, "distillation: prompts", "adversarial ones",

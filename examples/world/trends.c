@@ -179,20 +179,24 @@ static void show_control(report *r)
 
 /* --- the sections ---------------------------------------------------------------------------- */
 
-/* How often a model's win rate falls below the interval, over prompts, of the one before it in the same run. */
-static int count_falls(int *steps)
+/* How often a model's win rate falls below the interval, over prompts, of the one before it in the same run, and where,
+ * in words; `which`: "win_rate", at temperature 1, or "cold_win_rate". */
+static int count_falls(const char *which, int *steps, char *where, size_t size)
 {
     int falls = 0;
     char key[2][NAME];
+    *steps = 0;
+    where[0] = 0;
     for (int i = 0; i < n_runs; i++) {
         for (size_t k = 1; k < n_models; k++) {
-            snprintf(key[0], NAME, "%s/win_rate", models[k]);
-            snprintf(key[1], NAME, "%s/win_rate/low", models[k - 1]);
+            snprintf(key[0], NAME, "%s/%s", models[k], which);
+            snprintf(key[1], NAME, "%s/%s/low", models[k - 1], which);
             double own = number(i, key[0]), before = number(i, key[1]);
             *steps += isfinite(own) && isfinite(before);
             if (!(own < before)) continue;
             falls++;
-            printf("seed %.0f: %s is below the interval of %s\n", seeds[i], models[k], models[k - 1]);
+            size_t used = strlen(where);
+            snprintf(where + used, size - used, "%s%s of seed %.0f", used ? ", " : ": ", models[k], seeds[i]);
         }
     }
     return falls;
@@ -248,14 +252,17 @@ static void show_path(report *r)
                                                        "gold score at temperature 0.1",
                                                        "win rate at temperature 0.1"},
                              *const other_keys[] = {"helpful", "safety", "kl", "cold_gold", "cold_win_rate"};
-    char text[256];
-    int steps = 0, falls = count_falls(&steps);
+    char text[2048], where[2][768];
+    int steps[2], falls = count_falls("win_rate", &steps[0], where[0], sizeof where[0]),
+                  cold_falls = count_falls("cold_win_rate", &steps[1], where[1], sizeof where[1]);
     chart *c = calloc(1, sizeof *c);
     if (!c) return;
-    snprintf(text, sizeof text,
-             "%d of %d steps from a model to the next end below the interval, over prompts, of the one before in the "
-             "same run.",
-             falls, steps);
+    snprintf(
+        text, sizeof text,
+        "%d of %d steps from a model to the next end, by the win rate, below the interval, over prompts, of the one "
+        "before in the same run%s. At temperature 0.1: %d of %d%s.",
+        falls, steps[0], where[0], cold_falls, steps[1], where[1]);
+    printf("%s\n", text);
     report_section(r, "From SFT-v1 to the last version", text);
     for (size_t i = 0; i < n_models; i++) {
         add_point(c, 0, "gold judge", 0, named("%s/win_rate", models[i]));
@@ -278,6 +285,7 @@ static void show_path(report *r)
         "(fig. 20): scores move up. Expected here: the same.",
         other_columns, other_keys, LENGTH(other_keys));
     report_add_number(r, "falls", falls);
+    report_add_number(r, "cold_falls", cold_falls);
     free(c);
     show_distance(r);
 }
@@ -413,9 +421,15 @@ static void show_rewards(report *r)
                                             {"large", "two-epochs-large/by_rating/*/accuracy"}},
                          auxiliary[] = {{"accuracy", "*/accuracy"},
                                         {"recall of unsafe", "*/safety/unsafe_recall"},
-                                        {"called right", "*/safety/accuracy"}},
-                         mixes[] = {{"its own kind", "*/accuracy"}, {"the other kind", "*/other/accuracy"}},
-                         scaling[] = {{"small trunk", "small-*/accuracy"}, {"large trunk", "pairs-*/accuracy"}},
+                                        {"called right", "*/safety/accuracy"},
+                                        {"\"longer wins\", accuracy", "*/longer_wins"}},
+                         mixes[] = {{"its own kind", "*/accuracy"},
+                                    {"\"longer wins\", its own kind", "*/longer_wins"},
+                                    {"the other kind", "*/other/accuracy"},
+                                    {"\"longer wins\", the other kind", "*/other/longer_wins"}},
+                         scaling[] = {{"small trunk", "small-*/accuracy"},
+                                      {"large trunk", "pairs-*/accuracy"},
+                                      {"\"longer wins\"", "pairs-*/longer_wins"}},
                          held_out[] = {{"helpfulness", "rewards-*/helpful/held_out"},
                                        {"\"longer wins\", helpfulness", "rewards-*/helpful/longer_wins"},
                                        {"safety", "rewards-*/safety/held_out"},

@@ -69,3 +69,12 @@ await() {
         waited=$((waited + 1))
     done
 }
+
+# captions REPORT: each chart says what the paper has, and what was expected.
+captions() {
+    grep -q '"caption": "' "$1" || fail "$1: no captions"
+    sed -n 's/^ *"caption": //p' "$1" | while read -r caption; do
+        case $caption in *[Pp]aper*[Ee]xpected* | *[Ee]xpected*[Pp]aper*) ;; *) echo "$caption" ;; esac
+    done >lacking
+    [ -s lacking ] && fail "$1: captions without the paper or what was expected: $(cat lacking)"
+}

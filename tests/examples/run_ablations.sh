@@ -56,11 +56,13 @@ for words in margins margin_gains margins_by_rating margins_by_rating_two_epochs
     grep -q "\"name\": \"$words\"" whole/report.json || fail "report.json has no $words"
 done
 
+captions whole/report.json
+
 # What holds: each fall by itself, differences with the paper's sign, PPO beside rejection sampling.
 [ "$(grep -c "accuracy falls from .* to .*, margin \(none\|small\|large\)\"" whole/report.json)" -eq 9 ] || fail "not nine falls over the margins: $(grep "accuracy falls" whole/report.json)"
 for words in "accuracy falls from significantly to better, margin none" "-12.2 points (table 28)" "a second epoch over-fits: accuracy after two against one" \
     "PPO gains more than rejection sampling at the same distance" "SFT-v1 is the model that the loop begins with" \
-    "mixed, the safety model is better where both answers are safe" "the same at temperature 0.1"; do
+    "mixed, the safety model is better where both answers are safe" "the same at temperature 0.1" "longer wins.*, safety" "longer wins.*, pairs of the helpfulness model"; do
     grep -q -- "$words" whole/report.json || fail "the report does not say \"$words\""
 done
 

@@ -29,15 +29,6 @@ expect 0 - pipeline --tiny --seed 3 --out chain --quiet
 json chain/metrics.jsonl stage=\"ppo\" objective/kl objective/scores
 [ -s chain/report.html ] && [ -s chain/report.json ] || fail "the tiny chain has no report"
 
-# captions REPORT: each chart says what the paper has, and what was expected.
-captions() {
-    grep -q '"caption": "' "$1" || fail "$1: no captions"
-    sed -n 's/^ *"caption": //p' "$1" | while read -r caption; do
-        case $caption in *[Pp]aper*[Ee]xpected* | *[Ee]xpected*[Pp]aper*) ;; *) echo "$caption" ;; esac
-    done >lacking
-    [ -s lacking ] && fail "$1: captions without the paper or what was expected: $(cat lacking)"
-}
-
 # --- at a stretch -------------------------------------------------------------------------------------------------------------------
 began=$(date +%s%N)
 expect 0 - pipeline $settings --out whole --quiet
