@@ -91,6 +91,9 @@ def reward(kind, ours, theirs):
         right[who] = np.array([line["chosen"] > line["rejected"] for line in lines if "chosen" in line], float)
         last = [line for line in lines if "loss" in line]
         print(f"{who}: first loss {last[0]['loss']:.4f}, last {np.mean([x['loss'] for x in last[-20:]]):.4f}; {last[-1]['seconds']:.0f} s, {last[-1]['peak'] / 1e9:.1f} GB")
+    for name, keys in (("losses", ("loss",)), ("scores", ("chosen", "rejected"))):
+        a, b = ([[line[key] for key in keys] for line in lines if keys[0] in line] for lines in sides.values())
+        print(f"{name} of {len(a)} {'steps' if name == 'losses' else 'pairs'}: {abs(np.subtract(a, b)).max():.5f} apart at most")
     lengths = np.array([[line["length_chosen"], line["length_rejected"]] for line in held_out], float)
     right["longer wins"] = np.where(lengths[:, 0] == lengths[:, 1], 0.5, lengths[:, 0] > lengths[:, 1])
     ratings = [line["rating"] for line in held_out]
