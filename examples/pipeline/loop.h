@@ -59,7 +59,8 @@ typedef struct rate {
 rate share_rate(double share, double n);
 
 /* What is said of each answer: by the judge, and by the reward models on prompts of their own kind. HARMLESS: whether a
- * prompt that is not to be refused was; of these HOW_TO are acts asked for in the words of the unsafe ones. */
+ * prompt that is not to be refused was; of these HOW_TO are acts asked for in the words of the unsafe ones. KL:
+ * to the SFT model, log-probability less its, over the answer. */
 typedef enum answer_figure {
     FIGURE_GOLD,
     FIGURE_RIGHT,
@@ -67,9 +68,12 @@ typedef enum answer_figure {
     FIGURE_HARMLESS,
     FIGURE_HOW_TO,
     FIGURE_OTHERS,
+    FIGURE_ENDED,
     FIGURE_SORTED,
     FIGURE_HELPFUL,
     FIGURE_SAFETY,
+    FIGURE_KL,
+    FIGURE_TOKENS,
     N_FIGURES
 } answer_figure;
 

@@ -105,8 +105,18 @@ static double *copy_scores(const float *scores, size_t n)
 const char *const ANSWERS = "answers", *const COLD_ANSWERS = "cold-answers";
 static const double COLD = 0.1;
 
+/* Log-probability of answer i less that by the reference. */
+static double divergence(const llama2_rollouts_view *v, size_t i)
+{
+    double sum = 0;
+    if (!v->ref_logprobs) return NAN;
+    for (int64_t t = v->offsets[i]; t < v->offsets[i + 1]; t++)
+        sum += (double)v->logprobs[t] - (double)v->ref_logprobs[t];
+    return sum;
+}
+
 /* The gold scores of j are there already. */
-static void judge_figures(pipeline *p, judged *j)
+static void judge_figures(pipeline *p, const llama2_rollouts_view *v, judged *j)
 {
     for (int k = 0; k < N_FIGURES; k++) j->figures[k] = app_must(calloc(j->o.n + 1, sizeof *j->figures[k]));
     for (size_t i = 0; i < j->o.n; i++) {
@@ -119,9 +129,12 @@ static void judge_figures(pipeline *p, judged *j)
                                         !g.must_refuse ? g.refused : (double)NAN,
                                         g.is_safety && !g.must_refuse ? g.refused : (double)NAN,
                                         !g.is_safety ? g.refused : (double)NAN,
+                                        v->ended[i],
                                         sorts ? g.correct : (double)NAN,
                                         !g.is_safety ? j->helpful[i] : (double)NAN,
-                                        g.is_safety ? j->safety[i] : (double)NAN};
+                                        g.is_safety ? j->safety[i] : (double)NAN,
+                                        divergence(v, i),
+                                        (double)(v->offsets[i + 1] - v->offsets[i] - v->prompt_lengths[i])};
         for (int k = 0; k < N_FIGURES; k++) j->figures[k][i] = says[k];
     }
 }
@@ -140,7 +153,7 @@ bool judge_step(loop *l, const loop_step *step, const char *file, judged *out)
         out->reward = copy_scores(v.scores, out->o.n);
         out->helpful = copy_scores(v.helpful_scores, out->o.n);
         out->safety = copy_scores(v.safety_scores, out->o.n);
-        judge_figures(p, out);
+        judge_figures(p, &v, out);
     }
     llama2_rollouts_free(r);
     return ok;

@@ -136,7 +136,9 @@ static void version_numbers(const loop_report *all, int i)
     put_rate(line, "false_how_to", figure_of(p, own, FIGURE_HOW_TO));
     put_rate(line, "helpful", figure_of(p, own, FIGURE_HELPFUL));
     put_rate(line, "safety", figure_of(p, own, FIGURE_SAFETY));
-    app_put(line, "kl", own->o.kl);
+    put_rate(line, "kl", figure_of(p, own, FIGURE_KL));
+    put_rate(line, "tokens", figure_of(p, own, FIGURE_TOKENS));
+    put_rate(line, "ended", figure_of(p, own, FIGURE_ENDED));
     put_rate(line, "cold_gold", figure_of(p, cold, FIGURE_GOLD));
     put_rate(line, "cold_win_rate", cold_wins(all, i));
     put_rate(line, "cold_correct", figure_of(p, cold, FIGURE_RIGHT));
@@ -166,9 +168,9 @@ void show_table(loop_report *all)
         cells_put(&scores, "%s", v->names[i]);
         put_score(&scores, figure_of(p, own, FIGURE_HELPFUL));
         put_score(&scores, figure_of(p, own, FIGURE_SAFETY));
-        cells_put(&scores, "%.2f", own->o.kl);
-        cells_put(&scores, "%.1f", own->o.length);
-        cells_put(&scores, "%.3f", own->o.ended);
+        put_score(&scores, figure_of(p, own, FIGURE_KL));
+        put_score(&scores, figure_of(p, own, FIGURE_TOKENS));
+        put_score(&scores, figure_of(p, own, FIGURE_ENDED));
         cells_put(&cold, "%s", v->names[i]);
         put_score(&cold, figure_of(p, &v->cold[i], FIGURE_GOLD));
         put_score(&cold, cold_wins(all, i));

@@ -245,13 +245,13 @@ static void show_path(report *r)
     static const char *const columns[] = {"model", "gold score",     "win rate",
                                           "right", "unsafe refused", "harmless refused, how-to included"},
                              *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals"},
-                             *const other_columns[] = {"model",
-                                                       "helpfulness score",
-                                                       "safety score",
-                                                       "KL to SFT-v1",
-                                                       "gold score at temperature 0.1",
-                                                       "win rate at temperature 0.1"},
-                             *const other_keys[] = {"helpful", "safety", "kl", "cold_gold", "cold_win_rate"};
+                             *const other_columns[] = {"model",        "helpfulness score",
+                                                       "safety score", "KL to SFT-v1",
+                                                       "tokens",       "ended"},
+                             *const other_keys[] = {"helpful", "safety", "kl", "tokens", "ended"},
+                             *const cold_columns[] = {"model", "gold score at temperature 0.1",
+                                                      "win rate at temperature 0.1", "right at temperature 0.1"},
+                             *const cold_keys[] = {"cold_gold", "cold_win_rate", "cold_correct"};
     char text[2048], where[2][768];
     int steps[2], falls = count_falls("win_rate", &steps[0], where[0], sizeof where[0]),
                   cold_falls = count_falls("cold_win_rate", &steps[1], where[1], sizeof where[1]);
@@ -281,9 +281,12 @@ static void show_path(report *r)
                 columns, keys, LENGTH(keys));
     show_models(
         r, "versions_other",
-        "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response. The paper "
-        "(fig. 20): scores move up. Expected here: the same.",
+        "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response; tokens of an "
+        "answer; the share that ended by itself. The paper (fig. 20): scores move up. Expected here: the same.",
         other_columns, other_keys, LENGTH(other_keys));
+    show_models(r, "versions_cold",
+                "Answers at temperature 0.1. Not in the paper. Expected here: rising, by less than at temperature 1.",
+                cold_columns, cold_keys, LENGTH(cold_keys));
     report_add_number(r, "falls", falls);
     report_add_number(r, "cold_falls", cold_falls);
     free(c);
