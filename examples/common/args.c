@@ -167,7 +167,11 @@ int args_parse_to(const args_program *program, args_common *common, int argc, ch
         if (status != ARGS_GO) return status;
         if (help) print_help(program, shared, out);
         if (version) fprintf(out, "%s %s\n", program->name, llama2_version());
-        if (help || version) return args_flushed(out) ? ARGS_OK : ARGS_FAILED;
+        if ((help || version) && !args_flushed(out)) {
+            fprintf(err, "%s: standard output could not be written\n", program->name);
+            return ARGS_FAILED;
+        }
+        if (help || version) return ARGS_OK;
     }
     common->threads = (uint32_t)threads;
     if (seed && take_seed(&p, seed, common) != ARGS_GO) return ARGS_USAGE;

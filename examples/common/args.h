@@ -71,8 +71,8 @@ typedef struct args_common {
 } args_common;
 
 /*
- * ARGS_GO, or the exit status: ARGS_OK after --help or --version (on standard output), ARGS_USAGE after a message on
- * standard error. Fills *common with defaults first.
+ * ARGS_GO, or the exit status: ARGS_OK after --help or --version (on standard output; ARGS_FAILED where that is lost),
+ * ARGS_USAGE after a message on standard error. Fills *common with defaults first.
  */
 int args_parse(const args_program *program, args_common *common, int argc, char **argv);
 int args_parse_to(const args_program *program, args_common *common, int argc, char **argv, FILE *out, FILE *err);

@@ -122,8 +122,8 @@ static bool restore(run *r)
     if (s.fingerprint != r->fingerprint)
         return app_fail(r->a,
                         "--resume: the run in %s was begun with other data or other options "
-                        "(seed, batch, lengths, of PPO the models and the objective); "
-                        "give it the same",
+                        "(seed, batch, lengths, of PPO the models and the objective), or by "
+                        "another version of this program; give it the same",
                         r->set->out);
     for (int i = 0; i < r->n_trainers; i++)
         if (!app_try(r->a, llama2_checkpoint_get_trainer(r->from, r->names[i], r->trainers[i]), "checkpoint"))

@@ -85,7 +85,7 @@ json_t *judge_arm(loop *l)
     if (load_judges(l) && (p->reference || load_sft(l, &p->reference)) && answer_evaluation(l, ANSWERS) &&
         judge_step(l, step, ANSWERS, &j) && write_scores(l, &j))
         line = figures(p, &j);
-    if (line) app_put(line, "kl", j.o.kl); /* to the SFT model */
+    if (line) app_put(line, "kl", j.o.kl); /* to the SFT model, over all answers */
     judged_free(&j);
     return line;
 }

@@ -97,7 +97,7 @@ static llama2_status move(llama2_context *ctx, const char *from, const char *to)
 /* Does this status say something of the checkpoint, and not of the process? */
 static int says_invalid(llama2_status status)
 {
-    return status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
+    return status < 0 && status != LLAMA2_E_NOMEM && status != LLAMA2_E_CANCELLED && status != LLAMA2_E_FORKED;
 }
 
 /* May the checkpoint go for it? What can't be read now may be read next time, or by a newer library. */
@@ -158,18 +158,19 @@ static llama2_status settle_old(llama2_context *ctx, const char *root, int64_t s
 {
     llama2_status status;
     char *path = NULL, *old = NULL;
-    int keeps_old = 1;
+    int keeps_old = 1, unreadable;
     L2_CHECK(entry_path(ctx, root, (entry){step, 0}, &path));
     L2_CHECK(entry_path(ctx, root, (entry){step, 1}, &old));
     if (l2_path_kind(path) == 2) {
         status = l2_manifest_verify(ctx, path, step, 1);
-        if (status == LLAMA2_E_IO && !room) {
+        unreadable = says_invalid(status) && !says_damaged(status);
+        if (unreadable && !room) {
             l2_log(ctx, LLAMA2_LOG_WARN, "checkpoint left beside what it replaced: %s", llama2_last_error());
             status = LLAMA2_OK;
             goto done;
         }
         keeps_old = status < 0;
-        if (status == LLAMA2_E_IO) {
+        if (unreadable) {
             status = l2_manifest_verify(ctx, old, step, 1);
             keeps_old = status == LLAMA2_OK;
         }
@@ -339,9 +340,10 @@ static llama2_status open_newest(llama2_context *ctx, const char *root, l2_check
         if (status == LLAMA2_OK || !says_invalid(status)) goto done;
         l2_log(ctx, LLAMA2_LOG_WARN, "checkpoint passed over: %s", llama2_last_error());
         out->passed_over++;
-        if (!says_damaged(status)) {
+        int away = l2_path_kind(out->path) == 0; /* a link to what is not there now */
+        if (away || !says_damaged(status)) {
             unreadable++;
-            if (why != LLAMA2_E_IO) why = status;
+            if (why != LLAMA2_E_IO) why = away ? LLAMA2_E_IO : status;
         }
         l2_free(ctx, out->path);
         out->path = NULL;
@@ -359,11 +361,13 @@ done:
 static llama2_status find_entry(llama2_context *ctx, const char *root, entry e, char **out)
 {
     L2_TRY(entry_path(ctx, root, e, out));
+    struct stat link;
     errno = 0; /* and stays so where something else is there */
     if (l2_path_kind(*out) == 2) return LLAMA2_OK;
-    llama2_status status = errno == 0 || errno == ENOENT || errno == ENOTDIR
-                               ? l2_fail(LLAMA2_E_NOT_FOUND, "%s: there is no such checkpoint", *out)
-                               : l2_fail(LLAMA2_E_IO, "%s: cannot stat: %s", *out, l2_strerror(errno));
+    int code = errno;
+    int missing = code == 0 || ((code == ENOENT || code == ENOTDIR) && lstat(*out, &link) != 0);
+    llama2_status status = missing ? l2_fail(LLAMA2_E_NOT_FOUND, "%s: there is no such checkpoint", *out)
+                                   : l2_fail(LLAMA2_E_IO, "%s: cannot stat: %s", *out, l2_strerror(code));
     l2_free(ctx, *out);
     *out = NULL;
     return status;

@@ -86,7 +86,7 @@ for program in tokenize shard generate chat score convert inspect pretrain sft c
     for option in model threads seed quiet help version; do grep -q -- "--$option" out || fail "llama2-$program --help has no --$option"; done
     expect 0 - $program --version
     grep -q "^llama2-$program [0-9]" out || fail "llama2-$program --version: $(cat out)"
-    [ ! -c /dev/full ] || ! "$bin/llama2-$program" --version >/dev/full 2>err || fail "llama2-$program --version: no error where nothing can be written"
+    [ ! -c /dev/full ] || { ! "$bin/llama2-$program" --version >/dev/full 2>err && grep -q "standard output" err; } || fail "llama2-$program --version: no error where nothing can be written"
     expect 2 "Try 'llama2-$program --help'" $program --no-such-option
 done
 for program in shard generate chat score convert inspect pretrain sft collect reward reject distill gatt ppo world-compare world-trends; do expect 2 "Try" $program; done

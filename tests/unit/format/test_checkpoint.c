@@ -287,11 +287,12 @@ START_TEST(test_every_flipped_bit_is_found)
 }
 END_TEST
 
-static void spill_manifest(const char *text)
+static void spill_manifest(const char *step, const char *text)
 {
-    char whole[512];
+    char whole[512], path[128];
     snprintf(whole, sizeof whole, "%scrc32c %08x\n", text, (unsigned)l2_crc32c(0, text, strlen(text)));
-    spill_text(at("root/step-000000000001/MANIFEST"), whole);
+    snprintf(path, sizeof path, "%s/MANIFEST", at(step));
+    spill_text(path, whole);
 }
 
 /* Manifests with a right checksum and wrong lines. */
@@ -333,7 +334,7 @@ START_TEST(test_bad_manifests)
     l2_checkpoint_reader r;
     ck_ok(save_step(1, 1, 2));
     long live = memory.live;
-    spill_manifest(manifests[_i].text);
+    spill_manifest("root/step-000000000001", manifests[_i].text);
     ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), manifests[_i].code);
     ck_assert_int_eq(memory.live, live);
 }
@@ -453,7 +454,7 @@ START_TEST(test_a_later_format)
 {
     l2_checkpoint_reader r;
     ck_ok(save_step(1, 1, 2));
-    spill_manifest("llama2-checkpoint 2\nstep 1\nwhatever else\n");
+    spill_manifest("root/step-000000000001", "llama2-checkpoint 2\nstep 1\nwhatever else\n");
     ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), LLAMA2_E_UNSUPPORTED);
     ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "1 of 1 can't be read"));
@@ -464,8 +465,8 @@ START_TEST(test_a_later_format)
 }
 END_TEST
 
-/* A step that was moved elsewhere, with a link in its place; one that leads to itself can't be read, which is not that
- * there is none. */
+/* A step that was moved elsewhere, with a link in its place; one that leads to itself, or to a disk that is away, can't
+ * be read, which is not that there is none. */
 START_TEST(test_links_to_steps)
 {
     l2_checkpoint_reader r;
@@ -478,13 +479,16 @@ START_TEST(test_links_to_steps)
         l2_checkpoint_close(&r);
     }
     ck_ok(l2_checkpoint_open(ctx, at("root"), 1, &r));
-    ck_assert_int_eq(unlink(at("root/step-000000000001")), 0);
-    ck_fails(l2_checkpoint_stands(&r), LLAMA2_E_STATE);
-    ck_assert_int_eq(symlink("step-000000000001", at("root/step-000000000001")), 0);
-    ck_fails(l2_checkpoint_stands(&r), LLAMA2_E_IO);
+    l2_checkpoint_reader other;
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(unlink(at("root/step-000000000001")), 0);
+        ck_fails(l2_checkpoint_stands(&r), LLAMA2_E_STATE);
+        ck_assert_int_eq(symlink(i == 0 ? "step-000000000001" : "away", at("root/step-000000000001")), 0);
+        ck_fails(l2_checkpoint_stands(&r), i == 0 ? LLAMA2_E_IO : LLAMA2_E_STATE);
+        for (int64_t step = -1; step <= 1; step += 2)
+            ck_fails(l2_checkpoint_open(ctx, at("root"), step, &other), LLAMA2_E_IO);
+    }
     l2_checkpoint_close(&r);
-    ck_fails(l2_checkpoint_open(ctx, at("root"), 1, &r), LLAMA2_E_IO);
-    ck_fails(l2_checkpoint_open(ctx, at("root"), -1, &r), LLAMA2_E_IO);
 }
 END_TEST
 
@@ -519,13 +523,18 @@ START_TEST(test_failures_while_settling)
 }
 END_TEST
 
-/* Its state is a FIFO from here on, the real one waits in "state". */
-static void make_unreadable(const char *name)
+static const char *const unreadable_files[] = {"state", "MANIFEST"};
+
+/* Its state is a FIFO from here on, or (newer) its MANIFEST of another format; the real one waits in "aside". */
+static void make_unreadable(const char *name, int newer)
 {
     char path[128];
-    snprintf(path, sizeof path, "%s/state", at(name));
-    ck_assert_int_eq(rename(path, at("state")), 0);
-    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    snprintf(path, sizeof path, "%s/%s", at(name), unreadable_files[newer]);
+    ck_assert_int_eq(rename(path, at("aside")), 0);
+    if (newer)
+        spill_manifest(name, "llama2-checkpoint 2\nstep 2\n");
+    else
+        ck_assert_int_eq(mkfifo(path, 0600), 0);
 }
 
 /* Other steps are saved though the new one can't be read. As soon as it can it is what the step is. */
@@ -533,14 +542,16 @@ START_TEST(test_unreadable_replacement_stays)
 {
     int64_t step = -1;
     int before = warnings;
+    char path[128];
     replace_halfway();
-    make_unreadable("root/step-000000000002");
+    make_unreadable("root/step-000000000002", _i);
     ck_assert_double_eq(load_step(&step, NULL), 2);
     ck_ok(save_step(3, 30, 2));
     ck_ok(save_step(4, 40, 3));
     ck_assert_int_gt(warnings, before);
     ck_assert_int_eq(access(at("root/step-000000000002.old/MANIFEST"), F_OK), 0);
-    ck_assert_int_eq(rename(at("state"), at("root/step-000000000002/state")), 0);
+    snprintf(path, sizeof path, "%s/%s", at("root/step-000000000002"), unreadable_files[_i]);
+    ck_assert_int_eq(rename(at("aside"), path), 0);
     ck_ok(save_step(5, 50, 4));
     ck_assert_int_ne(access(at("root/step-000000000002.old"), F_OK), 0);
     step = 2;
@@ -555,7 +566,7 @@ START_TEST(test_unreadable_replacement_is_replaced)
     for (long n = 0; !done; n++) {
         int64_t step = -1;
         replace_halfway();
-        make_unreadable("root/step-000000000002");
+        make_unreadable("root/step-000000000002", _i);
         disk.calls = 0;
         disk.fail_at = n;
         disk.for_ever = (int)(n % 2);
@@ -569,13 +580,13 @@ START_TEST(test_unreadable_replacement_is_replaced)
         ck_assert_int_ne(access(at("root/step-000000000002.old"), F_OK), 0);
     }
     replace_halfway();
-    make_unreadable("root/step-000000000002");
+    make_unreadable("root/step-000000000002", _i);
     spill_text(at("root/step-000000000002.old/state"), "damaged");
     ck_ok(save_step(2, 22, 2));
     replace_halfway();
-    make_unreadable("root/step-000000000002");
-    make_unreadable("root/step-000000000002.old");
-    ck_fails(save_step(2, 23, 2), LLAMA2_E_IO); /* which of them is to go? */
+    make_unreadable("root/step-000000000002", _i);
+    make_unreadable("root/step-000000000002.old", _i);
+    ck_fails(save_step(2, 23, 2), _i ? LLAMA2_E_UNSUPPORTED : LLAMA2_E_IO); /* which of them is to go? */
     ck_assert_int_eq(access(at("root/step-000000000002/state"), F_OK), 0);
     ck_assert_int_eq(access(at("root/step-000000000002.old/state"), F_OK), 0);
     ck_ok(save_step(3, 30, 2));
@@ -699,8 +710,8 @@ Suite *test_suite(void)
     tcase_add_test(c, test_a_later_format);
     tcase_add_test(c, test_links_to_steps);
     tcase_add_test(c, test_failures_while_settling);
-    tcase_add_test(c, test_unreadable_replacement_stays);
-    tcase_add_test(c, test_unreadable_replacement_is_replaced);
+    tcase_add_loop_test(c, test_unreadable_replacement_stays, 0, 2);
+    tcase_add_loop_test(c, test_unreadable_replacement_is_replaced, 0, 2);
     tcase_add_test(c, test_remains_are_in_nobodys_way);
     tcase_add_test(c, test_each_failure_while_loading);
     suite_add_tcase(suite, c);
