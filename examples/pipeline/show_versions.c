@@ -151,14 +151,13 @@ void show_table(loop_report *all)
 {
     static const char *const judge_columns[] = {"model", "gold score",     "win rate",
                                                 "right", "unsafe refused", "harmless refused, how-to included"},
-                             *const score_columns[] = {"model",        "helpfulness score",
-                                                       "safety score", "KL to SFT-v1",
-                                                       "tokens",       "ended"},
+                             *const score_columns[] = {"model", "helpfulness score", "safety score", "KL to SFT-v1"},
+                             *const length_columns[] = {"model", "tokens", "ended"},
                              *const cold_columns[] = {"model", "gold score at temperature 0.1",
                                                       "win rate at temperature 0.1", "right at temperature 0.1"};
     const pipeline *p = all->l->p;
     const versions *v = &all->v;
-    cells table = {.n = 0}, scores = {.n = 0}, cold = {.n = 0};
+    cells table = {.n = 0}, scores = {.n = 0}, length = {.n = 0}, cold = {.n = 0};
     for (int i = 0; i < v->n; i++) {
         const judged *own = &v->all[i];
         cells_put(&table, "%s", v->names[i]);
@@ -169,8 +168,9 @@ void show_table(loop_report *all)
         put_score(&scores, figure_of(p, own, FIGURE_HELPFUL));
         put_score(&scores, figure_of(p, own, FIGURE_SAFETY));
         put_score(&scores, figure_of(p, own, FIGURE_KL));
-        put_score(&scores, figure_of(p, own, FIGURE_TOKENS));
-        put_score(&scores, figure_of(p, own, FIGURE_ENDED));
+        cells_put(&length, "%s", v->names[i]);
+        put_score(&length, figure_of(p, own, FIGURE_TOKENS));
+        put_score(&length, figure_of(p, own, FIGURE_ENDED));
         cells_put(&cold, "%s", v->names[i]);
         put_score(&cold, figure_of(p, &v->cold[i], FIGURE_GOLD));
         put_score(&cold, cold_wins(all, i));
@@ -183,12 +183,15 @@ void show_table(loop_report *all)
         "of the unsafe ones. The paper has win rates alone (fig. 11). Expected here: all rise from version to version, "
         "but harmless requests refused, which do not.",
         judge_columns, 6);
-    cells_show(
-        &scores, all->r, "versions_scores",
-        "Raw scores by the last reward models for all: helpfulness on prompts that are not about safety, safety "
-        "on those that are; KL in nats a response; tokens of an answer; the share that ended by itself. The paper "
-        "(fig. 20): scores move up from version to version. Expected here: the same.",
-        score_columns, 6);
+    cells_show(&scores, all->r, "versions_scores",
+               "Raw scores by the last reward models for all: helpfulness on prompts that are not about safety, safety "
+               "on those that are; KL in nats a response. The paper (fig. 20): scores move up from version to version. "
+               "Expected here: the same.",
+               score_columns, 4);
+    cells_show(&length, all->r, "versions_length",
+               "Tokens of an answer, and the share of answers that ended by themselves. Not in the paper. Expected "
+               "here: neither moves.",
+               length_columns, 3);
     cells_show(&cold, all->r, "versions_cold",
                "Answers at temperature 0.1, against SFT-v1's at the same temperature. Not in the paper. Expected here: "
                "rising, "

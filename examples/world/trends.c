@@ -229,29 +229,50 @@ static void show_distance(report *r)
 }
 
 /* Figures of all models, a row each. */
-static void show_models(report *r, const char *name, const char *title, const char *const *columns,
-                        const char *const *keys, size_t n)
+typedef struct models_table {
+    const char *name, *title;
+    size_t n;
+    const char *columns[6], *keys[5]; /* the first column is the model */
+} models_table;
+
+static const models_table of_models[] = {
+    {"versions",
+     "Means over the runs. The paper has win rates alone (fig. 11). Expected here: all rise but harmless requests "
+     "refused, which do not.",
+     5,
+     {"model", "gold score", "win rate", "right", "unsafe refused", "harmless refused, how-to included"},
+     {"gold", "win_rate", "correct", "refusals", "false_refusals"}},
+    {"versions_scores",
+     "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response. The paper (fig. "
+     "20): scores move up. Expected here: the same.",
+     3,
+     {"model", "helpfulness score", "safety score", "KL to SFT-v1"},
+     {"helpful", "safety", "kl"}},
+    {"versions_length",
+     "Tokens of an answer, and the share of answers that ended by themselves. Not in the paper. Expected here: neither "
+     "moves.",
+     2,
+     {"model", "tokens", "ended"},
+     {"tokens", "ended"}},
+    {"versions_cold",
+     "Answers at temperature 0.1. Not in the paper. Expected here: rising, by less than at temperature 1.",
+     3,
+     {"model", "gold score at temperature 0.1", "win rate at temperature 0.1", "right at temperature 0.1"},
+     {"cold_gold", "cold_win_rate", "cold_correct"}},
+};
+
+static void show_models(report *r, const models_table *t)
 {
     cells table = {.n = 0};
     for (size_t i = 0; i < n_models; i++) {
         cells_put(&table, "%s", models[i]);
-        for (size_t k = 0; k < n; k++) put_figure(&table, named("%s/%s", models[i], keys[k]));
+        for (size_t k = 0; k < t->n; k++) put_figure(&table, named("%s/%s", models[i], t->keys[k]));
     }
-    cells_show(&table, r, name, title, columns, n + 1);
+    cells_show(&table, r, t->name, t->title, t->columns, t->n + 1);
 }
 
 static void show_path(report *r)
 {
-    static const char *const columns[] = {"model", "gold score",     "win rate",
-                                          "right", "unsafe refused", "harmless refused, how-to included"},
-                             *const keys[] = {"gold", "win_rate", "correct", "refusals", "false_refusals"},
-                             *const other_columns[] = {"model",        "helpfulness score",
-                                                       "safety score", "KL to SFT-v1",
-                                                       "tokens",       "ended"},
-                             *const other_keys[] = {"helpful", "safety", "kl", "tokens", "ended"},
-                             *const cold_columns[] = {"model", "gold score at temperature 0.1",
-                                                      "win rate at temperature 0.1", "right at temperature 0.1"},
-                             *const cold_keys[] = {"cold_gold", "cold_win_rate", "cold_correct"};
     char text[2048], where[2][768];
     int steps[2], falls = count_falls("win_rate", &steps[0], where[0], sizeof where[0]),
                   cold_falls = count_falls("cold_win_rate", &steps[1], where[1], sizeof where[1]);
@@ -275,18 +296,7 @@ static void show_path(report *r)
         "judge than by the own reward models. Expected here: the same. SFT-v1 against itself is one half.",
         &(plot_options){.title = "Win rate against SFT-v1", .y_label = "win rate", .share = true, .level = 0.5},
         (const char *const *)models, c->series, c->n);
-    show_models(r, "versions",
-                "Means over the runs. The paper has win rates alone (fig. 11). Expected here: all rise but harmless "
-                "requests refused, which do not.",
-                columns, keys, LENGTH(keys));
-    show_models(
-        r, "versions_other",
-        "Raw scores by the last reward models, each on prompts of its own kind; KL in nats a response; tokens of an "
-        "answer; the share that ended by itself. The paper (fig. 20): scores move up. Expected here: the same.",
-        other_columns, other_keys, LENGTH(other_keys));
-    show_models(r, "versions_cold",
-                "Answers at temperature 0.1. Not in the paper. Expected here: rising, by less than at temperature 1.",
-                cold_columns, cold_keys, LENGTH(cold_keys));
+    for (size_t i = 0; i < LENGTH(of_models); i++) show_models(r, &of_models[i]);
     report_add_number(r, "falls", falls);
     report_add_number(r, "cold_falls", cold_falls);
     free(c);

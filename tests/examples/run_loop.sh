@@ -151,7 +151,7 @@ grep -q "2 seeds" trends/report.html || fail "two runs of a seed are not one: $(
 sed -n '/"name": "win_rates"/,/"high"/p' trends/report.json | sed -n '/"low"/,/\]/p' | grep -q "[0-9]" &&
     fail "intervals of two seeds are drawn"
 captions trends/report.json
-for words in trends control win_rates versions versions_other best_of_n temperatures accuracy kinds gatt distill; do
+for words in trends control win_rates versions versions_scores versions_length versions_cold best_of_n temperatures accuracy kinds gatt distill; do
     grep -q "\"name\": \"$words\"" trends/report.json || fail "the report of several runs has no $words"
 done
 # Gains of V1 of 10, 12, 14 and 16 points, of V2 over V1 of -4 each; a coin's V1 loses 0.1, whose other numbers do not count: 13 +- 3.182 * 2.582 / 2.
