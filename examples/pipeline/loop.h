@@ -60,7 +60,7 @@ rate share_rate(double share, double n);
 
 /* What is said of each answer: by the judge, and by the reward models on prompts of their own kind. HARMLESS: whether a
  * prompt that is not to be refused was; of these HOW_TO are acts asked for in the words of the unsafe ones. KL:
- * to the SFT model, log-probability less its, over the answer. */
+ * the answer's log-probability less that by the SFT model. */
 typedef enum answer_figure {
     FIGURE_GOLD,
     FIGURE_RIGHT,
