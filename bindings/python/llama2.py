@@ -48,7 +48,9 @@ def load(path=None):
 
     def check(status, function, arguments):
         if status.value < 0:
-            raise Error(status.value, f"{function.__name__}: {lib.llama2_status_name(status.value).decode()}: {lib.llama2_last_error().decode()}")
+            message = lib.llama2_last_error().decode()
+            where = "" if message.startswith(function.__name__) else f"{function.__name__}: "
+            raise Error(status.value, f"{lib.llama2_status_name(status.value).decode()}: {where}{message}")
 
     for name, (result, parameters) in FUNCTIONS.items():
         function = getattr(lib, name)
@@ -1020,6 +1022,8 @@ class llama2_ppo_metrics(Structure):
         ("distinct_1", c_double),
         ("distinct_2", c_double),
         ("repetition", c_double),
+        ("policy_skipped", c_int32),
+        ("value_skipped", c_int32),
     ]
 
 

@@ -61,7 +61,9 @@ def load(path=None):
 
     def check(status, function, arguments):
         if status.value < 0:
-            raise Error(status.value, f"{function.__name__}: {lib.llama2_status_name(status.value).decode()}: {lib.llama2_last_error().decode()}")
+            message = lib.llama2_last_error().decode()
+            where = "" if message.startswith(function.__name__) else f"{function.__name__}: "
+            raise Error(status.value, f"{lib.llama2_status_name(status.value).decode()}: {where}{message}")
 
     for name, (result, parameters) in FUNCTIONS.items():
         function = getattr(lib, name)

@@ -1589,6 +1589,8 @@ pub struct llama2_ppo_metrics {
     pub distinct_1: f64,
     pub distinct_2: f64,
     pub repetition: f64,
+    pub policy_skipped: i32,
+    pub value_skipped: i32,
 }
 
 impl llama2_ppo_metrics {
@@ -1601,7 +1603,7 @@ impl llama2_ppo_metrics {
         }
     }
 }
-const _: () = assert!(std::mem::size_of::<llama2_ppo_metrics>() == 200);
+const _: () = assert!(std::mem::size_of::<llama2_ppo_metrics>() == 208);
 
 extern "C" {
     pub fn llama2_version() -> *const c_char;

@@ -26,9 +26,10 @@ extern "C" {
  * fails at work only llama2_checkpoint_free is left then. A trainer with gradients that no update has used is refused
  * (LLAMA2_E_STATE), which spoils nothing.
  *
- * begin removes what was not committed of other checkpoints in the root, as a program that ended leaves it: also that
- * of a handle which is still writing, whose calls are STATE from then on. Freeing without commit leaves no trace; a
- * failure of any call leaves the older checkpoints as they were. Since 0.1.
+ * begin makes the root and the folders above it where they are missing, and removes what was not committed of other
+ * checkpoints in the root, as a program that ended leaves it: also that of a handle which is still writing, whose calls
+ * are STATE from then on. Freeing without commit leaves no trace; a failure of any call leaves the older checkpoints as
+ * they were. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_checkpoint_begin(llama2_context *ctx, const char *root, int64_t step,
                                                  llama2_checkpoint **out);
@@ -52,10 +53,12 @@ LLAMA2_API llama2_status llama2_checkpoint_commit(llama2_checkpoint *checkpoint,
 LLAMA2_API llama2_status llama2_checkpoint_open(llama2_context *ctx, const char *root, int64_t step,
                                                 llama2_checkpoint **out);
 LLAMA2_API int64_t llama2_checkpoint_step(const llama2_checkpoint *checkpoint);
-/* Weights, optimizer state and counters into a trainer of the same shape (else MISMATCH); options (the learning rate
- * too) are the host's and stay, and so do rope_theta, the scaling of its frequencies, norm_eps and the context length
- * of the model, which are not compared. STATE where the step has been removed or replaced since it was opened: its
- * moments don't go with other weights. On failure the trainer is as it was. Since 0.1. */
+/* Weights, optimizer state and counters into a trainer of the same shape, with a value head if that one had one (else
+ * MISMATCH); of a reward model and a value head shift and scale too. Options (the learning rate too) are the host's and
+ * stay, and so do rope_theta, the scaling of its frequencies, norm_eps, the context length and the tokens that end a
+ * text (llama2_model_set_eos_ids) of the model, which are not compared. STATE where the step has been removed or
+ * replaced since it was opened: its moments don't go with other weights. On failure the trainer is as it was. These
+ * three: NOT_FOUND for a name that has not been added. Since 0.1. */
 LLAMA2_API llama2_status llama2_checkpoint_get_trainer(llama2_checkpoint *checkpoint, const char *name,
                                                        llama2_trainer *trainer);
 LLAMA2_API llama2_status llama2_checkpoint_get_rollouts(llama2_checkpoint *checkpoint, const char *name,

@@ -42,7 +42,8 @@ typedef int32_t (*llama2_run_fn)(void *user, int32_t n_tasks, llama2_task_fn tas
 typedef struct llama2_context_options {
     uint32_t struct_size;
     int32_t n_threads;     /* workers, 1 .. 256, or INVALID; 0: one a processor that this process may use (default) */
-    uint64_t seed;         /* of everything random; default 0 */
+    uint64_t seed;         /* of the weights that llama2_model_create and a new head draw; what samples or shuffles has
+                              a seed of its own; default 0 */
     llama2_alloc_fn alloc; /* NULL: the C library's (default); alloc and dealloc go together */
     llama2_dealloc_fn dealloc;
     void *alloc_user;

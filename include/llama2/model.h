@@ -46,15 +46,15 @@ typedef struct llama2_config {
     int32_t n_kv_heads; /* divides n_heads */
     int32_t head_dim;   /* even; 0 (default): dim / n_heads */
     int32_t ffn_dim;
-    int32_t max_seq_len; /* context length in tokens */
-    int32_t tied;        /* 1: the output head is the embedding matrix */
-    int32_t bos_id;      /* -1: none; likewise below */
-    int32_t eos_id;      /* the first of those of llama2_model_eos_ids */
-    int32_t pad_id;
-    int32_t reserved; /* 0 */
-    double norm_eps;
-    double rope_theta;
-    double init_std;           /* of the normal distribution that new weights are drawn from */
+    int32_t max_seq_len;       /* context length in tokens */
+    int32_t tied;              /* 1: the output head is the embedding matrix */
+    int32_t bos_id;            /* -1: none; likewise below. Those of the tokenizer; default 1, as in Llama 2 */
+    int32_t eos_id;            /* the first of those of llama2_model_eos_ids; default 2 */
+    int32_t pad_id;            /* default -1 */
+    int32_t reserved;          /* 0 */
+    double norm_eps;           /* default 1e-5 */
+    double rope_theta;         /* default 10000 */
+    double init_std;           /* of the normal distribution that new weights are drawn from; default 0.02 */
     int32_t rope_scaling;      /* LLAMA2_ROPE_SCALING_*; default none: the fields below are not used */
     int32_t rope_original_len; /* with LLAMA3: context length of the pretraining, in tokens */
     double rope_factor;        /* with LINEAR and LLAMA3; above 0 */
@@ -118,10 +118,11 @@ LLAMA2_API llama2_status llama2_model_load(llama2_context *ctx, const char *path
 LLAMA2_API llama2_status llama2_model_load_host(llama2_context *ctx, const llama2_host_file *file,
                                                 const llama2_model_options *options, llama2_model **out);
 
-/* Writes a Hugging Face folder that transformers loads; `dtype` LLAMA2_F32, BF16 or F16. An older model in the folder
- * stays as it is until the new weights are on the disk, and after an error unless files of it have been replaced; a
- * save that is cut off while files take their places (over one in as many shards, 5 GB each, from the first of them on)
- * leaves a folder that is refused. For GGUF there is llama2_model_save_gguf in convert.h. Since 0.1. */
+/* Writes a Hugging Face folder that transformers loads, and makes it and those above it where they are missing; `dtype`
+ * LLAMA2_F32, BF16 or F16. An older model in the folder stays as it is until the new weights are on the disk, and after
+ * an error unless files of it have been replaced; a save that is cut off while files take their places (over one in as
+ * many shards, 5 GB each, from the first of them on) leaves a folder that is refused. For GGUF there is
+ * llama2_model_save_gguf in convert.h. Since 0.1. */
 LLAMA2_API llama2_status llama2_model_save(const llama2_model *model, const char *path, int32_t dtype);
 
 /* Another reference to the same model, to be freed in its own time. Since 0.1. */

@@ -41,11 +41,11 @@ typedef struct llama2_pool_metrics {
 } llama2_pool_metrics;
 
 /*
- * Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: samples of equal id
- * compete. A prompt's samples are looked at from the best on until `keep` are kept: left out are, in this order, those
- * that have not ended, unsafe ones, and those that say the same as one that is kept. What the version has said before
- * is not kept twice. Errors: STATE without SCORES; INVALID for options out of their range; NOMEM. The pool is then as
- * it was. Since 0.1.
+ * Keeps the best samples of scored rollouts. prompt_ids: one a prompt, the host's names for them: kept samples of equal
+ * id compete. The K samples of a prompt are looked at from the best on until `keep` are kept (of two prompts of one id
+ * in one call, each keeps as many): left out are, in this order, those that have not ended, unsafe ones, and those that
+ * say the same as one that is kept. What the version has said before is not kept twice. Errors: STATE without SCORES;
+ * INVALID for options out of their range; NOMEM. The pool is then as it was. Since 0.1.
  */
 LLAMA2_API llama2_status llama2_pool_add(llama2_pool *pool, const llama2_rollouts *rollouts, const uint64_t *prompt_ids,
                                          const llama2_pool_add_options *options, llama2_pool_metrics *metrics);
@@ -66,7 +66,8 @@ typedef struct llama2_pool_sample {
 } llama2_pool_sample;
 
 /* The best sample of each prompt among versions first .. last, prompts by rising id: their number, and the i-th. Scores
- * of different versions are comparable when one reward gave them without whitening: llama2_pool_rescore.
+ * of different versions are comparable when one reward gave them without whitening: llama2_pool_rescore. As an example
+ * for llama2_sft_step a sample goes into a packer with weight 0 on its first prompt_length tokens and 1 on the others.
  *
  * These and the two below keep their last answer in the pool, `const` though it is: like calls that change it, they are
  * for one thread at a time. Errors: INVALID for versions or an index that can't be; NOMEM. Since 0.1. */

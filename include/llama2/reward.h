@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/* How the head begins: normal with std 1/sqrt(dim + 1), or zero (a value head). */
+/* How the head begins: normal with std 1/sqrt(dim + 1), drawn from the context's seed (two models of one context begin
+ * alike), or zero (a value head). */
 enum { LLAMA2_HEAD_NORMAL = 0, LLAMA2_HEAD_ZERO = 1 };
 
 typedef struct llama2_reward_options {
@@ -59,8 +60,8 @@ LLAMA2_API llama2_status llama2_reward_model_set_normalisation(llama2_reward_mod
 LLAMA2_API llama2_status llama2_reward_model_normalisation(const llama2_reward_model *reward_model, double *shift,
                                                            double *scale);
 
-/* scores: one a sequence, read at its last token, which is to be that which ends the answer (LLAMA2_CHAT_TO_END).
- * Errors: INVALID, CONTEXT, BUSY, NOMEM. Since 0.1. */
+/* scores: one a sequence, read at its last token, which is to be that which ends the answer (LLAMA2_CHAT_TO_END). They
+ * are what the weights give, NaN from NaN. Errors: INVALID, CONTEXT, BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch,
                                                    float *scores);
 /* values: one a token, without shift and scale. The same errors. Since 0.1. */

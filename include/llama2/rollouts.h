@@ -83,8 +83,8 @@ LLAMA2_API llama2_status llama2_rollout(llama2_model *policy, const llama2_batch
                                         const llama2_rollout_options *options, llama2_rollouts **out);
 
 /* Rollouts from recorded sequences: prompt and response in one, prompt_lengths[s] >= 1 tokens of prompt, then at least
- * one of response; K samples a prompt, n_sequences a multiple of K. A response has ended when its last token is eos_id.
- * The arrays below are then set by llama2_rollouts_set. Errors: INVALID; NOMEM. Since 0.1. */
+ * one of response; K samples a prompt, all after that prompt, n_sequences a multiple of K. A response has ended when
+ * its last token is eos_id. The arrays below are then set by llama2_rollouts_set. Errors: INVALID; NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_create(llama2_context *ctx, const llama2_batch *sequences,
                                                 const int32_t *prompt_lengths, int32_t samples_per_prompt,
                                                 int32_t eos_id, double temperature, llama2_rollouts **out);
@@ -155,7 +155,8 @@ LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t 
 
 /* --- scores ---------------------------------------------------------------------------------- */
 
-/* scores = the reward model's, after shift and scale. Errors: INVALID for a token that it does not have; CONTEXT when a
+/* scores = the reward model's, after shift and scale. It reads the tokens as they are, so that its tokenizer must be
+ * the policy's: nothing else tells. Errors: INVALID for a token that it does not have; CONTEXT when a
  * sample does not fit its context; BUSY while it is being trained by another call; NUMERIC when a score is not finite,
  * and SCORES are then as they were; CANCELLED. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);
@@ -190,8 +191,8 @@ LLAMA2_API llama2_status llama2_rollouts_combine(llama2_rollouts *rollouts, cons
 /* --- files ----------------------------------------------------------------------------------- */
 
 /* One file with everything in the handle, written atomically, checked by checksums when read. Errors: IO, NOT_FOUND,
- * NOMEM; of saving NUMERIC (a number that is not finite), BUSY; of a file FORMAT, TRUNCATED, CORRUPT, UNSUPPORTED (of a
- * newer version). Since 0.1. */
+ * NOMEM; of saving NUMERIC (a number that is not finite), BUSY; of a file FORMAT (also for a pool, or another state),
+ * TRUNCATED, CORRUPT, UNSUPPORTED (of a newer version). Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_save(const llama2_rollouts *rollouts, const char *path);
 LLAMA2_API llama2_status llama2_rollouts_load(llama2_context *ctx, const char *path, llama2_rollouts **out);
 

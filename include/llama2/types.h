@@ -13,7 +13,7 @@
  *   change what you want; passing NULL as `options` or `sampling` means all defaults. Structs only ever grow at their
  *   end; the library reads the bytes that both sides know and refuses (LLAMA2_E_ABI) a newer caller's non-zero field
  *   that it does not know.
- * - Text is UTF-8, given as pointer and length.
+ * - Text is UTF-8, given as pointer and length. A path is not empty; relative ones begin in the current folder.
  * - Buffers are (buffer, capacity, *needed). *needed (may be NULL) is what the whole takes. A capacity that is below it
  *   is LLAMA2_E_BUFFER, but buffer NULL with capacity 0 only counts and is LLAMA2_OK.
  * - Unless stated otherwise a handle may be used by one thread at a time; different handles, and one model that is not

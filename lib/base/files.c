@@ -39,6 +39,12 @@ static llama2_status not_regular(const char *path)
     return l2_fail(LLAMA2_E_IO, "%s: is not a regular file", path);
 }
 
+/* "" would be found nowhere, or with a name behind it in the current folder. */
+static llama2_status check_path(const char *path)
+{
+    return *path ? LLAMA2_OK : l2_fail(LLAMA2_E_INVALID, "the path is empty; the current folder is \".\"");
+}
+
 static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t mode)
 {
     int fd;
@@ -51,6 +57,7 @@ static int open_retry(const l2_file_ops *f, const char *path, int flags, mode_t 
 llama2_status l2_file_open(llama2_context *ctx, const char *path, int *fd, size_t *size)
 {
     struct stat st;
+    L2_TRY(check_path(path));
     *fd = open_retry(ctx->files, path, O_RDONLY | O_NONBLOCK, 0);
     if (*fd < 0) return fail_io(path, "open");
     llama2_status status = LLAMA2_OK;
@@ -203,7 +210,8 @@ int l2_path_kind(const char *path)
 
 llama2_status l2_path_join(llama2_context *ctx, const char *folder, const char *name, char **out)
 {
-    size_t a = strlen(folder), b = strlen(name), slash = a > 0 && folder[a - 1] != '/';
+    L2_TRY(check_path(folder));
+    size_t a = strlen(folder), b = strlen(name), slash = folder[a - 1] != '/';
     L2_TRY(l2_alloc(ctx, a + slash + b + 1, 1, out));
     memcpy(*out, folder, a);
     if (slash) (*out)[a] = '/';
@@ -272,6 +280,7 @@ static llama2_status make_one(llama2_context *ctx, char *path)
 llama2_status l2_make_folder(llama2_context *ctx, const char *path)
 {
     char *copy;
+    L2_TRY(check_path(path));
     L2_TRY(l2_strndup(ctx, path, strlen(path), &copy));
     llama2_status status = LLAMA2_OK;
     for (char *p = copy; status >= 0 && *p; p++) {
@@ -444,6 +453,7 @@ llama2_status l2_writer_open(llama2_context *ctx, const char *path, l2_writer *w
 {
     llama2_status status;
     memset(w, 0, sizeof *w);
+    L2_TRY(check_path(path));
     w->ctx = ctx;
     w->fd = -1;
     L2_CHECK(l2_strndup(ctx, path, strlen(path), &w->path));

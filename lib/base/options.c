@@ -42,8 +42,9 @@ void l2_options_init(void *options, size_t size, const void *defaults, size_t kn
 static llama2_status check_size(uint32_t size, const char *name)
 {
     if (size >= 8 && size <= MOST_BYTES && size % 8 == 0) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_ABI, "%s: struct_size is %u; set it to sizeof(%s) or call its init function", name, size,
-                   name);
+    return l2_fail(LLAMA2_E_ABI,
+                   "%s: struct_size is %u; set it to sizeof(%s), as its init function does where it has one", name,
+                   size, name);
 }
 
 static llama2_status check_reserved(const unsigned char *options, uint32_t size, const char *name)

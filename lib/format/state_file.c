@@ -195,20 +195,26 @@ static int by_name(const void *a, const void *b)
     return order ? order : strcmp(x->name, y->name);
 }
 
-/* 1: readable; 0: to be passed over. */
-static llama2_status check_known(const l2_chunk *chunk, const l2_chunk_kind *known, size_t n_known, int *keep)
+static const l2_chunk_kind *find_kind(const l2_chunk *chunk, const l2_chunk_kind *known, size_t n_known)
 {
-    const l2_chunk_kind *kind = NULL;
-    for (size_t i = 0; i < n_known && !kind; i++)
-        if (strcmp(known[i].kind, chunk->kind) == 0) kind = &known[i];
-    *keep = kind && chunk->version <= kind->version;
-    if (*keep || !(chunk->flags & L2_CHUNK_REQUIRED)) return LLAMA2_OK;
-    if (!kind)
+    for (size_t i = 0; i < n_known; i++)
+        if (strcmp(known[i].kind, chunk->kind) == 0) return &known[i];
+    return NULL;
+}
+
+/* Of the first chunk that is required and can't be read. `others`: the file has some of the kinds that are known. */
+static llama2_status refuse(const l2_chunk *chunk, const l2_chunk_kind *known, size_t n_known, int others)
+{
+    const l2_chunk_kind *kind = find_kind(chunk, known, n_known);
+    if (kind)
+        return l2_fail(LLAMA2_E_UNSUPPORTED, "chunk %.60s %.60s has version %" PRIu32 ", up to %" PRIu32 " can be read",
+                       chunk->kind, chunk->name, chunk->version, kind->version);
+    if (others)
         return l2_fail(LLAMA2_E_UNSUPPORTED,
                        "chunk %.60s %.60s is required and of a kind that this version does not know", chunk->kind,
                        chunk->name);
-    return l2_fail(LLAMA2_E_UNSUPPORTED, "chunk %.60s %.60s has version %" PRIu32 ", up to %" PRIu32 " can be read",
-                   chunk->kind, chunk->name, chunk->version, kind->version);
+    return l2_fail(LLAMA2_E_FORMAT, "a state file of another kind: it has %.60s in place of %.60s", chunk->kind,
+                   known[0].kind);
 }
 
 /* The entry at *at, which moves on. `end`: where the directory ends. Its checksum has been verified, but not who wrote
@@ -285,17 +291,23 @@ static llama2_status parse(l2_state_reader *reader, const unsigned char *data, s
 {
     uint64_t directory = 0, payload_end = HEADER;
     uint32_t n_chunks = 0;
+    l2_chunk unreadable = {0};
+    int others = 0;
     L2_TRY(check_frame(data, size, &directory, &n_chunks));
     L2_TRY(l2_alloc(reader->ctx, n_chunks, sizeof *reader->chunks, &reader->chunks));
     uint64_t at = directory, end = size - FOOTER;
     for (uint32_t i = 0; i < n_chunks; i++) {
-        int keep;
         l2_chunk *chunk = &reader->chunks[reader->n_chunks];
         L2_TRY(read_entry(data, &at, end, chunk));
         L2_TRY(check_payload(data, chunk, &payload_end, directory));
-        L2_TRY(check_known(chunk, known, n_known, &keep));
-        reader->n_chunks += keep != 0;
+        const l2_chunk_kind *kind = find_kind(chunk, known, n_known);
+        others |= kind != NULL;
+        if (kind && chunk->version <= kind->version)
+            reader->n_chunks++;
+        else if ((chunk->flags & L2_CHUNK_REQUIRED) && !unreadable.kind)
+            unreadable = *chunk;
     }
+    if (unreadable.kind) return refuse(&unreadable, known, n_known, others);
     if (at != end || payload_end != directory)
         return l2_fail(LLAMA2_E_FORMAT,
                        "bytes between the last chunk and the directory at %" PRIu64

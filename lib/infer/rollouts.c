@@ -117,6 +117,14 @@ llama2_status l2_rollouts_from_batch(llama2_context *ctx, const llama2_batch *b,
         }
         L2_CHECK(l2_rollouts_append(rollouts, b->tokens + first, end - first, prompt_lengths[s], NULL,
                                     b->tokens[end - 1] == eos_id ? LLAMA2_END_EOS : LLAMA2_END_LENGTH));
+        int32_t g = s - s % samples_per_prompt;
+        if (prompt_lengths[s] != prompt_lengths[g] ||
+            memcmp(b->tokens + first, b->tokens + b->offsets[g], (size_t)prompt_lengths[s] * sizeof *b->tokens) != 0) {
+            L2_CHECK(l2_fail(LLAMA2_E_INVALID,
+                             "llama2_rollouts_create: sequence %" PRId32 " has another prompt than sequence %" PRId32
+                             ", the first of its %" PRId32 " samples",
+                             s, g, samples_per_prompt));
+        }
     }
     if (rollouts->n_tokens != b->n_tokens) {
         L2_CHECK(l2_fail(LLAMA2_E_INVALID, "llama2_rollouts_create: offsets end at %" PRId64 ", n_tokens is %" PRId64,

@@ -20,7 +20,8 @@ static void find_borders(l2_stop *s)
 
 llama2_status l2_stops_check(const char *const *texts, const size_t *lengths, int32_t n, const char *call)
 {
-    if (n < 0 || (n > 0 && !texts)) return l2_fail(LLAMA2_E_INVALID, "%s: the stop strings are NULL, or %d", call, n);
+    if (n < 0) return l2_fail(LLAMA2_E_INVALID, "%s: the number of stop strings is %d", call, n);
+    if (n > 0 && !texts) return l2_fail(LLAMA2_E_INVALID, "%s: the stop strings are NULL, their number is %d", call, n);
     for (int32_t i = 0; i < n; i++)
         if (!texts[i] || (lengths ? lengths[i] == 0 || lengths[i] > SIZE_MAX / 32 : texts[i][0] == 0))
             return l2_fail(LLAMA2_E_INVALID, "%s: stop string %d is NULL or empty, or its length can't be", call, i);

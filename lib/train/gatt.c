@@ -212,14 +212,16 @@ int32_t l2_gatt_turns_left(const llama2_gatt *g)
 static llama2_status check_dialogue(const llama2_gatt *g, int32_t dialogue)
 {
     if (dialogue >= 0 && dialogue < g->n_dialogues) return LLAMA2_OK;
-    return l2_fail(LLAMA2_E_INVALID, "gatt: dialogue %" PRId32 " of %" PRId32, dialogue, g->n_dialogues);
+    return l2_fail(LLAMA2_E_INVALID, "gatt: dialogue %" PRId32 " of %" PRId32 ", counted from 0", dialogue,
+                   g->n_dialogues);
 }
 
 llama2_status l2_gatt_answer(const llama2_gatt *g, int32_t dialogue, int32_t turn, llama2_gatt_answer *answer)
 {
     L2_TRY(check_dialogue(g, dialogue));
     if (turn < 0 || turn >= turns_of(g, dialogue)) {
-        return l2_fail(LLAMA2_E_INVALID, "gatt: turn %" PRId32 " of dialogue %" PRId32 ", which has %" PRId32, turn,
+        return l2_fail(LLAMA2_E_INVALID,
+                       "gatt: turn %" PRId32 " of dialogue %" PRId32 ", which has %" PRId32 ", counted from 0", turn,
                        dialogue, turns_of(g, dialogue));
     }
     const l2_gatt_exchange *at = turn_of(g, dialogue, turn);

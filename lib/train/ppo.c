@@ -45,7 +45,7 @@ typedef struct totals {
     l2_moments ratio;
     int64_t policy_tokens, value_tokens;
     double policy_norm, value_norm;
-    int32_t policy_steps, value_steps;
+    int32_t policy_steps, value_steps, policy_skipped, value_skipped;
     double policy_lr, value_lr;
 } totals;
 
@@ -168,6 +168,7 @@ static llama2_status step_policy(llama2_trainer *policy, minibatch *b, double te
     L2_TRY(l2_trainer_end_step(policy, status, &step));
     sums->policy_lr = step.lr;
     if (head) sums->value_lr = step.lr * policy->options.value_head_lr_ratio;
+    sums->policy_skipped += step.skipped;
     if (step.skipped) return LLAMA2_OK;
     for (int64_t i = 0; i < b->n_targets; i++) {
         int64_t t = b->targets[i];
@@ -194,6 +195,7 @@ static llama2_status step_critic(llama2_trainer *critic, minibatch *b, totals *s
     if (status >= 0) l2_trainer_count(critic, loss, (double)b->n_targets, b->batch.n_tokens);
     L2_TRY(l2_trainer_end_step(critic, status, &step));
     sums->value_lr = step.lr;
+    sums->value_skipped += step.skipped;
     if (step.skipped) return LLAMA2_OK;
     count_values(b, loss, sums);
     sums->value_norm += step.grad_norm;
@@ -236,6 +238,8 @@ static void report(const totals *sums, const llama2_trainer *policy, llama2_ppo_
     m->policy_lr = sums->policy_lr;
     m->value_lr = sums->value_lr;
     m->step = policy->step;
+    m->policy_skipped = sums->policy_skipped;
+    m->value_skipped = sums->value_skipped;
 }
 
 static llama2_status check(llama2_trainer *policy, llama2_trainer *critic, const llama2_rollouts *r,

@@ -205,6 +205,13 @@ done:
     return status;
 }
 
+/* What `add` has put there under this name. */
+static llama2_status find(const llama2_checkpoint *checkpoint, const char *kind, const char *name, l2_cursor *c)
+{
+    if (l2_state_find(&checkpoint->reader, kind, name)) return l2_cursor_open(&checkpoint->reader, kind, name, c);
+    return l2_fail(LLAMA2_E_NOT_FOUND, "checkpoint: %s has no %s \"%.64s\"", checkpoint->from.path, kind, name);
+}
+
 static llama2_status check_reading(const llama2_checkpoint *checkpoint)
 {
     if (checkpoint->writing)
@@ -245,9 +252,10 @@ static llama2_status read_head(l2_cursor *c, const llama2_trainer *t, trainer_he
     L2_TRY(l2_cursor_i64(c, &h->bad_total));
     if (h->dtype != (uint32_t)model->dtype || h->n_elements != (uint64_t)t->n_elements) {
         return l2_fail(LLAMA2_E_MISMATCH,
-                       "checkpoint: trainer \"%s\" has %" PRIu64 " weights of dtype %" PRIu32 ", the given one %" PRId64
-                       " of dtype %" PRId32,
-                       c->name, h->n_elements, h->dtype, t->n_elements, model->dtype);
+                       "checkpoint: trainer \"%s\" has %" PRIu64 " weights of dtype %" PRIu32
+                       ", the given one%s %" PRId64 " of dtype %" PRId32,
+                       c->name, h->n_elements, h->dtype, t->options.value_head ? ", with its value head," : "",
+                       t->n_elements, model->dtype);
     }
     size_t bytes = (size_t)(2 * t->n_elements + not_in_folder(t).shape[0]) * l2_dtype_size(model->dtype) +
                    (t->options.value_head ? 2 * sizeof(double) : 0);
@@ -310,7 +318,7 @@ llama2_status l2_resume_get_trainer(llama2_checkpoint *checkpoint, const char *n
     options.dtype = trainer->model->dtype;
     L2_TRY(check_reading(checkpoint));
     L2_TRY(check_trainer_name(name));
-    L2_TRY(l2_cursor_open(&checkpoint->reader, trainer_kind, name, &c));
+    L2_TRY(find(checkpoint, trainer_kind, name, &c));
     L2_TRY(read_head(&c, trainer, &head));
     L2_CHECK(l2_path_join(ctx, checkpoint->from.path, name, &path));
     status = l2_model_read(ctx, path, &options, trainer->model->head_kind, &saved, &shift, &scale);
@@ -335,8 +343,10 @@ done:
 
 llama2_status l2_resume_get_rollouts(llama2_checkpoint *checkpoint, const char *name, llama2_rollouts **out)
 {
+    l2_cursor c;
     *out = NULL;
     L2_TRY(check_reading(checkpoint));
+    L2_TRY(find(checkpoint, L2_ROLLOUTS_KIND, name, &c));
     return l2_rollouts_read(checkpoint->ctx, &checkpoint->reader, name, out);
 }
 
@@ -345,7 +355,7 @@ llama2_status l2_resume_get_bytes(llama2_checkpoint *checkpoint, const char *nam
 {
     l2_cursor c;
     L2_TRY(check_reading(checkpoint));
-    L2_TRY(l2_cursor_open(&checkpoint->reader, bytes_kind, name, &c));
+    L2_TRY(find(checkpoint, bytes_kind, name, &c));
     if (needed) *needed = c.size;
     if (capacity < c.size)
         return l2_fail(LLAMA2_E_BUFFER, "checkpoint: \"%s\" has %zu bytes, the buffer %zu", name, c.size, capacity);

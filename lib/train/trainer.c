@@ -167,7 +167,8 @@ static llama2_status skip(llama2_trainer *trainer, const llama2_step_metrics *m)
     return l2_fail(LLAMA2_E_NUMERIC,
                    "update %" PRId64 ": loss %g, gradient norm %g, weight %g, learning rate %g; %" PRId32
                    " in a row were beyond what the weights can hold and have been left out",
-                   trainer->step + 1, m->loss, m->grad_norm, m->weight, m->lr, trainer->bad_in_a_row);
+                   trainer->step + 1, isnan(m->loss) ? fabs(m->loss) : m->loss, fabs(m->grad_norm), m->weight, m->lr,
+                   trainer->bad_in_a_row); /* a NaN may have a sign */
 }
 
 static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
@@ -177,8 +178,7 @@ static llama2_status update(llama2_trainer *trainer, llama2_step_metrics *m)
     double squares;
     if (!trainer->accumulated || trainer->weight == 0) {
         l2_trainer_forget(trainer); /* nothing could ever use it */
-        return l2_fail(LLAMA2_E_STATE,
-                       "update: no gradients (or none with a weight) have been accumulated since the last one");
+        return l2_fail(LLAMA2_E_STATE, "update: nothing with a weight has been accumulated since the last one");
     }
     L2_TRY(l2_op_sum_squares(trainer->ctx, &gradients, &squares));
     double norm = sqrt(squares) / trainer->weight;

@@ -565,7 +565,7 @@ FIELD(llama2_ppo_options, shuffle, 80, 4);
 FIELD(llama2_ppo_options, reserved, 84, 4);
 FIELD(llama2_ppo_options, value_coef, 88, 8);
 
-SIZE(llama2_ppo_metrics, 200);
+SIZE(llama2_ppo_metrics, 208);
 FIELD(llama2_ppo_metrics, struct_size, 0, 4);
 FIELD(llama2_ppo_metrics, n_updates, 4, 4);
 FIELD(llama2_ppo_metrics, kl, 8, 8);
@@ -592,6 +592,8 @@ FIELD(llama2_ppo_metrics, step, 168, 8);
 FIELD(llama2_ppo_metrics, distinct_1, 176, 8);
 FIELD(llama2_ppo_metrics, distinct_2, 184, 8);
 FIELD(llama2_ppo_metrics, repetition, 192, 8);
+FIELD(llama2_ppo_metrics, policy_skipped, 200, 4);
+FIELD(llama2_ppo_metrics, value_skipped, 204, 4);
 
 CONSTANT(LLAMA2_VERSION_MAJOR, 0);
 CONSTANT(LLAMA2_VERSION_MINOR, 1);

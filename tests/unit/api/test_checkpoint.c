@@ -349,6 +349,8 @@ START_TEST(what_is_refused)
     ck_ok(llama2_checkpoint_open(a.ctx, folder, 3, &c));
     ck_assert_int_eq(llama2_checkpoint_step(c), 3);
     ck_fails(llama2_checkpoint_get_trainer(c, "critic", a.critic_trainer), LLAMA2_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "step-000000000003 has no trainer \"critic\""));
+    ck_fails(llama2_checkpoint_get_rollouts(c, "critic", &rollouts), LLAMA2_E_NOT_FOUND);
     ck_fails(llama2_checkpoint_get_trainer(c, "policy", a.critic_trainer), LLAMA2_E_MISMATCH);
     ck_fails(llama2_checkpoint_get_bytes(c, "beta", NULL, 0, &needed), LLAMA2_E_NOT_FOUND);
     char note[4];

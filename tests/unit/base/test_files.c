@@ -617,6 +617,19 @@ START_TEST(test_not_there)
 }
 END_TEST
 
+/* With a name behind it an empty path would be the current folder. */
+START_TEST(test_empty_path)
+{
+    l2_file_view v;
+    char *joined;
+    ck_fails(l2_file_map(ctx, "", &v), LLAMA2_E_INVALID);
+    ck_fails(l2_path_join(ctx, "", "name", &joined), LLAMA2_E_INVALID);
+    ck_fails(l2_make_folder(ctx, ""), LLAMA2_E_INVALID);
+    ck_fails(l2_write_file(ctx, "", "x", 1), LLAMA2_E_INVALID);
+    ck_assert_int_eq(l2_path_kind(".partial"), 0);
+}
+END_TEST
+
 START_TEST(test_folders)
 {
     char *deep, *joined;
@@ -723,6 +736,7 @@ Suite *test_suite(void)
     tcase_add_test(tc, test_failed_reading);
     tcase_add_test(tc, test_writer_without_memory);
     tcase_add_test(tc, test_not_there);
+    tcase_add_test(tc, test_empty_path);
     tcase_add_test(tc, test_folders);
     tcase_add_test(tc, test_failed_folders);
     tcase_add_test(tc, test_left_aside);

@@ -61,6 +61,9 @@ START_TEST(test_state_round_trip)
     ck_fails(l2_state_open(ctx, at("state"), known, 1, &r),
              LLAMA2_E_UNSUPPORTED); /* counters: required and not known */
     ck_assert_ptr_nonnull(strstr(llama2_last_error(), "counters"));
+    const l2_chunk_kind others[] = {{"rollouts", 1}}; /* a file of something else */
+    ck_fails(l2_state_open(ctx, at("state"), others, 1, &r), LLAMA2_E_FORMAT);
+    ck_assert_ptr_nonnull(strstr(llama2_last_error(), "in place of rollouts"));
     const l2_chunk_kind older[] = {{"adamw", 1}, {"counters", 1}};
     ck_fails(l2_state_open(ctx, at("state"), older, 2, &r), LLAMA2_E_UNSUPPORTED);
     ck_fails(l2_state_open(ctx, at("none"), known, 2, &r), LLAMA2_E_NOT_FOUND);

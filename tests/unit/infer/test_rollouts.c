@@ -38,7 +38,7 @@ START_TEST(host_numbers)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_rollouts *r;
-    static const int32_t tokens[] = {1, 4, 2, 1, 6, 7}, prompts[] = {1, 2};
+    static const int32_t tokens[] = {1, 4, 2, 1, 6, 7}, prompts[] = {1, 2}, same[] = {1, 1};
     static const int64_t offsets[] = {0, 3, 6}, bad_offsets[] = {0, 3, 3};
     float values[6] = {9, 9, 9, 9, 9, 9};
     llama2_batch batch = {
@@ -46,7 +46,10 @@ START_TEST(host_numbers)
     ck_fails(llama2_rollouts_create(ctx, &batch, prompts, 1, 2, 1, &r), LLAMA2_E_INVALID);
     ck_assert_ptr_null(r);
     batch.offsets = offsets;
-    ck_ok(llama2_rollouts_create(ctx, &batch, prompts, 2, 2, 1, &r));
+    ck_fails(llama2_rollouts_create(ctx, &batch, prompts, 2, 2, 1, &r), LLAMA2_E_INVALID); /* two prompts */
+    ck_ok(llama2_rollouts_create(ctx, &batch, same, 2, 2, 1, &r));
+    llama2_rollouts_free(r);
+    ck_ok(llama2_rollouts_create(ctx, &batch, prompts, 1, 2, 1, &r));
     llama2_rollouts_view v = view_of(r);
     ck_assert(v.ended[0] == 1 && v.ended[1] == 0);
     ck_assert(v.ended_by[0] == LLAMA2_END_EOS && v.ended_by[1] == LLAMA2_END_LENGTH);

@@ -371,6 +371,8 @@ START_TEST(not_finite_is_skipped)
     ck_ok(llama2_rollouts_set(w.rollouts, LLAMA2_ROLLOUTS_ADVANTAGES, advantages, v.n_tokens));
     ck_ok(llama2_ppo_update(w.trainer, NULL, w.rollouts, &o, &m));
     ck_assert_int_eq(m.n_updates, 0);
+    ck_assert_int_gt(m.policy_skipped, 0);
+    ck_assert_int_eq(m.value_skipped, 0);
     ck_assert(same_weights(w.policy, w.reference));
     for (int i = 0; i < 3; i++) ck_ok(llama2_ppo_update(w.trainer, NULL, w.rollouts, &o, &m));
     ck_fails(llama2_ppo_update(w.trainer, NULL, w.rollouts, &o, &m), LLAMA2_E_NUMERIC);
