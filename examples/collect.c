@@ -45,8 +45,9 @@ static bool leave_out_long(collect *s, int64_t room)
     bool ok = true;
     s->n = 0;
     for (size_t i = 0; ok && i < all; i++) {
+        char place[RECORD_PLACE];
         int64_t n = record_encode(s->tokenizers[1], s->prompts.of[i], NULL, tokens, NULL, room);
-        ok = n >= 0 || app_fail(a, "prompt %zu: %s", i + 1, llama2_last_error());
+        ok = n >= 0 || app_fail(a, "%s: %s", record_place(s->prompts.of[i], "prompt", i, place), llama2_last_error());
         if (n > 0) s->prompts.of[s->n++] = s->prompts.of[i];
     }
     free(tokens);

@@ -61,13 +61,14 @@ static bool load_prompts(distil *s, int64_t room)
     s->used = app_must(malloc((all->n + 1) * sizeof *s->used));
     for (size_t i = 0; ok && i < all->n; i++) {
         const record *r = &all->items[i];
+        char place[RECORD_PLACE];
         size_t number = app_mix(a->args.seed, i), k = s->prompts.tokens.n;
         s->used[k] =
             s->preprompts.count ? s->preprompts.items[number % s->preprompts.count] : preprompts_get(r->risk, number);
         wrap(s, r, s->used[k]);
         int64_t n = record_encode(s->tokenizer, r, NULL, tokens, NULL, room),
                 m = n > 0 ? record_encode(s->tokenizer, &s->wrapped.items[i], NULL, tokens + room, NULL, room) : n;
-        ok = (n >= 0 && m >= 0) || app_fail(a, "prompt %zu: %s", i + 1, llama2_last_error());
+        ok = (n >= 0 && m >= 0) || app_fail(a, "%s: %s", record_place(r, "prompt", i, place), llama2_last_error());
         left_out += m == 0;
         if (m <= 0) continue;
         s->prompts.of[k] = r;
@@ -91,7 +92,7 @@ static bool load(distil *s)
     return app_load_to_read(a, a->args.model, &s->model, &s->tokenizer) &&
            app_try(a, llama2_model_config(s->model, &c), "model") &&
            app_try(a, llama2_reward_model_load(a->ctx, s->safety_path, NULL, &s->safety), "safety reward model") &&
-           load_prompts(s, c.max_seq_len - s->max_new_tokens) && app_make_folder(a, s->out);
+           load_prompts(s, c.max_seq_len - s->max_new_tokens) && app_make_out(a, s->out);
 }
 
 /* --- what comes out -------------------------------------------------------------------------- */

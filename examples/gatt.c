@@ -102,7 +102,7 @@ static bool load(ghost *s)
              app_fail(a, "%s", error);
     if (ok && s->dialogues.n == 0) ok = app_fail(a, "there is no dialogue");
     if (ok) instruct(s);
-    return ok && create(s) && app_make_folder(a, s->out);
+    return ok && create(s) && app_make_out(a, s->out);
 }
 
 static jsonl_writer *open_file(ghost *s, const char *name)

@@ -52,7 +52,7 @@ static bool load(ppo *s)
     args_list eval = {{s->eval}, 1};
     llama2_config c = {.struct_size = sizeof c};
     return app_load(a, a->args.model, &s->policy, &s->tokenizer) &&
-           app_try(a, llama2_model_config(s->policy, &c), "model") && judges_open(a, &s->judges) &&
+           app_try(a, llama2_model_config(s->policy, &c), "model") && judges_open(a, &s->judges, s->set.out) &&
            app_try(a, llama2_model_clone(s->policy, &s->reference), "reference") && make_critic(s) &&
            prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts) &&
            (!s->eval || prompts_open(a, s->tokenizer, &eval, c.max_seq_len - s->max_new_tokens, &s->held_out));
@@ -242,7 +242,7 @@ static bool train(ppo *s)
     }
     if (ok) progress_finish(&r->bar, note);
     if (ok) r->bar.stream = NULL;
-    if (!run_finish(r, ok, save, s)) return false;
+    if (!run_finish(r, ok, save, s) || (s->eval && !watch_end(r))) return false;
     line = json_pack("{s:s, s:I, s:I}", "model", s->set.out, "iterations", (json_int_t)r->step, "episodes",
                      (json_int_t)(r->step * s->set.batch));
     if (s->eval) {

@@ -3,8 +3,12 @@
 #include "common/pool.h"
 #include "common/temperature.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { VERSION, LOSS }; /* in run.extra: of the samples; of the last step */
@@ -24,6 +28,7 @@ typedef struct reject {
     llama2_tokenizer *tokenizer;
     prompt_set prompts;
     llama2_pool *pool;
+    int pool_lock; /* -1: none */
     char own_pool[4096], sampled_pool[4096];
 } reject;
 
@@ -35,18 +40,40 @@ static bool load(reject *s)
     snprintf(s->sampled_pool, sizeof s->sampled_pool, "%s/sampled", s->set.out);
     if (!s->pool_path) s->pool_path = s->own_pool;
     return app_load(a, a->args.model, &s->model, &s->tokenizer) &&
-           app_try(a, llama2_model_config(s->model, &c), "model") && judges_open(a, &s->judges) &&
+           app_try(a, llama2_model_config(s->model, &c), "model") && judges_open(a, &s->judges, s->set.out) &&
            prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
+}
+
+/* From reading the pool until it is written back it is this run's: what another one added meanwhile would be lost. A
+ * save puts a new file in its place, so that the lock counts only if it is of the file that is there then. */
+static bool lock_pool(reject *s)
+{
+    app *a = &s->a;
+    struct stat ours, there;
+    for (;;) {
+        if (access(s->pool_path, F_OK) != 0) {
+            llama2_pool *empty = NULL;
+            bool ok = app_try(a, llama2_pool_create(a->ctx, &empty), "pool") &&
+                      app_try(a, llama2_pool_save(empty, s->pool_path), "pool");
+            llama2_pool_free(empty);
+            if (!ok) return false;
+        }
+        s->pool_lock = open(s->pool_path, O_RDONLY | O_CLOEXEC);
+        if (s->pool_lock < 0) return app_fail(a, "%s: %s", s->pool_path, strerror(errno));
+        if (flock(s->pool_lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            return app_fail(a, "%s: another process is adding to this pool", s->pool_path);
+        if (fstat(s->pool_lock, &ours) == 0 && stat(s->pool_path, &there) == 0 && ours.st_ino == there.st_ino)
+            return true;
+        close(s->pool_lock);
+    }
 }
 
 /* The pool that versions share; or, where a run goes on, as it was when this run had sampled: other runs may have added
  * to the shared one since, and scored it again. */
 static bool open_pool(reject *s, bool goes_on)
 {
-    if (goes_on) return app_try(&s->a, llama2_pool_load(s->a.ctx, s->sampled_pool, &s->pool), "pool");
-    if (access(s->pool_path, F_OK) == 0)
-        return app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &s->pool), "pool");
-    return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
+    if (!lock_pool(s)) return false;
+    return app_try(&s->a, llama2_pool_load(s->a.ctx, goes_on ? s->sampled_pool : s->pool_path, &s->pool), "pool");
 }
 
 /* -1: it is empty. */
@@ -68,14 +95,32 @@ static bool newest_version(reject *s, const llama2_pool *pool, int64_t *version)
 static bool share_pool(reject *s, bool goes_on)
 {
     int64_t shared = -1;
-    llama2_pool *there = NULL;
-    if (goes_on && access(s->pool_path, F_OK) == 0) {
-        bool ok = app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &there), "pool") &&
-                  newest_version(s, there, &shared);
+    bool ok = true;
+    if (goes_on) {
+        llama2_pool *there = NULL;
+        ok = app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &there), "pool") &&
+             newest_version(s, there, &shared);
         llama2_pool_free(there);
-        if (!ok || shared >= s->version) return ok;
     }
-    return app_try(&s->a, llama2_pool_save(s->pool, s->pool_path), "pool");
+    ok = ok && (shared >= s->version || app_try(&s->a, llama2_pool_save(s->pool, s->pool_path), "pool"));
+    close(s->pool_lock);
+    s->pool_lock = -1;
+    return ok;
+}
+
+/* What was sampled, or is learnt from: a run that goes on with other options would say that it had done what it had
+ * not. */
+static uint64_t fingerprint(const reject *s, const example_set *chosen)
+{
+    const int64_t key[] = {(int64_t)s->a.args.seed, s->steps.batch, s->first_version, s->keep, s->samples,
+                           s->max_new_tokens,       s->tune,        s->rule};
+    const double real[] = {s->tune ? 0 : s->temperature, s->judges.threshold, s->judges.eos_penalty};
+    const char *const names[] = {s->judges.helpful_path, s->judges.safety_path, s->pool_path};
+    uint64_t hash = examples_hash(&s->prompts.tokens, examples_hash(chosen, run_hash(0, key, sizeof key)));
+    hash = run_hash(hash, real, sizeof real);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i]) hash = run_hash(hash, names[i], strlen(names[i]) + 1);
+    return hash;
 }
 
 static bool sample_scored(reject *s, run *r, const size_t *index, size_t n, llama2_rollouts **out)
@@ -222,7 +267,6 @@ static bool work(reject *s)
     run r;
     example_set chosen = {0};
     json_t *line = NULL;
-    int64_t key[] = {(int64_t)a->args.seed, s->steps.batch, s->first_version, s->keep};
     bool ok = run_open(&r, a, "reject", &s->set), fresh = ok && !r.from;
     ok = ok && open_pool(s, !fresh);
     if (ok && fresh && s->version < 0) ok = newest_version(s, s->pool, &s->version) && ++s->version >= 0;
@@ -233,7 +277,7 @@ static bool work(reject *s)
     llama2_trainer *trainer =
         ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
     r.extra[VERSION] = (double)s->version;
-    ok = trainer && run_start(&r, examples_hash(&chosen, run_hash(0, key, sizeof key)));
+    ok = trainer && run_start(&r, fingerprint(s, &chosen));
     if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r);
     ok = ok && share_pool(s, !fresh);
     app_defer(a, false);
@@ -260,6 +304,7 @@ int main(int argc, char **argv)
                 .keep = 1,
                 .max_new_tokens = 256,
                 .version = -1,
+                .pool_lock = -1,
                 .temperature = 1};
     const char *rule = NULL;
     const args_option options[] = {

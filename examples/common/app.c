@@ -1,12 +1,15 @@
 #include "common/app.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A handler has no argument of its own: these belong to the process, as the signals do. */
 static llama2_context *volatile running;
@@ -26,8 +29,17 @@ static void on_log(void *user, int32_t level, const char *message, size_t length
         fprintf(stderr, "%s: %.*s\n", a->program->name, (int)length, message);
 }
 
+/* Where a stream was closed, the next file that is opened would get its number, and what is printed would go there. For
+ * reading alone: writing fails as it did. */
+static void occupy_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDONLY); /* the lowest number that is free: this one */
+}
+
 int app_parse(app *a, const args_program *program, int argc, char **argv)
 {
+    occupy_streams();
     *a = (app){.program = program, .doing = "cannot begin"};
     return args_parse(program, &a->args, argc, argv);
 }
@@ -46,6 +58,7 @@ bool app_begin(app *a)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of writing, with a message */
     return true;
 }
 
@@ -186,7 +199,8 @@ bool app_make_folder(app *a, const char *path)
 {
     char part[4096];
     struct stat s;
-    if (strlen(path) >= sizeof part) return app_fail(a, "the path is too long: %s", path);
+    if (!*path) return app_fail(a, "the name of a folder is empty");
+    if (strlen(path) >= sizeof part) return app_fail(a, "the path is too long: %.200s...", path);
     for (size_t i = 1;; i++) {
         if (path[i - 1] != 0 && path[i] != '/' && path[i] != 0) continue;
         memcpy(part, path, i);
@@ -196,6 +210,23 @@ bool app_make_folder(app *a, const char *path)
     }
     if (stat(path, &s) != 0 || !S_ISDIR(s.st_mode)) return app_fail(a, "%s: is not a folder", path);
     return true;
+}
+
+bool app_make_out(app *a, const char *out)
+{
+    enum { LONGEST = 3800 }; /* names in it fit into 4096 */
+    if (strlen(out) > LONGEST) return app_fail(a, "--out is longer than %d bytes: %.200s...", LONGEST, out);
+    if (!app_make_folder(a, out)) return false;
+    int fd = open(out, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* until the process ends */
+    if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)) return true; /* or there are no locks */
+    return app_fail(a, "%s: %s", out, fd < 0 ? strerror(errno) : "another process works in this folder");
+}
+
+bool app_apart(app *a, const char *out, const char *option, const char *path)
+{
+    struct stat x, y;
+    if (stat(out, &x) != 0 || stat(path, &y) != 0 || x.st_ino != y.st_ino || x.st_dev != y.st_dev) return true;
+    return app_fail(a, "--out %s is %s: what is read would be written over", out, option);
 }
 
 void *app_must(void *ptr)

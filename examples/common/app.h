@@ -60,6 +60,10 @@ int32_t *app_encode(app *a, const llama2_tokenizer *tokenizer, const char *text,
 char *app_read(app *a, const char *path, size_t *size);
 /* Makes a folder and those above it. */
 bool app_make_folder(app *a, const char *path);
+/* The same of --out, which is this process's alone until it ends. */
+bool app_make_out(app *a, const char *out);
+/* --out must be another folder than `path`, which an option names. */
+bool app_apart(app *a, const char *out, const char *option, const char *path);
 
 /* Ends the program where there is no memory. */
 void *app_must(void *ptr);

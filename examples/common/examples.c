@@ -28,11 +28,12 @@ bool examples_encode(app *a, const llama2_tokenizer *tokenizer, const records *r
     *left_out = 0;
     for (size_t i = 0; ok && i < r->n; i++) {
         const record *one = &r->items[i];
+        char place[RECORD_PLACE];
         int64_t n =
             record_encode_turns(tokenizer, one, one->answer, one->last_only ? 0 : earlier, tokens, weights, max_tokens);
         if (n > 0) examples_add(set, tokens, weights, 0, n);
         *left_out += n == 0;
-        ok = n >= 0 || app_fail(a, "example %zu: %s", i + 1, llama2_last_error());
+        ok = n >= 0 || app_fail(a, "%s: %s", record_place(one, "example", i, place), llama2_last_error());
     }
     free(tokens);
     free(weights);

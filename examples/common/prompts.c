@@ -29,8 +29,9 @@ bool prompts_encode(app *a, const llama2_tokenizer *tokenizer, const records *al
     set->of = app_must(malloc((all->n + 1) * sizeof *set->of));
     for (size_t i = 0; ok && i < all->n; i++) {
         const record *r = &all->items[i];
+        char place[RECORD_PLACE];
         int64_t n = record_encode(tokenizer, r, NULL, tokens, NULL, max_tokens);
-        ok = n >= 0 || app_fail(a, "prompt %zu: %s", i + 1, llama2_last_error());
+        ok = n >= 0 || app_fail(a, "%s: %s", record_place(r, "prompt", i, place), llama2_last_error());
         if (n <= 0) continue;
         set->of[set->tokens.n] = r;
         examples_add(&set->tokens, tokens, NULL, n, n);
@@ -99,9 +100,11 @@ double judges_raw_threshold(const judges *j)
     return log(j->threshold / (1 - j->threshold));
 }
 
-bool judges_open(app *a, judges *j)
+bool judges_open(app *a, judges *j, const char *out)
 {
-    return app_try(a, llama2_reward_model_load(a->ctx, j->helpful_path, NULL, &j->helpful), "reward model") &&
+    return (!out || (app_apart(a, out, "--reward", j->helpful_path) &&
+                     (!j->safety_path || app_apart(a, out, "--safety-reward", j->safety_path)))) &&
+           app_try(a, llama2_reward_model_load(a->ctx, j->helpful_path, NULL, &j->helpful), "reward model") &&
            (!j->safety_path ||
             app_try(a, llama2_reward_model_load(a->ctx, j->safety_path, NULL, &j->safety), "safety reward model"));
 }

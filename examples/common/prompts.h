@@ -54,7 +54,8 @@ typedef struct judges {
 
 /* Their threshold on the score before the sigmoid. */
 double judges_raw_threshold(const judges *j);
-bool judges_open(app *a, judges *j);
+/* `out`: --out, which none of them may be; NULL: there is none. */
+bool judges_open(app *a, judges *j, const char *out);
 /* Scores rollouts as the paper combines the two models; index: which prompts they answer. */
 bool judges_score(app *a, const judges *j, const prompt_set *set, const size_t *index, bool whiten,
                   llama2_rollouts *rollouts);

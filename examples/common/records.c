@@ -82,8 +82,19 @@ static void free_record(record *r)
 void records_free(records *all)
 {
     for (size_t i = 0; i < all->n; i++) free_record(&all->items[i]);
+    for (size_t i = 0; i < all->n_files; i++) free(all->files[i]);
+    free(all->files);
     free(all->items);
     *all = (records){0};
+}
+
+const char *record_place(const record *r, const char *what, size_t index, char place[RECORD_PLACE])
+{
+    if (r->file)
+        snprintf(place, RECORD_PLACE, "%s:%llu", r->file, (unsigned long long)r->line);
+    else
+        snprintf(place, RECORD_PLACE, "%s %zu", what, index + 1);
+    return place;
 }
 
 size_t records_drop_below(records *all, double least)
@@ -272,6 +283,8 @@ static const char *add_demonstrations(records *all, const json_t *line)
         {
             const char *input = string_at(instance, "input"), *output = string_at(instance, "output");
             if (!output) return "an instance has no \"output\"";
+            const json_t *other = json_object_get(instance, "input");
+            if (!input && other && !json_is_null(other)) return "\"input\" is not a text";
             size_t size = strlen(instruction) + (input ? strlen(input) : 0) + 3;
             char *text = must(malloc(size));
             snprintf(text, size, input && *input ? "%s\n\n%s" : "%s", instruction, input);
@@ -413,17 +426,55 @@ static const char *add_turns(records *all, const json_t *line)
     return NULL;
 }
 
+/* Of what may be left out: with another type it would be passed over, and nobody would know. */
+static const char *check_types(const json_t *line)
+{
+    static const struct {
+        const char *key, *wrong;
+        bool text;
+    } types[] = {
+        {"system", "\"system\" is not a text", true},
+        {"rating", "\"rating\" is not a text", true},
+        {"risk", "\"risk\" is not a text", true},
+        {"instruction", "\"instruction\" is not a text", true},
+        {"kept_instruction", "\"kept_instruction\" is not a text", true},
+        {"is_safety", "\"is_safety\" is neither true nor false", false},
+        {"chosen_safe", "\"chosen_safe\" is neither true nor false", false},
+        {"rejected_safe", "\"rejected_safe\" is neither true nor false", false},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const json_t *value = json_object_get(line, types[i].key);
+        if (value && !json_is_null(value) && !(types[i].text ? json_is_string(value) : json_is_boolean(value)))
+            return types[i].wrong;
+    }
+    return NULL;
+}
+
+static const char *add_line(records *all, const json_t *line, record_kind kind)
+{
+    const char *wrong = check_types(line);
+    return wrong                          ? wrong
+           : kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
+           : kind == RECORD_COMPARISON    ? add_comparison(all, line)
+           : kind == RECORD_TURNS         ? add_turns(all, line)
+                                          : records_add_prompt(all, line);
+}
+
 bool records_read(records *all, const char *path, record_kind kind, char *error, size_t error_size)
 {
     jsonl_reader *reader = jsonl_open(path, error, error_size);
     json_t *line;
     int status;
     if (!reader) return false;
+    all->files = must(realloc(all->files, (all->n_files + 1) * sizeof *all->files));
+    const char *file = all->files[all->n_files++] = copy_text(path);
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
-        const char *wrong = kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
-                            : kind == RECORD_COMPARISON  ? add_comparison(all, line)
-                            : kind == RECORD_TURNS       ? add_turns(all, line)
-                                                         : records_add_prompt(all, line);
+        size_t first = all->n;
+        const char *wrong = add_line(all, line, kind);
+        for (size_t i = first; i < all->n; i++) {
+            all->items[i].file = file;
+            all->items[i].line = jsonl_line_number(reader);
+        }
         json_decref(line);
         if (wrong) {
             status = jsonl_fail(reader, "%s", wrong);

@@ -36,6 +36,8 @@ typedef struct record {
     char *risk;                           /* of a prompt: the category of what makes it unsafe; NULL: not known */
     char *instruction, *kept_instruction; /* of a dialogue under one (Ghost Attention); NULL: none */
     uint64_t id;                          /* hash of the dialogue: equal prompts have equal ids */
+    const char *file;                     /* which it was read from, the records' own; NULL: none */
+    uint64_t line;
 } record;
 
 /* RECORD_TURNS: messages of a user, with answers or without; roles need not take turns then. */
@@ -44,6 +46,8 @@ typedef enum record_kind { RECORD_DEMONSTRATION, RECORD_COMPARISON, RECORD_PROMP
 typedef struct records {
     record *items;
     size_t n, capacity;
+    char **files; /* n_files names */
+    size_t n_files;
 } records;
 
 /* Adds all records of a file. False: `error` says which line and why. */
@@ -53,6 +57,11 @@ bool records_read(records *all, const char *path, record_kind kind, char *error,
 record *records_add(records *all, const int32_t *roles, const char *const *texts, int32_t n_messages,
                     const char *answer, const char *rejected);
 void records_free(records *all);
+
+/* Where it was read, "FILE:LINE", for messages; else `what` and its number, from 1. */
+enum { RECORD_PLACE = 1024 };
+const char *record_place(const record *r, const char *what, size_t index, char place[RECORD_PLACE]);
+
 /* Removes demonstrations whose score is known to be lower; how many. */
 size_t records_drop_below(records *all, double least);
 /* Hashes of demonstrations, for those that are there twice; begins as {0}, ends with free(seen.hashes). */

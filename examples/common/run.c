@@ -49,7 +49,8 @@ bool run_open(run *r, app *a, const char *stage, const train_settings *set)
 {
     char path[4096];
     *r = (run){.a = a, .stage = stage, .set = set, .saved = -1, .metrics_size = -1, .began = progress_now()};
-    if (!app_make_folder(a, set->out)) return false;
+    if (!(set->part ? app_make_folder(a, set->out) : app_make_out(a, set->out))) return false;
+    if (a->args.model && !app_apart(a, set->out, "--model", a->args.model)) return false;
     run_path(r, "checkpoints", path, sizeof path);
     llama2_status status = llama2_checkpoint_open(a->ctx, path, -1, &r->from);
     if (status == LLAMA2_E_NOT_FOUND && set->resume && !set->part)
@@ -111,6 +112,8 @@ llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_re
     llama2_trainer *trainer = run_trainer(r->a, r->set, model, reward, lr, total);
     if (!trainer) return NULL;
     r->names[r->n_trainers] = name;
+    r->totals[r->n_trainers] = total;
+    r->lrs[r->n_trainers] = lr;
     r->trainers[r->n_trainers++] = trainer;
     return trainer;
 }
@@ -122,7 +125,7 @@ static bool restore(run *r)
     if (s.fingerprint != r->fingerprint)
         return app_fail(r->a,
                         "--resume: the run in %s was begun with other data or other options "
-                        "(seed, batch, lengths, of PPO the models and the objective), or by "
+                        "(seed, batch, epochs, learning rate, lengths, of PPO the models and the objective), or by "
                         "another version of this program; give it the same",
                         r->set->out);
     for (int i = 0; i < r->n_trainers; i++)
@@ -132,7 +135,14 @@ static bool restore(run *r)
     char path[4096];
     struct stat there;
     run_path(r, "metrics.jsonl", path, sizeof path);
-    if (stat(path, &there) == 0 && there.st_size > s.metrics_size && truncate(path, s.metrics_size) != 0)
+    bool has_lines = stat(path, &there) == 0; /* else a new file begins with what comes now */
+    if (has_lines && there.st_size < s.metrics_size)
+        return app_fail(
+            r->a,
+            "--resume: %s has %lld bytes, and had %lld at the checkpoint: lines are missing; put them back, "
+            "or remove the file to go on without",
+            path, (long long)there.st_size, (long long)s.metrics_size);
+    if (has_lines && there.st_size > s.metrics_size && truncate(path, s.metrics_size) != 0)
         return app_fail(r->a, "%s: %s", path, strerror(errno));
     if (!r->a->args.quiet) fprintf(stderr, "%s: going on after step %lld\n", r->a->program->name, (long long)r->step);
     return true;
@@ -141,7 +151,11 @@ static bool restore(run *r)
 bool run_start(run *r, uint64_t fingerprint)
 {
     char path[4096], error[4200];
-    r->fingerprint = fingerprint;
+    const train_settings *t = r->set;
+    const double settings[] = {t->weight_decay, t->clip, t->min_lr_ratio, t->head_lr_ratio, (double)t->warmup};
+    r->fingerprint = run_hash(fingerprint, settings, sizeof settings);
+    r->fingerprint = run_hash(r->fingerprint, r->lrs, sizeof r->lrs);
+    r->fingerprint = run_hash(r->fingerprint, r->totals, sizeof r->totals);
     if (r->from && !restore(r)) return false;
     r->metrics = jsonl_create(run_path(r, "metrics.jsonl", path, sizeof path), r->from != NULL, error, sizeof error);
     return r->metrics || app_fail(r->a, "%s", error);

@@ -7,6 +7,17 @@ void watch_begin(run *r)
     r->extra[WATCH_BEST_STEP] = r->extra[WATCH_EVALUATED_STEP] = -1;
 }
 
+bool watch_end(run *r)
+{
+    char path[4096];
+    llama2_model *best = NULL;
+    if (r->extra[WATCH_BEST_STEP] < 0) return true;
+    llama2_status status = llama2_model_load(r->a->ctx, run_path(r, "best", path, sizeof path), NULL, &best);
+    llama2_model_free(best);
+    return status >= 0 || app_fail(r->a, "the best policy, of iteration %.0f, can't be read: %s",
+                                   r->extra[WATCH_BEST_STEP], llama2_last_error());
+}
+
 static bool measure(const watch *w, app *a, llama2_ppo_metrics *m)
 {
     size_t *index = app_must(malloc((w->n + 1) * sizeof *index));

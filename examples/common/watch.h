@@ -27,6 +27,8 @@ typedef struct watch {
 
 /* Of a run from the start. */
 void watch_begin(run *r);
+/* At the end: what was kept as the best policy, by an earlier sitting perhaps, is still there. */
+bool watch_end(run *r);
 /* Between two iterations: measures when it is time, logs a line of its own, and saves the policy as --out/best if none
  * before was as good. */
 bool watch_step(const watch *w, run *r, bool last);

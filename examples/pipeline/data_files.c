@@ -101,14 +101,15 @@ static bool load_all(app *a, const char *folder, pipeline_data *d)
 }
 
 /* What has a marker of the chat format is told at once, not after pretraining. */
-static bool check_demonstrations(app *a, const char *folder, const pipeline_data *d)
+static bool check_demonstrations(app *a, const pipeline_data *d)
 {
     int32_t tokens[MAX_TOKENS];
     float weights[MAX_TOKENS];
+    char place[RECORD_PLACE];
     for (size_t i = 0; i < d->demonstrations.n; i++) {
         const record *r = &d->demonstrations.items[i];
         if (record_encode(d->tokenizer, r, r->answer, tokens, weights, MAX_TOKENS) < 0)
-            return app_fail(a, "%s: demonstration %zu: %s", folder, i + 1, llama2_last_error());
+            return app_fail(a, "%s: %s", record_place(r, "demonstration", i, place), llama2_last_error());
     }
     return true;
 }
@@ -133,7 +134,7 @@ bool data_from_files(app *a, const char *folder, bool tiny, pipeline_data *d, pi
                           : d->safety.n == 0         ? "comparisons for safety (*harmless*.jsonl or *safety*.jsonl)"
                                                      : NULL;
     if (missing) return app_fail(a, "%s: holds no %s", folder, missing);
-    if (!check_demonstrations(a, folder, d)) return false;
+    if (!check_demonstrations(a, d)) return false;
     split_by_prompt(&d->demonstrations, &unused, begins_held_out, 10);
     records_free(&unused);
     split_by_prompt(&d->helpful, &d->held_out_helpful, begins_held_out, 10);

@@ -123,7 +123,7 @@ static bool read_tuned(loop *l, int version, tuned *t)
         curve_add(&t->gold, x, number_in_array(o, "gold", k), number_in_array(o, "gold_half", k));
     }
     json_decref(o);
-    return o != NULL;
+    return n > 0 || (o && app_fail(&l->p->app, "state/tune-%d/temperature.json: has no \"temperatures\"", version));
 }
 
 static void show_tuned(loop_report *all, const tuned *t, int n)

@@ -25,8 +25,14 @@ static bool read_kept(loop *l, int version, kept_by models[MODELS])
     if (!reader) return app_fail(&l->p->app, "%s", error);
     while ((status = jsonl_next(reader, &line)) == JSONL_LINE) {
         char name[NAME_LENGTH];
-        snprintf(name, sizeof name, "%.24s%s", json_string_value(json_object_get(line, "model")),
-                 strcmp(json_string_value(json_object_get(line, "figures")), "new") == 0 ? ", new figures" : "");
+        const char *model = json_string_value(json_object_get(line, "model")),
+                   *figures = json_string_value(json_object_get(line, "figures"));
+        if (!model || !figures) {
+            status = jsonl_fail(reader, "has no \"model\" or no \"figures\"");
+            json_decref(line);
+            break;
+        }
+        snprintf(name, sizeof name, "%.24s%s", model, strcmp(figures, "new") == 0 ? ", new figures" : "");
         double turn = number_at(line, "turn");
         if (n < MODELS && (n == 0 || strcmp(models[n - 1].name, name) != 0))
             memcpy(models[n++].name, name, sizeof name);
@@ -38,6 +44,9 @@ static bool read_kept(loop *l, int version, kept_by models[MODELS])
     }
     if (status == JSONL_ERROR) app_fail(&l->p->app, "%s", jsonl_error(reader));
     jsonl_close(reader);
+    for (int i = 0; status == JSONL_END && i < MODELS; i++)
+        if (models[i].kept.n == 0 || models[i].kept.n != models[0].kept.n)
+            return app_fail(&l->p->app, "%s: has not the same turns of %d models", path, MODELS);
     return status == JSONL_END;
 }
 

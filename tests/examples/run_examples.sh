@@ -178,6 +178,30 @@ expect 2 "weight is needed for each of the 2 files" sft --model base --data good
 expect 1 "expected a number" sft --model base --data good.jsonl --weight much --out none
 echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
 expect 1 "\"score\" is not a number" sft --model base --data score.bad --out none
+# What would be passed over unseen is told, with its line.
+echo '{"system": 5, "prompt": "who?", "response": "nobody."}' >score.bad
+expect 1 "score.bad:1: \"system\" is not a text" sft --model base --data score.bad --out none
+{ cat demos.jsonl && echo '{"prompt": "[INST] who?", "response": "nobody."}'; } >with-marker.jsonl
+expect 1 "with-marker.jsonl:$(wc -l <with-marker.jsonl): .*marker" sft --model base --data demos.jsonl --data with-marker.jsonl --out none
+# A run goes on as it was begun, with all its lines; alone in its folder, which is none that it reads; a limit of sizes is an error like others.
+expect 1 "begun with other data" sft --model base --data demos.jsonl --epochs 299 --batch 4 --lr 3e-3 --save-every 10 --eval demos.jsonl --out chat.cut --resume --quiet
+expect 1 "begun with other data" sft --model base --data demos.jsonl --epochs 300 --batch 4 --save-every 10 --eval demos.jsonl --out chat.cut --resume --quiet
+cp chat/metrics.jsonl chat.cut/metrics.jsonl
+truncate -s 300 chat.cut/metrics.jsonl
+expect 1 "lines are missing" sft --model base --data demos.jsonl --epochs 300 --batch 4 --lr 3e-3 --save-every 10 --eval demos.jsonl --out chat.cut --resume --quiet
+cp -r base in-place
+expect 1 "in-place is --model" sft --model in-place --data demos.jsonl --out in-place --quiet
+cmp base/model.safetensors in-place/model.safetensors || fail "sft writes over the model that it reads"
+"$bin/llama2-sft" --model base --data demos.jsonl --epochs 3000 --out busy --quiet 2>cut.err &
+pid=$!
+await busy/metrics.jsonl $pid
+expect 1 "another process works in this folder" sft --model base --data demos.jsonl --out busy --quiet
+kill -KILL $pid
+wait $pid
+(ulimit -f 64 && expect 1 "File too large" sft --model base --data demos.jsonl --epochs 1 --out limited --quiet) || exit 1
+# Without standard error what would go there goes nowhere, least of all into a file that is opened then.
+"$bin/llama2-sft" --model base --data demos.jsonl --epochs 20 --batch 4 --out silent >out 2>&- || fail "sft with standard error closed"
+json silent/metrics.jsonl stage step=80
 # Where what came of it can't be saved, the last step has a checkpoint: --resume has only to save.
 for program in "sft --data demos.jsonl --eval demos.jsonl --epochs 4" "pretrain --data text.txt --eval text.txt --length 32 --steps 16"; do
     learn="$program --model base --batch 4 --save-every 0 --threads 1 --quiet"
@@ -316,6 +340,16 @@ for name in early late; do
     for file in chosen.jsonl model.safetensors; do cmp undisturbed/$file $name/$file || fail "reject, killed when $name/$at was there: another $file"; done
 done
 cmp undisturbed.pool early.pool || fail "reject, killed early: another pool"
+# Nor does one run take from another what that has added: a pool has one at a time, and a run that goes on has the pool that it began with.
+"$bin/llama2-reject" --model best --reward helpful --data prompts.jsonl --samples 4000 --max-new-tokens 16 --pool late.pool --out slow --quiet 2>cut.err &
+pid=$!
+await slow/metrics.jsonl $pid
+expect 1 "another process is adding to this pool" reject $learn --pool late.pool --out other-run
+kill -KILL $pid
+wait $pid
+expect 1 "begun with other data" reject $learn --pool early.pool --out undisturbed --resume
+head -8 prompts.jsonl >few.jsonl
+expect 1 "begun with other data" reject $(echo $learn | sed 's/prompts/few/') --pool undisturbed.pool --out undisturbed --resume
 cmp -s undisturbed.pool late.pool && fail "reject, going on: what another run has added to the pool is gone"
 resumes policy INT ppo --model best --reward helpful --safety-reward safety --data prompts.jsonl --iterations 150 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 --target-kl 0.5 --horizon 100 --save-every 10
 json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
@@ -330,6 +364,9 @@ json held/metrics.jsonl eval/objective eval/scores eval/kl eval/best step=60
 best=$(sed 's/.*"best_iteration":\([0-9]*\).*/\1/' held.out) objective=$(sed 's/.*"best_objective":\([-0-9.e]*\).*/\1/' held.out)
 [ "$best" -gt 0 ] || fail "ppo --eval: nothing is better than the start"
 grep '"eval/best":true' held/metrics.jsonl | tail -1 | grep -q "\"step\":$best,.*\"eval/objective\":$objective[,}]" || fail "ppo --eval: best at $best with $objective is not in metrics.jsonl"
+cp -r held worse && rm -r worse/best
+expect 1 "best policy, of iteration $best, can't be read" ppo --model base --reward helpful --safety-reward safety --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 \
+    --target-kl 0.5 --horizon 100 --save-every 3 --eval prompts.jsonl --eval-every 7 --out worse --resume --quiet
 expect 0 - generate --model held/best --chat --prompt "who likes white?" --max-tokens 12 --quiet
 # A learning rate of 0 never improves: the second measurement is the last.
 expect 0 - ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 0 --eval prompts.jsonl --eval-every 2 --patience 1 --out still --quiet
