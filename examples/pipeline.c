@@ -67,7 +67,8 @@ static bool open_data(pipeline *p, const char *data, world_size size)
     int64_t room = p->set.max_tokens - p->set.max_new_tokens;
     return ok && prompts_encode(a, p->data.tokenizer, &p->data.prompts, room, &p->prompts) &&
            prompts_encode(a, p->data.tokenizer, &p->data.evaluation, room, &p->evaluation) && app_make_out(a, p->out) &&
-           (!a->args.model || app_apart(a, p->out, "--model", a->args.model));
+           (!a->args.model || app_apart(a, p->out, "--model", a->args.model)) &&
+           (!data || app_apart(a, p->out, "--data", data));
 }
 
 static bool run_chain(pipeline *p)

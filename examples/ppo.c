@@ -156,25 +156,19 @@ static bool save(void *user)
                    "saving");
 }
 
-/* The models that make the objective. Any training changes a matrix of a model, in 16 bits too, and a reward model's
- * head: these stand for all of it. */
-static bool hash_models(ppo *s, uint64_t *hash)
+/* The reward models, by their heads and scales; the reference is what the policy begins with, which the run knows. */
+static bool hash_judges(ppo *s, uint64_t *hash)
 {
     app *a = &s->a;
     const llama2_reward_model *const models[] = {s->judges.helpful, s->judges.safety};
-    const char *matrix = "model.layers.0.mlp.up_proj.weight";
-    int64_t n = 0;
-    llama2_model_get_tensor(s->reference, matrix, NULL, 0, &n); /* for its size */
-    float *values = app_must(malloc((size_t)n * sizeof *values));
-    bool ok = app_try(a, llama2_model_get_tensor(s->reference, matrix, values, n, &n), "reference");
-    if (ok) *hash = run_hash(*hash, values, (size_t)n * sizeof *values);
-    free(values);
+    bool ok = true;
     for (int i = 0; ok && i < 2; i++) {
         double of_scores[2];
+        int64_t n = 0;
         *hash = run_hash(*hash, &i, sizeof i);
         if (!models[i]) continue;
         llama2_reward_model_get_tensor(models[i], "score.weight", NULL, 0, &n); /* for its size */
-        values = app_must(malloc((size_t)n * sizeof *values));
+        float *values = app_must(malloc((size_t)n * sizeof *values));
         ok = app_try(a, llama2_reward_model_get_tensor(models[i], "score.weight", values, n, &n), "reward model") &&
              app_try(a, llama2_reward_model_normalisation(models[i], &of_scores[0], &of_scores[1]), "reward model");
         if (ok) *hash = run_hash(run_hash(*hash, values, (size_t)n * sizeof *values), of_scores, sizeof of_scores);
@@ -205,13 +199,15 @@ static bool train(ppo *s)
                      s->critic_kind,        s->eval_every, s->eval != NULL};
     uint64_t hash = examples_hash(&s->held_out.tokens, examples_hash(&s->prompts.tokens, 0));
     hash = run_hash(run_hash(hash, key, sizeof key), real, sizeof real);
-    bool shared = s->critic_kind == CRITIC_SHARED, ok = run_open(r, a, "ppo", &s->set) && hash_models(s, &hash);
+    bool shared = s->critic_kind == CRITIC_SHARED, ok = run_open(r, a, "ppo", &s->set) && hash_judges(s, &hash);
     r->holds = true;
     ok = ok && run_add(r, "policy", s->policy, shared ? s->critic : NULL, s->set.lr, 0) &&
          (shared || run_add(r, "critic", NULL, s->critic, s->critic_lr, 0)) && run_start(r, hash);
     if (ok && !r->from) {
         r->extra[BETA] = s->beta;
         watch_begin(r);
+    } else if (ok && s->eval) {
+        ok = watch_go_on(r);
     }
     if (ok && r->saved >= 0 && r->saved % 2 == 1)
         ok = app_try(a, llama2_checkpoint_get_rollouts(r->from, "rollouts", &r->held), "checkpoint");

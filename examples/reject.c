@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { VERSION, LOSS }; /* in run.extra: of the samples; of the last step */
@@ -29,6 +28,7 @@ typedef struct reject {
     prompt_set prompts;
     llama2_pool *pool;
     int pool_lock; /* -1: none */
+    bool unshared; /* the pool was not to be written to */
     char own_pool[4096], sampled_pool[4096];
 } reject;
 
@@ -44,28 +44,18 @@ static bool load(reject *s)
            prompts_open(a, s->tokenizer, &s->data, c.max_seq_len - s->max_new_tokens, &s->prompts);
 }
 
-/* From reading the pool until it is written back it is this run's: what another one added meanwhile would be lost. A
- * save puts a new file in its place, so that the lock counts only if it is of the file that is there then. */
+/* From reading a shared pool until it is written back it is this run's: what another one added meanwhile would be lost.
+ * The lock is on a file of its own, since a save puts a new one in the pool's place. */
 static bool lock_pool(reject *s)
 {
-    app *a = &s->a;
-    struct stat ours, there;
-    for (;;) {
-        if (access(s->pool_path, F_OK) != 0) {
-            llama2_pool *empty = NULL;
-            bool ok = app_try(a, llama2_pool_create(a->ctx, &empty), "pool") &&
-                      app_try(a, llama2_pool_save(empty, s->pool_path), "pool");
-            llama2_pool_free(empty);
-            if (!ok) return false;
-        }
-        s->pool_lock = open(s->pool_path, O_RDONLY | O_CLOEXEC);
-        if (s->pool_lock < 0) return app_fail(a, "%s: %s", s->pool_path, strerror(errno));
-        if (flock(s->pool_lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-            return app_fail(a, "%s: another process is adding to this pool", s->pool_path);
-        if (fstat(s->pool_lock, &ours) == 0 && stat(s->pool_path, &there) == 0 && ours.st_ino == there.st_ino)
-            return true;
-        close(s->pool_lock);
-    }
+    char path[4096];
+    if (s->pool_path == s->own_pool) return true; /* --out is this run's as a whole */
+    if (snprintf(path, sizeof path, "%s.lock", s->pool_path) >= (int)sizeof path)
+        return app_fail(&s->a, "--pool: the path is too long: %.200s...", s->pool_path);
+    s->pool_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (s->pool_lock >= 0 && (flock(s->pool_lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)) return true;
+    return app_fail(&s->a, "%s: %s", path,
+                    s->pool_lock < 0 ? strerror(errno) : "another process is adding to this pool");
 }
 
 /* The pool that versions share; or, where a run goes on, as it was when this run had sampled: other runs may have added
@@ -73,7 +63,10 @@ static bool lock_pool(reject *s)
 static bool open_pool(reject *s, bool goes_on)
 {
     if (!lock_pool(s)) return false;
-    return app_try(&s->a, llama2_pool_load(s->a.ctx, goes_on ? s->sampled_pool : s->pool_path, &s->pool), "pool");
+    if (goes_on) return app_try(&s->a, llama2_pool_load(s->a.ctx, s->sampled_pool, &s->pool), "pool");
+    if (access(s->pool_path, F_OK) == 0)
+        return app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &s->pool), "pool");
+    return app_try(&s->a, llama2_pool_create(s->a.ctx, &s->pool), "pool");
 }
 
 /* -1: it is empty. */
@@ -90,37 +83,65 @@ static bool newest_version(reject *s, const llama2_pool *pool, int64_t *version)
     return ok;
 }
 
-/* Only once a checkpoint says that it was sampled: a run that is killed before begins anew, from the pool as it was. A
- * run that goes on does not know whether it came to that. */
+/* Are the samples of `part` all in `pool`, whatever their scores? version -1: of all versions. */
+static bool holds(reject *s, const llama2_pool *pool, const llama2_pool *part, int64_t version, bool *all)
+{
+    const llama2_pool *const both[] = {pool, part};
+    records_seen seen = {0};
+    bool ok = true;
+    *all = true;
+    for (int k = 0; ok && k < 2; k++) {
+        int64_t n = 0;
+        ok = app_try(&s->a, llama2_pool_size(both[k], &n), "pool");
+        for (int64_t i = 0; ok && i < n; i++) {
+            llama2_pool_sample p = {.struct_size = sizeof p};
+            ok = app_try(&s->a, llama2_pool_get(both[k], i, &p), "pool");
+            if (!ok || (version >= 0 && p.version != version)) continue;
+            uint64_t hash = run_hash(p.prompt_id, &p.version, sizeof p.version);
+            if (records_see(&seen, run_hash(hash, p.tokens, (size_t)p.n_tokens * sizeof *p.tokens)) && k == 1)
+                *all = false;
+        }
+    }
+    free(seen.hashes);
+    return ok;
+}
+
+/* Into the shared pool, only once a checkpoint says that it was sampled: a run that is killed before begins anew, from
+ * the pool as it was. A run that goes on does not know whether it came to that. The pool then has this run's version,
+ * and perhaps later ones; or it is as this run began with it; else it is another pool, or another run has taken the
+ * version. */
 static bool share_pool(reject *s, bool goes_on)
 {
-    int64_t shared = -1;
-    bool ok = true;
-    if (goes_on) {
+    int64_t newest = -1;
+    bool ok = true, ours = true;
+    if (goes_on && access(s->pool_path, F_OK) == 0) {
         llama2_pool *there = NULL;
         ok = app_try(&s->a, llama2_pool_load(s->a.ctx, s->pool_path, &there), "pool") &&
-             newest_version(s, there, &shared);
+             newest_version(s, there, &newest);
+        if (ok && newest >= s->version)
+            ok = holds(s, there, s->pool, s->version, &ours);
+        else if (ok)
+            ok = holds(s, s->pool, there, -1, &ours);
         llama2_pool_free(there);
     }
-    ok = ok && (shared >= s->version || app_try(&s->a, llama2_pool_save(s->pool, s->pool_path), "pool"));
-    close(s->pool_lock);
+    s->unshared = ok && !ours;
+    if (s->unshared && !s->a.args.quiet)
+        fprintf(stderr, "%s: %s has samples of other runs in place of this one's, which are in %s and stay there\n",
+                s->a.program->name, s->pool_path, s->sampled_pool);
+    ok = ok && (s->unshared || newest >= s->version || app_try(&s->a, llama2_pool_save(s->pool, s->pool_path), "pool"));
+    if (s->pool_lock >= 0) close(s->pool_lock);
     s->pool_lock = -1;
     return ok;
 }
 
-/* What was sampled, or is learnt from: a run that goes on with other options would say that it had done what it had
- * not. */
+/* With other options than it has sampled by, a run that goes on would say that it had done what it had not. */
 static uint64_t fingerprint(const reject *s, const example_set *chosen)
 {
     const int64_t key[] = {(int64_t)s->a.args.seed, s->steps.batch, s->first_version, s->keep, s->samples,
                            s->max_new_tokens,       s->tune,        s->rule};
     const double real[] = {s->tune ? 0 : s->temperature, s->judges.threshold, s->judges.eos_penalty};
-    const char *const names[] = {s->judges.helpful_path, s->judges.safety_path, s->pool_path};
     uint64_t hash = examples_hash(&s->prompts.tokens, examples_hash(chosen, run_hash(0, key, sizeof key)));
-    hash = run_hash(hash, real, sizeof real);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (names[i]) hash = run_hash(hash, names[i], strlen(names[i]) + 1);
-    return hash;
+    return run_hash(hash, real, sizeof real);
 }
 
 static bool sample_scored(reject *s, run *r, const size_t *index, size_t n, llama2_rollouts **out)
@@ -236,8 +257,8 @@ static bool write_sample(reject *s, jsonl_writer *writer, const llama2_pool_samp
     return jsonl_append(writer, line) || app_fail(&s->a, "chosen.jsonl could not be written");
 }
 
-/* The best samples of all versions: to learn from, and into chosen.jsonl. */
-static bool choose(reject *s, run *r, example_set *chosen)
+/* The best samples of all versions, into chosen.jsonl. */
+static bool write_chosen(reject *s, run *r)
 {
     app *a = &s->a;
     char path[4096], error[4200];
@@ -251,7 +272,7 @@ static bool choose(reject *s, run *r, example_set *chosen)
         ok = app_try(a, llama2_pool_top(s->pool, first, last, top, i, &p), "pool") && write_sample(s, writer, &p);
     }
     if (!jsonl_finish(writer) && ok) ok = app_fail(a, "%s could not be written", path);
-    return ok && pool_examples(a, s->pool, first, last, top, chosen);
+    return ok;
 }
 
 static bool save(void *user)
@@ -273,19 +294,20 @@ static bool work(reject *s)
     if (ok && !fresh) s->version = (int64_t)r.extra[VERSION];
     ok = ok && (!fresh || sample(s, &r, &line));
     if (ok) app_defer(a, true); /* until it is written down nothing may make it all be sampled again */
-    ok = ok && choose(s, &r, &chosen);
+    ok = ok && pool_examples(a, s->pool, (int32_t)s->first_version, (int32_t)s->version, (int32_t)s->keep, &chosen);
     llama2_trainer *trainer =
         ok ? run_add(&r, "model", s->model, NULL, s->set.lr, examples_steps(&chosen, &s->steps)) : NULL;
     r.extra[VERSION] = (double)s->version;
     ok = trainer && run_start(&r, fingerprint(s, &chosen));
     if (ok && fresh) ok = run_log(&r, json_incref(line)) && run_save(&r);
-    ok = ok && share_pool(s, !fresh);
+    ok = ok && share_pool(s, !fresh) && write_chosen(s, &r);
     app_defer(a, false);
     ok = ok && examples_train(&r, trainer, &chosen, &s->steps, &r.extra[LOSS]);
     ok = run_finish(&r, ok, save, s);
     json_t *result = json_pack("{s:s, s:I}", "model", s->set.out, "chosen", (json_int_t)chosen.n);
     app_put(result, "loss", r.extra[LOSS]);
     if (s->marked) json_object_set_new(result, "marked", json_integer((json_int_t)s->marked));
+    if (s->unshared) json_object_set_new(result, "shared", json_false());
     if (line) json_object_update_missing(result, line);
     json_object_del(result, "step");
     json_decref(line);

@@ -29,17 +29,8 @@ static void on_log(void *user, int32_t level, const char *message, size_t length
         fprintf(stderr, "%s: %.*s\n", a->program->name, (int)length, message);
 }
 
-/* Where a stream was closed, the next file that is opened would get its number, and what is printed would go there. For
- * reading alone: writing fails as it did. */
-static void occupy_streams(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDONLY); /* the lowest number that is free: this one */
-}
-
 int app_parse(app *a, const args_program *program, int argc, char **argv)
 {
-    occupy_streams();
     *a = (app){.program = program, .doing = "cannot begin"};
     return args_parse(program, &a->args, argc, argv);
 }
@@ -224,9 +215,15 @@ bool app_make_out(app *a, const char *out)
 
 bool app_apart(app *a, const char *out, const char *option, const char *path)
 {
+    static const char *const written[] = {"", "/best", "/critic"};
     struct stat x, y;
-    if (stat(out, &x) != 0 || stat(path, &y) != 0 || x.st_ino != y.st_ino || x.st_dev != y.st_dev) return true;
-    return app_fail(a, "--out %s is %s: what is read would be written over", out, option);
+    char folder[4096];
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        snprintf(folder, sizeof folder, "%s%s", out, written[i]);
+        if (stat(folder, &x) == 0 && stat(path, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev)
+            return app_fail(a, "%s is %s: what is read would be written over", folder, option);
+    }
+    return true;
 }
 
 void *app_must(void *ptr)

@@ -62,7 +62,7 @@ char *app_read(app *a, const char *path, size_t *size);
 bool app_make_folder(app *a, const char *path);
 /* The same of --out, which is this process's alone until it ends. */
 bool app_make_out(app *a, const char *out);
-/* --out must be another folder than `path`, which an option names. */
+/* `path`, which an option names, must be none of the folders of --out that models are written to. */
 bool app_apart(app *a, const char *out, const char *option, const char *path);
 
 /* Ends the program where there is no memory. */

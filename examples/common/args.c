@@ -1,10 +1,12 @@
 #include "common/args.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <llama2/types.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct parse {
     const args_program *program;
@@ -199,8 +201,17 @@ bool args_is_text(const char *text)
     return checked != NULL;
 }
 
+/* Where a stream was closed, the next file that is opened would get its number, and what is printed would go there. For
+ * reading alone: writing fails as it did. */
+static void occupy_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDONLY); /* the lowest number that is free: this one */
+}
+
 int args_parse(const args_program *program, args_common *common, int argc, char **argv)
 {
+    occupy_streams();
     return args_parse_to(program, common, argc, argv, stdout, stderr);
 }
 

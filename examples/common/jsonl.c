@@ -166,11 +166,15 @@ bool jsonl_append(jsonl_writer *w, json_t *line)
     return good;
 }
 
+bool jsonl_sync(jsonl_writer *w)
+{
+    return !w->failed && (fsync(fileno(w->file)) == 0 || errno == EINVAL || errno == EROFS); /* as of a pipe */
+}
+
 bool jsonl_finish(jsonl_writer *w)
 {
     if (!w) return true;
-    bool good = !w->failed;
-    if (good) good = fsync(fileno(w->file)) == 0 || errno == EINVAL || errno == EROFS; /* as of a pipe */
+    bool good = jsonl_sync(w);
     good = fclose(w->file) == 0 && good;
     free(w);
     return good;

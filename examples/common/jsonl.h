@@ -49,6 +49,9 @@ jsonl_writer *jsonl_create(const char *path, bool append, char *error, size_t er
 /* Takes over the reference, as json_array_append_new() does. False if it could not be written. */
 bool jsonl_append(jsonl_writer *writer, json_t *line);
 
+/* What was appended is on the disk. */
+bool jsonl_sync(jsonl_writer *writer);
+
 /* False if the file could not be written to its end. */
 bool jsonl_finish(jsonl_writer *writer);
 

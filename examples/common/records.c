@@ -193,6 +193,32 @@ static const char *string_at(const json_t *line, const char *key)
     return json_string_value(json_object_get(line, key));
 }
 
+/* Of what may be left out: with another type it would be passed over, and nobody would know. NULL, or what is wrong. */
+static const char *check_types(const json_t *line, record_kind kind)
+{
+    enum { DEMONSTRATION = 1, COMPARISON = 2, PROMPT = 4, TURNS = 8 }; /* by record_kind */
+    static const struct {
+        const char *key, *wrong;
+        int text, kinds;
+    } types[] = {
+        {"system", "\"system\" is not a text", 1, DEMONSTRATION | COMPARISON | PROMPT},
+        {"rating", "\"rating\" is not a text", 1, COMPARISON},
+        {"risk", "\"risk\" is not a text", 1, PROMPT},
+        {"instruction", "\"instruction\" is not a text", 1, TURNS},
+        {"kept_instruction", "\"kept_instruction\" is not a text", 1, TURNS},
+        {"is_safety", "\"is_safety\" is neither true nor false", 0, COMPARISON | PROMPT},
+        {"chosen_safe", "\"chosen_safe\" is neither true nor false", 0, COMPARISON},
+        {"rejected_safe", "\"rejected_safe\" is neither true nor false", 0, COMPARISON},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const json_t *value = json_object_get(line, types[i].key);
+        if ((types[i].kinds & 1 << kind) && value && !json_is_null(value) &&
+            !(types[i].text ? json_is_string(value) : json_is_boolean(value)))
+            return types[i].wrong;
+    }
+    return NULL;
+}
+
 /* "messages", or "prompt" with an optional "system". NULL, or what is wrong. */
 static const char *read_dialogue(const json_t *line, dialogue *d)
 {
@@ -273,7 +299,8 @@ static const char *check_turns(const dialogue *d, int32_t last)
 static const char *add_demonstrations(records *all, const json_t *line)
 {
     dialogue d = {0};
-    const char *instruction = string_at(line, "instruction"), *wrong;
+    const char *instruction = string_at(line, "instruction"), *wrong = check_types(line, RECORD_DEMONSTRATION);
+    if (wrong) return wrong;
     if (instruction) {
         size_t i;
         json_t *instance;
@@ -334,10 +361,12 @@ const char *record_annotation(const json_t *line, int32_t *chosen, int32_t *rati
 {
     const json_t *responses = json_object_get(line, "responses");
     int32_t bin = record_word(line, "bin", record_bins, 4);
+    const char *wrong = check_types(line, RECORD_COMPARISON);
     *chosen = record_word(line, "choice", record_choices, 2);
     *rating = *chosen < 0 ? -1 : rating_at(line);
     *chosen_safe = bin < 0 ? -1 : bin == LLAMA2_BIN_CHOSEN_SAFE || bin == LLAMA2_BIN_BOTH_SAFE;
     *other_safe = bin < 0 ? -1 : bin == LLAMA2_BIN_OTHER_SAFE || bin == LLAMA2_BIN_BOTH_SAFE;
+    if (wrong) return wrong;
     if (json_array_size(responses) != 2 || !json_is_string(json_array_get(responses, 0)) ||
         !json_is_string(json_array_get(responses, 1)))
         return "\"responses\" is not an array of two texts";
@@ -368,8 +397,10 @@ static const char *add_annotated(records *all, const json_t *line)
 static const char *add_comparison(records *all, const json_t *line)
 {
     dialogue d = {0};
-    const char *chosen = string_at(line, "chosen"), *rejected = string_at(line, "rejected"), *wrong;
+    const char *chosen = string_at(line, "chosen"), *rejected = string_at(line, "rejected"),
+               *wrong = check_types(line, RECORD_COMPARISON);
     if (json_object_get(line, "responses")) return add_annotated(all, line);
+    if (wrong) return wrong;
     if (!chosen || !rejected) return "\"chosen\" or \"rejected\" is missing";
     if (!json_object_get(line, "prompt") && !json_object_get(line, "messages")) {
         wrong = add_transcripts(all, chosen, rejected);
@@ -390,7 +421,8 @@ static const char *add_comparison(records *all, const json_t *line)
 const char *records_add_prompt(records *all, const json_t *line)
 {
     dialogue d = {0};
-    const char *wrong = read_dialogue(line, &d);
+    const char *wrong = check_types(line, RECORD_PROMPT);
+    if (!wrong) wrong = read_dialogue(line, &d);
     if (!wrong) wrong = check_turns(&d, LLAMA2_ROLE_USER);
     if (wrong) return wrong;
     record *r = records_add(all, d.roles, d.texts, d.n, NULL, NULL);
@@ -404,9 +436,10 @@ static const char *add_turns(records *all, const json_t *line)
 {
     dialogue d = {0};
     const json_t *turns = json_object_get(line, "turns");
-    const char *wrong = NULL;
+    const char *wrong = check_types(line, RECORD_TURNS);
     size_t i;
     json_t *text;
+    if (wrong) return wrong;
     if (turns && !json_is_array(turns)) return "\"turns\" is not an array";
     json_array_foreach(turns, i, text)
     {
@@ -426,38 +459,12 @@ static const char *add_turns(records *all, const json_t *line)
     return NULL;
 }
 
-/* Of what may be left out: with another type it would be passed over, and nobody would know. */
-static const char *check_types(const json_t *line)
-{
-    static const struct {
-        const char *key, *wrong;
-        bool text;
-    } types[] = {
-        {"system", "\"system\" is not a text", true},
-        {"rating", "\"rating\" is not a text", true},
-        {"risk", "\"risk\" is not a text", true},
-        {"instruction", "\"instruction\" is not a text", true},
-        {"kept_instruction", "\"kept_instruction\" is not a text", true},
-        {"is_safety", "\"is_safety\" is neither true nor false", false},
-        {"chosen_safe", "\"chosen_safe\" is neither true nor false", false},
-        {"rejected_safe", "\"rejected_safe\" is neither true nor false", false},
-    };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        const json_t *value = json_object_get(line, types[i].key);
-        if (value && !json_is_null(value) && !(types[i].text ? json_is_string(value) : json_is_boolean(value)))
-            return types[i].wrong;
-    }
-    return NULL;
-}
-
 static const char *add_line(records *all, const json_t *line, record_kind kind)
 {
-    const char *wrong = check_types(line);
-    return wrong                          ? wrong
-           : kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
-           : kind == RECORD_COMPARISON    ? add_comparison(all, line)
-           : kind == RECORD_TURNS         ? add_turns(all, line)
-                                          : records_add_prompt(all, line);
+    return kind == RECORD_DEMONSTRATION ? add_demonstrations(all, line)
+           : kind == RECORD_COMPARISON  ? add_comparison(all, line)
+           : kind == RECORD_TURNS       ? add_turns(all, line)
+                                        : records_add_prompt(all, line);
 }
 
 bool records_read(records *all, const char *path, record_kind kind, char *error, size_t error_size)

@@ -106,9 +106,28 @@ llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *mod
     return trainer;
 }
 
+/* The weights that training begins with. Any training changes a matrix of a model, in 16 bits too, and a reward model's
+ * head: these stand for all of it. */
+static bool hash_start(run *r, const llama2_model *model, const llama2_reward_model *reward)
+{
+    const char *name = model ? "model.layers.0.mlp.up_proj.weight" : "score.weight";
+    int64_t n = 0;
+    float *values = NULL;
+    llama2_status status = LLAMA2_OK;
+    for (int i = 0; status >= 0 && i < 2; i++) { /* the size, then the values */
+        if (i > 0) values = app_must(malloc((size_t)n * sizeof *values));
+        status = model ? llama2_model_get_tensor(model, name, values, i > 0 ? n : 0, &n)
+                       : llama2_reward_model_get_tensor(reward, name, values, i > 0 ? n : 0, &n);
+    }
+    if (status >= 0) r->start = run_hash(r->start, values, (size_t)n * sizeof *values);
+    free(values);
+    return app_try(r->a, status, "model");
+}
+
 llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
                         int64_t total)
 {
+    if (!hash_start(r, model, reward)) return NULL;
     llama2_trainer *trainer = run_trainer(r->a, r->set, model, reward, lr, total);
     if (!trainer) return NULL;
     r->names[r->n_trainers] = name;
@@ -124,8 +143,7 @@ static bool restore(run *r)
     if (!read_state(r, &s)) return false;
     if (s.fingerprint != r->fingerprint)
         return app_fail(r->a,
-                        "--resume: the run in %s was begun with other data or other options "
-                        "(seed, batch, epochs, learning rate, lengths, of PPO the models and the objective), or by "
+                        "--resume: the run in %s was begun with other data, another model or other options, or by "
                         "another version of this program; give it the same",
                         r->set->out);
     for (int i = 0; i < r->n_trainers; i++)
@@ -153,7 +171,7 @@ bool run_start(run *r, uint64_t fingerprint)
     char path[4096], error[4200];
     const train_settings *t = r->set;
     const double settings[] = {t->weight_decay, t->clip, t->min_lr_ratio, t->head_lr_ratio, (double)t->warmup};
-    r->fingerprint = run_hash(fingerprint, settings, sizeof settings);
+    r->fingerprint = run_hash(fingerprint ^ r->start, settings, sizeof settings);
     r->fingerprint = run_hash(r->fingerprint, r->lrs, sizeof r->lrs);
     r->fingerprint = run_hash(r->fingerprint, r->totals, sizeof r->totals);
     if (r->from && !restore(r)) return false;
@@ -193,6 +211,8 @@ void run_put_ppo(json_t *line, const llama2_ppo_metrics *m, const llama2_rollout
     static const char *const phases[] = {"time/rollout", "time/score", "time/reference", "time/values", "time/update"};
     int32_t n = responses->n_samples;
     json_object_set_new(line, "updates", json_integer((json_int_t)m->step));
+    if (m->policy_skipped) json_object_set_new(line, "skipped", json_integer(m->policy_skipped));
+    if (m->value_skipped) json_object_set_new(line, "critic_skipped", json_integer(m->value_skipped));
     if (responses->helpful_scores) app_put(line, "reward/helpful", mean(responses->helpful_scores, n));
     if (responses->safety_scores) app_put(line, "reward/safety", mean(responses->safety_scores, n));
     app_put(line, "objective/kl", m->kl);
@@ -246,6 +266,8 @@ bool run_save(run *r)
     int64_t number = checkpoint_number(r);
     llama2_checkpoint *c = NULL;
     if (number == r->saved) return true;
+    if (!jsonl_sync(r->metrics)) /* their size is in the checkpoint */
+        return app_fail(r->a, "%s/metrics.jsonl could not be written", r->set->out);
     run_state s = {.fingerprint = r->fingerprint,
                    .step = r->step,
                    .metrics_size = r->metrics_size < 0 ? size_of_metrics(r) : r->metrics_size,

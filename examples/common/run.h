@@ -71,6 +71,7 @@ typedef struct run {
     llama2_trainer *trainers[RUN_TRAINERS]; /* the run's own: freed by run_stop */
     int64_t totals[RUN_TRAINERS];           /* steps of their schedules, and peak learning rates */
     double lrs[RUN_TRAINERS];
+    uint64_t start; /* hash of the weights that they begin with */
     int n_trainers;
     llama2_checkpoint *from; /* between run_open and run_stop: what it goes on from; NULL: from the start */
     jsonl_writer *metrics;
@@ -101,8 +102,8 @@ llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *mod
 llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
                         int64_t total);
 
-/* fingerprint: of everything that a resume needs unchanged, data above all; the settings and schedules that the
- * trainers have from here come on top. */
+/* fingerprint: of everything that a resume needs unchanged, data above all; the settings, schedules and first weights
+ * of the trainers come on top. */
 bool run_start(run *r, uint64_t fingerprint);
 
 /* Appends to metrics.jsonl: stage, step and seconds stand first. Takes the reference over. */

@@ -1,21 +1,31 @@
 #include "common/watch.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 void watch_begin(run *r)
 {
     r->extra[WATCH_BEST_STEP] = r->extra[WATCH_EVALUATED_STEP] = -1;
 }
 
+bool watch_go_on(run *r)
+{
+    char path[4096];
+    return r->extra[WATCH_BEST_STEP] < 0 || access(run_path(r, "best", path, sizeof path), F_OK) == 0 ||
+           app_fail(r->a, "--resume: the best policy so far, of step %.0f, is gone: %s: %s", r->extra[WATCH_BEST_STEP],
+                    path, strerror(errno));
+}
+
 bool watch_end(run *r)
 {
     char path[4096];
-    llama2_model *best = NULL;
-    if (r->extra[WATCH_BEST_STEP] < 0) return true;
-    llama2_status status = llama2_model_load(r->a->ctx, run_path(r, "best", path, sizeof path), NULL, &best);
-    llama2_model_free(best);
-    return status >= 0 || app_fail(r->a, "the best policy, of iteration %.0f, can't be read: %s",
-                                   r->extra[WATCH_BEST_STEP], llama2_last_error());
+    llama2_inspection *best = NULL;
+    llama2_status status = llama2_inspect(r->a->ctx, run_path(r, "best", path, sizeof path), &best);
+    llama2_inspection_free(best);
+    return status >= 0 || app_fail(r->a, "%s has the last policy; the best one, of step %.0f, can't be read: %s",
+                                   r->set->out, r->extra[WATCH_BEST_STEP], llama2_last_error());
 }
 
 static bool measure(const watch *w, app *a, llama2_ppo_metrics *m)

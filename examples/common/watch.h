@@ -27,7 +27,9 @@ typedef struct watch {
 
 /* Of a run from the start. */
 void watch_begin(run *r);
-/* At the end: what was kept as the best policy, by an earlier sitting perhaps, is still there. */
+/* What was kept as the best policy by an earlier sitting is still there: before a run goes on, its folder (files of it
+ * may be half replaced, and will be again); at the end, all of it. */
+bool watch_go_on(run *r);
 bool watch_end(run *r);
 /* Between two iterations: measures when it is time, logs a line of its own, and saves the policy as --out/best if none
  * before was as good. */

@@ -38,18 +38,19 @@ static bool encode_all(stream *g, const batch_settings *set, const records *all,
     p->offsets = app_must(calloc(all->n + 1, sizeof *p->offsets));
     for (size_t i = 0; i < all->n; i++) {
         int64_t n = 0, at = p->offsets[i];
-        if (!set->chat && !is_text(&all->items[i]))
-            return app_fail(g->a, "prompt %zu is a dialogue, which needs --chat", i);
+        char place[RECORD_PLACE];
+        record_place(&all->items[i], "prompt", i, place);
+        if (!set->chat && !is_text(&all->items[i])) return app_fail(g->a, "%s: a dialogue, which needs --chat", place);
         int32_t *ids = encode(g, &all->items[i], set->chat, &n);
-        if (!ids) return app_fail(g->a, "prompt %zu: %s", i, llama2_last_error());
+        if (!ids) return app_fail(g->a, "%s: %s", place, llama2_last_error());
         if (n > 0 && n < g->context) {
             p->tokens = app_must(realloc(p->tokens, (size_t)(at + n) * sizeof *p->tokens));
             memcpy(p->tokens + at, ids, (size_t)n * sizeof *ids);
         }
         free(ids);
-        if (n == 0) return app_fail(g->a, "prompt %zu is empty", i);
+        if (n == 0) return app_fail(g->a, "%s: is empty", place);
         if (n >= g->context)
-            return app_fail(g->a, "prompt %zu has %lld tokens; the context of %lld has room for %lld with an answer", i,
+            return app_fail(g->a, "%s: %lld tokens; the context of %lld has room for %lld with an answer", place,
                             (long long)n, (long long)g->context, (long long)g->context - 1);
         p->offsets[i + 1] = at + n;
     }

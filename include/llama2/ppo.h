@@ -76,8 +76,8 @@ typedef struct llama2_ppo_metrics {
                                       et al. 2016) */
     double repetition; /* share of a response's runs of 4 tokens that it has had before, mean over the responses with
                           such runs (seq-rep-4 of Welleck et al. 2020) */
-    int32_t policy_skipped, value_skipped; /* gradient steps that were left out (max_bad_steps); the critic's are its
-                                              own. No mean has them: of no steps at all it is 0 */
+    int32_t policy_skipped, value_skipped; /* gradient steps that were left out (max_bad_steps); value_skipped counts
+                                              a separate critic's. Means are over the others, 0 if there are none */
 } llama2_ppo_metrics;
 
 /* REF_LOGPROBS of a frozen reference, VALUES of a critic: what advantages needs. A host may set them itself. Errors: as

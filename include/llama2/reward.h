@@ -61,7 +61,7 @@ LLAMA2_API llama2_status llama2_reward_model_normalisation(const llama2_reward_m
                                                            double *scale);
 
 /* scores: one a sequence, read at its last token, which is to be that which ends the answer (LLAMA2_CHAT_TO_END). They
- * are what the weights give, NaN from NaN. Errors: INVALID, CONTEXT, BUSY, NOMEM. Since 0.1. */
+ * are not checked: weights with NaN give NaN. Errors: INVALID, CONTEXT, BUSY, NOMEM. Since 0.1. */
 LLAMA2_API llama2_status llama2_reward_model_score(const llama2_reward_model *reward_model, const llama2_batch *batch,
                                                    float *scores);
 /* values: one a token, without shift and scale. The same errors. Since 0.1. */

@@ -156,7 +156,7 @@ LLAMA2_API llama2_status llama2_rollouts_set(llama2_rollouts *rollouts, int32_t 
 /* --- scores ---------------------------------------------------------------------------------- */
 
 /* scores = the reward model's, after shift and scale. It reads the tokens as they are, so that its tokenizer must be
- * the policy's: nothing else tells. Errors: INVALID for a token that it does not have; CONTEXT when a
+ * the policy's: the library can't check it. Errors: INVALID for a token that it does not have; CONTEXT when a
  * sample does not fit its context; BUSY while it is being trained by another call; NUMERIC when a score is not finite,
  * and SCORES are then as they were; CANCELLED. Since 0.1. */
 LLAMA2_API llama2_status llama2_rollouts_score(llama2_rollouts *rollouts, const llama2_reward_model *reward_model);

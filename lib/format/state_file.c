@@ -202,14 +202,15 @@ static const l2_chunk_kind *find_kind(const l2_chunk *chunk, const l2_chunk_kind
     return NULL;
 }
 
-/* Of the first chunk that is required and can't be read. `others`: the file has some of the kinds that are known. */
-static llama2_status refuse(const l2_chunk *chunk, const l2_chunk_kind *known, size_t n_known, int others)
+/* Of the first chunk that is required and can't be read. has_known: the file has chunks of kinds that are known. Where
+ * one kind alone is, a file without it is one of something else; else it may come from a newer library. */
+static llama2_status refuse(const l2_chunk *chunk, const l2_chunk_kind *known, size_t n_known, int has_known)
 {
     const l2_chunk_kind *kind = find_kind(chunk, known, n_known);
     if (kind)
         return l2_fail(LLAMA2_E_UNSUPPORTED, "chunk %.60s %.60s has version %" PRIu32 ", up to %" PRIu32 " can be read",
                        chunk->kind, chunk->name, chunk->version, kind->version);
-    if (others)
+    if (has_known || n_known > 1)
         return l2_fail(LLAMA2_E_UNSUPPORTED,
                        "chunk %.60s %.60s is required and of a kind that this version does not know", chunk->kind,
                        chunk->name);
@@ -292,7 +293,7 @@ static llama2_status parse(l2_state_reader *reader, const unsigned char *data, s
     uint64_t directory = 0, payload_end = HEADER;
     uint32_t n_chunks = 0;
     l2_chunk unreadable = {0};
-    int others = 0;
+    int has_known = 0;
     L2_TRY(check_frame(data, size, &directory, &n_chunks));
     L2_TRY(l2_alloc(reader->ctx, n_chunks, sizeof *reader->chunks, &reader->chunks));
     uint64_t at = directory, end = size - FOOTER;
@@ -301,13 +302,13 @@ static llama2_status parse(l2_state_reader *reader, const unsigned char *data, s
         L2_TRY(read_entry(data, &at, end, chunk));
         L2_TRY(check_payload(data, chunk, &payload_end, directory));
         const l2_chunk_kind *kind = find_kind(chunk, known, n_known);
-        others |= kind != NULL;
+        has_known |= kind != NULL;
         if (kind && chunk->version <= kind->version)
             reader->n_chunks++;
         else if ((chunk->flags & L2_CHUNK_REQUIRED) && !unreadable.kind)
             unreadable = *chunk;
     }
-    if (unreadable.kind) return refuse(&unreadable, known, n_known, others);
+    if (unreadable.kind) return refuse(&unreadable, known, n_known, has_known);
     if (at != end || payload_end != directory)
         return l2_fail(LLAMA2_E_FORMAT,
                        "bytes between the last chunk and the directory at %" PRIu64

@@ -208,8 +208,11 @@ done:
 /* What `add` has put there under this name. */
 static llama2_status find(const llama2_checkpoint *checkpoint, const char *kind, const char *name, l2_cursor *c)
 {
-    if (l2_state_find(&checkpoint->reader, kind, name)) return l2_cursor_open(&checkpoint->reader, kind, name, c);
-    return l2_fail(LLAMA2_E_NOT_FOUND, "checkpoint: %s has no %s \"%.64s\"", checkpoint->from.path, kind, name);
+    const l2_chunk *chunk = l2_state_find(&checkpoint->reader, kind, name);
+    if (!chunk)
+        return l2_fail(LLAMA2_E_NOT_FOUND, "checkpoint: %s has no %s \"%.64s\"", checkpoint->from.path, kind, name);
+    l2_cursor_begin(&checkpoint->reader, chunk, c);
+    return LLAMA2_OK;
 }
 
 static llama2_status check_reading(const llama2_checkpoint *checkpoint)

@@ -179,7 +179,7 @@ expect 1 "expected a number" sft --model base --data good.jsonl --weight much --
 echo '{"prompt": "who?", "response": "nobody.", "score": "high"}' >score.bad
 expect 1 "\"score\" is not a number" sft --model base --data score.bad --out none
 # What would be passed over unseen is told, with its line.
-echo '{"system": 5, "prompt": "who?", "response": "nobody."}' >score.bad
+echo '{"system": 5, "prompt": "who?", "response": "nobody.", "rating": 5}' >score.bad
 expect 1 "score.bad:1: \"system\" is not a text" sft --model base --data score.bad --out none
 { cat demos.jsonl && echo '{"prompt": "[INST] who?", "response": "nobody."}'; } >with-marker.jsonl
 expect 1 "with-marker.jsonl:$(wc -l <with-marker.jsonl): .*marker" sft --model base --data demos.jsonl --data with-marker.jsonl --out none
@@ -340,17 +340,31 @@ for name in early late; do
     for file in chosen.jsonl model.safetensors; do cmp undisturbed/$file $name/$file || fail "reject, killed when $name/$at was there: another $file"; done
 done
 cmp undisturbed.pool early.pool || fail "reject, killed early: another pool"
-# Nor does one run take from another what that has added: a pool has one at a time, and a run that goes on has the pool that it began with.
-"$bin/llama2-reject" --model best --reward helpful --data prompts.jsonl --samples 4000 --max-new-tokens 16 --pool late.pool --out slow --quiet 2>cut.err &
+# Nor does one run take from another what that has added: a shared pool has one at a time, and a run that goes on leaves one alone that is not its own.
+"$bin/llama2-reject" --model best --reward helpful --data prompts.jsonl --samples 4000 --max-new-tokens 16 --pool shared.pool --out slow --quiet 2>cut.err &
 pid=$!
-await slow/metrics.jsonl $pid
-expect 1 "another process is adding to this pool" reject $learn --pool late.pool --out other-run
+await shared.pool.lock $pid
+sleep 0.1
+expect 1 "another process is adding to this pool" reject $learn --pool shared.pool --out other-run
 kill -KILL $pid
 wait $pid
-expect 1 "begun with other data" reject $learn --pool early.pool --out undisturbed --resume
+mv undisturbed moved
+cp moved/chosen.jsonl chosen.before
 head -8 prompts.jsonl >few.jsonl
-expect 1 "begun with other data" reject $(echo $learn | sed 's/prompts/few/') --pool undisturbed.pool --out undisturbed --resume
+expect 1 "begun with other data" reject $(echo $learn | sed 's/prompts/few/') --pool undisturbed.pool --out moved --resume
+expect 1 "another model" reject $(echo $learn | sed 's/model best/model chat/') --pool undisturbed.pool --out moved --resume
+cmp chosen.before moved/chosen.jsonl || fail "reject: a --resume that was refused changes chosen.jsonl"
+expect 0 - reject --model best --reward safety --data few.jsonl --samples 2 --max-new-tokens 16 --epochs 1 --pool few.pool --pool-version 7 --out few --quiet
+for shared in undisturbed.pool few.pool; do
+    cp $shared pool.before
+    expect 0 - reject $learn --pool $shared --out moved --resume
+    cmp pool.before $shared || fail "reject --resume changes $shared"
+    cmp early/model.safetensors moved/model.safetensors || fail "reject --resume of a moved run: another model"
+done
+grep -q '"shared":false' out || fail "reject --resume with another pool: $(cat out)"
 cmp -s undisturbed.pool late.pool && fail "reject, going on: what another run has added to the pool is gone"
+mkdir -p over && cp -r base over/best
+expect 1 "over/best is --model" ppo --model over/best --reward helpful --data prompts.jsonl --max-new-tokens 16 --out over --quiet
 resumes policy INT ppo --model best --reward helpful --safety-reward safety --data prompts.jsonl --iterations 150 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 --target-kl 0.5 --horizon 100 --save-every 10
 json policy/metrics.jsonl episode=2400 objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores policy/approxkl_avg policy/clipfrac_avg \
     policy/entropy_avg loss/policy_avg loss/value_avg val/clipfrac_avg val/ratio val/ratio_var val/num_eos_tokens val/var_explained lr beta time/rollout time/score time/reference \
@@ -364,9 +378,12 @@ json held/metrics.jsonl eval/objective eval/scores eval/kl eval/best step=60
 best=$(sed 's/.*"best_iteration":\([0-9]*\).*/\1/' held.out) objective=$(sed 's/.*"best_objective":\([-0-9.e]*\).*/\1/' held.out)
 [ "$best" -gt 0 ] || fail "ppo --eval: nothing is better than the start"
 grep '"eval/best":true' held/metrics.jsonl | tail -1 | grep -q "\"step\":$best,.*\"eval/objective\":$objective[,}]" || fail "ppo --eval: best at $best with $objective is not in metrics.jsonl"
-cp -r held worse && rm -r worse/best
-expect 1 "best policy, of iteration $best, can't be read" ppo --model base --reward helpful --safety-reward safety --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 \
-    --target-kl 0.5 --horizon 100 --save-every 3 --eval prompts.jsonl --eval-every 7 --out worse --resume --quiet
+cp -r held worse && : >worse/best/model.safetensors
+for words in "step $best, can't be read" "step $best, is gone"; do
+    expect 1 "$words" ppo --model base --reward helpful --safety-reward safety --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 1e-4 --critic-lr 1e-3 \
+        --target-kl 0.5 --horizon 100 --save-every 3 --eval prompts.jsonl --eval-every 7 --out worse --resume --quiet
+    rm -rf worse/best
+done
 expect 0 - generate --model held/best --chat --prompt "who likes white?" --max-tokens 12 --quiet
 # A learning rate of 0 never improves: the second measurement is the last.
 expect 0 - ppo --model best --reward helpful --data prompts.jsonl --iterations 60 --batch 16 --minibatch 8 --max-new-tokens 16 --lr 0 --eval prompts.jsonl --eval-every 2 --patience 1 --out still --quiet
@@ -531,9 +548,9 @@ json out end tokens=12 "text=\"$(cat whole)\""
 expect 0 - generate --model base --data raw.jsonl --max-tokens 12 --temperature 0 --quiet --stop "never there" --stop "$stop"
 json out 'end="stop"' "text=\"$(awk -v stop="$stop" '{ print substr($0, 1, index($0, stop) - 1) }' whole)\""
 echo '{"system": "be kind.", "prompt": "who?"}' >said.jsonl
-expect 1 "prompt 1 is a dialogue, which needs --chat" generate --model base --data raw.jsonl --data said.jsonl
+expect 1 "said.jsonl:1: a dialogue, which needs --chat" generate --model base --data raw.jsonl --data said.jsonl
 echo "{\"prompt\": \"$long\"}" >>raw.jsonl
-expect 1 "prompt 1 has .* tokens; the context of 128" generate --model base --data raw.jsonl
+expect 1 "raw.jsonl:2: .* tokens; the context of 128" generate --model base --data raw.jsonl
 [ -s out ] && fail "generate --data: it begins although a prompt is too long"
 expect 2 "goes without" generate --model base --data raw.jsonl --prompt x
 expect 2 "needs --data" generate --model base --prompt x --samples 2
