@@ -156,7 +156,7 @@ static bool save(void *user)
                    "saving");
 }
 
-/* The reward models, by their heads and scales; the reference is what the policy begins with, which the run knows. */
+/* The reward models and their scales; the reference is what the policy begins with, which the run knows. */
 static bool hash_judges(ppo *s, uint64_t *hash)
 {
     app *a = &s->a;
@@ -164,15 +164,11 @@ static bool hash_judges(ppo *s, uint64_t *hash)
     bool ok = true;
     for (int i = 0; ok && i < 2; i++) {
         double of_scores[2];
-        int64_t n = 0;
         *hash = run_hash(*hash, &i, sizeof i);
         if (!models[i]) continue;
-        llama2_reward_model_get_tensor(models[i], "score.weight", NULL, 0, &n); /* for its size */
-        float *values = app_must(malloc((size_t)n * sizeof *values));
-        ok = app_try(a, llama2_reward_model_get_tensor(models[i], "score.weight", values, n, &n), "reward model") &&
+        ok = run_hash_weights(a, NULL, models[i], hash) &&
              app_try(a, llama2_reward_model_normalisation(models[i], &of_scores[0], &of_scores[1]), "reward model");
-        if (ok) *hash = run_hash(run_hash(*hash, values, (size_t)n * sizeof *values), of_scores, sizeof of_scores);
-        free(values);
+        if (ok) *hash = run_hash(*hash, of_scores, sizeof of_scores);
     }
     return ok;
 }

@@ -36,6 +36,22 @@ uint64_t run_hash(uint64_t hash, const void *data, size_t size)
     return hash;
 }
 
+bool run_hash_weights(app *a, const llama2_model *model, const llama2_reward_model *reward, uint64_t *hash)
+{
+    const char *name = model ? "model.layers.0.mlp.up_proj.weight" : "score.weight";
+    int64_t n = 0;
+    float *values = NULL;
+    llama2_status status = LLAMA2_OK;
+    for (int i = 0; status >= 0 && i < 2; i++) { /* the size, then the values */
+        if (i > 0) values = app_must(malloc((size_t)n * sizeof *values));
+        status = model ? llama2_model_get_tensor(model, name, values, i > 0 ? n : 0, &n)
+                       : llama2_reward_model_get_tensor(reward, name, values, i > 0 ? n : 0, &n);
+    }
+    if (status >= 0) *hash = run_hash(*hash, values, (size_t)n * sizeof *values);
+    free(values);
+    return app_try(a, status, model ? "model" : "reward model");
+}
+
 static bool read_state(run *r, run_state *s)
 {
     size_t size = 0;
@@ -106,28 +122,10 @@ llama2_trainer *run_trainer(app *a, const train_settings *set, llama2_model *mod
     return trainer;
 }
 
-/* The weights that training begins with. Any training changes a matrix of a model, in 16 bits too, and a reward model's
- * head: these stand for all of it. */
-static bool hash_start(run *r, const llama2_model *model, const llama2_reward_model *reward)
-{
-    const char *name = model ? "model.layers.0.mlp.up_proj.weight" : "score.weight";
-    int64_t n = 0;
-    float *values = NULL;
-    llama2_status status = LLAMA2_OK;
-    for (int i = 0; status >= 0 && i < 2; i++) { /* the size, then the values */
-        if (i > 0) values = app_must(malloc((size_t)n * sizeof *values));
-        status = model ? llama2_model_get_tensor(model, name, values, i > 0 ? n : 0, &n)
-                       : llama2_reward_model_get_tensor(reward, name, values, i > 0 ? n : 0, &n);
-    }
-    if (status >= 0) r->start = run_hash(r->start, values, (size_t)n * sizeof *values);
-    free(values);
-    return app_try(r->a, status, "model");
-}
-
 llama2_trainer *run_add(run *r, const char *name, llama2_model *model, llama2_reward_model *reward, double lr,
                         int64_t total)
 {
-    if (!hash_start(r, model, reward)) return NULL;
+    if (!run_hash_weights(r->a, model, reward, &r->start)) return NULL;
     llama2_trainer *trainer = run_trainer(r->a, r->set, model, reward, lr, total);
     if (!trainer) return NULL;
     r->names[r->n_trainers] = name;

@@ -69,9 +69,9 @@ typedef struct run {
     const train_settings *set;
     const char *names[RUN_TRAINERS];
     llama2_trainer *trainers[RUN_TRAINERS]; /* the run's own: freed by run_stop */
-    int64_t totals[RUN_TRAINERS];           /* steps of their schedules, and peak learning rates */
-    double lrs[RUN_TRAINERS];
-    uint64_t start; /* hash of the weights that they begin with */
+    int64_t totals[RUN_TRAINERS];           /* steps of their schedules */
+    double lrs[RUN_TRAINERS];               /* their peak learning rates */
+    uint64_t start;                         /* hash of the weights that they begin with */
     int n_trainers;
     llama2_checkpoint *from; /* between run_open and run_stop: what it goes on from; NULL: from the start */
     jsonl_writer *metrics;
@@ -134,5 +134,8 @@ const char *run_path(const run *r, const char *name, char *buffer, size_t size);
 
 /* FNV-1a, to make a fingerprint: begin with 0. */
 uint64_t run_hash(uint64_t hash, const void *data, size_t size);
+/* Adds a model or (model NULL) a reward model: one matrix, or the head. Any training changes these, of a model in 16
+ * bits too: they stand for all of it. */
+bool run_hash_weights(app *a, const llama2_model *model, const llama2_reward_model *reward, uint64_t *hash);
 
 #endif

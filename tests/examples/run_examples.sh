@@ -198,7 +198,8 @@ await busy/metrics.jsonl $pid
 expect 1 "another process works in this folder" sft --model base --data demos.jsonl --out busy --quiet
 kill -KILL $pid
 wait $pid
-(ulimit -f 64 && expect 1 "File too large" sft --model base --data demos.jsonl --epochs 1 --out limited --quiet) || exit 1
+(ulimit -f 64 && exec "$bin/llama2-sft" --model base --data demos.jsonl --epochs 1 --out limited --quiet) >out 2>err
+[ $? -eq 1 ] && grep -q "limited/.*File too large" err || fail "sft under a limit of file sizes: $(cat err)"
 # Without standard error what would go there goes nowhere, least of all into a file that is opened then.
 "$bin/llama2-sft" --model base --data demos.jsonl --epochs 20 --batch 4 --out silent >out 2>&- || fail "sft with standard error closed"
 json silent/metrics.jsonl stage step=80

@@ -107,6 +107,15 @@ same_run() {
 same_run cut "after a resume"
 expect 0 - pipeline $settings --out cut --resume --quiet
 cmp whole/model/model.safetensors cut/model/model.safetensors || fail "another model after a resume of what was done"
+# What the report needs and does not find is told.
+for file in tune-1/temperature.json gatt-1/kept.jsonl; do
+    cp "cut/state/$file" before
+    echo '{}' >"cut/state/$file"
+    expect 1 "$file:.* has no" pipeline $settings --out cut --resume --quiet
+    head -1 before >"cut/state/$file"
+    [ $file = tune-1/temperature.json ] || expect 1 "$file: has not the same turns" pipeline $settings --out cut --resume --quiet
+    cp before "cut/state/$file"
+done
 
 # At ten random moments.
 same_as_whole() { same_run random "after kills at $moments"; }

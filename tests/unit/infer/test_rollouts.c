@@ -38,7 +38,7 @@ START_TEST(host_numbers)
 {
     llama2_context *ctx = small_context(1, LLAMA2_ISA_AUTO);
     llama2_rollouts *r;
-    static const int32_t tokens[] = {1, 4, 2, 1, 6, 7}, prompts[] = {1, 2}, same[] = {1, 1};
+    static const int32_t tokens[] = {1, 4, 2, 1, 6, 7}, prompts[] = {1, 2}, same[] = {1, 1}, longer[] = {2, 2};
     static const int64_t offsets[] = {0, 3, 6}, bad_offsets[] = {0, 3, 3};
     float values[6] = {9, 9, 9, 9, 9, 9};
     llama2_batch batch = {
@@ -47,6 +47,9 @@ START_TEST(host_numbers)
     ck_assert_ptr_null(r);
     batch.offsets = offsets;
     ck_fails(llama2_rollouts_create(ctx, &batch, prompts, 2, 2, 1, &r), LLAMA2_E_INVALID); /* two prompts */
+    ck_fails(llama2_rollouts_create(ctx, &batch, longer, 2, 2, 1, &r), LLAMA2_E_INVALID);  /* as long, and other */
+    ck_ok(llama2_rollouts_create(ctx, &batch, longer, 1, 2, 1, &r));
+    llama2_rollouts_free(r);
     ck_ok(llama2_rollouts_create(ctx, &batch, same, 2, 2, 1, &r));
     llama2_rollouts_free(r);
     ck_ok(llama2_rollouts_create(ctx, &batch, prompts, 1, 2, 1, &r));

@@ -373,8 +373,12 @@ START_TEST(not_finite_is_skipped)
     ck_assert_int_eq(m.n_updates, 0);
     ck_assert_int_gt(m.policy_skipped, 0);
     ck_assert_int_eq(m.value_skipped, 0);
+    ck_ok(llama2_rollouts_set(w.rollouts, LLAMA2_ROLLOUTS_RETURNS, advantages, v.n_tokens));
+    llama2_ppo_metrics both = {.struct_size = sizeof both};
+    ck_ok(llama2_ppo_update(w.trainer, w.critic_trainer, w.rollouts, &o, &both));
+    ck_assert(both.policy_skipped == m.policy_skipped && both.value_skipped == m.policy_skipped);
     ck_assert(same_weights(w.policy, w.reference));
-    for (int i = 0; i < 3; i++) ck_ok(llama2_ppo_update(w.trainer, NULL, w.rollouts, &o, &m));
+    for (int i = 0; i < 2; i++) ck_ok(llama2_ppo_update(w.trainer, NULL, w.rollouts, &o, &m));
     ck_fails(llama2_ppo_update(w.trainer, NULL, w.rollouts, &o, &m), LLAMA2_E_NUMERIC);
     ck_assert(same_weights(w.policy, w.reference));
     advantages[3] = NAN;
